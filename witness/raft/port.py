@@ -6,8 +6,8 @@ engine (witness.raft.syncobj) and an in-memory cluster (witness.raft.memory).
 The port promises, in this order:
   1. `Replicated.apply` is called once per index, in index order, for entries that are committed; on a restarted
      node it is called again from the last snapshot on. Indexes may have gaps (the engine's own no-ops).
-  2. What `apply` made visible outside (answers, pushes) leaves the node only after `sync_barrier` callbacks of
-     the same turn, i.e. after everything that it rests on is on this node's disk.
+  2. `turn_synced` is called at the end of every turn in which something was applied or changed, after the
+     turn's journal transaction is on disk; what `apply` caused may leave the node then, and not before.
   3. A proposal may be lost, and is never committed twice by one call; the proposer recognises its own entries
      by the session tag that it put into them. There is no other acknowledgement (RAFT-REVIEW D-17, D-18).
   4. `restore` replaces the whole state and is called before the first `apply` that follows it.
@@ -15,7 +15,6 @@ The port promises, in this order:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -83,6 +82,9 @@ class Replicated(Protocol):
     def restore(self, image: bytes) -> None:
         """Replaces the state. Raises SnapshotRefused and changes nothing when the image is not acceptable."""
 
+    def turn_synced(self) -> None:
+        """The turn that applied entries or changed the status is on disk: its effects may leave now."""
+
     def status_changed(self, status: ConsensusStatus) -> None:
         """Role, leader, term, quorum or connections changed."""
 
@@ -95,6 +97,3 @@ class ConsensusPort(Protocol):
         """Hands `data` to the leader, wherever it is. Raises ProposalRefused and then proposes nothing."""
 
     def status(self) -> ConsensusStatus: ...
-
-    def after_sync(self, callback: Callable[[], None]) -> None:
-        """Runs `callback` once what was applied and voted so far is on this node's disk (promise 2)."""
