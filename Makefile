@@ -1,0 +1,48 @@
+# The verbs of this repository; `make help` lists them. Each takes ARGS="...", handed to the program as it stands.
+#
+# Rules: everything runs from .venv in this checkout; setting up speaks on stderr only, so the last line of
+# stdout is always the program's own last line (`make demo ARGS=--json | tail -1` is one JSON object).
+
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check sim bench model docs
+
+BIN := .venv/bin
+ARGS ?=
+TEST_JOBS ?= 2
+
+help:  ## list the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' Makefile
+	@echo '  Options go in ARGS, for example: make test ARGS="tests/unit -x"'
+
+setup:  ## create .venv from requirements.lock (again only when the lock or pyproject.toml changed)
+	@.ci/setup $(ARGS) >&2
+
+# The other verbs need .venv but must not hand their own ARGS to its making.
+.PHONY: venv
+venv:
+	@.ci/setup >&2
+
+demo: venv  ## three witnesses, two sites and a license server on loopback (ARGS: --json --keep --ttl 3s)
+	@$(BIN)/witness demo $(ARGS)
+
+test: venv  ## all tests (TEST_JOBS=2 processes)
+	@$(BIN)/python -m pytest -n $(TEST_JOBS) $(ARGS)
+
+check: venv  ## ruff, formatting and mypy; changes nothing
+	@$(BIN)/ruff check $(ARGS)
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+sim: venv  ## the simulation of whole clusters (ARGS: --help)
+	@$(BIN)/python -m witness.sim $(ARGS)
+
+bench: venv  ## latency, throughput, memory and start-up, measured (ARGS: --json)
+	@$(BIN)/python -m witness.bench $(ARGS)
+
+model: venv  ## the exhaustive small-state model of the lease (ARGS: --help)
+	@$(BIN)/python tests/model/run.py $(ARGS)
+
+docs: venv  ## write docs/generated from the code (ARGS: --check says what is stale)
+	@$(BIN)/python docs/generate.py $(ARGS)
