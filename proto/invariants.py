@@ -13,7 +13,7 @@ class InvariantViolation(BaseException):
     """A rule that our own code must keep was broken: the process must end."""
 
 
-def require(condition: bool, message: str) -> None:  # noqa: FBT001
+def require(condition: bool, message: str) -> None:
     if not condition:
         raise InvariantViolation(message)
 

@@ -1,0 +1,180 @@
+"""(6) What may enter the Raft log. Whatever varies (ids, times, names) was put in by the proposer.
+
+Every command is total at apply: it is applied or refused with a Reason, on every replica alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from proto.decisions import Reason
+from proto.groups import GroupConfig, Mode
+from proto.messages import ReleaseKind
+from proto.units import Claim, ClusterId, Epoch, GroupId, Incarnation, SiteId, WallMs, WitnessId
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who asked and why: an operator's certificate name, or 'witness' for the cluster itself."""
+
+    name: str
+    reason: str
+
+
+class Cause(Enum):
+    """Why a site becomes active; every activation step sees it."""
+
+    FIRST = "first"
+    TAKEOVER = "takeover"
+    HANDOVER = "handover"
+    FAILBACK = "failback"
+
+
+class QuarantineCause(Enum):
+    UNCLEAN_END = "unclean-end"
+    ACTIVATION_FAILED = "activation-failed"
+    STORE_CHANGED = "store-changed"
+    OPERATOR = "operator"
+
+
+class VoteKind(Enum):
+    EXPIRY = "expiry"
+    REVOKE_DUE = "revoke-due"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCluster:
+    """The first command of a cluster: who votes. Any later one that differs is refused."""
+
+    cluster: ClusterId
+    witnesses: tuple[WitnessId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigureGroup:
+    config: GroupConfig
+    expected_version: int
+    """0 creates; otherwise the version that the author saw."""
+    author: Author
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteGroup:
+    group: GroupId
+    author: Author
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatFrame:
+    """A Heartbeat exactly as it was received, so that it is encoded once."""
+
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """This witness counted in full, from its own apply of (epoch, number), without seeing a later one."""
+
+    kind: VoteKind
+    group: GroupId
+    epoch: Epoch
+    number: int
+    """The renewal for EXPIRY, the revoke's number for REVOKE_DUE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    witness: WitnessId
+    votes: tuple[Vote, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Compare-and-set on (expected_epoch, vacant)."""
+
+    group: GroupId
+    expected_epoch: Epoch
+    epoch: Epoch
+    site: SiteId
+    incarnation: Incarnation
+    cause: Cause
+    reason: Reason
+    author: Author
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseLease:
+    group: GroupId
+    site: SiteId
+    incarnation: Incarnation
+    epoch: Epoch
+    claim: Claim
+    kind: ReleaseKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Begins a handover: the holder goes on renewing until it released or the deadline was voted."""
+
+    group: GroupId
+    epoch: Epoch
+    successor: SiteId
+    cause: Cause
+    reason: Reason
+    author: Author
+
+
+@dataclass(frozen=True, slots=True)
+class SetMode:
+    group: GroupId
+    mode: Mode
+    author: Author
+
+
+@dataclass(frozen=True, slots=True)
+class SetMaintenance:
+    group: GroupId
+    site: SiteId
+    on: bool
+    author: Author
+
+
+@dataclass(frozen=True, slots=True)
+class SetQuarantine:
+    """`causes` limits what is cleared (empty: all); setting always has the cause OPERATOR."""
+
+    group: GroupId
+    site: SiteId
+    on: bool
+    causes: tuple[QuarantineCause, ...]
+    author: Author
+
+
+Command = (
+    FoundCluster
+    | ConfigureGroup
+    | DeleteGroup
+    | HeartbeatFrame
+    | Votes
+    | Grant
+    | ReleaseLease
+    | Revoke
+    | SetMode
+    | SetMaintenance
+    | SetQuarantine
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One Raft entry: the commands that came in while the one before was in flight (group commit)."""
+
+    proposer: WitnessId
+    session: bytes
+    """128 random bits of the proposer's process: only the process that proposed resolves its requests (D-17)."""
+    number: int
+    """Counts this session's entries."""
+    wall_ms: WallMs
+    commands: tuple[Command, ...]

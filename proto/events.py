@@ -1,0 +1,60 @@
+"""The event ledger's entries: every outcome that people care about, hash-chained (promise P6)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import Enum
+
+from proto.units import Epoch, GroupId, LogIndex, SiteId, WallMs
+
+GENESIS_HASH = b"\x00" * 32
+
+
+class EventKind(Enum):
+    CLUSTER_FOUNDED = "cluster-founded"
+    GROUP_CREATED = "group-created"
+    GROUP_CHANGED = "group-changed"
+    GROUP_DELETED = "group-deleted"
+    SITE_JOINED = "site-joined"
+    SITE_RESTARTED = "site-restarted"
+    SITE_STATE = "site-state"
+    GRANTED = "granted"
+    CLAIMED = "claimed"
+    CLAIM_CLASH = "claim-clash"
+    REVOKED = "revoked"
+    REVOKE_DUE = "revoke-due"
+    RELEASED = "released"
+    EXPIRED = "expired"
+    UNBARRED = "unbarred"
+    MODE = "mode"
+    MAINTENANCE = "maintenance"
+    QUARANTINED = "quarantined"
+    QUARANTINE_CLEARED = "quarantine-cleared"
+    SECOND_AGENT = "second-agent"
+
+
+ALARMS = frozenset({EventKind.EXPIRED, EventKind.CLAIM_CLASH, EventKind.SECOND_AGENT, EventKind.QUARANTINED})
+"""Kinds that somebody should be told about at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    seq: int
+    index: LogIndex
+    """The Raft entry that caused it."""
+    kind: EventKind
+    group: GroupId | None
+    site: SiteId | None
+    epoch: Epoch
+    author: str
+    text: str
+    wall_ms: WallMs
+    """The proposer's wall clock, for people."""
+    chain: bytes
+    """sha256 over the previous event's chain and this event's other fields."""
+
+
+def chain_hash(previous: bytes, body: bytes) -> bytes:
+    """`body` is the encoding of the event with an empty chain (proto.codec.encode_event_body)."""
+    return hashlib.sha256(previous + body).digest()

@@ -1,0 +1,56 @@
+"""(9) The lease arithmetic, written once: what the holder may use and what a witness must wait, side by side.
+
+Rule (DESIGN section 3; Gray and Cheriton 1989, with drift; docs/lease-safety.md): let every clock run at a rate
+within [1-r, 1+r] of true time. The holder counts ttl from *before it sent* the renewal, so its authority ends at
+true time <= sent + ttl/(1-r). A witness counts D = ttl*(1+r)/(1-r) from *after it applied* the renewal, so its
+timer ends at true time >= applied + D/(1+r) = applied + ttl/(1-r). Applied is after sent; so the holder is always
+first. No absolute time of one machine is ever read on another.
+
+Rejected: counting from the arrival of the answer; one wall-clock expiry that all compare; a fixed safety margin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proto.units import NS_PER_MS, PPM, DurationNs, InstantNs, later
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseConstants:
+    """Fixed at the grant of an epoch, stored in its lease record, echoed in every answer."""
+
+    ttl_ms: int
+    drift_max_ppm: int
+    lock_delay_ms: int
+
+    @property
+    def ttl_ns(self) -> DurationNs:
+        return DurationNs(self.ttl_ms * NS_PER_MS)
+
+
+def holder_deadline(sent_at: InstantNs, constants: LeaseConstants) -> InstantNs:
+    """Authority from a positive answer to the attempt sent at `sent_at` ends here, on the holder's own clock."""
+    return later(sent_at, constants.ttl_ns)
+
+
+def witness_wait(constants: LeaseConstants) -> DurationNs:
+    """D plus the lock delay: how long a witness counts, from its apply, before it votes for expiry.
+
+    Integer arithmetic, rounded up: the same on every machine.
+    """
+    r = constants.drift_max_ppm
+    ttl_ns = constants.ttl_ms * NS_PER_MS
+    d_ns = -(-ttl_ns * (PPM + r) // (PPM - r))
+    return DurationNs(d_ns + constants.lock_delay_ms * NS_PER_MS)
+
+
+def takeover_wait_max(constants: LeaseConstants) -> DurationNs:
+    """True-time bound from a holder's last renewal to expiry votes by witnesses within the drift bound."""
+    r = constants.drift_max_ppm
+    return DurationNs(-(-witness_wait(constants) * PPM // (PPM - r)))
+
+
+def drift_shortened(duration_ns: int, drift_max_ppm: int) -> DurationNs:
+    """A duration measured on another clock, shortened so that ours cannot outlive it (rounded down)."""
+    return DurationNs(duration_ns * (PPM - drift_max_ppm) // (PPM + drift_max_ppm))

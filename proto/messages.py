@@ -1,0 +1,172 @@
+"""(3) Everything that agents and witnesses say to each other on an agent's stream.
+
+An agent opens one stream to every witness: Hello, then Welcome or Goodbye. A heartbeat is sent over the best
+stream only; the others carry pings. One Heartbeat speaks for many groups. The holder's heartbeat is its renewal.
+Notices are hints without authority: authority comes only from a HeartbeatAnswer (proto.lease).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import NamedTuple
+
+from proto.decisions import Reason
+from proto.units import Claim, ClusterId, Epoch, GroupId, Incarnation, Nonce, RenewalNo, SiteId, WallMs, WitnessId
+
+LAG_UNKNOWN_MS = -1
+
+
+class GroupHeartbeat(NamedTuple):
+    """One group's part of a heartbeat; a NamedTuple because hundreds come in one message."""
+
+    group: GroupId
+    epoch: Epoch
+    """The epoch to claim or renew; 0 when the site holds nothing."""
+    claim: Claim
+    """The claim of that epoch; 16 zero bytes when the epoch is 0."""
+    lag_ms: int
+    """Replication lag; LAG_UNKNOWN_MS when there is no replication to measure or it broke."""
+    report: bytes
+    """A HealthReport, encoded (proto.codec.REPORTS); compared as bytes, decoded only when it changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    site: SiteId
+    incarnation: Incarnation
+    agent_version: str
+    cluster: ClusterId
+    groups: tuple[GroupId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    witness: WitnessId
+    cluster: ClusterId
+    leading: bool
+
+
+class GoodbyeCode(Enum):
+    WRONG_CLUSTER = "wrong-cluster"
+    WRONG_IDENTITY = "wrong-identity"
+    SECOND_AGENT = "second-agent"
+    BAD_FRAME = "bad-frame"
+    VERSION = "version"
+    OVERLOADED = "overloaded"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """Why the witness closes the stream, with what to do about it."""
+
+    code: GoodbyeCode
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    site: SiteId
+    incarnation: Incarnation
+    seq: int
+    """Grows with every attempt of this incarnation; older ones are refused."""
+    nonce: Nonce
+    wall_ms: WallMs
+    """For people who read the ledger; nothing is decided on it."""
+    groups: tuple[GroupHeartbeat, ...]
+
+
+class Verdict(IntEnum):
+    RENEWED = 1
+    """The claim or renewal is committed: authority until sent + ttl."""
+    GRANTED = 2
+    """The site holds an unclaimed grant of `epoch`: claim it."""
+    DORMANT = 3
+    """Heard; the site holds nothing."""
+    REFUSED = 4
+    """The epoch that was to be claimed or renewed is not this agent's any more: see the reason."""
+    UNKNOWN_GROUP = 5
+
+
+class RevokePhase(IntEnum):
+    NONE = 0
+    REVOKING = 1
+    DUE = 2
+
+
+class GroupAnswer(NamedTuple):
+    group: GroupId
+    verdict: Verdict
+    epoch: Epoch
+    renewal: RenewalNo
+    ttl_ms: int
+    drift_max_ppm: int
+    lock_delay_ms: int
+    revoke: RevokePhase
+    group_version: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatAnswer:
+    nonce: Nonce
+    groups: tuple[GroupAnswer, ...]
+
+
+class ReleaseKind(Enum):
+    CLEAN = "clean"
+    ACTIVATION_FAILED = "activation-failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Sent only after verified down; ends the lease without any wait."""
+
+    site: SiteId
+    incarnation: Incarnation
+    group: GroupId
+    epoch: Epoch
+    claim: Claim
+    kind: ReleaseKind
+    text: str
+    nonce: Nonce
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseAnswer:
+    nonce: Nonce
+    group: GroupId
+    epoch: Epoch
+    reason: Reason
+
+
+class NoticeKind(Enum):
+    GRANTED = "granted"
+    REVOKED = "revoked"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A hint to send a heartbeat now; carries no authority."""
+
+    group: GroupId
+    kind: NoticeKind
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    nonce: Nonce
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    nonce: Nonce
+    leading: bool
+    has_quorum: bool
+
+
+AgentMessage = Hello | Heartbeat | Release | Ping
+WitnessMessage = Welcome | Goodbye | HeartbeatAnswer | ReleaseAnswer | Notice | Pong
