@@ -1,0 +1,89 @@
+"""What the agent's core asks its shell to do, in order. Each has the input that answers it.
+
+A *plan* is the ordered work of one transition; the shell (agents/actions/runner.py) runs at most one per group
+and answers it with exactly one `plan_finished`. Fencing cuts a running plan short: the plan then finishes as
+failed, and the fence has its own answer, `fenced`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from proto.lease import LeaseConstants
+from proto.messages import AgentMessage
+from proto.timing import LocalDeadlines
+from proto.units import Epoch, GroupId, WitnessId
+
+
+class PlanKind(Enum):
+    VERIFY_DOWN = "verify-down"
+    """End what a former life left, then prove that nothing runs in the active role."""
+    ACTIVATE = "activate"
+    """Start a guard, arm it, run the activation steps in its namespace."""
+    DEACTIVATE = "deactivate"
+    """Run the deactivation steps, stop guards, prove that nothing is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send on this witness's stream; when it is not open any more, drop it."""
+
+    witness: WitnessId
+    message: AgentMessage
+
+
+@dataclass(frozen=True, slots=True)
+class StoreBounds:
+    """Make durable before anything else of this group happens; answered by `bounds_stored`."""
+
+    group: GroupId
+    epoch_bound: Epoch
+    finished_epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class StartPlan:
+    """Answered by `plan_finished(group, plan, ok, text)`. ok of VERIFY_DOWN and DEACTIVATE means proven down."""
+
+    group: GroupId
+    plan: int
+    kind: PlanKind
+    epoch: Epoch
+    cause: str
+    """Why, for the steps' environment: first, takeover, handover, failback, start, fence ..."""
+    deadlines: LocalDeadlines | None
+    timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendDeadline:
+    """A renewal came: re-arm every guard of the group. No answer; a guard that dies answers `guard_lost`."""
+
+    group: GroupId
+    epoch: Epoch
+    deadlines: LocalDeadlines
+    constants: LeaseConstants
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Kill everything of the group at once and prove it; answered by `fenced(group, ok, text)`.
+
+    Cancels a running plan. When it cannot be proven the shell goes on trying and answers later.
+    """
+
+    group: GroupId
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """A line for the log and `site-agent status`; `alarm` when somebody should look at once."""
+
+    group: GroupId | None
+    text: str
+    alarm: bool = False
+
+
+Effect = Send | StoreBounds | StartPlan | ExtendDeadline | Fence | Tell

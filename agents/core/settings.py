@@ -1,0 +1,53 @@
+"""What the agent's core needs to know, checked before it gets here (agents/config.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from proto.timing import SiteBudgets
+from proto.units import ClusterId, GroupId, SiteId, WitnessId
+
+
+class ProbeRole(Enum):
+    """What a probe's verdict means for its group."""
+
+    READY = "ready"
+    """Must pass for the site to be eligible."""
+    SERVICE = "service"
+    """Must pass while active, or the site reports itself unfit."""
+    DATA = "data"
+    """Must pass for a quarantine to be lifted by itself."""
+    LAG = "lag"
+    """Measures the replication lag in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSettings:
+    name: str
+    role: ProbeRole
+    rise: int
+    """So many passes in a row make a failing probe pass."""
+    fall: int
+    """So many failures in a row make a passing probe fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSettings:
+    group: GroupId
+    enforce: bool
+    budgets: SiteBudgets | None
+    """None: derived from the group's ttl (proto.timing.default_budgets)."""
+    activation_timeout_ms: int
+    deactivation_timeout_ms: int
+    probes: tuple[ProbeSettings, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    site: SiteId
+    cluster: ClusterId
+    agent_version: str
+    store_id: bytes
+    witnesses: tuple[WitnessId, ...]
+    groups: tuple[GroupSettings, ...]

@@ -1,0 +1,61 @@
+"""What the witness core asks its shell to do, in the order in which it must be done (STYLE rules 1 and 5).
+
+Effects of inputs (a heartbeat, an operator's request) may be performed at once; effects of `apply` only after
+the turn that applied is on disk (witness.raft.port, promise 2). The driver knows no other rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proto.decisions import Reason
+from proto.events import Event
+from proto.messages import GroupAnswer, Notice
+from proto.units import SiteId
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one command: applied (Reason.OK) or refused with a reason, alike on every replica."""
+
+    reason: Reason
+    detail: str = ""
+    answers: tuple[GroupAnswer, ...] = ()
+    """Of a heartbeat, one per group."""
+
+    @property
+    def ok(self) -> bool:
+        return self.reason is Reason.OK
+
+
+@dataclass(frozen=True, slots=True)
+class ProposeEntry:
+    """Hand these bytes to consensus. Answer a refusal with `WitnessNode.proposal_refused`."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The request that `submit` or `heartbeat` numbered has its outcome."""
+
+    request: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Tell this site's agent, if its stream is here. A hint; losing it costs time, not safety."""
+
+    site: SiteId
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Append to the ledger on disk; an event may come again after a restart, with the same seq and bytes."""
+
+    events: tuple[Event, ...]
+
+
+Effect = ProposeEntry | Resolved | Push | Record
