@@ -27,7 +27,7 @@ CLOCK_SHELLS = {
 }
 """Where `time` and the calendar may be read; everyone else is handed a clock of proto/clock.py."""
 
-REASON = r"\s+(?:#|--?|—|;)\s+\S{3,}"
+REASON = r"\s+(?:#|--?|—|;)\s+\S.{2,}"
 WAIVERS = (
     ("noqa", re.compile(r"#\s*noqa\b"), re.compile(r"#\s*noqa:\s*[A-Z]+[0-9]+(?:,\s*[A-Z]+[0-9]+)*" + REASON)),
     (
