@@ -44,7 +44,7 @@ def parse_duration_ms(value: Any) -> int:
 
 
 def duration_between(low_ms: int, high_ms: int) -> AfterValidator:
-    """Bounds told with their units, as in Annotated[DurationMs, duration_between(500, 600_000)]."""
+    """Bounds that are told with their units; stands beside DurationMs in an Annotated."""
 
     def check(value_ms: int) -> int:
         if not low_ms <= value_ms <= high_ms:

@@ -74,39 +74,55 @@ def test_a_good_file_is_read_with_defaults_and_paths_from_its_own_directory() ->
     [
         ("nme: b\n", "f.yaml:3: nme: unknown key; did you mean 'name'?"),
         ("zzz: b\n", "f.yaml:3: zzz: unknown key; known are: count, mode, name, password, peers, tls, ttl"),
-        ("ttl: 3\n", 'f.yaml:3: ttl: 3: a duration is a number with a unit: ms, s, m, h or d; '
-                     'write "3s" or "3ms", whichever you mean'),
+        (
+            "ttl: 3\n",
+            (
+                "f.yaml:3: ttl: 3: a duration is a number with a unit: ms, s, m, h or d; "
+                'write "3s" or "3ms", whichever you mean'
+            ),
+        ),
         ("ttl: 1ms\n", "f.yaml:3: ttl: '1ms': must lie between 1s and 9s; choose a duration in that range"),
         ("ttl: 1.0001s\n", "f.yaml:3: ttl: '1.0001s': a duration is a whole number of milliseconds; round it"),
-        ("mode: manul\n", "f.yaml:3: mode: 'manul': is none of: automatic, manual, observe or paused; "
-                          "did you mean 'manual'?"),
+        (
+            "mode: manul\n",
+            ("f.yaml:3: mode: 'manul': is none of: automatic, manual, observe or paused; did you mean 'manual'?"),
+        ),
         ("count: 0\n", "f.yaml:3: count: 0: must be at least 1; change it"),
-        ("count: '4'\n", "f.yaml:3: count: '4': a whole number is expected; "
-                         "write the number without quotes and without a unit"),
-        ("password: 12\n", 'f.yaml:3: password: (hidden): text is expected; put it in quotes'),
-        ("peers:\n  - id: DC\n    address: 'h:1'\n",
-         "f.yaml:4: peers[0].id: 'DC': 1 to 63 of a-z, 0-9 and '-', not starting or ending with '-'; "
-         "choose a short lower-case name, for example 'dc-a'"),
-        ("peers:\n  - id: dc\n    address: 'h:70000'\n",
-         "f.yaml:5: peers[0].address: 'h:70000': a port lies between 1 and 65535; choose a free port in that range"),
+        (
+            "count: '4'\n",
+            ("f.yaml:3: count: '4': a whole number is expected; write the number without quotes and without a unit"),
+        ),
+        ("password: 12\n", "f.yaml:3: password: (hidden): text is expected; put it in quotes"),
+        (
+            "peers:\n  - id: DC\n    address: 'h:1'\n",
+            (
+                "f.yaml:4: peers[0].id: 'DC': 1 to 63 of a-z, 0-9 and '-', not starting or ending with '-'; "
+                "choose a short lower-case name, for example 'dc-a'"
+            ),
+        ),
+        (
+            "peers:\n  - id: dc\n    address: 'h:70000'\n",
+            "f.yaml:5: peers[0].address: 'h:70000': a port lies between 1 and 65535; choose a free port in that range",
+        ),
         ("peers:\n  - id: dc\n", "f.yaml:4: peers[0].address: is required; add it"),
         ("name: c\n", "f.yaml:3: the key 'name' stands here and in line 1; remove one of the two"),
         ("mode: &a x\ncount: *a\n", "f.yaml:4: aliases are not taken; write the value out"),
         ("count: .nan\n", "f.yaml:3: is not a finite number; write a number"),
         ("1: x\n", "f.yaml:3: the key 1 is not text; put it in quotes"),
-        ("mode: !!python/name:os.system\n",
-         "f.yaml:3: the tag tag:yaml.org,2002:python/name:os.system is not taken; write a plain value"),
+        (
+            "mode: !!python/name:os.system\n",
+            "f.yaml:3: the tag tag:yaml.org,2002:python/name:os.system is not taken; write a plain value",
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_error_is_exact(text: str, error: str) -> None:
     assert refused(GOOD + text) == [error]
 
 
 def test_yaml_booleans_in_text_are_explained() -> None:
     assert refused("name: off\ntls: {ca: x}\n") == [
-        "f.yaml:1: name: False: text is expected; "
-        "YAML reads on, off, yes and no as true or false: put it in quotes"
-    ]  # fmt: skip
+        ("f.yaml:1: name: False: text is expected; YAML reads on, off, yes and no as true or false: put it in quotes")
+    ]
 
 
 def test_all_errors_are_told_at_once_in_the_order_of_lines() -> None:
