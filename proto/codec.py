@@ -21,7 +21,8 @@ PROTOCOL_VERSION = 1
 T = TypeVar("T")
 
 
-def _unpack(data: bytes, bytes_max: int) -> Any:
+def unpack(data: bytes, bytes_max: int, items_max: int = limits.ITEMS_MAX * 2) -> Any:
+    """Plain values from bytes, capped in every direction; raises FrameRefused and nothing else."""
     if len(data) > bytes_max:
         raise FrameRefused(f"{len(data)} bytes, at most {bytes_max} are taken")
     try:
@@ -31,9 +32,9 @@ def _unpack(data: bytes, bytes_max: int) -> Any:
             strict_map_key=True,
             max_ext_len=0,
             max_map_len=0,
-            max_array_len=limits.ITEMS_MAX * 2,
+            max_array_len=items_max,
             max_str_len=limits.TEXT_CHARS_MAX * 4,
-            max_bin_len=limits.COMMAND_BYTES_MAX,
+            max_bin_len=bytes_max,
         )
     except (ValueError, TypeError, RecursionError, UnicodeError, OverflowError) as error:
         raise FrameRefused(f"not a frame: {type(error).__name__}: {error!s:.80}") from error
@@ -73,7 +74,7 @@ class Family(Generic[T]):
 
     def decode(self, data: bytes) -> T:
         """Raises FrameRefused, and nothing else, for whatever is not exactly one value of this family."""
-        raw = _unpack(data, self.bytes_max)
+        raw = unpack(data, self.bytes_max)
         if type(raw) is not list or len(raw) < 2:
             raise FrameRefused(f"{self.name}: [version, tag, ...] was expected")
         if raw[0] != PROTOCOL_VERSION or type(raw[0]) is not int:
@@ -133,7 +134,7 @@ def encode_entry(entry: commands.LogEntry, encoded: list[bytes]) -> bytes:
 
 
 def decode_entry(data: bytes) -> commands.LogEntry:
-    raw = _unpack(data, limits.ENTRY_BYTES_MAX)
+    raw = unpack(data, limits.ENTRY_BYTES_MAX)
     if type(raw) is not list or len(raw) != 6 or raw[0] != PROTOCOL_VERSION or type(raw[5]) is not list:
         raise FrameRefused("log entry: [version, proposer, session, number, wall, commands] was expected")
     proposer, session, number, wall_ms = (read(one) for read, one in zip(_ENTRY_HEAD, raw[1:5], strict=True))

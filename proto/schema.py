@@ -122,6 +122,17 @@ def _array_reader(item: Reader) -> Reader:
     return read
 
 
+def _list_reader(item: Reader, make: Callable[[list[Any]], Any]) -> Reader:
+    """Lists, sets and dicts stand in images only, whose size is capped as a whole."""
+
+    def read(raw: Any) -> Any:
+        if type(raw) is not list:
+            raise FrameRefused("a list was expected")
+        return make([item(one) for one in raw])
+
+    return read
+
+
 def _fixed_reader(items: tuple[Reader, ...]) -> Reader:
     def read(raw: Any) -> tuple[Any, ...]:
         if type(raw) is not list or len(raw) != len(items):
@@ -169,6 +180,12 @@ def reader_of(hint: Any) -> Reader:
         return _array_reader(reader_of(args[0]))
     if origin is tuple:
         return _fixed_reader(tuple(reader_of(arg) for arg in args))
+    if origin is list:
+        return _list_reader(reader_of(args[0]), list)
+    if origin is set:
+        return _list_reader(reader_of(args[0]), set)
+    if origin is dict:
+        return _list_reader(_fixed_reader((reader_of(args[0]), reader_of(args[1]))), dict)
     if origin in (typing.Union, types.UnionType) and len(args) == 2 and type(None) in args:
         inner = reader_of(next(arg for arg in args if arg is not type(None)))
         return lambda raw: None if raw is None else inner(raw)
@@ -187,6 +204,9 @@ def writer_of(hint: Any) -> Writer | None:
         return lambda value: value.value
     if is_record(hint):
         return record_writer(hint)
+    origin = typing.get_origin(hint)
+    if origin in (dict, set, list):
+        return _collection_writer(origin, typing.get_args(hint))
     args = [arg for arg in typing.get_args(hint) if arg not in (Ellipsis, type(None))]
     inner = [writer_of(arg) for arg in args]
     if all(writer is None for writer in inner):
@@ -197,6 +217,18 @@ def writer_of(hint: Any) -> Writer | None:
     if typing.get_origin(hint) is tuple:
         return lambda value: [first(one) for one in value]
     return lambda value: None if value is None else first(value)
+
+
+def _collection_writer(origin: Any, args: tuple[Any, ...]) -> Writer:
+    """Sets and dicts are written sorted: equal states have equal bytes on every replica."""
+    writers = [writer_of(arg) or (lambda value: value) for arg in args]
+    if origin is dict:
+        key, item = writers
+        return lambda value: sorted(([key(k), item(v)] for k, v in value.items()), key=lambda pair: pair[0])
+    item = writers[0]
+    if origin is set:
+        return lambda value: sorted(item(one) for one in value)
+    return lambda value: [item(one) for one in value]
 
 
 def record_writer(cls: type) -> Writer | None:

@@ -1,0 +1,247 @@
+"""(8) Who should be active, and why: a pure function of the group's state and of what this witness has seen.
+
+It proposes and never mutates; the machine checks again what it can (lease_rules.grant). Every decision names its
+reason and, for each site that was passed over, what blocked it (promise P6; DESIGN section 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from proto.commands import Cause, QuarantineCause
+from proto.decisions import Blocker, Decision, DecisionKind, Reason
+from proto.groups import Failback, Mode
+from proto.health import DataChecks, SiteState
+from proto.messages import LAG_UNKNOWN_MS
+from proto.units import NS_PER_MS, InstantNs, SiteId
+from witness.core.heartbeats import proven_down
+from witness.core.sight import GroupSight, heard_max_ns
+from witness.core.state import GroupState, SiteRecord
+from witness.core.transitions import LeaseInput, Phase
+
+_NOTHING = DecisionKind.NOTHING
+
+
+def decide(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision:
+    cleared = _backoff_over(group, sight, now)
+    if cleared is not None:
+        return cleared
+    if group.mode is Mode.AUTOMATIC:
+        return _automatic(group, sight, now)
+    return _restrained(group, _automatic(group, sight, now))
+
+
+def _automatic(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision:
+    name = group.config.group
+    if group.phase is Phase.BARRED:
+        return Decision(name, _NOTHING, Reason.BARRED_AFTER_CREATION)
+    if group.phase is Phase.GRANTED:
+        return Decision(name, _NOTHING, Reason.GRANT_UNCLAIMED)
+    if group.phase in (Phase.REVOKING, Phase.OVERDUE):
+        return Decision(name, _NOTHING, Reason.HANDOVER_RUNNING)
+    if group.phase is Phase.VACANT:
+        return _fill_vacancy(group, sight, now)
+    return _judge_holder(group, sight, now)
+
+
+_RESTRAINT = {Mode.MANUAL: Reason.MODE_MANUAL, Mode.PAUSED: Reason.MODE_PAUSED, Mode.OBSERVE: Reason.MODE_OBSERVE}
+
+
+def _restrained(group: GroupState, wished: Decision) -> Decision:
+    """In every other mode moves are only said, but a handover that an operator began is brought to its end."""
+    begun_by_operator = (
+        group.mode is Mode.MANUAL
+        and wished.kind is DecisionKind.GRANT
+        and group.successor is not None
+        and group.successor.reason is Reason.OPERATOR_ASKED
+    )
+    if wished.kind is _NOTHING or begun_by_operator:
+        return wished
+    return replace(wished, kind=_NOTHING, reason=_RESTRAINT[group.mode], would=wished.kind)
+
+
+# -- vacancy ----------------------------------------------------------------------------------------------
+
+
+def _fill_vacancy(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision:
+    name = group.config.group
+    blockers: list[Blocker] = []
+    for site in _in_order(group):
+        found = blockers_of(group, site, sight, now)
+        if not found:
+            return Decision(name, DecisionKind.GRANT, _vacancy_reason(group), site, tuple(blockers))
+        blockers.extend(found)
+    for site in _in_order(group):
+        if _only_unproven(group.sites[site], site, blockers):
+            return Decision(name, DecisionKind.CLEAR_QUARANTINE, Reason.LAST_RESORT, site, tuple(blockers))
+    return Decision(name, _NOTHING, Reason.NO_CANDIDATE, None, tuple(blockers))
+
+
+def _in_order(group: GroupState) -> list[SiteId]:
+    """The successor of a handover first, then the sites in the order of preference."""
+    order = list(group.config.sites)
+    if group.successor is not None and group.successor.site in group.sites:
+        order.remove(group.successor.site)
+        order.insert(0, group.successor.site)
+    return order
+
+
+def _vacancy_reason(group: GroupState) -> Reason:
+    if group.successor is not None:
+        return group.successor.reason
+    if group.last_end is LeaseInput.RELEASE:
+        return Reason.HOLDER_RELEASED
+    if group.last_end is LeaseInput.EXPIRY:
+        return Reason.HOLDER_EXPIRED
+    return Reason.FIRST_ACTIVATION
+
+
+def grant_cause(group: GroupState, site: SiteId) -> Cause:
+    """Why the site becomes active, as its activation steps will see it."""
+    if group.successor is not None and group.successor.site == site:
+        return group.successor.cause
+    return Cause.FIRST if group.last_end is None else Cause.TAKEOVER
+
+
+def _only_unproven(record: SiteRecord, site: SiteId, blockers: list[Blocker]) -> bool:
+    """Nothing but an unproven unclean end blocks the site, it is verified down, and nothing is failing."""
+    against = [blocker.reason for blocker in blockers if blocker.site == site]
+    note = record.quarantine.get(QuarantineCause.UNCLEAN_END)
+    report = record.report
+    if against != [Reason.QUARANTINED] or len(record.quarantine) != 1 or note is None or report is None:
+        return False
+    return proven_down(report, note.epoch) and report.data_checks is not DataChecks.FAILED
+
+
+def blockers_of(group: GroupState, site: SiteId, sight: GroupSight, now: InstantNs) -> list[Blocker]:
+    """Everything that stands against activating the site now; empty when it is eligible."""
+    record = group.sites[site]
+    report = record.report
+    age_ns = sight.heard_age_ns(site, now)
+    if report is None or age_ns is None or age_ns > heard_max_ns(group):
+        seen = "never" if age_ns is None else f"last {age_ns / 1e9:.1f} s ago"
+        return [Blocker(site, Reason.NOT_HEARD, seen)]
+    found: list[Blocker] = []
+    if not report.enforce:
+        found.append(Blocker(site, Reason.NOT_ENFORCING))
+    if not report.verified_down:
+        found.append(Blocker(site, Reason.NOT_VERIFIED_DOWN, report.state.value))
+    if not report.ready:
+        found.append(Blocker(site, Reason.NOT_READY, "; ".join(report.blockers)[:200]))
+    if record.maintenance:
+        found.append(Blocker(site, Reason.IN_MAINTENANCE))
+    if record.quarantine:
+        causes = ", ".join(sorted(cause.value for cause in record.quarantine))
+        found.append(Blocker(site, Reason.QUARANTINED, causes))
+    if not record.carried:
+        found.append(Blocker(site, Reason.CONFIG_NOT_CARRIED))
+    found.extend(_lag(group, site, record))
+    return found
+
+
+def _lag(group: GroupState, site: SiteId, record: SiteRecord) -> list[Blocker]:
+    limit_ms = group.config.max_replication_lag_ms
+    if limit_ms is None or site == group.last_holder:
+        return []
+    if record.lag_ms == LAG_UNKNOWN_MS:
+        return [Blocker(site, Reason.LAG_UNKNOWN, f"limit {limit_ms} ms")]
+    if record.lag_ms > limit_ms:
+        return [Blocker(site, Reason.LAG_TOO_HIGH, f"{record.lag_ms} ms, limit {limit_ms} ms")]
+    return []
+
+
+# -- a running site ---------------------------------------------------------------------------------------
+
+
+def _judge_holder(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision:
+    name, lease = group.config.group, group.lease
+    if lease is None or lease.site is None:
+        return Decision(name, _NOTHING, Reason.NO_CANDIDATE)
+    age_ns = sight.heard_age_ns(lease.site, now)
+    if age_ns is not None and age_ns > heard_max_ns(group):
+        return Decision(name, _NOTHING, Reason.WAITING_FOR_EXPIRY)
+    return (
+        _away_from_unfit(group, lease.site, sight, now)
+        or _failback(group, lease.site, sight, now)
+        or Decision(name, _NOTHING, Reason.HOLDER_ACTIVE)
+    )
+
+
+def _away_from_unfit(group: GroupState, holder: SiteId, sight: GroupSight, now: InstantNs) -> Decision | None:
+    if sight.unfit_since is None:
+        return None
+    name = group.config.group
+    left_ns = sight.unfit_since + group.config.unhealthy_for_ms * NS_PER_MS - now
+    if left_ns > 0:
+        return Decision(name, _NOTHING, Reason.HOLDER_UNFIT, holder, retry_in_ns=left_ns)
+    blockers: list[Blocker] = []
+    for site in group.config.sites:
+        if site == holder:
+            continue
+        found = blockers_of(group, site, sight, now)
+        if not found:
+            wished = Decision(name, DecisionKind.REVOKE, Reason.HOLDER_UNFIT, site, tuple(blockers))
+            return _unless_flapping(group, sight, now, wished)
+        blockers.extend(found)
+    return Decision(name, _NOTHING, Reason.NO_CANDIDATE, None, tuple(blockers), retry_in_ns=1_000 * NS_PER_MS)
+
+
+def _failback(group: GroupState, holder: SiteId, sight: GroupSight, now: InstantNs) -> Decision | None:
+    preferred = group.config.sites[0]
+    since = sight.preferred_fit_since
+    report = group.sites[holder].report
+    settled = report is not None and report.state is SiteState.ACTIVE
+    if group.config.failback is not Failback.AUTOMATIC or holder == preferred or since is None or not settled:
+        return None
+    if blockers_of(group, preferred, sight, now):
+        return None
+    name = group.config.group
+    left_ns = since + group.config.failback_after_ms * NS_PER_MS - now
+    if left_ns > 0:
+        return Decision(name, _NOTHING, Reason.HOLDER_ACTIVE, retry_in_ns=left_ns)
+    wished = Decision(name, DecisionKind.REVOKE, Reason.FAILBACK_DUE, preferred)
+    return _unless_flapping(group, sight, now, wished)
+
+
+def _unless_flapping(group: GroupState, sight: GroupSight, now: InstantNs, wished: Decision) -> Decision:
+    """Cooldown and cap hold back moves away from a running site only; they never block recovery."""
+    name, config = group.config.group, group.config
+    window_from = now - config.moves_window_ms * NS_PER_MS
+    while sight.moves and sight.moves[0] < window_from:
+        sight.moves.popleft()
+    if len(sight.moves) >= config.moves_max:
+        left_ns = sight.moves[0] - window_from
+        return Decision(name, _NOTHING, Reason.MOVES_EXHAUSTED, retry_in_ns=left_ns, would=wished.kind)
+    last = sight.moves[-1] if sight.moves else sight.started
+    left_ns = last + config.cooldown_ms * NS_PER_MS - now
+    if left_ns > 0:
+        return Decision(name, _NOTHING, Reason.COOLDOWN, retry_in_ns=left_ns, would=wished.kind)
+    return wished
+
+
+def revoke_cause(reason: Reason) -> Cause:
+    return Cause.FAILBACK if reason is Reason.FAILBACK_DUE else Cause.HANDOVER
+
+
+# -- back-off ---------------------------------------------------------------------------------------------
+
+
+def _backoff_over(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision | None:
+    """A failed activation is forgiven after a while; a witness that did not see it happen counts in full."""
+    for site, record in group.sites.items():
+        if QuarantineCause.ACTIVATION_FAILED not in record.quarantine:
+            continue
+        since = sight.failed_at.setdefault(site, now)
+        if now - since >= group.config.activation_backoff_ms * NS_PER_MS:
+            return Decision(group.config.group, DecisionKind.CLEAR_QUARANTINE, Reason.BACKOFF_OVER, site)
+    return None
+
+
+def backoff_left_ns(group: GroupState, sight: GroupSight, now: InstantNs) -> int | None:
+    """The shortest back-off that still runs: the node looks again then."""
+    left = [
+        sight.failed_at[site] + group.config.activation_backoff_ms * NS_PER_MS - now
+        for site, record in group.sites.items()
+        if QuarantineCause.ACTIVATION_FAILED in record.quarantine and site in sight.failed_at
+    ]
+    return min(left, default=None)

@@ -1,0 +1,171 @@
+"""What operators change: the cluster's founding, groups, modes, maintenance, quarantine. Each change is an event."""
+
+from __future__ import annotations
+
+from proto import limits
+from proto.commands import (
+    Author,
+    Cause,
+    ConfigureGroup,
+    DeleteGroup,
+    FoundCluster,
+    QuarantineCause,
+    SetMaintenance,
+    SetMode,
+    SetQuarantine,
+)
+from proto.decisions import Reason
+from proto.errors import BadValue
+from proto.events import EventKind
+from proto.groups import GroupConfig, Mode, check_group
+from proto.messages import NoticeKind
+from proto.units import RESTORE_GENERATION_SHIFT, Epoch
+from witness.core.changes import Scope
+from witness.core.effects import Outcome
+from witness.core.lease_rules import DONE, refused
+from witness.core.state import GroupState, Lease, QuarantineNote, SiteRecord
+from witness.core.transitions import Phase
+
+
+def found(scope: Scope, command: FoundCluster) -> Outcome:
+    state = scope.state
+    if not 1 <= len(set(command.witnesses)) == len(command.witnesses) <= limits.WITNESSES_MAX:
+        return refused(Reason.MALFORMED, "a cluster has 1 to 5 different witnesses")
+    if state.cluster is not None:
+        same = state.cluster == command.cluster and state.witnesses == command.witnesses
+        return refused(Reason.ALREADY_SO if same else Reason.CLUSTER_MISMATCH)
+    state.cluster, state.witnesses = command.cluster, command.witnesses
+    scope.ledger.append(EventKind.CLUSTER_FOUNDED, f"witnesses: {', '.join(command.witnesses)}")
+    return DONE
+
+
+def configure(scope: Scope, command: ConfigureGroup) -> Outcome:
+    try:
+        check_group(command.config)
+    except BadValue as error:
+        return refused(Reason.BAD_CONFIGURATION, str(error)[: limits.TEXT_CHARS_MAX])
+    group = scope.state.groups.get(command.config.group)
+    if group is None:
+        return _create(scope, command)
+    if command.expected_version != group.version:
+        return refused(Reason.VERSION_CONFLICT, f"expected version {command.expected_version}, it is {group.version}")
+    if command.config == group.config:
+        return refused(Reason.ALREADY_SO)
+    gone = set(group.config.sites) - set(command.config.sites)
+    if group.lease is not None and (group.lease.site in gone or (gone and group.lease.site is None)):
+        return refused(Reason.LEASE_HELD, f"cannot remove {', '.join(sorted(gone))} while its lease may be in force")
+    for site in sorted(gone):
+        del group.sites[site]
+    for site in command.config.sites:
+        if site not in group.sites:
+            group.sites[site] = SiteRecord(carried=False)
+    if group.successor is not None and group.successor.site in gone:
+        group.successor = None
+    group.config = command.config
+    group.version += 1
+    _told(scope, EventKind.GROUP_CHANGED, f"version {group.version}", group, command.author)
+    scope.tell_sites(group, NoticeKind.CHANGED)
+    return DONE
+
+
+def _create(scope: Scope, command: ConfigureGroup) -> Outcome:
+    """A group begins barred: whoever may still run under a former life of it has one full lease to end."""
+    state, config = scope.state, command.config
+    if command.expected_version != 0:
+        return refused(Reason.UNKNOWN_GROUP, "the group does not exist; expected_version 0 creates it")
+    if len(state.groups) >= limits.GROUPS_MAX:
+        return refused(Reason.TOO_MANY_GROUPS)
+    spent = state.tombstones.pop(config.group, Epoch(0))
+    epoch = Epoch(max(spent + 1, (state.generation << RESTORE_GENERATION_SHIFT) + 1))
+    group = GroupState(
+        config=config,
+        version=1,
+        mode=config.mode,
+        epoch=epoch,
+        phase=Phase.BARRED,
+        lease=_barred(config, epoch),
+        sites={site: SiteRecord() for site in config.sites},
+    )
+    state.groups[config.group] = group
+    _told(scope, EventKind.GROUP_CREATED, f"sites: {', '.join(config.sites)}", group, command.author)
+    scope.changes.counted.add(config.group)
+    scope.tell_sites(group, NoticeKind.CHANGED)
+    return DONE
+
+
+def _barred(config: GroupConfig, epoch: Epoch) -> Lease:
+    return Lease(epoch=epoch, site=None, incarnation=None, constants=config.constants, cause=Cause.FIRST)
+
+
+def delete(scope: Scope, command: DeleteGroup) -> Outcome:
+    group = scope.state.groups.get(command.group)
+    if group is None:
+        return refused(Reason.UNKNOWN_GROUP)
+    if group.phase is not Phase.VACANT:
+        return refused(Reason.LEASE_HELD)
+    _told(scope, EventKind.GROUP_DELETED, f"its epochs end at {group.epoch}", group, command.author)
+    scope.state.tombstones[command.group] = group.epoch
+    del scope.state.groups[command.group]
+    scope.tell_sites(group, NoticeKind.CHANGED)
+    return DONE
+
+
+def set_mode(scope: Scope, command: SetMode) -> Outcome:
+    """Leases live on in every change; observe grants none, so it is entered and left only with nothing running."""
+    group = scope.state.groups.get(command.group)
+    if group is None:
+        return refused(Reason.UNKNOWN_GROUP)
+    if group.mode is command.mode:
+        return refused(Reason.ALREADY_SO)
+    if command.mode is Mode.OBSERVE and group.phase not in (Phase.VACANT, Phase.BARRED):
+        return refused(Reason.LEASE_HELD)
+    if group.mode is Mode.OBSERVE and not _all_down(group):
+        return refused(Reason.SITES_NOT_DOWN)
+    text = f"{group.mode.value} -> {command.mode.value}"
+    group.mode = command.mode
+    _told(scope, EventKind.MODE, text, group, command.author)
+    return DONE
+
+
+def _all_down(group: GroupState) -> bool:
+    return all(r.report is not None and r.report.enforce and r.report.verified_down for r in group.sites.values())
+
+
+def set_maintenance(scope: Scope, command: SetMaintenance) -> Outcome:
+    group = scope.state.groups.get(command.group)
+    record = None if group is None else group.sites.get(command.site)
+    if group is None or record is None:
+        return refused(Reason.UNKNOWN_GROUP if group is None else Reason.UNKNOWN_SITE)
+    if record.maintenance is command.on:
+        return refused(Reason.ALREADY_SO)
+    record.maintenance = command.on
+    text = f"{command.site}: {'on' if command.on else 'off'}"
+    _told(scope, EventKind.MAINTENANCE, text, group, command.author)
+    return DONE
+
+
+def set_quarantine(scope: Scope, command: SetQuarantine) -> Outcome:
+    group = scope.state.groups.get(command.group)
+    record = None if group is None else group.sites.get(command.site)
+    if group is None or record is None:
+        return refused(Reason.UNKNOWN_GROUP if group is None else Reason.UNKNOWN_SITE)
+    if command.on:
+        if QuarantineCause.OPERATOR in record.quarantine:
+            return refused(Reason.ALREADY_SO)
+        record.quarantine[QuarantineCause.OPERATOR] = QuarantineNote(group.epoch, command.author.reason)
+        _told(scope, EventKind.QUARANTINED, f"{command.site}: operator", group, command.author)
+        return DONE
+    causes = [cause for cause in record.quarantine if not command.causes or cause in command.causes]
+    if not causes:
+        return refused(Reason.NOT_QUARANTINED)
+    for cause in causes:
+        del record.quarantine[cause]
+    text = f"{command.site}: {', '.join(cause.value for cause in causes)}"
+    _told(scope, EventKind.QUARANTINE_CLEARED, text, group, command.author)
+    return DONE
+
+
+def _told(scope: Scope, kind: EventKind, text: str, group: GroupState, author: Author) -> None:
+    why = f" ({author.reason})" if author.reason else ""
+    scope.ledger.append(kind, text + why, group=group.config.group, epoch=group.epoch, author=author.name)
+    scope.changes.dirty.add(group.config.group)

@@ -1,0 +1,218 @@
+"""(7) A heartbeat at apply: who speaks, what it reports, and whether it claims or renews.
+
+Order of the checks matters: first the speaker (newest incarnation, newest sequence number), then each group. The
+answer is computed here, from the very command that was committed, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from proto import limits
+from proto.codec import AGENT_MESSAGES, REPORTS
+from proto.commands import HeartbeatFrame, QuarantineCause
+from proto.decisions import Reason
+from proto.errors import FrameRefused
+from proto.events import EventKind
+from proto.health import DataChecks, HealthReport, SiteState
+from proto.messages import (
+    LAG_UNKNOWN_MS,
+    GroupAnswer,
+    GroupHeartbeat,
+    Heartbeat,
+    RevokePhase,
+    Verdict,
+)
+from proto.units import Epoch, Incarnation, RenewalNo, SiteId
+from witness.core.changes import Scope
+from witness.core.effects import Outcome
+from witness.core.lease_rules import refused
+from witness.core.state import AgentRecord, GroupState, Lease, QuarantineNote, SiteRecord
+from witness.core.transitions import LeaseInput, Phase, next_phase, refusal
+
+_REVOKE_PHASE = {Phase.REVOKING: RevokePhase.REVOKING, Phase.OVERDUE: RevokePhase.DUE}
+
+
+def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
+    try:
+        beat = AGENT_MESSAGES.decode(command.frame)
+    except FrameRefused as error:
+        return refused(Reason.MALFORMED, str(error)[: limits.TEXT_CHARS_MAX])
+    if not isinstance(beat, Heartbeat):
+        return refused(Reason.MALFORMED, "a heartbeat was expected")
+    problem = _speaker(scope, beat.site, beat.incarnation, beat.seq)
+    if problem is not None:
+        return refused(problem)
+    groups = scope.state.groups
+    answers = []
+    heard = []
+    for entry in beat.groups:
+        group = groups.get(entry.group)
+        record = None if group is None else group.sites.get(beat.site)
+        if group is None or record is None:
+            answers.append(_unknown(entry))
+            continue
+        heard.append(entry.group)
+        if record.incarnation != beat.incarnation or record.report_bytes != entry.report:
+            problem = _report(scope, group, record, beat, entry)
+            if problem is not None:
+                answers.append(_answer(group, Verdict.REFUSED, problem))
+                continue
+        if entry.lag_ms != LAG_UNKNOWN_MS:
+            record.lag_ms = entry.lag_ms
+        answers.append(_lease_part(scope, group, record, beat, entry))
+    scope.changes.heard.append((beat.site, heard))
+    return Outcome(Reason.OK, answers=tuple(answers))
+
+
+def _speaker(scope: Scope, site: SiteId, incarnation: Incarnation, seq: int) -> Reason | None:
+    record = scope.state.agents.get(site)
+    if record is None:
+        scope.state.agents[site] = AgentRecord(incarnation, seq)
+        scope.ledger.append(EventKind.SITE_JOINED, "its agent was heard for the first time", site=site)
+        return None
+    if record.incarnation == incarnation:
+        if seq <= record.seq:
+            return Reason.STALE_HEARTBEAT
+        record.seq = seq
+        return None
+    if incarnation in record.superseded:
+        if not record.clash_told:
+            record.clash_told = True
+            text = "an older incarnation speaks again: two agents run for this site"
+            scope.ledger.append(EventKind.SECOND_AGENT, text, site=site)
+        return Reason.INCARNATION_SUPERSEDED
+    record.superseded.append(record.incarnation)
+    del record.superseded[: -limits.SUPERSEDED_KEPT_MAX]
+    record.incarnation, record.seq, record.clash_told = incarnation, seq, False
+    scope.ledger.append(EventKind.SITE_RESTARTED, "a new incarnation of its agent speaks", site=site)
+    return None
+
+
+def _report(
+    scope: Scope, group: GroupState, record: SiteRecord, beat: Heartbeat, entry: GroupHeartbeat
+) -> Reason | None:
+    """Takes a changed report in. What it says of epochs never goes back within one store."""
+    try:
+        report = REPORTS.decode(entry.report)
+    except FrameRefused:
+        return Reason.MALFORMED
+    name = group.config.group
+    before = record.report
+    if record.store_id and record.store_id != report.store_id:
+        note = QuarantineNote(group.epoch, "another store id than the one that is bound to this site")
+        record.quarantine[QuarantineCause.STORE_CHANGED] = note
+        text = f"{QuarantineCause.STORE_CHANGED.value}: {note.text}"
+        scope.ledger.append(EventKind.QUARANTINED, text, group=name, site=beat.site, epoch=group.epoch)
+    record.store_id = report.store_id
+    record.incarnation = beat.incarnation
+    record.report_bytes = entry.report
+    record.report = report
+    if before is None or before.state is not report.state:
+        epoch = Epoch(entry.epoch or report.finished_epoch)
+        text = _state_words(before, report)
+        scope.ledger.append(EventKind.SITE_STATE, text, group=name, site=beat.site, epoch=epoch)
+    _lift_proven(scope, group, record, beat.site)
+    scope.changes.dirty.add(name)
+    return None
+
+
+def _state_words(before: HealthReport | None, report: HealthReport) -> str:
+    words = report.state.value if before is None else f"{before.state.value} -> {report.state.value}"
+    if report.state in (SiteState.FENCED, SiteState.FENCING) and report.blockers:
+        words += f": {report.blockers[0]}"
+    return words
+
+
+def _lift_proven(scope: Scope, group: GroupState, record: SiteRecord, site: SiteId) -> None:
+    """An unclean end is forgiven when the agent proved that epoch finished and its data checks pass."""
+    note = record.quarantine.get(QuarantineCause.UNCLEAN_END)
+    report = record.report
+    if note is None or report is None or not proven_down(report, note.epoch):
+        return
+    if report.data_checks is DataChecks.PASSED:
+        del record.quarantine[QuarantineCause.UNCLEAN_END]
+        text = "proven down, data checks pass"
+        scope.ledger.append(EventKind.QUARANTINE_CLEARED, text, group=group.config.group, site=site, epoch=note.epoch)
+
+
+def proven_down(report: HealthReport, epoch: Epoch) -> bool:
+    return report.verified_down and report.finished_epoch >= epoch
+
+
+def _lease_part(
+    scope: Scope, group: GroupState, record: SiteRecord, beat: Heartbeat, entry: GroupHeartbeat
+) -> GroupAnswer:
+    lease = group.lease
+    mine = lease is not None and lease.site == beat.site
+    if entry.epoch == 0:
+        if lease is not None and mine:
+            if lease.incarnation != beat.incarnation:
+                return _answer(group, Verdict.DORMANT, Reason.HELD_BY_OTHER_INCARNATION)
+            if group.phase is Phase.GRANTED:
+                return _answer(group, Verdict.GRANTED)
+        return _answer(group, Verdict.DORMANT)
+    if lease is None or not mine or lease.epoch != entry.epoch:
+        return _answer(group, Verdict.REFUSED, Reason.NOT_HOLDER)
+    if lease.incarnation != beat.incarnation:
+        return _answer(group, Verdict.REFUSED, Reason.WRONG_INCARNATION)
+    return _claim_or_renew(scope, group, lease, record, entry)
+
+
+def _claim_or_renew(
+    scope: Scope, group: GroupState, lease: Lease, record: SiteRecord, entry: GroupHeartbeat
+) -> GroupAnswer:
+    """The first claim wins; a renewal with any other claim is a second instance and is told in the ledger."""
+    name = group.config.group
+    if lease.claim is None:
+        group.phase = next_phase(group.phase, LeaseInput.CLAIM)
+        lease.claim = entry.claim
+        scope.ledger.append(EventKind.CLAIMED, "authority begins", group=name, site=lease.site, epoch=lease.epoch)
+        scope.changes.dirty.add(name)
+    elif lease.claim != entry.claim:
+        if not lease.clash_told:
+            lease.clash_told = True
+            text = "another instance with this site's identity tried to use the lease"
+            scope.ledger.append(EventKind.CLAIM_CLASH, text, group=name, site=lease.site, epoch=lease.epoch)
+        return _answer(group, Verdict.REFUSED, Reason.WRONG_CLAIM)
+    else:
+        problem = refusal(group.phase, LeaseInput.RENEWAL)
+        if problem is not None:
+            return _answer(group, Verdict.REFUSED, problem)
+        group.phase = next_phase(group.phase, LeaseInput.RENEWAL)
+    lease.renewal += 1
+    lease.votes.clear()
+    scope.changes.counted.add(name)
+    if record.report is not None and record.report.group_version >= group.version:
+        _carry(group)
+    return _answer(group, Verdict.RENEWED)
+
+
+def _carry(group: GroupState) -> None:
+    for record in group.sites.values():
+        record.carried = True
+
+
+def _answer(group: GroupState, verdict: Verdict, reason: Reason = Reason.OK) -> GroupAnswer:
+    lease = group.lease
+    if lease is None or lease.site is None:
+        constants, epoch, renewal = group.config.constants, group.epoch, 0
+    else:
+        constants, epoch, renewal = lease.constants, lease.epoch, lease.renewal
+    return GroupAnswer(
+        group.config.group,
+        verdict,
+        epoch,
+        RenewalNo(renewal),
+        constants.ttl_ms,
+        constants.drift_max_ppm,
+        constants.lock_delay_ms,
+        _REVOKE_PHASE.get(group.phase, RevokePhase.NONE),
+        group.version,
+        reason,
+    )
+
+
+def _unknown(entry: GroupHeartbeat) -> GroupAnswer:
+    zero = Epoch(0)
+    return GroupAnswer(
+        entry.group, Verdict.UNKNOWN_GROUP, zero, RenewalNo(0), 0, 0, 0, RevokePhase.NONE, 0, Reason.UNKNOWN_GROUP
+    )

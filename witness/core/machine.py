@@ -1,0 +1,91 @@
+"""(7) The replicated machine: one entry point, total and deterministic (STYLE rule 8; RAFT-REVIEW D-15, D-16).
+
+`apply` takes the bytes of one committed entry, applies its commands in order and returns one outcome for each. It
+never raises for what the bytes say: what cannot be read is refused, on every replica alike. An exception out of
+here is a bug of ours and ends the process before anything more is applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from proto import commands
+from proto.codec import decode_entry
+from proto.commands import Command, LogEntry
+from proto.decisions import Reason
+from proto.errors import FrameRefused
+from proto.events import Event
+from proto.invariants import InvariantViolation, require
+from proto.units import LogIndex
+from witness.core import group_rules, heartbeats, lease_rules
+from witness.core.changes import Changes, Scope
+from witness.core.effects import Outcome
+from witness.core.ledger import Ledger
+from witness.core.snapshot import decode_image, encode_image, state_hash
+from witness.core.state import ClusterState
+
+_RULES: dict[type, Callable[[Scope, Any], Outcome]] = {
+    commands.FoundCluster: group_rules.found,
+    commands.ConfigureGroup: group_rules.configure,
+    commands.DeleteGroup: group_rules.delete,
+    commands.HeartbeatFrame: heartbeats.heartbeat,
+    commands.Votes: lease_rules.cast_votes,
+    commands.Grant: lease_rules.grant,
+    commands.ReleaseLease: lease_rules.release,
+    commands.Revoke: lease_rules.revoke,
+    commands.SetMode: group_rules.set_mode,
+    commands.SetMaintenance: group_rules.set_maintenance,
+    commands.SetQuarantine: group_rules.set_quarantine,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One entry as it was applied; `entry` is None when its bytes could not be read."""
+
+    entry: LogEntry | None
+    outcomes: tuple[Outcome, ...]
+    changes: Changes
+    events: tuple[Event, ...]
+
+
+class Machine:
+    """Owns the replicated state; everybody else only reads it."""
+
+    def __init__(self) -> None:
+        self.state = ClusterState()
+        self.ledger = Ledger(self.state.ledger)
+
+    def apply(self, index: int, data: bytes) -> Applied:
+        state = self.state
+        require(index > state.applied_index, f"index {index} after {state.applied_index}: applied twice")
+        state.applied_index = index
+        changes = Changes()
+        try:
+            entry = decode_entry(data)
+        except FrameRefused as error:
+            return Applied(None, (Outcome(Reason.MALFORMED, str(error)),), changes, ())
+        self.ledger.index, self.ledger.wall_ms = LogIndex(index), entry.wall_ms
+        scope = Scope(state, self.ledger, changes)
+        outcomes = tuple([self._one(scope, command) for command in entry.commands])
+        return Applied(entry, outcomes, changes, self.ledger.take_new())
+
+    def _one(self, scope: Scope, command: Command) -> Outcome:
+        try:
+            return _RULES[type(command)](scope, command)
+        except Exception as error:
+            raise InvariantViolation(f"{type(command).__name__} broke the machine: {error!r}") from error
+
+    def snapshot(self) -> bytes:
+        return encode_image(self.state)
+
+    def restore(self, image: bytes) -> None:
+        """Raises snapshot.ImageRefused and changes nothing when the image is not acceptable."""
+        state = decode_image(image)
+        self.state = state
+        self.ledger = Ledger(state.ledger)
+
+    def state_hash(self) -> str:
+        return state_hash(self.state)

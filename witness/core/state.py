@@ -1,0 +1,131 @@
+"""What is replicated: everything that a decision rests on, and nothing that a clock produced.
+
+Mutable and slotted, changed only by witness.core.machine and the rooms that it calls; written to and read from
+snapshots by the same codec as the wire (witness.core.snapshot), with sets and dicts sorted, so that equal states
+have equal bytes. Frozen values were rejected: one heartbeat of a hundred groups would build hundreds of records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from proto.commands import Cause, QuarantineCause
+from proto.decisions import Reason
+from proto.events import GENESIS_HASH, Event
+from proto.groups import GroupConfig, Mode
+from proto.health import HealthReport
+from proto.lease import LeaseConstants
+from proto.messages import LAG_UNKNOWN_MS
+from proto.units import Claim, ClusterId, Epoch, GroupId, Incarnation, SiteId, WitnessId
+from witness.core.transitions import LeaseInput, Phase
+
+
+@dataclass(slots=True)
+class Revocation:
+    """A handover under way. `number` tells its votes from those of any other revoke of the epoch."""
+
+    number: int
+    successor: SiteId
+    cause: Cause
+    reason: Reason
+    timeout_ms: int
+    votes: set[WitnessId] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Lease:
+    """The lease record of one epoch. `site` is None only while the group is BARRED."""
+
+    epoch: Epoch
+    site: SiteId | None
+    incarnation: Incarnation | None
+    constants: LeaseConstants
+    """Fixed at the grant; a change of the configuration takes effect with the next epoch."""
+    cause: Cause
+    claim: Claim | None = None
+    renewal: int = 0
+    votes: set[WitnessId] = field(default_factory=set)
+    """Expiry votes for exactly (epoch, renewal); emptied by every renewal."""
+    revocation: Revocation | None = None
+    clash_told: bool = False
+
+
+@dataclass(slots=True)
+class QuarantineNote:
+    epoch: Epoch
+    text: str
+
+
+@dataclass(slots=True)
+class SiteRecord:
+    """What the witnesses know about one site of one group."""
+
+    incarnation: Incarnation | None = None
+    report_bytes: bytes = b""
+    report: HealthReport | None = None
+    lag_ms: int = LAG_UNKNOWN_MS
+    """The last known lag: it counts when replication broke together with the active site."""
+    maintenance: bool = False
+    quarantine: dict[QuarantineCause, QuarantineNote] = field(default_factory=dict)
+    store_id: bytes = b""
+    carried: bool = True
+    """False for an added site until the holder renewed with a configuration that includes it."""
+
+
+@dataclass(slots=True)
+class Successor:
+    """Whom the ended lease was handed over to."""
+
+    site: SiteId
+    cause: Cause
+    reason: Reason
+
+
+@dataclass(slots=True)
+class GroupState:
+    config: GroupConfig
+    version: int
+    mode: Mode
+    epoch: Epoch
+    """The highest epoch ever granted (or barred); grants go above it."""
+    phase: Phase
+    lease: Lease | None
+    sites: dict[SiteId, SiteRecord]
+    successor: Successor | None = None
+    last_end: LeaseInput | None = None
+    """How the last lease ended: RELEASE or EXPIRY; None before the first."""
+    last_holder: SiteId | None = None
+
+
+@dataclass(slots=True)
+class AgentRecord:
+    """The agent that speaks for a site: only its newest incarnation counts, only its newest heartbeat."""
+
+    incarnation: Incarnation
+    seq: int
+    superseded: list[Incarnation] = field(default_factory=list)
+    clash_told: bool = False
+
+
+@dataclass(slots=True)
+class LedgerState:
+    head_seq: int = 0
+    head_chain: bytes = GENESIS_HASH
+    recent: list[Event] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ClusterState:
+    cluster: ClusterId | None = None
+    witnesses: tuple[WitnessId, ...] = ()
+    generation: int = 0
+    """Restore generation: stands in the high bits of every new group's first epoch."""
+    groups: dict[GroupId, GroupState] = field(default_factory=dict)
+    tombstones: dict[GroupId, Epoch] = field(default_factory=dict)
+    agents: dict[SiteId, AgentRecord] = field(default_factory=dict)
+    applied_index: int = 0
+    ledger: LedgerState = field(default_factory=LedgerState)
+
+
+def majority(members: int) -> int:
+    return members // 2 + 1

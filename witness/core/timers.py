@@ -1,0 +1,102 @@
+"""One witness's own timers: how long each lease and each revocation has been left without a change.
+
+Rule: a timer starts in full when this witness *applies* the grant, renewal or revoke, also when it replays it
+after a restart; when it has counted out, this witness votes. Time is counted, not read: every wake-up counts at
+most TIMER_STEP_MAX_NS, so that a paused, suspended or stepped witness makes leases longer, never shorter
+(DESIGN section 3). Nothing here is replicated and nothing here can end a lease by itself.
+
+Renewals only overwrite a dictionary; the heap is corrected when an entry comes up early.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+from proto import limits
+from proto.commands import Vote, VoteKind
+from proto.lease import witness_wait
+from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs
+from witness.core.state import GroupState
+from witness.core.transitions import Phase
+
+VOTE_AGAIN_NS = 1_000 * NS_PER_MS
+"""A vote that had no effect yet (lost with a leader) is cast again after this."""
+
+Key = tuple[VoteKind, GroupId]
+
+
+@dataclass(slots=True)
+class _Timer:
+    epoch: Epoch
+    number: int
+    due: int
+    """On the counted clock."""
+
+
+class LeaseTimers:
+    def __init__(self, now: InstantNs) -> None:
+        self._last = now
+        self._counted = 0
+        self._timers: dict[Key, _Timer] = {}
+        self._heap: list[tuple[int, str, GroupId]] = []
+
+    def count(self, now: InstantNs) -> None:
+        """Lets time pass, at most one capped step of it."""
+        step = now - self._last
+        self._last = now
+        self._counted += min(max(step, 0), limits.TIMER_STEP_MAX_NS)
+
+    def follow(self, name: GroupId, group: GroupState | None) -> None:
+        """Starts in full, keeps or drops the timers of a group after its lease record changed."""
+        lease = None if group is None else group.lease
+        if lease is None:
+            self._timers.pop((VoteKind.EXPIRY, name), None)
+            self._timers.pop((VoteKind.REVOKE_DUE, name), None)
+            return
+        self._start(VoteKind.EXPIRY, name, lease.epoch, lease.renewal, witness_wait(lease.constants))
+        revocation = lease.revocation
+        if revocation is not None and group is not None and group.phase is Phase.REVOKING:
+            wait = revocation.timeout_ms * NS_PER_MS
+            self._start(VoteKind.REVOKE_DUE, name, lease.epoch, revocation.number, wait)
+        else:
+            self._timers.pop((VoteKind.REVOKE_DUE, name), None)
+
+    def _start(self, kind: VoteKind, name: GroupId, epoch: Epoch, number: int, wait: int) -> None:
+        key = (kind, name)
+        timer = self._timers.get(key)
+        due = self._counted + wait
+        if timer is None:
+            self._timers[key] = _Timer(epoch, number, due)
+            heapq.heappush(self._heap, (due, kind.value, name))
+        elif (timer.epoch, timer.number) != (epoch, number):
+            if due < timer.due:
+                heapq.heappush(self._heap, (due, kind.value, name))
+            timer.epoch, timer.number, timer.due = epoch, number, due
+
+    def due_votes(self) -> tuple[Vote, ...]:
+        """Votes whose timers have counted out; each is cast again later while it still stands."""
+        votes: list[Vote] = []
+        again: list[tuple[int, str, GroupId]] = []
+        while self._heap and self._heap[0][0] <= self._counted and len(votes) < limits.ITEMS_MAX:
+            due, kind_value, name = heapq.heappop(self._heap)
+            kind = VoteKind(kind_value)
+            timer = self._timers.get((kind, name))
+            if timer is None:
+                continue
+            if timer.due <= self._counted:
+                votes.append(Vote(kind, name, timer.epoch, timer.number))
+                timer.due = self._counted + VOTE_AGAIN_NS
+            elif timer.due < due:
+                continue
+            again.append((timer.due, kind_value, name))
+        for item in again:
+            heapq.heappush(self._heap, item)
+        return tuple(votes)
+
+    def next_in_ns(self) -> int | None:
+        """Counted time until the next entry comes up (perhaps early), or None without timers."""
+        return None if not self._heap else max(0, self._heap[0][0] - self._counted)
+
+    def __len__(self) -> int:
+        return len(self._timers)
