@@ -259,6 +259,8 @@ def _real_path(loc: tuple[int | str, ...], data: Any) -> Path_:
 def _shown(path: Path_, value: Any) -> str:
     if any(isinstance(part, str) and _SECRET.search(part) for part in path):
         return "(hidden)"
+    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value)):
+        return ""  # the rule names what matters; a whole mapping may hold what must not reach a log
     shown = repr(value)
     return shown if len(shown) <= VALUE_CHARS_MAX else shown[:VALUE_CHARS_MAX] + "…"
 

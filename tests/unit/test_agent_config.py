@@ -1,0 +1,123 @@
+"""The agent's configuration: the shipped example loads, and every refusal says what to change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agents.config import AgentConfig, agent_settings, load_agent_config
+from agents.core.settings import ProbeRole
+from proto.edge.config_file import ConfigRefused, config_schema, parse_config
+from proto.timing import SiteBudgets
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "examples" / "agent.yaml"
+
+
+def refused(old: str, new: str) -> str:
+    text = EXAMPLE.read_text()
+    assert text.count(old) == 1, f"{old!r} must stand once in the example"
+    with pytest.raises(ConfigRefused) as caught:
+        parse_config(text.replace(old, new), AgentConfig, file="agent.yaml", base=Path("/etc/thirdsite"))
+    return str(caught.value)
+
+
+def test_the_example_loads() -> None:
+    config = load_agent_config(EXAMPLE)
+    settings = agent_settings(config, store_id=b"s" * 16, agent_version="1")
+    assert settings.site == "dc-a"
+    assert settings.witnesses == ("w1", "w2", "w3")
+    (group,) = settings.groups
+    assert group.budgets == SiteBudgets(stop_budget_ms=2500, kill_budget_ms=1000)
+    assert group.activation_timeout_ms == 120_000
+    assert [probe.role for probe in group.probes] == list(ProbeRole)
+    assert config.socket_path == Path("/run/thirdsite/agent.sock")
+
+
+def test_defaults_pass_their_own_rules() -> None:
+    minimal = """
+cluster: 0123456789abcdef0123456789abcdef
+site: dc-a
+tls: {ca: ca.pem, cert: a.pem, key: a.key}
+state_dir: state
+runtime_dir: run
+witnesses: [{id: w1, address: "127.0.0.1:1"}]
+groups: [{group: g, activation: {steps: [{name: s, command: [/bin/true]}]}}]
+"""
+    config = parse_config(minimal, AgentConfig, file="a.yaml", base=Path("/etc/x"))
+    (group,) = config.groups
+    assert group.enforce
+    assert group.budgets is None
+    assert (group.activation.timeout, group.activation.steps[0].timeout) == (60_000, 30_000)
+    assert config.tls.ca == Path("/etc/x/ca.pem")
+    assert config.http_address is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "kill_budget: 1s",
+            "kill_budgt: 1s",
+            "groups[0].kill_budgt: unknown key; did you mean 'kill_budget'?",
+        ),
+        ("kill_budget: 1s", "kill_budget: 3s", "stop_budget_ms > kill_budget_ms = 3000"),
+        ("kill_budget: 1s", "kill_budget: 20ms", "at least 2 x 20 ms"),
+        ("    kill_budget: 1s\n", "", "stop_budget and kill_budget belong together; write both or none"),
+        ("stop_budget: 2500ms", "stop_budget: 2500", 'write "2500s" or "2500ms"'),
+        (
+            "interval: 2s, timeout: 1s",
+            "interval: 1s, timeout: 2s",
+            "timeout 2000 ms is longer than interval 1000 ms",
+        ),
+        ("timeout: 60s", "timeout: 5m", "step promote-db may take 300000 ms, the whole plan 120000 ms"),
+        ("name: start-app", "name: promote-db", "step promote-db stands in steps twice"),
+        ("{id: w2,", "{id: w1,", "witness w1 stands in witnesses twice"),
+        ("role: ready", "role: redy", "did you mean 'ready'?"),
+        ("site: dc-a\n", "site: DC_A\n", "1 to 63 of a-z"),
+        ("site: dc-a\n", "", "site: is required; add it, for example `site: dc-a`"),
+        ("cluster: 0123456789", "cluster: 012345678Z", "32 lower-case hex digits"),
+        ("name: app-port, kind: tcp,", "name: app-port, kind: http,", "proves nothing about what is down"),
+        ("SHOP_CONFIG:", "THIRDSITE_EPOCH:", "is set by the agent"),
+        ('url: "http://127.0.0.1:8080/healthz"', 'target: "127.0.0.1:8080"', "kind http needs url"),
+        ("retries: 2", "retries: 200", "must be at most 100"),
+        ("state_dir: /var/lib/thirdsite/agent", "state_dir: /run/thirdsite", "they differ"),
+        ("runtime_dir: /run/thirdsite", f"runtime_dir: /{'r' * 120}", "Unix takes 107"),
+        ("command: [/usr/local/lib/shop/drain]", "command: []", "a list whose first item is the program"),
+    ],
+)
+def test_refusals_say_what_to_change(old: str, new: str, expected: str) -> None:
+    words = refused(old, new)
+    assert expected in words
+    assert words.startswith("agent.yaml:")
+
+
+def test_a_lag_probe_must_print_a_number() -> None:
+    words = refused(
+        "role: lag, kind: exec, command: [/usr/local/lib/shop/db-lag-ms]",
+        'role: lag, kind: tcp, target: "a:1"',
+    )
+    assert "kind tcp does not; use kind exec" in words
+
+
+def test_no_value_of_the_environment_reaches_an_error() -> None:
+    words = refused(
+        "env: {SHOP_CONFIG: /etc/shop/server.toml}", "timeout: 10m\n          env: {PASS: hunter2}"
+    )
+    assert "may take 600000 ms" in words
+    assert "hunter2" not in words
+
+
+def test_every_problem_is_told_at_once() -> None:
+    text = (
+        EXAMPLE.read_text().replace("role: ready", "role: redy").replace("kill_budget: 1s", "kill_budget: 1")
+    )
+    with pytest.raises(ConfigRefused) as caught:
+        parse_config(text, AgentConfig, file="agent.yaml", base=Path("/"))
+    assert len(caught.value.problems) == 2
+
+
+def test_the_schema_covers_the_file() -> None:
+    schema = config_schema(AgentConfig)
+    assert set(schema["properties"]) == set(AgentConfig.model_fields)
+    assert schema["additionalProperties"] is False
