@@ -40,6 +40,8 @@ class LeaseTimers:
         self._counted = 0
         self._timers: dict[Key, _Timer] = {}
         self._heap: list[tuple[int, str, GroupId]] = []
+        self._queued: dict[Key, int] = {}
+        """The one heap entry of each timer that counts; others are leftovers and are dropped when they come up."""
 
     def count(self, now: InstantNs) -> None:
         """Lets time pass, at most one capped step of it."""
@@ -68,30 +70,32 @@ class LeaseTimers:
         due = self._counted + wait
         if timer is None:
             self._timers[key] = _Timer(epoch, number, due)
-            heapq.heappush(self._heap, (due, kind.value, name))
+            self._queue(key, due)
         elif (timer.epoch, timer.number) != (epoch, number):
-            if due < timer.due:
-                heapq.heappush(self._heap, (due, kind.value, name))
+            if due < self._queued.get(key, due + 1):
+                self._queue(key, due)
             timer.epoch, timer.number, timer.due = epoch, number, due
+
+    def _queue(self, key: Key, due: int) -> None:
+        self._queued[key] = due
+        heapq.heappush(self._heap, (due, key[0].value, key[1]))
 
     def due_votes(self) -> tuple[Vote, ...]:
         """Votes whose timers have counted out; each is cast again later while it still stands."""
         votes: list[Vote] = []
-        again: list[tuple[int, str, GroupId]] = []
         while self._heap and self._heap[0][0] <= self._counted and len(votes) < limits.ITEMS_MAX:
             due, kind_value, name = heapq.heappop(self._heap)
-            kind = VoteKind(kind_value)
-            timer = self._timers.get((kind, name))
+            key = (VoteKind(kind_value), name)
+            if self._queued.get(key) != due:
+                continue
+            timer = self._timers.get(key)
             if timer is None:
+                del self._queued[key]
                 continue
             if timer.due <= self._counted:
-                votes.append(Vote(kind, name, timer.epoch, timer.number))
+                votes.append(Vote(key[0], name, timer.epoch, timer.number))
                 timer.due = self._counted + VOTE_AGAIN_NS
-            elif timer.due < due:
-                continue
-            again.append((timer.due, kind_value, name))
-        for item in again:
-            heapq.heappush(self._heap, item)
+            self._queue(key, timer.due)
         return tuple(votes)
 
     def next_in_ns(self) -> int | None:

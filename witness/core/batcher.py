@@ -1,0 +1,122 @@
+"""(5) Group commit: while one own entry is in flight, collect; then propose one entry for all that came in.
+
+The batcher numbers requests and entries and recognises its own entries in the committed stream by the session tag
+of this process; a request is resolved only by what was applied (RAFT-REVIEW D-17, D-18). A lost entry is noticed
+by time or by a change of leader; its requests end with 'outcome unknown' unless the entry still turns up.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+
+from proto import limits
+from proto.codec import encode_command, encode_entry
+from proto.commands import Command, LogEntry
+from proto.errors import FrameRefused, ThirdsiteError
+from proto.units import InstantNs, WallMs, WitnessId
+
+_ENTRY_HEAD_BYTES = 256
+_COMMAND_HEAD_BYTES = 5
+
+
+class Overloaded(ThirdsiteError):
+    """Too many commands wait already, or this one is too large. Nothing was taken."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    request: int
+    command: Command
+    encoded: bytes
+
+
+class Batcher:
+    def __init__(self, self_id: WitnessId, session: bytes) -> None:
+        self._self_id = self_id
+        self._session = session
+        self._next_request = 1
+        self._next_entry = 1
+        self._pending: deque[_Pending] = deque()
+        self._in_flight: tuple[int, InstantNs] | None = None
+        self._requests_of: dict[int, tuple[int, ...]] = {}
+        self._open: OrderedDict[int, InstantNs] = OrderedDict()
+
+    def add(self, command: Command, now: InstantNs) -> int:
+        """Takes a command in and numbers its request; raises Overloaded and then takes nothing."""
+        if len(self._pending) >= limits.COMMANDS_PENDING_MAX:
+            raise Overloaded(f"{len(self._pending)} commands wait already")
+        try:
+            encoded = encode_command(command)
+        except FrameRefused as error:
+            raise Overloaded(str(error)) from error
+        request = self._next_request
+        self._next_request += 1
+        self._pending.append(_Pending(request, command, encoded))
+        self._open[request] = now
+        return request
+
+    def take_entry(self, now: InstantNs, wall_ms: WallMs) -> bytes | None:
+        """The next entry to propose, or None while one is in flight or nothing waits."""
+        if self._in_flight is not None:
+            if now - self._in_flight[1] < limits.ENTRY_IN_FLIGHT_MAX_NS:
+                return None
+            self._in_flight = None
+        if not self._pending:
+            return None
+        batch: list[_Pending] = []
+        size = _ENTRY_HEAD_BYTES
+        while self._pending and len(batch) < limits.ENTRY_COMMANDS_MAX:
+            size += len(self._pending[0].encoded) + _COMMAND_HEAD_BYTES
+            if batch and size > limits.ENTRY_BYTES_MAX:
+                break
+            batch.append(self._pending.popleft())
+        number = self._next_entry
+        self._next_entry += 1
+        self._in_flight = (number, now)
+        self._requests_of[number] = tuple(one.request for one in batch)
+        entry = LogEntry(self._self_id, self._session, number, wall_ms, tuple(one.command for one in batch))
+        return encode_entry(entry, [one.encoded for one in batch])
+
+    def committed(self, entry: LogEntry) -> tuple[int, ...]:
+        """Requests of an own entry, in the order of its commands; empty for entries of others."""
+        if entry.session != self._session or entry.proposer != self._self_id:
+            return ()
+        if self._in_flight is not None and self._in_flight[0] == entry.number:
+            self._in_flight = None
+        requests = self._requests_of.pop(entry.number, ())
+        for request in requests:
+            self._open.pop(request, None)
+        return requests
+
+    def lost(self) -> None:
+        """The entry in flight may be lost (leader changed, proposal refused): go on with the next one."""
+        self._in_flight = None
+
+    def overdue(self, now: InstantNs) -> list[int]:
+        """Requests that waited too long; they are forgotten here."""
+        found: list[int] = []
+        while self._open:
+            request, since = next(iter(self._open.items()))
+            if now - since < limits.PROPOSAL_TIMEOUT_NS:
+                break
+            del self._open[request]
+            found.append(request)
+        if found:
+            gone = set(found)
+            self._pending = deque(one for one in self._pending if one.request not in gone)
+            self._requests_of = {
+                number: requests
+                for number, requests in self._requests_of.items()
+                if any(request in self._open for request in requests)
+            }
+        return found
+
+    def next_deadline(self) -> InstantNs | None:
+        deadlines = []
+        if self._in_flight is not None and self._pending:
+            deadlines.append(InstantNs(self._in_flight[1] + limits.ENTRY_IN_FLIGHT_MAX_NS))
+        if self._open:
+            oldest = next(iter(self._open.values()))
+            deadlines.append(InstantNs(oldest + limits.PROPOSAL_TIMEOUT_NS))
+        return min(deadlines, default=None)

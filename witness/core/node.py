@@ -1,0 +1,358 @@
+"""(5) One witness without its I/O: inputs and time come in, ordered effects and the next deadline go out.
+
+Ties the rooms together: requests go through the batcher into the log; what is committed goes through the machine;
+what the machine changed restarts timers, moves observations, wakes decisions. Only a leader that has a quorum and
+is caught up proposes decisions; every witness votes with its own timers. Nothing read here ever gives authority.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from proto import limits
+from proto.commands import (
+    Author,
+    Command,
+    FoundCluster,
+    Grant,
+    HeartbeatFrame,
+    QuarantineCause,
+    Revoke,
+    SetQuarantine,
+    Votes,
+)
+from proto.decisions import Decision, DecisionKind, Reason, blocker_words
+from proto.errors import LocalFault
+from proto.invariants import require
+from proto.messages import Notice
+from proto.units import ClusterId, Epoch, GroupId, InstantNs, SiteId, WallMs, WitnessId
+from witness.core import operator_moves, view
+from witness.core.batcher import Batcher, Overloaded
+from witness.core.decide import backoff_left_ns, decide, grant_cause, revoke_cause
+from witness.core.effects import Effect, Outcome, ProposeEntry, Push, Record, Resolved
+from witness.core.lease_rules import epoch_floor
+from witness.core.ledger import Ledger
+from witness.core.machine import Applied, Machine
+from witness.core.sight import Sights
+from witness.core.state import GroupState
+from witness.core.timers import LeaseTimers
+from witness.core.transitions import Phase
+
+_LOOK_AGAIN_NS = limits.PING_INTERVAL_NS
+"""A vacant group without a candidate is looked at again at least this often: freshness changes with time alone."""
+
+
+class WrongCluster(LocalFault):
+    """The log or snapshot belongs to another cluster than the configuration says; the process must end."""
+
+
+@dataclass(slots=True)
+class Consensus:
+    """What the node knows of its place in the cluster; set by `consensus_changed`."""
+
+    leading: bool = False
+    leader: WitnessId | None = None
+    has_quorum: bool = False
+    caught_up: bool = False
+
+
+@dataclass(slots=True)
+class _Deciding:
+    """Decisions that are on their way, one per group, and when to look again."""
+
+    by_request: dict[int, GroupId] = field(default_factory=dict)
+    groups: set[GroupId] = field(default_factory=set)
+    again: dict[GroupId, InstantNs] = field(default_factory=dict)
+
+
+class WitnessNode:
+    def __init__(
+        self,
+        *,
+        self_id: WitnessId,
+        cluster: ClusterId,
+        witnesses: tuple[WitnessId, ...],
+        session: bytes,
+        now: InstantNs,
+    ) -> None:
+        self.self_id = self_id
+        self.cluster = cluster
+        self.witnesses = tuple(sorted(witnesses))
+        self.machine = Machine()
+        self.consensus = Consensus()
+        self._batcher = Batcher(self_id, session)
+        self._timers = LeaseTimers(now)
+        self._sights = Sights(now)
+        self._deciding = _Deciding()
+        self._dirty: set[GroupId] = set()
+        self._founding: int | None = None
+        self._founding_checked = False
+        self._own: set[int] = set()
+        """Requests of the node itself: nobody outside waits for them."""
+        self._effects: list[Effect] = []
+        self._now = now
+        self._wall_ms = WallMs(0)
+
+    # -- from consensus -----------------------------------------------------------------------------------
+
+    def apply(self, index: int, data: bytes, age_bound_ns: int | None, now: InstantNs) -> None:
+        self._pass_time(now)
+        applied = self.machine.apply(index, data)
+        if applied.entry is not None:
+            requests = self._batcher.committed(applied.entry)
+            for request, outcome in zip(requests, applied.outcomes, strict=False):
+                self._resolve(request, outcome)
+        self._take_in(applied, fresh=age_bound_ns is not None and age_bound_ns <= limits.FRESH_AGE_MAX_NS)
+        if applied.events:
+            self._effects.append(Record(applied.events))
+        for site, group, kind, epoch in applied.changes.notices:
+            self._effects.append(Push(site, Notice(group, kind, epoch)))
+        self._work()
+
+    def _take_in(self, applied: Applied, *, fresh: bool) -> None:
+        changes, groups = applied.changes, self.machine.state.groups
+        self._check_founding()
+        for name in changes.counted:
+            self._timers.follow(name, groups.get(name))
+        self._sights.note(self.machine.state, changes, fresh=fresh, now=self._now)
+        self._dirty |= changes.dirty
+        if fresh:
+            for _, heard in changes.heard:
+                self._dirty.update(name for name in heard if groups[name].phase is Phase.VACANT)
+
+    def snapshot(self) -> bytes:
+        return self.machine.snapshot()
+
+    def restore(self, image: bytes, now: InstantNs) -> None:
+        """Replaces the state; every timer starts in full. Raises snapshot.ImageRefused and changes nothing."""
+        self._pass_time(now)
+        self.machine.restore(image)
+        self._founding_checked = False
+        self._check_founding()
+        self._timers = LeaseTimers(now)
+        self._sights.forget_all()
+        for name, group in self.machine.state.groups.items():
+            self._timers.follow(name, group)
+            self._dirty.add(name)
+        kept = tuple(self.machine.state.ledger.recent)
+        if kept:
+            self._effects.append(Record(kept))
+
+    def consensus_changed(
+        self, *, leading: bool, leader: WitnessId | None, has_quorum: bool, caught_up: bool, now: InstantNs
+    ) -> None:
+        self._pass_time(now)
+        before = self.consensus
+        self.consensus = Consensus(leading, leader, has_quorum, caught_up)
+        if leader != before.leader:
+            self._batcher.lost()
+        if leading and not before.leading:
+            self._deciding = _Deciding()
+            self._dirty.update(self.machine.state.groups)
+        self._work()
+
+    def proposal_refused(self, now: InstantNs) -> None:
+        self._pass_time(now)
+        self._batcher.lost()
+
+    # -- from the shell -----------------------------------------------------------------------------------
+
+    def heartbeat(self, frame: bytes, now: InstantNs) -> int:
+        """Proposes a Heartbeat exactly as it was received. Raises Overloaded and then proposes nothing."""
+        return self.submit(HeartbeatFrame(frame), now)
+
+    def submit(self, command: Command, now: InstantNs) -> int:
+        """Proposes a command; its outcome comes as `Resolved`. Raises Overloaded and then proposes nothing."""
+        self._pass_time(now)
+        request = self._batcher.add(command, now)
+        self._propose()
+        return request
+
+    def plan_switchover(self, group: GroupId, to: SiteId, author: Author, now: InstantNs) -> Command | Outcome:
+        """The command that an operator's switchover needs now, or why it is refused."""
+        state = self.machine.state.groups.get(group)
+        if state is None:
+            return Outcome(Reason.UNKNOWN_GROUP)
+        return operator_moves.plan_switchover(state, self._sights.of(group, now), to, author, now)
+
+    def tick(self, now: InstantNs, wall_ms: WallMs) -> None:
+        self._wall_ms = wall_ms
+        self._pass_time(now)
+        votes = self._timers.due_votes()
+        if votes:
+            self._try_submit(Votes(self.self_id, votes))
+        for request in self._batcher.overdue(now):
+            reason = Reason.OUTCOME_UNKNOWN if self.consensus.has_quorum else Reason.NO_QUORUM
+            self._resolve(request, Outcome(reason))
+        due = [name for name, at in self._deciding.again.items() if at <= now]
+        for name in due:
+            del self._deciding.again[name]
+            self._dirty.add(name)
+        self._work()
+
+    def next_deadline(self) -> InstantNs:
+        """When to `tick` next; with armed timers at least every TIMER_WAKE_NS, so that time is counted."""
+        deadlines = [InstantNs(self._now + _LOOK_AGAIN_NS)]
+        if len(self._timers):
+            left = self._timers.next_in_ns()
+            step = limits.TIMER_WAKE_NS if left is None else min(left, limits.TIMER_WAKE_NS)
+            deadlines.append(InstantNs(self._now + step))
+        batcher = self._batcher.next_deadline()
+        if batcher is not None:
+            deadlines.append(batcher)
+        deadlines.extend(self._deciding.again.values())
+        return min(deadlines)
+
+    def take_effects(self) -> list[Effect]:
+        effects, self._effects = self._effects, []
+        return effects
+
+    # -- reads --------------------------------------------------------------------------------------------
+
+    @property
+    def events(self) -> Ledger:
+        return self.machine.ledger
+
+    def status(self, now: InstantNs) -> dict[str, object]:
+        groups = [self.group_status(name, now) for name in sorted(self.machine.state.groups)]
+        place = {
+            "leading": self.consensus.leading,
+            "leader": self.consensus.leader,
+            "has_quorum": self.consensus.has_quorum,
+            "caught_up": self.consensus.caught_up,
+        }
+        return view.cluster_view(self.self_id, self.machine, place, groups)
+
+    def group_status(self, group: GroupId, now: InstantNs) -> dict[str, object] | None:
+        state = self.machine.state.groups.get(group)
+        if state is None:
+            return None
+        sight = self._sights.of(group, now)
+        return view.group_view(state, sight, self.decision(state, now), now)
+
+    def decision(self, group: GroupState, now: InstantNs) -> Decision:
+        return decide(group, self._sights.of(group.config.group, now), now)
+
+    # -- the work between -----------------------------------------------------------------------------------
+
+    def _pass_time(self, now: InstantNs) -> None:
+        require(now >= self._now, f"time went back from {self._now} to {now}")
+        self._timers.count(now)
+        self._now = now
+
+    def _resolve(self, request: int, outcome: Outcome) -> None:
+        group = self._deciding.by_request.pop(request, None)
+        if group is not None:
+            self._deciding.groups.discard(group)
+            self._dirty.add(group)
+        if request == self._founding:
+            self._founding = None
+        if request in self._own:
+            self._own.discard(request)
+        else:
+            self._effects.append(Resolved(request, outcome))
+
+    def _work(self) -> None:
+        if self.consensus.leading and self.consensus.has_quorum and self.consensus.caught_up:
+            self._found()
+            self._decide_dirty()
+        self._propose()
+
+    def _found(self) -> None:
+        if self.machine.state.cluster is None and self._founding is None:
+            self._founding = self._try_submit(FoundCluster(self.cluster, self.witnesses))
+
+    def _check_founding(self) -> None:
+        """A node that is configured for another cluster than its log must not go on (FAULTS O1, O8)."""
+        state = self.machine.state
+        if self._founding_checked or state.cluster is None:
+            return
+        if state.cluster != self.cluster or state.witnesses != self.witnesses:
+            raise WrongCluster(
+                f"the log was founded as cluster {state.cluster} with witnesses {', '.join(state.witnesses)}, but "
+                f"this node is configured for {self.cluster} with {', '.join(self.witnesses)}: correct the "
+                "configuration, or this node's data directory belongs elsewhere"
+            )
+        self._founding_checked = True
+
+    def _decide_dirty(self) -> None:
+        dirty, self._dirty = self._dirty, set()
+        for name in sorted(dirty):
+            group = self.machine.state.groups.get(name)
+            if group is None or name in self._deciding.groups:
+                continue
+            self._decide(name, group)
+
+    def _decide(self, name: GroupId, group: GroupState) -> None:
+        decision = self.decision(group, self._now)
+        command = self._command_for(group, decision)
+        if command is not None:
+            request = self._try_submit(command)
+            if request is not None:
+                self._deciding.by_request[request] = name
+                self._deciding.groups.add(name)
+                return
+        self._look_again(name, group, decision)
+
+    def _look_again(self, name: GroupId, group: GroupState, decision: Decision) -> None:
+        wait = decision.retry_in_ns
+        backoff = backoff_left_ns(group, self._sights.of(name, self._now), self._now)
+        if wait is None and group.phase is Phase.VACANT:
+            wait = _LOOK_AGAIN_NS
+        if backoff is not None:
+            wait = backoff if wait is None else min(wait, backoff)
+        if wait is None:
+            self._deciding.again.pop(name, None)
+        else:
+            self._deciding.again[name] = InstantNs(self._now + max(wait, limits.TIMER_WAKE_NS))
+
+    def _command_for(self, group: GroupState, decision: Decision) -> Command | None:
+        """A decision as the command that the machine will judge once more."""
+        name, site = group.config.group, decision.site
+        if decision.kind is DecisionKind.NOTHING or site is None:
+            return None
+        passed_over = "; ".join(blocker_words(blocker) for blocker in decision.blockers)
+        author = Author("witness", passed_over[: limits.TEXT_CHARS_MAX])
+        if decision.kind is DecisionKind.CLEAR_QUARANTINE:
+            backoff = decision.reason is Reason.BACKOFF_OVER
+            cause = QuarantineCause.ACTIVATION_FAILED if backoff else QuarantineCause.UNCLEAN_END
+            return SetQuarantine(name, site, False, (cause,), author)
+        if decision.kind is DecisionKind.REVOKE:
+            cause_of_move = revoke_cause(decision.reason)
+            epoch = group.epoch if group.lease is None else group.lease.epoch
+            return Revoke(name, epoch, site, cause_of_move, decision.reason, author)
+        return self.grant_command(group, site, decision.reason, author)
+
+    @staticmethod
+    def grant_command(group: GroupState, site: SiteId, reason: Reason, author: Author) -> Grant | None:
+        incarnation = group.sites[site].incarnation
+        if incarnation is None:
+            return None
+        return Grant(
+            group=group.config.group,
+            expected_epoch=group.epoch,
+            epoch=Epoch(epoch_floor(group) + 1),
+            site=site,
+            incarnation=incarnation,
+            cause=grant_cause(group, site),
+            reason=reason,
+            author=author,
+        )
+
+    def _try_submit(self, command: Command) -> int | None:
+        """Own proposals are dropped under overload: votes and decisions come again."""
+        try:
+            request = self._batcher.add(command, self._now)
+        except Overloaded:
+            return None
+        self._own.add(request)
+        return request
+
+    def _propose(self) -> None:
+        entry = self._batcher.take_entry(self._now, self._wall_ms)
+        if entry is not None:
+            self._effects.append(ProposeEntry(entry))
+
+    def armed(self) -> int:
+        """Armed timers, for metrics."""
+        return len(self._timers)

@@ -1,0 +1,98 @@
+"""The state as people and programs read it: plain data for status, never authority."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from proto.decisions import Decision, blocker_words, decision_words
+from proto.messages import LAG_UNKNOWN_MS
+from proto.timing import takeover_max_ns
+from proto.units import NS_PER_MS, InstantNs, SiteId, WitnessId
+from witness.core.machine import Machine
+from witness.core.sight import GroupSight
+from witness.core.state import GroupState, SiteRecord
+
+
+def cluster_view(
+    self_id: WitnessId, machine: Machine, place: Mapping[str, object], groups: list[dict[str, object] | None]
+) -> dict[str, object]:
+    state = machine.state
+    return {
+        "witness": self_id,
+        "cluster": state.cluster,
+        "witnesses": list(state.witnesses),
+        **place,
+        "applied_index": state.applied_index,
+        "events": machine.ledger.head_seq,
+        "groups": groups,
+    }
+
+
+def group_view(group: GroupState, sight: GroupSight, decision: Decision, now: InstantNs) -> dict[str, object]:
+    lease, config = group.lease, group.config
+    constants = config.constants if lease is None else lease.constants
+    revocation = None if lease is None else lease.revocation
+    return {
+        "group": config.group,
+        "mode": group.mode.value,
+        "version": group.version,
+        "epoch": group.epoch,
+        "phase": group.phase.value,
+        "holder": None if lease is None else lease.site,
+        "renewal": None if lease is None else lease.renewal,
+        "expiry_votes": [] if lease is None else sorted(lease.votes),
+        "successor": None if revocation is None else revocation.successor,
+        "constants": dataclasses.asdict(constants),
+        "takeover_max_ms": takeover_max_ns(constants, 0) // NS_PER_MS,
+        "sites": [_site_view(group, site, group.sites[site], sight, now) for site in config.sites],
+        "decision": _decision_view(decision),
+    }
+
+
+def _site_view(
+    group: GroupState, site: SiteId, record: SiteRecord, sight: GroupSight, now: InstantNs
+) -> dict[str, object]:
+    report, age_ns = record.report, sight.heard_age_ns(site, now)
+    return {
+        "site": site,
+        "preferred": site == group.config.sites[0],
+        "heard_ms_ago": None if age_ns is None else age_ns // NS_PER_MS,
+        "state": None if report is None else report.state.value,
+        "enforce": None if report is None else report.enforce,
+        "ready": None if report is None else report.ready,
+        "healthy": None if report is None else report.healthy,
+        "data_checks": None if report is None else report.data_checks.value,
+        "lag_ms": None if record.lag_ms == LAG_UNKNOWN_MS else record.lag_ms,
+        "containment": None if report is None else report.containment,
+        "agent_version": None if report is None else report.agent_version,
+        "epoch_bound": None if report is None else report.epoch_bound,
+        "finished_epoch": None if report is None else report.finished_epoch,
+        "maintenance": record.maintenance,
+        "quarantine": [
+            {"cause": cause.value, "epoch": note.epoch, "text": note.text}
+            for cause, note in sorted(record.quarantine.items(), key=lambda pair: pair[0].value)
+        ],
+        "blockers": [] if report is None else list(report.blockers),
+    }
+
+
+def _decision_view(decision: Decision) -> dict[str, object]:
+    retry = decision.retry_in_ns
+    return {
+        "kind": decision.kind.value,
+        "reason": decision.reason.value,
+        "words": decision_words(decision),
+        "site": decision.site,
+        "would": None if decision.would is None else decision.would.value,
+        "retry_in_ms": None if retry is None else retry // NS_PER_MS,
+        "blockers": [
+            {
+                "site": blocker.site,
+                "reason": blocker.reason.value,
+                "seen": blocker.seen,
+                "words": blocker_words(blocker),
+            }
+            for blocker in decision.blockers
+        ],
+    }
