@@ -182,6 +182,7 @@ class ProbeConfig(ConfigModel):
     status: tuple[Annotated[int, Field(ge=100, le=599)], ...] = Field(
         default=(200,), min_length=1, max_length=32
     )
+    verify_tls: bool = Field(default=True, description="false: an https:// probe takes any certificate")
     interval: Annotated[DurationMs, duration_between(PROBE_INTERVAL_MS_MIN, 3_600_000)] = _written("1s")
     timeout: LookTimeout = _written("500ms")
     rise: Annotated[int, Field(ge=1, le=1_000)] = 2
