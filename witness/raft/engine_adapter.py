@@ -1,0 +1,441 @@
+"""The only file that touches PySyncObj's private names; what it changes, and why.
+
+The engine is the library's SyncObj of exactly ENGINE_VERSION. Replaced: its journal, serializer, poller, pickle,
+clock and random source; overridden: how a command is applied (one replicated method, bytes in, nothing unpickled:
+D-15, D-16, D-20), how a snapshot is loaded (nothing swallowed: D-2, D-9), when appends are sent (once a turn, with
+the commit index in them). Everything else, Raft itself, is the library's. `check_engine` refuses to start when a
+release has moved a name.
+
+Time is handed in per turn and stands still within it; the journal is handed in through the library's own setting
+`journalFile`, since createJournal is the only door. One thread; engines of one process take turns.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NoReturn, Protocol
+
+import pysyncobj.syncobj as _library
+from pysyncobj.config import SERIALIZER_STATE, SyncObjConf
+from pysyncobj.node import Node
+from pysyncobj.transport import Transport
+from pysyncobj.version import VERSION as _LIBRARY_VERSION
+
+from proto.errors import LocalFault
+from proto.invariants import require, unreachable
+from proto.units import NS_PER_S, WitnessId
+from witness.raft.journal import Journal
+from witness.raft.messages import BATCH_BYTES, NO_OP, REGULAR, Message
+from witness.raft.port import Role
+from witness.raft.snapshot_file import Snapshot
+from witness.raft.snapshot_transfer import Chunk, SnapshotTransfer
+from witness.raft.timers import CompactionLimits, RaftTimers
+
+ENGINE_VERSION: Final = "0.3.17"
+NEVER_S: Final = 1e12
+
+_MODULE_NAMES: Final = ("createJournal", "pickle", "monotonicTime", "random", "logger", "SyncObj")
+_METHODS: Final = (
+    "_SyncObj__applyLogEntries",
+    "_SyncObj__doApplyCommand",
+    "_SyncObj__loadDumpFile",
+    "_SyncObj__onMessageReceived",
+    "_SyncObj__onNodeConnected",
+    "_SyncObj__onNodeDisconnected",
+    "_SyncObj__sendAppendEntries",
+    "_SyncObj__setCurrentTerm",
+    "_applyCommand",
+    "_checkCommandsToApply",
+    "doTick",
+)
+_FIELDS: Final = (
+    "_SyncObj__commandsQueue",
+    "_SyncObj__connectedNodes",
+    "_SyncObj__forceLogCompaction",
+    "_SyncObj__lastResponseTime",
+    "_SyncObj__lastSerializedEntry",
+    "_SyncObj__newAppendEntriesTime",
+    "_SyncObj__otherNodes",
+    "_SyncObj__raftCommitIndex",
+    "_SyncObj__raftCurrentTerm",
+    "_SyncObj__raftElectionDeadline",
+    "_SyncObj__raftLastApplied",
+    "_SyncObj__raftLeader",
+    "_SyncObj__raftLog",
+    "_SyncObj__raftMatchIndex",
+    "_SyncObj__raftNextIndex",
+    "_SyncObj__raftState",
+    "_SyncObj__serializer",
+    "_poller",
+)
+_ROLES: Final = (Role.FOLLOWER, Role.CANDIDATE, Role.LEADER)
+
+
+class EngineChanged(LocalFault):
+    """The installed engine is not the one that this adapter was written for."""
+
+
+def check_engine(version: str | None = None, library: Any = None) -> None:
+    """Fails when the engine's release or one of the private names we rest on is another."""
+    module = _library if library is None else library
+    installed = _LIBRARY_VERSION if version is None else version
+    if installed != ENGINE_VERSION:
+        raise EngineChanged(f"pysyncobj {installed} is installed; install pysyncobj=={ENGINE_VERSION}")
+    missing = [name for name in _MODULE_NAMES if not hasattr(module, name)]
+    missing += [name for name in _METHODS if not hasattr(getattr(module, "SyncObj", None), name)]
+    if missing:
+        raise EngineChanged(
+            f"pysyncobj {installed} lacks {', '.join(missing)}; install an unchanged pysyncobj=={ENGINE_VERSION}"
+        )
+
+
+def _check_fields(engine: object) -> None:
+    missing = [name for name in _FIELDS if not hasattr(engine, name)]
+    if missing:
+        raise EngineChanged(f"the engine lacks {', '.join(missing)}; install an unchanged pysyncobj=={ENGINE_VERSION}")
+
+
+class EngineHooks(Protocol):
+    """What the engine asks of its node."""
+
+    def outgoing(self, peer: WitnessId, message: Message) -> bool:
+        """Takes a message; True when the peer should get nothing more in this turn."""
+
+    def apply(self, data: bytes, index: int, term: int) -> None: ...
+    def image(self) -> bytes: ...
+    def save(self, data: bytes) -> None:
+        """A snapshot of our own: durable on return."""
+
+    def install(self, snapshot: Snapshot, data: bytes) -> bool:
+        """A verified snapshot of the leader: state replaced and file durable, or False and nothing changed."""
+
+    def load(self) -> Snapshot | None:
+        """The node's own snapshot at the start, its state restored."""
+
+
+class _Ambient:
+    """The clock and random source of the engine whose turn it is: the library knows only module globals."""
+
+    now_s: float = 0.0
+    rng: random.Random = random.Random(0)  # noqa: S311  # election jitter, no secret; replaced before use
+
+    @classmethod
+    def read_clock(cls) -> float:
+        return cls.now_s
+
+    @classmethod
+    def random(cls) -> float:
+        return cls.rng.random()
+
+
+class _NoPickle:
+    """Stands where the library keeps pickle: reaching it is a bug of ours, never a way in (D-20)."""
+
+    @staticmethod
+    def loads(_data: object) -> NoReturn:
+        unreachable("the engine tried to unpickle")
+
+    @staticmethod
+    def dumps(_value: object, _protocol: int | None = None) -> NoReturn:
+        unreachable("the engine tried to pickle")
+
+
+class _NoPoller:
+    """We deliver messages; the engine polls nothing."""
+
+    def poll(self, _timeout: float) -> None: ...
+
+
+def _install() -> None:
+    _library.createJournal = lambda journal: journal
+    _library.pickle = _NoPickle
+    _library.monotonicTime = _Ambient.read_clock
+    _library.random = _Ambient
+    _library.logger.disabled = True  # it logs false alarms about truncation, and what we report ourselves
+
+
+class _Member(Node):  # type: ignore[misc]  # the library has no types
+    """Hashes alike in every process, so that a seed replays the same schedule (D-29)."""
+
+    def __hash__(self) -> int:
+        return zlib.crc32(self.id.encode())
+
+
+class _Outlet(Transport):  # type: ignore[misc]  # the library has no types
+    def __init__(self) -> None:
+        super().__init__(None, None, [])
+        self.engine: Engine | None = None
+
+    def send(self, node: Node, message: Message) -> bool:
+        require(self.engine is not None, "the engine sent before it was built")
+        if self.engine is not None:
+            self.engine.sent(node, message)
+        return True
+
+
+class _Serializer:
+    """The library's Serializer as the engine calls it, over SnapshotTransfer."""
+
+    def __init__(self, engine: Engine, transfer: SnapshotTransfer) -> None:
+        self._engine = engine
+        self._transfer = transfer
+        self._done: int | None = None
+        self.received: tuple[Snapshot, bytes] | None = None
+        self.sender = WitnessId("")
+
+    def checkSerializing(self) -> tuple[int, int | None]:  # noqa: N802  # the library's name
+        done, self._done = self._done, None
+        if done is None:
+            return SERIALIZER_STATE.NOT_SERIALIZING, None
+        return SERIALIZER_STATE.SUCCESS, done
+
+    def serialize(self, data: Sequence[Any], identity: int) -> None:
+        """Called with the last two applied entries; the file is durable before the next turn trims the log (D-2)."""
+        self._engine.save_snapshot(Snapshot(tuple(data[2]), tuple(data[1]), b""))
+        self._done = identity
+
+    def getTransmissionData(self, node: Node) -> Chunk | None:  # noqa: N802  # the library's name
+        return self._transfer.next_chunk(node.id, self._engine.now_ns)
+
+    def setTransmissionData(self, chunk: Chunk | None) -> bool:  # noqa: N802  # the library's name
+        if chunk is None:
+            return False
+        self.received = self._transfer.received(self.sender, chunk)
+        return self.received is not None
+
+    def cancelTransmisstion(self, _node: Node) -> None:  # noqa: N802  # the library's name
+        """The engine also calls this while a peer is only held back; a lost connection comes another way."""
+
+
+class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no types
+    """One Raft member. The node calls `begin`, then `deliver`, `command` and `tick`, all within one turn."""
+
+    def __init__(
+        self,
+        *,
+        self_id: WitnessId,
+        peers: Iterable[WitnessId],
+        journal: Journal,
+        transfer: SnapshotTransfer,
+        hooks: EngineHooks,
+        timers: RaftTimers,
+        compaction: CompactionLimits,
+        now_ns: int,
+        rng: random.Random,
+    ) -> None:
+        check_engine()
+        _install()
+        self._hooks = hooks
+        self._journal = journal
+        self._compaction = compaction
+        self._transfer = transfer
+        self._rng = rng
+        self._members = {peer: _Member(peer) for peer in peers}
+        self._held: set[Node] = set()
+        self._linked: set[Node] = set()
+        self._applied_in_turn = False
+        self.installed_index: int | None = None
+        self.begin(now_ns)
+        outlet = _Outlet()
+        outlet.engine = self
+        settings = _settings(timers, compaction, journal)
+        super().__init__(_Member(self_id), list(self._members.values()), settings, transport=outlet)
+        self._SyncObj__serializer = _Serializer(self, transfer)
+        self._poller = _NoPoller()
+        _check_fields(self)
+        self._adopt_own_snapshot()
+
+    # -- what the node calls ---------------------------------------------------------------------------------
+
+    def begin(self, now_ns: int) -> None:
+        """Start of a turn: from here on the engine's clock shows `now_ns`."""
+        self.now_ns = now_ns
+        _Ambient.now_s = now_ns / NS_PER_S
+        _Ambient.rng = self._rng
+
+    def deliver(self, peer: WitnessId, message: Message) -> None:
+        node = self._members[peer]
+        kind = message["type"]
+        if kind == "append_entries":
+            self._SyncObj__serializer.sender = peer
+            self.installed_index = None
+        known = self._SyncObj__raftNextIndex.get(node, 0)
+        self._SyncObj__onMessageReceived(node, message)
+        if kind == "next_node_idx" and message["success"] and self.role is Role.LEADER:
+            self._SyncObj__raftNextIndex[node] = max(known, self._SyncObj__raftNextIndex[node])  # D-32
+
+    def command(self, data: bytes) -> None:
+        self._applyCommand(data, None, REGULAR)
+
+    def tick(self, held: Iterable[WitnessId]) -> None:
+        """One tick; peers in `held` get nothing in it, because their queue is full."""
+        for peer in held:
+            self._hold(self._members[peer])
+        if self._journal.log_bytes > self._compaction.log_bytes_max:
+            self.force_snapshot()
+        self.doTick(0)
+        self._SyncObj__connectedNodes |= self._held & self._linked
+        self._held.clear()
+
+    def link_up(self, peer: WitnessId) -> None:
+        self._linked.add(self._members[peer])
+        self._SyncObj__onNodeConnected(self._members[peer])
+
+    def link_down(self, peer: WitnessId) -> None:
+        self._linked.discard(self._members[peer])
+        self._transfer.cancel(peer)
+        self._SyncObj__onNodeDisconnected(self._members[peer])
+
+    def force_snapshot(self) -> None:
+        self._SyncObj__forceLogCompaction = True
+
+    # -- what the node and the filter may see ----------------------------------------------------------------
+
+    @property
+    def role(self) -> Role:
+        return _ROLES[self._SyncObj__raftState]
+
+    @property
+    def term(self) -> int:
+        return int(self._SyncObj__raftCurrentTerm)
+
+    @property
+    def leader(self) -> WitnessId | None:
+        node = self._SyncObj__raftLeader
+        return None if node is None else WitnessId(node.id)
+
+    @property
+    def commit_index(self) -> int:
+        return int(self._SyncObj__raftCommitIndex)
+
+    @property
+    def applied_index(self) -> int:
+        return int(self._SyncObj__raftLastApplied)
+
+    @property
+    def first_index(self) -> int:
+        return self._journal[0][1]
+
+    @property
+    def last_index(self) -> int:
+        return self._journal[-1][1]
+
+    def term_at(self, index: int) -> int | None:
+        return self._journal.term_at(index)
+
+    @property
+    def wants_turn(self) -> bool:
+        """Work is left that needs no message: apply, or commit alone in a cluster of one."""
+        alone = not self._members and self.role is Role.LEADER and self.commit_index < self.last_index
+        return self.commit_index > self.applied_index or alone
+
+    def deadline_ns(self) -> int:
+        """When the engine wants its next turn at the latest, by its own timers."""
+        leading = self.role is Role.LEADER
+        due_s = self._SyncObj__newAppendEntriesTime if leading else self._SyncObj__raftElectionDeadline
+        return int(due_s * NS_PER_S) + 1
+
+    def majority_heard(self, within_ns: int) -> bool:
+        """As leader: a majority answered lately."""
+        since_s = (self.now_ns - within_ns) / NS_PER_S
+        heard = sum(1 for heard_s in self._SyncObj__lastResponseTime.values() if heard_s > since_s)
+        return heard + 1 > (len(self._members) + 1) // 2
+
+    # -- what the library calls ------------------------------------------------------------------------------
+
+    def sent(self, node: Node, message: Message) -> None:
+        if self._hooks.outgoing(node.id, message):
+            self._hold(node)
+
+    def _hold(self, node: Node) -> None:
+        """The engine's send loops stop for a peer that is not connected; it is again when the tick is over (D-12)."""
+        self._SyncObj__connectedNodes.discard(node)
+        self._held.add(node)
+
+    def _SyncObj__doApplyCommand(self, command: bytes) -> None:  # noqa: N802  # the library's name
+        index = self.applied_index + 1
+        term = self.term_at(index)
+        require(term is not None, f"entry {index} is to be applied but is not in the log")
+        if command[0] == REGULAR:
+            self._hooks.apply(command[1:], index, term or 0)
+        else:
+            require(command[0] == NO_OP, "an entry of unknown kind reached the state machine")
+
+    def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802  # the library's name
+        before = self.applied_index
+        super()._SyncObj__applyLogEntries()
+        self._applied_in_turn = self.applied_index > before
+        return False  # appends go out once a turn, below
+
+    def _checkCommandsToApply(self) -> None:  # noqa: N802  # the library's name
+        before = self.last_index
+        super()._checkCommandsToApply()
+        if self.role is Role.LEADER and (self._applied_in_turn or self.last_index > before):
+            self._SyncObj__sendAppendEntries()
+        self._applied_in_turn = False
+
+    def _SyncObj__sendAppendEntries(self) -> None:  # noqa: N802  # the library's name
+        super()._SyncObj__sendAppendEntries()
+        while self._transfer.finished:
+            peer, last_index = self._transfer.finished.popitem()
+            self._SyncObj__raftNextIndex[self._members[peer]] = last_index + 1
+
+    def _SyncObj__loadDumpFile(self, clearJournal: bool) -> None:  # noqa: N802, N803  # the library's name
+        """A received snapshot is complete and verified: install it, unless we are past it already (D-9, D-10)."""
+        require(clearJournal, "our own snapshot is adopted at the start, not here")
+        received, self._SyncObj__serializer.received = self._SyncObj__serializer.received, None
+        require(received is not None, "there is no snapshot to install")
+        if received is None:
+            return
+        snapshot, data = received
+        if snapshot.last_index > self.applied_index:
+            if not self._hooks.install(snapshot, data):
+                return
+            self._adopt(snapshot)
+        self.installed_index = snapshot.last_index
+
+    # -- snapshots -------------------------------------------------------------------------------------------
+
+    def save_snapshot(self, ends: Snapshot) -> None:
+        snapshot = Snapshot(ends.previous, ends.last, self._hooks.image())
+        self._hooks.save(self._transfer.made(snapshot))
+
+    def _adopt_own_snapshot(self) -> None:
+        snapshot = self._hooks.load()
+        if snapshot is not None:
+            self._adopt(snapshot)
+
+    def _adopt(self, snapshot: Snapshot) -> None:
+        if snapshot.last[2] > self.term:
+            self._SyncObj__setCurrentTerm(snapshot.last[2], None)
+        self._journal.rebase(snapshot.previous, snapshot.last)
+        self._SyncObj__raftLastApplied = snapshot.last_index
+        self._SyncObj__raftCommitIndex = max(self.commit_index, snapshot.last_index)
+        self._journal.setRaftCommitIndex(self.commit_index)
+        self._SyncObj__lastSerializedEntry = snapshot.previous[1]
+
+
+def _settings(timers: RaftTimers, compaction: CompactionLimits, journal: Journal) -> SyncObjConf:
+    unused = unreachable
+    return SyncObjConf(
+        autoTick=False,
+        appendEntriesUseBatch=True,  # the adapter sends once a turn itself; False would send once a command
+        appendEntriesPeriod=timers.append_period_ms / 1000,
+        raftMinTimeout=timers.election_min_ms / 1000,
+        raftMaxTimeout=timers.election_max_ms / 1000,
+        leaderFallbackTimeout=timers.leader_fallback_ms / 1000,
+        connectionTimeout=NEVER_S,
+        appendEntriesBatchSizeBytes=BATCH_BYTES,
+        logCompactionMinEntries=compaction.entries_max,
+        logCompactionMinTime=NEVER_S,
+        commandsQueueSize=0,  # the node bounds what it hands over
+        commandsWaitLeader=True,
+        dynamicMembershipChange=False,
+        useFork=False,
+        journalFile=journal,
+        fullDumpFile="/nonexistent/snapshots-are-handled-by-the-adapter",
+        serializer=unused,
+        deserializer=unused,
+    )

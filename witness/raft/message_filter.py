@@ -1,0 +1,175 @@
+"""Between the wire and the engine: which message may pass, changed how. Pure; state is a few numbers per peer.
+
+The library trusts its peers and its own past in ways that Raft does not allow. This filter puts back what is
+missing, message by message (numbers are the project's review findings, docs/adr): terms on acknowledgements and
+step-down on a higher one (D-4), commit indexes bounded by what the message itself matches (D-1, D-3), the lowest
+reset wins (D-11), a prefix below our snapshot counts as matching (D-28), one vote per sender (D-19), no vote while
+a leader is heard (D-13), proposals only to a leader and never in circles, two leaders of one term are noticed.
+Dropping a message is always safe in Raft; every other change must leave a message that a correct peer could send.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from proto.units import WitnessId
+from witness.raft.messages import TERM_JUMP_MAX, Message
+from witness.raft.port import Role
+
+STICKY_PERCENT = 90
+"""Of the shortest election timeout: a leader heard more recently than this keeps our vote."""
+
+
+class EngineView(Protocol):
+    """What the filter may know of the engine."""
+
+    @property
+    def role(self) -> Role: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def leader(self) -> WitnessId | None: ...
+    @property
+    def commit_index(self) -> int: ...
+    @property
+    def first_index(self) -> int: ...
+    @property
+    def last_index(self) -> int: ...
+    def term_at(self, index: int) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    deliver: Message | None = None
+    reply: Message | None = None
+
+
+DROP = Verdict()
+
+
+class MessageFilter:
+    def __init__(self, peers: Collection[WitnessId], election_min_ns: int) -> None:
+        self._peers = frozenset(peers)
+        self._sticky_ns = election_min_ns * STICKY_PERCENT // 100
+        self._lowest_reset: dict[WitnessId, tuple[int, int]] = {}
+        self._votes: tuple[int, set[WitnessId]] = (-1, set())
+        self.leader_heard_ns: int | None = None
+        self.leader_commit = 0
+        """The commit index that the leader named last, before it was bounded."""
+        self.counters: Counter[str] = Counter()
+
+    def inbound(self, sender: WitnessId, message: Message, view: EngineView, now_ns: int) -> Verdict:
+        """`message` has passed check_message."""
+        if sender not in self._peers:
+            return self._drop("foreign_sender")
+        if message.get("term", 0) > view.term + TERM_JUMP_MAX:
+            return self._drop("term_jump")
+        kind = message["type"]
+        if kind == "append_entries":
+            return self._append(sender, message, view, now_ns)
+        if kind == "next_node_idx":
+            return self._acknowledgement(sender, message, view)
+        if kind == "request_vote":
+            return self._vote_request(sender, message, view, now_ns)
+        if kind == "response_vote":
+            return self._vote(sender, message, view)
+        return Verdict(deliver=message) if view.role is Role.LEADER else self._drop("proposal_to_non_leader")
+
+    def disconnected(self, peer: WitnessId) -> None:
+        self._lowest_reset.pop(peer, None)
+
+    def _drop(self, why: str) -> Verdict:
+        self.counters[why] += 1
+        return DROP
+
+    # -- appends ---------------------------------------------------------------------------------------------
+
+    def _append(self, sender: WitnessId, message: Message, view: EngineView, now_ns: int) -> Verdict:
+        term = message["term"]
+        if term < view.term:
+            self.counters["append_of_older_term"] += 1
+            return Verdict(reply=keepalive(view))  # carries our term: the old leader steps down (D-4)
+        other = view.leader not in {None, sender}
+        if term == view.term and (view.role is Role.LEADER or other):
+            return self._drop("two_leaders")
+        if "serialized" in message:
+            self._heard(message, now_ns)
+            # No match was proven, so nothing may be committed by this message (D-1).
+            return Verdict(deliver={**message, "commit_index": view.commit_index}, reply=keepalive(view))
+        return self._entries(message, view, now_ns)
+
+    def _entries(self, message: Message, view: EngineView, now_ns: int) -> Verdict:
+        previous, entries = message["prevLogIdx"], message["entries"]
+        if any(view.term_at(e[1]) not in {None, e[2]} for e in entries if e[1] <= view.commit_index):
+            return self._drop("committed_conflict")
+        self._heard(message, now_ns)
+        end = previous + len(entries)
+        changed = {**message, "entries": [(e[0], e[1], e[2]) for e in entries]}
+        if previous < view.first_index:
+            # Below our snapshot everything is committed, and a leader has all that is committed (D-28).
+            first = view.first_index
+            changed["entries"] = [e for e in changed["entries"] if e[1] > first]
+            changed["prevLogIdx"], changed["prevLogTerm"] = first, view.term_at(first)
+            end = max(end, first)
+        changed["commit_index"] = min(message["commit_index"], end)
+        return Verdict(deliver=changed)
+
+    def _heard(self, message: Message, now_ns: int) -> None:
+        self.leader_heard_ns = now_ns
+        self.leader_commit = message["commit_index"]
+
+    # -- acknowledgements ------------------------------------------------------------------------------------
+
+    def _acknowledgement(self, sender: WitnessId, message: Message, view: EngineView) -> Verdict:
+        if message["term"] > view.term:
+            return Verdict(deliver=step_down(message["term"]))
+        if message["term"] < view.term or view.role is not Role.LEADER:
+            return self._drop("ack_of_older_term")
+        next_index = message["next_node_idx"]
+        if message["success"]:
+            if not 1 <= next_index <= view.last_index + 1:
+                return self._drop("ack_beyond_log")
+            self._lowest_reset.pop(sender, None)
+        elif message["reset"]:
+            next_index = min(next_index, view.last_index + 1)
+            lowest = self._lowest_reset.get(sender)
+            if lowest is not None and lowest[0] == view.term:
+                next_index = min(next_index, lowest[1])
+            if view.first_index == 1:
+                next_index = max(next_index, 2)  # entry 1 is the same everywhere and there is no snapshot yet
+            self._lowest_reset[sender] = (view.term, next_index)
+        return Verdict(deliver={**message, "next_node_idx": next_index})
+
+    # -- votes -----------------------------------------------------------------------------------------------
+
+    def _vote_request(self, sender: WitnessId, message: Message, view: EngineView, now_ns: int) -> Verdict:
+        if message["term"] < view.term:
+            return Verdict(reply=keepalive(view))
+        heard_ns = self.leader_heard_ns
+        recent = heard_ns is not None and now_ns - heard_ns < self._sticky_ns
+        if view.role is Role.FOLLOWER and view.leader not in {None, sender} and recent:
+            return self._drop("vote_while_leader_heard")
+        return Verdict(deliver=message)
+
+    def _vote(self, sender: WitnessId, message: Message, view: EngineView) -> Verdict:
+        if view.role is not Role.CANDIDATE or message["term"] != view.term:
+            return self._drop("late_vote")
+        if self._votes[0] != view.term:
+            self._votes = (view.term, set())
+        if sender in self._votes[1]:
+            return self._drop("second_vote")
+        self._votes[1].add(sender)
+        return Verdict(deliver=message)
+
+
+def keepalive(view: EngineView) -> Message:
+    """An acknowledgement that moves nothing but tells our term and that we live."""
+    return {"type": "next_node_idx", "next_node_idx": view.last_index + 1, "reset": False, "success": False}
+
+
+def step_down(term: int) -> Message:
+    """A vote request that no log can grant: the engine takes the term and follows (D-4)."""
+    return {"type": "request_vote", "term": term, "last_log_index": -1, "last_log_term": -1}

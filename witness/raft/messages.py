@@ -1,0 +1,152 @@
+"""What may travel between two engines, and its bounds; everything else is refused before the engine sees it.
+
+Pure. A message is a dict with exactly the keys of its kind (D-20, D-21, S3, S4). Refused whole: the library's
+`transmission` of split entries (D-22), `timeout_now`, `apply_command_response` (we ask for none: D-17, D-18),
+utility messages, and every entry that is neither a plain command nor a no-op (membership, version: D-16, D-31).
+Added to the library's messages: the term of an acknowledgement (D-4), and the stamps of witness.raft.age.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from proto.errors import FrameRefused
+from witness.raft.port import ENTRY_BYTES_MAX
+
+Message = dict[str, Any]
+
+REGULAR: Final = 0
+NO_OP: Final = 1
+COMMAND_KINDS: Final = frozenset({REGULAR, NO_OP})
+
+ENTRIES_PER_MESSAGE_MAX = 1024
+"""The journal hands out no longer slices, so that one turn and one frame stay small."""
+BATCH_BYTES = 1024 * 1024
+"""The engine's batch; the entry that crosses it is still included."""
+COMMAND_BYTES_MAX = ENTRY_BYTES_MAX + 1
+CHUNK_BYTES_MAX = 256 * 1024
+FRAME_BYTES_MAX = BATCH_BYTES + COMMAND_BYTES_MAX + ENTRIES_PER_MESSAGE_MAX * 64
+NUMBER_MAX = (1 << 53) - 1
+STAMP_MAX = (1 << 63) - 1
+TERM_JUMP_MAX = 1 << 32
+"""A term that is further ahead than any election storm can get is forged (S3)."""
+SNAPSHOT_ID_BYTES = 32
+
+_KEYS: Final[dict[str, tuple[frozenset[str], ...]]] = {
+    "append_entries": (
+        frozenset({"type", "term", "commit_index", "entries", "prevLogIdx", "prevLogTerm", "last", "sent", "echo"}),
+        frozenset({"type", "term", "commit_index", "serialized", "last", "sent", "echo"}),
+    ),
+    "next_node_idx": (frozenset({"type", "term", "next_node_idx", "reset", "success", "heard", "stamp"}),),
+    "request_vote": (frozenset({"type", "term", "last_log_index", "last_log_term"}),),
+    "response_vote": (frozenset({"type", "term"}),),
+    "apply_command": (frozenset({"type", "command"}),),
+}
+
+
+def check_message(value: object) -> Message:
+    """The value as a message of known kind whose fields are within bounds, or FrameRefused."""
+    if not isinstance(value, dict):
+        raise FrameRefused("a raft message must be a map")
+    kind = value.get("type")
+    shapes = _KEYS.get(kind) if isinstance(kind, str) else None
+    if shapes is None:
+        raise FrameRefused(f"raft message of unknown kind {str(kind)[:40]!r}")
+    if value.keys() not in shapes:
+        raise FrameRefused(f"raft message {kind}: wrong fields")
+    _CHECKS[str(kind)](value)
+    return value
+
+
+def _number(value: Message, *names: str, highest: int = NUMBER_MAX) -> None:
+    for name in names:
+        field = value[name]
+        if type(field) is not int or not 0 <= field <= highest:
+            raise FrameRefused(f"raft message {value['type']}: {name} is not a number from 0 to {highest}")
+
+
+def _flag(value: Message, *names: str) -> None:
+    for name in names:
+        if type(value[name]) is not bool:
+            raise FrameRefused(f"raft message {value['type']}: {name} is not true or false")
+
+
+def check_command(command: object) -> None:
+    if not isinstance(command, bytes) or not 1 <= len(command) <= COMMAND_BYTES_MAX:
+        raise FrameRefused(f"a log entry must have 1 to {COMMAND_BYTES_MAX} bytes")
+    if command[0] not in COMMAND_KINDS or (command[0] == NO_OP and len(command) != 1):
+        raise FrameRefused("a log entry must be a command or a no-op")
+
+
+def _check_append(value: Message) -> None:
+    _number(value, "term", "commit_index", "last")
+    _number(value, "sent", "echo", highest=STAMP_MAX)
+    if "serialized" in value:
+        _check_chunk(value["serialized"])
+        return
+    _number(value, "prevLogIdx", "prevLogTerm")
+    entries = value["entries"]
+    if not isinstance(entries, list) or len(entries) > ENTRIES_PER_MESSAGE_MAX:
+        raise FrameRefused(f"entries must be a list of at most {ENTRIES_PER_MESSAGE_MAX}")
+    index, term = value["prevLogIdx"], value["prevLogTerm"]
+    for entry in entries:
+        if not isinstance(entry, (list, tuple)) or len(entry) != 3:
+            raise FrameRefused("an entry must be command, index, term")
+        index += 1
+        if type(entry[1]) is not int or entry[1] != index:
+            raise FrameRefused("entries must follow one another")
+        if type(entry[2]) is not int or not term <= entry[2] <= value["term"]:
+            raise FrameRefused("terms of entries must not fall, nor exceed the message's")
+        term = entry[2]
+        check_command(entry[0])
+
+
+def _check_chunk(chunk: object) -> None:
+    if chunk is None:
+        return
+    if not isinstance(chunk, (list, tuple)) or len(chunk) != 6:
+        raise FrameRefused("a snapshot chunk must have six fields")
+    data, first, last, identity, offset, total = chunk
+    if not isinstance(data, bytes) or len(data) > CHUNK_BYTES_MAX:
+        raise FrameRefused(f"a snapshot chunk must have at most {CHUNK_BYTES_MAX} bytes")
+    if type(first) is not bool or type(last) is not bool:
+        raise FrameRefused("a snapshot chunk's marks must be true or false")
+    if not isinstance(identity, bytes) or len(identity) != SNAPSHOT_ID_BYTES:
+        raise FrameRefused("a snapshot chunk must name its snapshot")
+    for number in (offset, total):
+        if type(number) is not int or not 0 <= number <= NUMBER_MAX:
+            raise FrameRefused("a snapshot chunk's place is not a number")
+    if first != (offset == 0) or offset + len(data) > total or last != (offset + len(data) == total):
+        raise FrameRefused("a snapshot chunk does not fit its place")
+
+
+def _check_ack(value: Message) -> None:
+    _number(value, "term", "next_node_idx")
+    _number(value, "heard", "stamp", highest=STAMP_MAX)
+    _flag(value, "reset", "success")
+    if value["reset"] and value["success"]:
+        raise FrameRefused("an acknowledgement cannot both succeed and reset")
+
+
+def _check_vote_request(value: Message) -> None:
+    _number(value, "term", "last_log_index", "last_log_term")
+
+
+def _check_vote(value: Message) -> None:
+    _number(value, "term")
+
+
+def _check_proposal(value: Message) -> None:
+    check_command(value["command"])
+    if value["command"][0] != REGULAR:
+        raise FrameRefused("only plain commands may be proposed")
+
+
+_CHECKS: Final[dict[str, Callable[[Message], None]]] = {
+    "append_entries": _check_append,
+    "next_node_idx": _check_ack,
+    "request_vote": _check_vote_request,
+    "response_vote": _check_vote,
+    "apply_command": _check_proposal,
+}

@@ -1,0 +1,357 @@
+"""One witness's consensus without sockets, tasks or clocks: messages and `now` in, messages and a deadline out.
+
+A *turn*, always in this order: deliver what came, hand over proposals, tick the engine (which applies what is
+committed), tell a changed status, commit the journal, and only then flush to the peers and let the owner's effects
+go (`turn_synced`). Nothing leaves before the commit. Whoever drives this object (witness.raft.syncobj on asyncio,
+a simulator on its own time) ends the process on any exception that leaves `turn`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from proto.units import NS_PER_MS, InstantNs, LogIndex, Term, WitnessId
+from witness.raft.age import AgeBook, LeaderRounds
+from witness.raft.engine_adapter import Engine
+from witness.raft.journal import Journal
+from witness.raft.message_filter import MessageFilter
+from witness.raft.messages import Message
+from witness.raft.port import (
+    ENTRY_BYTES_MAX,
+    PROPOSALS_QUEUED_MAX,
+    CommittedEntry,
+    ConsensusStatus,
+    ProposalRefused,
+    Replicated,
+    Role,
+    SnapshotRefused,
+)
+from witness.raft.snapshot_file import Snapshot, decode_snapshot, read_snapshot, write_snapshot
+from witness.raft.snapshot_transfer import SnapshotTransfer
+from witness.raft.store import Store, StoreRefused
+from witness.raft.timers import CompactionLimits, RaftTimers
+
+MESSAGES_PER_TURN_MAX = 512
+TURN_BYTES_MAX = 8 * 1024 * 1024
+PEER_QUEUE_BYTES_HIGH = 4 * 1024 * 1024
+"""A peer with more than this unsent gets nothing new until it has drained: the log keeps it for later."""
+
+Outbox = dict[WitnessId, list[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnResult:
+    outbox: Outbox
+    synced: bool
+    """The owner's effects may go: call `finish` after the outbox was handed to the network."""
+
+
+class RaftNode:
+    def __init__(
+        self,
+        *,
+        self_id: WitnessId,
+        peers: Collection[WitnessId],
+        store: Store,
+        replicated: Replicated,
+        timers: RaftTimers,
+        compaction: CompactionLimits,
+        now_ns: InstantNs,
+        rng: random.Random,
+    ) -> None:
+        self.self_id = self_id
+        self._store = store
+        self._replicated = replicated
+        self._timers = timers
+        self._inbox: deque[tuple[WitnessId, Message, int]] = deque()
+        self._inbox_bytes = 0
+        self._proposals: deque[bytes] = deque()
+        self._outbox: Outbox = {}
+        self._outbox_bytes: dict[WitnessId, int] = dict.fromkeys(peers, 0)
+        self._unsent_bytes: dict[WitnessId, int] = dict.fromkeys(peers, 0)
+        self._linked: set[WitnessId] = set()
+        self._installing = False
+        self._applied = False
+        self._heard: tuple[WitnessId, int] | None = None
+        self._rounds: LeaderRounds | None = None
+        self._ages = AgeBook()
+        self._now_ns = now_ns
+        self._status: ConsensusStatus | None = None
+        self.filter = MessageFilter(peers, timers.election_min_ms * NS_PER_MS)
+        self.transfer = SnapshotTransfer(store.cluster_id, self._read_snapshot_file)
+        self._journal = Journal(store, compaction.tail_entries)
+        self._engine = Engine(
+            self_id=self_id,
+            peers=peers,
+            journal=self._journal,
+            transfer=self.transfer,
+            hooks=self,
+            timers=timers,
+            compaction=compaction,
+            now_ns=now_ns,
+            rng=rng,
+        )
+        if self._engine.applied_index < self._engine.first_index:
+            raise StoreRefused(
+                f"{store.directory}: the log starts at {self._engine.first_index} but the snapshot that covers what "
+                "is before it is missing; move the directory away, create it anew and readmit the witness"
+            )
+
+    # -- what the driver calls -------------------------------------------------------------------------------
+
+    @property
+    def inbox_bytes(self) -> int:
+        return self._inbox_bytes
+
+    def receive(self, peer: WitnessId, message: Message, size: int) -> None:
+        """A message that passed check_message; it waits for the next turn."""
+        self._inbox.append((peer, message, size))
+        self._inbox_bytes += size
+
+    def link_up(self, peer: WitnessId) -> None:
+        self._linked.add(peer)
+        self._engine.link_up(peer)
+
+    def link_down(self, peer: WitnessId) -> None:
+        """What it sent and we did not read yet is void: its next connection starts afresh."""
+        self._linked.discard(peer)
+        self._engine.link_down(peer)
+        self.filter.disconnected(peer)
+        if self._rounds is not None:
+            self._rounds.forget(peer)
+        self._inbox = deque(item for item in self._inbox if item[0] != peer)
+        self._inbox_bytes = sum(item[2] for item in self._inbox)
+
+    def propose(self, data: bytes) -> None:
+        if len(data) > ENTRY_BYTES_MAX:
+            raise ProposalRefused(f"a proposal of {len(data)} bytes exceeds {ENTRY_BYTES_MAX}")
+        if len(self._proposals) >= PROPOSALS_QUEUED_MAX:
+            raise ProposalRefused(f"{PROPOSALS_QUEUED_MAX} proposals wait already, most likely for a leader")
+        self._proposals.append(data)
+
+    def turn(self, now_ns: InstantNs, unsent_bytes: dict[WitnessId, int]) -> TurnResult:
+        """One turn; `unsent_bytes` says how much each peer's connection still holds."""
+        self._now_ns = now_ns
+        self._applied = False
+        self._unsent_bytes.update(unsent_bytes)
+        self._engine.begin(now_ns)
+        self._deliver()
+        self._hand_over_proposals()
+        self._track_leadership()
+        self._engine.tick([peer for peer in self._linked if self._full(peer)])
+        changed = self._tell_status()
+        wrote = self._journal.commit()
+        outbox, self._outbox = self._outbox, {}
+        self._outbox_bytes = dict.fromkeys(self._outbox_bytes, 0)
+        return TurnResult(outbox, self._applied or changed or wrote)
+
+    def finish(self) -> None:
+        self._replicated.turn_synced()
+
+    def wants_turn(self) -> bool:
+        """Another turn is due at once."""
+        leader = self._engine.leader
+        free = leader == self.self_id or not self._full(leader)
+        waiting = bool(self._proposals) and self._leader_reachable() and free
+        return bool(self._inbox) or waiting or self._engine.wants_turn
+
+    def next_deadline_ns(self) -> InstantNs:
+        """The next turn at the latest. At least once an append period, since the status ages too."""
+        period_ns = self._timers.append_period_ms * NS_PER_MS
+        due_ns = self._engine.deadline_ns()
+        if due_ns <= self._now_ns:  # an election that waits for a connection: nothing to hurry for
+            return InstantNs(self._now_ns + period_ns)
+        return InstantNs(min(due_ns, self._now_ns + period_ns))
+
+    def force_snapshot(self) -> None:
+        self._engine.force_snapshot()
+
+    def status(self) -> ConsensusStatus:
+        engine, role = self._engine, self._engine.role
+        return ConsensusStatus(
+            role=role,
+            leader=engine.leader,
+            term=Term(engine.term),
+            commit_index=LogIndex(engine.commit_index),
+            applied_index=LogIndex(engine.applied_index),
+            has_quorum=self._has_quorum(role),
+            connected=frozenset(self._linked),
+            caught_up=self._caught_up(role),
+        )
+
+    # -- the turn's parts ------------------------------------------------------------------------------------
+
+    def _deliver(self) -> None:
+        count, size_sum = 0, 0
+        while self._inbox and count < MESSAGES_PER_TURN_MAX and size_sum < TURN_BYTES_MAX:
+            peer, message, size = self._inbox.popleft()
+            self._inbox_bytes -= size
+            count, size_sum = count + 1, size_sum + size
+            verdict = self.filter.inbound(peer, message, self._engine, self._now_ns)
+            if verdict.deliver is not None:
+                self._deliver_one(peer, verdict.deliver)
+            if verdict.reply is not None:
+                self.outgoing(peer, verdict.reply)
+
+    def _deliver_one(self, peer: WitnessId, message: Message) -> None:
+        kind = message["type"]
+        if kind == "append_entries":
+            self._heard = peer, message["sent"]
+            if message["echo"]:
+                self._ages.confirmed(message["last"], message["echo"])
+        elif kind == "next_node_idx" and self._rounds is not None and self._rounds.term == message["term"]:
+            self._rounds.answered(peer, message["heard"], message["stamp"], self._now_ns)
+        self._installing = "serialized" in message
+        self._engine.deliver(peer, message)
+        self._installing = False
+
+    def _hand_over_proposals(self) -> None:
+        leader = self._engine.leader
+        while self._proposals and self._leader_reachable() and (leader == self.self_id or not self._full(leader)):
+            data = self._proposals.popleft()
+            self._engine.command(data)
+            if leader is not None and leader != self.self_id:
+                self._outbox_bytes[leader] += len(data)
+
+    def _leader_reachable(self) -> bool:
+        leader = self._engine.leader
+        return leader is not None and (leader == self.self_id or leader in self._linked)
+
+    def _track_leadership(self) -> None:
+        engine = self._engine
+        if engine.role is not Role.LEADER:
+            self._rounds = None
+            return
+        if self._rounds is None or self._rounds.term != engine.term:
+            self._rounds = LeaderRounds(engine.term, self._outbox_bytes)
+        self._ages.leading(engine.term, engine.last_index, self._now_ns)
+
+    def _full(self, peer: WitnessId | None) -> bool:
+        if peer is None:
+            return True
+        return self._unsent_bytes[peer] + self._outbox_bytes[peer] > PEER_QUEUE_BYTES_HIGH
+
+    def _tell_status(self) -> bool:
+        status, before = self.status(), self._status
+        self._status = status
+        if before is not None and _shape(before) == _shape(status):
+            return False
+        self._replicated.status_changed(status)
+        return True
+
+    def _has_quorum(self, role: Role) -> bool:
+        window_ns = self._timers.election_max_ms * NS_PER_MS
+        if role is Role.LEADER:
+            return self._engine.majority_heard(window_ns)
+        heard_ns = self.filter.leader_heard_ns
+        return self._engine.leader is not None and heard_ns is not None and self._now_ns - heard_ns <= window_ns
+
+    def _caught_up(self, role: Role) -> bool:
+        engine = self._engine
+        if role is Role.LEADER:
+            return engine.applied_index == engine.commit_index and engine.term_at(engine.commit_index) == engine.term
+        return engine.leader is not None and engine.applied_index >= self.filter.leader_commit
+
+    # -- what the engine calls (EngineHooks) -----------------------------------------------------------------
+
+    def outgoing(self, peer: WitnessId, message: Message) -> bool:
+        if peer not in self._linked:
+            return True
+        kind, stop = message["type"], False
+        if kind == "append_entries":
+            chunk = message.get("serialized")
+            stop = "serialized" in message and (chunk is None or bool(chunk[2]))
+            message = self._stamped_append(peer, message)
+        elif kind == "next_node_idx":
+            answer = self._stamped_answer(peer, message)
+            if answer is None:
+                return False
+            message = answer
+        queue = self._outbox.setdefault(peer, [])
+        if not (queue and _replaces(message, queue[-1])):
+            queue.append(message)
+        else:
+            queue[-1] = message
+        self._outbox_bytes[peer] += _size(message)
+        return stop or self._full(peer)
+
+    def _stamped_append(self, peer: WitnessId, message: Message) -> Message:
+        engine, rounds = self._engine, self._rounds
+        committed_own = engine.term_at(engine.commit_index) == engine.term
+        certain = rounds is not None and rounds.term == engine.term and committed_own
+        echo_ns = rounds.echo(peer, self._now_ns) if rounds is not None and certain else 0
+        return {**message, "last": engine.last_index, "sent": self._now_ns, "echo": echo_ns}
+
+    def _stamped_answer(self, peer: WitnessId, message: Message) -> Message | None:
+        if message["success"] and self._installing:
+            installed = self._engine.installed_index
+            if installed is None:
+                return None  # nothing was installed, so nothing is acknowledged (D-9)
+            message = {**message, "next_node_idx": installed + 1}
+        heard_ns = self._heard[1] if self._heard is not None and self._heard[0] == peer else 0
+        return {**message, "term": self._engine.term, "heard": heard_ns, "stamp": self._now_ns}
+
+    def apply(self, data: bytes, index: int, term: int) -> None:
+        self._applied = True
+        age_ns = self._ages.bound(index, term, self._now_ns)
+        self._replicated.apply(CommittedEntry(LogIndex(index), Term(term), data, age_ns))
+
+    def image(self) -> bytes:
+        return self._replicated.snapshot()
+
+    def save(self, data: bytes) -> None:
+        write_snapshot(self._store.snapshot_path, data)
+
+    def install(self, snapshot: Snapshot, data: bytes) -> bool:
+        try:
+            self._replicated.restore(snapshot.image)
+        except SnapshotRefused:
+            self.transfer.refused += 1
+            return False
+        write_snapshot(self._store.snapshot_path, data)
+        self._applied = True
+        return True
+
+    def load(self) -> Snapshot | None:
+        try:
+            snapshot = read_snapshot(self._store.snapshot_path, self._store.cluster_id)
+            if snapshot is not None:
+                self._replicated.restore(snapshot.image)
+        except SnapshotRefused as refused:
+            raise StoreRefused(
+                f"{self._store.snapshot_path}: {refused}; move the directory away, create it anew and readmit the "
+                "witness"
+            ) from refused
+        return snapshot
+
+    def _read_snapshot_file(self) -> bytes | None:
+        try:
+            data = self._store.snapshot_path.read_bytes()
+            decode_snapshot(data, self._store.cluster_id)
+        except FileNotFoundError:
+            return None
+        except (OSError, SnapshotRefused) as error:
+            raise StoreRefused(f"{self._store.snapshot_path}: {error}; this witness's disk is damaged") from error
+        return data
+
+
+def _shape(status: ConsensusStatus) -> tuple[object, ...]:
+    """What `status_changed` tells; indexes move all the time and are left out."""
+    return status.role, status.leader, status.term, status.has_quorum, status.connected, status.caught_up
+
+
+def _size(message: Message) -> int:
+    chunk = message.get("serialized")
+    if chunk is not None:
+        return len(chunk[0]) + 128
+    return 128 + sum(len(entry[0]) + 16 for entry in message.get("entries", ()))
+
+
+def _replaces(new: Message, old: Message) -> bool:
+    """A later success says all that an earlier one in the same turn said."""
+    both = new["type"] == old["type"] == "next_node_idx"
+    succeed = both and new["success"] and old["success"]
+    return bool(succeed and new["next_node_idx"] >= old["next_node_idx"])

@@ -1,0 +1,211 @@
+"""One connection between two witnesses: frames, the mutual introduction, liveness. No policy about who may connect.
+
+    frame:  length u32 | kind u8 | body      HELLO and RAFT carry msgpack, PING is empty
+
+Rules: a frame above its cap closes the connection before a byte of it is kept (S5); nothing but one HELLO is read
+before the introduction is accepted; a silent connection is closed, and an idle one pings, since two followers say
+nothing to each other. Frames of one connection arrive in order; a new connection never sees the old one's (N7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, cast
+
+import msgpack
+
+from proto.errors import FrameRefused, RemoteFault
+from proto.units import ClusterId, WitnessId
+from witness.raft.messages import ENTRIES_PER_MESSAGE_MAX, FRAME_BYTES_MAX, Message, check_message
+
+PEER_PROTOCOL: Final = 1
+HELLO, RAFT, PING = 1, 2, 3
+HELLO_BYTES_MAX: Final = 1024
+SEND_BYTES_MAX: Final = 32 * 1024 * 1024
+"""A peer that lets more than this pile up is disconnected."""
+_HEAD: Final = struct.Struct(">IB")
+_PING_FRAME: Final = _HEAD.pack(0, PING)
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Who speaks: checked against certificate, cluster and the disk that was seen first under this name."""
+
+    cluster: ClusterId
+    witness: WitnessId
+    to: WitnessId | None
+    disk: bytes
+    process: bytes
+
+
+class LinkOwner(Protocol):
+    def introduce(self, link: PeerLink) -> Hello: ...
+    def introduced(self, link: PeerLink, hello: Hello) -> None:
+        """Raises RemoteFault to refuse."""
+
+    def message(self, link: PeerLink, message: Message, size: int) -> None: ...
+    def closed(self, link: PeerLink, why: str) -> None: ...
+    def broken(self, error: BaseException) -> None:
+        """Our own fault: the process must end."""
+
+
+def frame(kind: int, body: bytes) -> bytes:
+    return _HEAD.pack(len(body), kind) + body
+
+
+def pack_hello(hello: Hello) -> bytes:
+    fields = {"v": PEER_PROTOCOL, "cluster": hello.cluster, "witness": hello.witness, "to": hello.to}
+    packed: bytes = msgpack.packb({**fields, "disk": hello.disk, "process": hello.process})
+    return packed
+
+
+def read_hello(body: bytes) -> Hello:
+    value = _unpack(body)
+    if not isinstance(value, dict) or value.keys() != {"v", "cluster", "witness", "to", "disk", "process"}:
+        raise FrameRefused("the introduction has wrong fields")
+    if value["v"] != PEER_PROTOCOL:
+        raise FrameRefused(f"the peer speaks protocol {value['v']!r}, we speak {PEER_PROTOCOL}")
+    texts, tokens = (value["cluster"], value["witness"]), (value["disk"], value["process"])
+    if not all(isinstance(text, str) for text in texts) or not isinstance(value["to"], str | None):
+        raise FrameRefused("the introduction's names are not text")
+    if not all(isinstance(token, bytes) and len(token) == 16 for token in tokens):
+        raise FrameRefused("the introduction's tokens are not 16 bytes")
+    to = None if value["to"] is None else WitnessId(value["to"])
+    return Hello(ClusterId(texts[0]), WitnessId(texts[1]), to, *tokens)
+
+
+def _unpack(body: bytes) -> Any:
+    try:
+        return msgpack.unpackb(
+            body,
+            max_array_len=ENTRIES_PER_MESSAGE_MAX,
+            max_map_len=16,
+            max_str_len=256,
+            max_bin_len=FRAME_BYTES_MAX,
+            max_ext_len=0,
+        )
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise FrameRefused("a frame that is not msgpack within our limits") from error
+
+
+class PeerLink(asyncio.Protocol):
+    def __init__(self, owner: LinkOwner, dialed: WitnessId | None, now_s: Callable[[], float]) -> None:
+        self._owner = owner
+        self._now_s = now_s
+        self.dialed = dialed
+        self.peer: WitnessId | None = None
+        self.process = b""
+        self.closing = False
+        self.received_s = now_s()
+        self._sent_s = self.received_s
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._why = "connection lost"
+
+    # -- asyncio ---------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        try:
+            self._write(frame(HELLO, pack_hello(self._owner.introduce(self))))
+        except RemoteFault as fault:
+            self.close(str(fault))
+
+    def data_received(self, data: bytes) -> None:
+        if self.closing:
+            return
+        self.received_s = self._now_s()
+        self._buffer += data
+        try:
+            self._read_frames()
+        except RemoteFault as fault:
+            self.close(str(fault))
+        except BaseException as error:  # noqa: BLE001  # the loop would log and go on: our bugs end the process
+            self._owner.broken(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closing = True
+        if exc is not None and self._why == "connection lost":
+            self._why = f"connection lost: {exc}"
+        self._owner.closed(self, self._why)
+
+    # -- what the owner calls --------------------------------------------------------------------------------
+
+    def send(self, messages: Sequence[Message]) -> None:
+        if self.closing:
+            return
+        self._write(b"".join(frame(RAFT, msgpack.packb(message)) for message in messages))
+        if self.unsent_bytes() > SEND_BYTES_MAX:
+            self.abort(f"more than {SEND_BYTES_MAX} bytes unsent")
+
+    def check_alive(self, ping_after_s: float, silent_after_s: float) -> None:
+        now_s = self._now_s()
+        if now_s - self.received_s > silent_after_s:
+            self.abort(f"silent for {silent_after_s:g} s")
+        elif now_s - self._sent_s > ping_after_s and not self.closing:
+            self._write(_PING_FRAME)
+
+    def unsent_bytes(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def close(self, why: str) -> None:
+        self._end(why)
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self, why: str) -> None:
+        self._end(why)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause(self) -> None:
+        if self._transport is not None and not self.closing:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._transport is not None and not self.closing:
+            self._transport.resume_reading()
+
+    def connection_info(self, name: str) -> Any:
+        return None if self._transport is None else self._transport.get_extra_info(name)
+
+    # -- frames ----------------------------------------------------------------------------------------------
+
+    def _end(self, why: str) -> None:
+        if not self.closing:
+            self._why, self.closing = why, True
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._sent_s = self._now_s()
+            self._transport.write(data)
+
+    def _read_frames(self) -> None:
+        buffer, at = self._buffer, 0
+        while not self.closing and len(buffer) - at >= _HEAD.size:
+            length, kind = _HEAD.unpack_from(buffer, at)
+            cap = FRAME_BYTES_MAX if self.peer is not None else HELLO_BYTES_MAX
+            if length > cap:
+                raise FrameRefused(f"a frame of {length} bytes; at most {cap} here")
+            if len(buffer) - at < _HEAD.size + length:
+                break
+            body = bytes(buffer[at + _HEAD.size : at + _HEAD.size + length])
+            at += _HEAD.size + length
+            self._read_frame(kind, body)
+        del buffer[:at]
+
+    def _read_frame(self, kind: int, body: bytes) -> None:
+        if self.peer is None:
+            if kind != HELLO:
+                raise FrameRefused("the first frame must be the introduction")
+            hello = read_hello(body)
+            self._owner.introduced(self, hello)
+            self.process, self.peer = hello.process, hello.witness
+            return
+        if kind == RAFT:
+            self._owner.message(self, check_message(_unpack(body)), len(body))
+        elif kind != PING or body:
+            raise FrameRefused(f"a frame of unknown kind {kind}")

@@ -1,0 +1,238 @@
+"""The witnesses' own network: exactly one live connection per pair, mutual TLS, known names and known disks.
+
+Rules: the witness with the lower id dials; who the peer is comes from its certificate (the injected `identify`),
+and the introduction must agree with it, with our cluster and with the disk first seen under that name (D-21, O1,
+O4, O6); a second process under a living peer's name is refused and counted. Reconnects back off within bounds.
+Everything that arrives goes to one owner on one loop; this room knows frames and peers, nothing of Raft.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from proto.errors import RemoteFault
+from proto.units import ClusterId, WitnessId
+from witness.raft.messages import Message
+from witness.raft.peer_link import Hello, PeerLink
+
+Address = tuple[str, int]
+
+HANDSHAKE_S: Final = 5.0
+DIAL_FIRST_S: Final = 0.05
+DIAL_LONGEST_S: Final = 1.0
+PING_AFTER_S: Final = 0.5
+SILENT_AFTER_S: Final = 2.0
+UPKEEP_S: Final = 0.25
+UNINTRODUCED_MAX: Final = 32
+"""Connections that have not said who they are; more are closed at once (S6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerTls:
+    """Contexts that demand TLS 1.3 and a certificate of our CA; `identify` reads the witness id from it."""
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+    identify: Callable[[ssl.SSLObject], str]
+    """The witness id that the peer's certificate names; raises RemoteFault when its role or cluster is wrong."""
+
+
+class Plaintext:
+    """Says in the call that there is no TLS: for tests and benchmarks on loopback only."""
+
+
+class TransportOwner(Protocol):
+    def admit(self, peer: WitnessId, disk: bytes) -> None:
+        """Raises RemoteFault when this disk may not speak for this witness."""
+
+    def peer_up(self, peer: WitnessId) -> None: ...
+    def peer_down(self, peer: WitnessId, why: str) -> None: ...
+    def peer_message(self, peer: WitnessId, message: Message, size: int) -> None: ...
+    def broken(self, error: BaseException) -> None: ...
+
+
+class PeerTransport:
+    def __init__(
+        self,
+        *,
+        self_id: WitnessId,
+        cluster_id: ClusterId,
+        disk: bytes,
+        process: bytes,
+        peers: Mapping[WitnessId, Address],
+        listen: Address | socket.socket,
+        tls: PeerTls | Plaintext,
+        owner: TransportOwner,
+        rng: random.Random,
+    ) -> None:
+        self._self_id = self_id
+        self._cluster_id = cluster_id
+        self._disk = disk
+        self._process = process
+        self._peers = dict(peers)
+        self._listen = listen
+        self._tls = tls
+        self._owner = owner
+        self._rng = rng
+        self._links: dict[WitnessId, PeerLink] = {}
+        self._unintroduced: set[PeerLink] = set()
+        self._down: dict[WitnessId, asyncio.Event] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._server: asyncio.Server | None = None
+        self._loop = asyncio.get_running_loop()
+        self.counters: Counter[str] = Counter()
+        self.last_fault: dict[str, str] = {}
+        """The latest refusal per peer or address, for the status page; bounded by the known peers plus one."""
+
+    async def start(self) -> None:
+        server_ssl = self._tls.server if isinstance(self._tls, PeerTls) else None
+        handshake = HANDSHAKE_S if server_ssl is not None else None
+        if isinstance(self._listen, socket.socket):
+            self._server = await self._loop.create_server(
+                self._accepted, sock=self._listen, ssl=server_ssl, ssl_handshake_timeout=handshake
+            )
+        else:
+            host, port = self._listen
+            self._server = await self._loop.create_server(
+                self._accepted, host, port, ssl=server_ssl, ssl_handshake_timeout=handshake, reuse_address=True
+            )
+        for peer in self._peers:
+            self._down[peer] = asyncio.Event()
+            if self._self_id < peer:
+                self._tasks.append(self._loop.create_task(self._keep_dialing(peer)))
+        self._tasks.append(self._loop.create_task(self._upkeep()))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        if self._server is not None:
+            self._server.close()
+        for link in [*self._links.values(), *self._unintroduced]:
+            link.abort("the witness stops")
+        await asyncio.sleep(0)
+
+    def send(self, peer: WitnessId, messages: Sequence[Message]) -> None:
+        link = self._links.get(peer)
+        if link is not None:
+            link.send(messages)
+
+    def unsent_bytes(self) -> dict[WitnessId, int]:
+        return {peer: link.unsent_bytes() for peer, link in self._links.items()}
+
+    def pause_reading(self) -> None:
+        for link in self._links.values():
+            link.pause()
+
+    def resume_reading(self) -> None:
+        for link in self._links.values():
+            link.resume()
+
+    # -- connecting ------------------------------------------------------------------------------------------
+
+    def _now_s(self) -> float:
+        return self._loop.time()
+
+    def _accepted(self) -> PeerLink:
+        return PeerLink(self, None, self._now_s)
+
+    async def _keep_dialing(self, peer: WitnessId) -> None:
+        delay_s = DIAL_FIRST_S
+        while True:
+            self._down[peer].clear()
+            if await self._dial(peer):
+                delay_s = DIAL_FIRST_S
+            await asyncio.sleep(delay_s * (0.5 + self._rng.random()))
+            delay_s = min(delay_s * 2, DIAL_LONGEST_S)
+
+    async def _dial(self, peer: WitnessId) -> bool:
+        """One connection from its start to its end; True when it came up."""
+        host, port = self._peers[peer]
+        client_ssl = self._tls.client if isinstance(self._tls, PeerTls) else None
+        link = PeerLink(self, peer, self._now_s)
+        try:
+            async with asyncio.timeout(HANDSHAKE_S):
+                await self._loop.create_connection(lambda: link, host, port, ssl=client_ssl)
+        except (OSError, TimeoutError) as error:
+            self.last_fault[peer] = str(error) or "no answer"
+            return False
+        await self._down[peer].wait()
+        return link.peer is not None
+
+    async def _upkeep(self) -> None:
+        while True:
+            await asyncio.sleep(UPKEEP_S)
+            for link in list(self._links.values()):
+                link.check_alive(PING_AFTER_S, SILENT_AFTER_S)
+            for link in list(self._unintroduced):
+                link.check_alive(HANDSHAKE_S * 2, HANDSHAKE_S)
+
+    # -- what links call (LinkOwner) -------------------------------------------------------------------------
+
+    def introduce(self, link: PeerLink) -> Hello:
+        if len(self._unintroduced) >= UNINTRODUCED_MAX:
+            raise RemoteFault("too many connections that have not introduced themselves")
+        sock = link.connection_info("socket")
+        if sock is not None:
+            with contextlib.suppress(OSError):  # the socket may be gone already; then nothing is lost
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._unintroduced.add(link)
+        return Hello(self._cluster_id, self._self_id, link.dialed, self._disk, self._process)
+
+    def introduced(self, link: PeerLink, hello: Hello) -> None:
+        peer = hello.witness
+        if isinstance(self._tls, PeerTls):
+            named = self._tls.identify(link.connection_info("ssl_object"))
+            if named != peer:
+                raise RemoteFault(f"the certificate names {named}, the introduction {peer}")
+        if hello.cluster != self._cluster_id:
+            raise RemoteFault(f"{peer} is of cluster {hello.cluster}")
+        if peer not in self._peers or hello.to not in {None, self._self_id}:
+            raise RemoteFault(f"{peer} is not a peer of {self._self_id} here, or looks for {hello.to}")
+        if (link.dialed is None) != (peer < self._self_id) or link.dialed not in {None, peer}:
+            raise RemoteFault(f"{peer} answered where {link.dialed or 'a lower id'} was expected")
+        self._owner.admit(peer, hello.disk)
+        old = self._links.get(peer)
+        if old is not None:
+            self._replace(old, peer, hello)
+        self._unintroduced.discard(link)
+        self._links[peer] = link
+        self.last_fault.pop(peer, None)
+        self._owner.peer_up(peer)
+
+    def _replace(self, old: PeerLink, peer: WitnessId, hello: Hello) -> None:
+        """A new connection of the same process replaces the old; another process only when the old is silent."""
+        lively = self._now_s() - old.received_s < PING_AFTER_S * 2 and not old.closing
+        if lively and old.process != hello.process:
+            self.counters["second_process"] += 1
+            raise RemoteFault(f"two processes claim to be {peer}; the second one is refused")
+        del self._links[peer]
+        self._owner.peer_down(peer, "replaced by a new connection")
+        old.abort("replaced by a new connection")
+
+    def message(self, link: PeerLink, message: Message, size: int) -> None:
+        if link.peer is not None and self._links.get(link.peer) is link:
+            self._owner.peer_message(link.peer, message, size)
+
+    def closed(self, link: PeerLink, why: str) -> None:
+        self._unintroduced.discard(link)
+        name = link.peer or link.dialed
+        self.last_fault["unknown" if name is None else name] = why
+        if link.peer is not None and self._links.get(link.peer) is link:
+            del self._links[link.peer]
+            self._owner.peer_down(link.peer, why)
+        if link.dialed is not None:
+            self._down[link.dialed].set()
+
+    def broken(self, error: BaseException) -> None:
+        self._owner.broken(error)

@@ -1,0 +1,334 @@
+"""What a witness keeps on disk: identity, term and vote, log entries, event ledger and small marks, in one SQLite file.
+
+Rule: everything a turn wants to keep goes to disk in one transaction (WAL, synchronous=FULL) before anything leaves
+the node; a failed commit is DurabilityLost and ends the process (D-6, D-7, D-8, D3). A store is made only by
+`create_store`; `open_store` never makes one, so that an empty disk is noticed instead of voting again (D-25, O6).
+Whatever is damaged, foreign or newer than this program is refused with the remedy in the message (I7): the state
+row repeats the last entry's place, so that a lost tail of the table is noticed, and every row carries a CRC.
+Rejected: one file per concern (two files can be of different times, D7), a hand-written log (torn tails, D-8).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import sqlite3
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from proto.errors import DurabilityLost, LocalFault
+from proto.invariants import require
+from proto.units import ClusterId, WitnessId
+
+FORMAT: Final = 1
+STORE_NAME: Final = "witness.db"
+LOCK_NAME: Final = "lock"
+SNAPSHOT_NAME: Final = "snapshot.bin"
+INCARNATION_BYTES: Final = 16
+TRIM_ROWS_PER_COMMIT: Final = 2_000
+EVENTS_READ_MAX: Final = 10_000
+META_KEY_CHARS_MAX: Final = 100
+
+Entry = tuple[bytes, int, int]
+"""command, index, term: the engine's own shape."""
+
+_SCHEMA: Final = """
+CREATE TABLE identity (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE raft_state (one INTEGER PRIMARY KEY CHECK (one = 1), term INTEGER NOT NULL, voted_for TEXT,
+  last_index INTEGER NOT NULL, last_term INTEGER NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE entries (idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, command BLOB NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE events (seq INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+class StoreRefused(LocalFault):
+    """The data directory cannot be used as it is; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class RaftState:
+    term: int
+    voted_for: str | None
+    last_index: int
+    last_term: int
+
+
+def entry_crc(command: bytes, index: int, term: int) -> int:
+    return zlib.crc32(command, zlib.crc32(struct.pack("<QQ", index, term)))
+
+
+def _state_crc(state: RaftState) -> int:
+    return zlib.crc32(repr((state.term, state.voted_for, state.last_index, state.last_term)).encode())
+
+
+def _meta_crc(name: str, value: bytes) -> int:
+    return zlib.crc32(value, zlib.crc32(name.encode()))
+
+
+class Store:
+    """Owned by one process (lock file). Writes are collected and reach the disk with `commit`."""
+
+    def __init__(self, directory: Path, connection: sqlite3.Connection, lock_fd: int) -> None:
+        self.directory = directory
+        self._db = connection
+        self._lock_fd = lock_fd
+        self._entries: list[tuple[int, int, bytes, int]] = []
+        self._state: RaftState | None = None
+        self._meta: dict[str, bytes] = {}
+        self._events: list[tuple[int, bytes]] = []
+        self._truncate_from: int | None = None
+        self._trim_below = 0
+        identity = dict(connection.execute("SELECT name, value FROM identity"))
+        self.cluster_id = ClusterId(bytes(identity["cluster"]).decode())
+        self.witness_id = WitnessId(bytes(identity["witness"]).decode())
+        self.incarnation = bytes(identity["incarnation"])
+        row = connection.execute("SELECT max(seq) FROM events").fetchone()
+        self._last_event = int(row[0]) if row[0] is not None else 0
+        row = connection.execute("SELECT min(idx) FROM entries").fetchone()
+        self._first_row = int(row[0]) if row[0] is not None else 0
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    @property
+    def snapshot_path(self) -> Path:
+        return self.directory / SNAPSHOT_NAME
+
+    @property
+    def last_event_seq(self) -> int:
+        return self._last_event
+
+    def read_state(self) -> RaftState | None:
+        rows = self._db.execute("SELECT term, voted_for, last_index, last_term, crc FROM raft_state").fetchall()
+        if not rows:
+            return None
+        state = RaftState(*rows[0][:4])
+        if _state_crc(state) != rows[0][4]:
+            raise self._damaged("the record of term and vote")
+        return state
+
+    def read_entries(self) -> list[Entry]:
+        """All entries, checked one by one: CRC, unbroken indexes, terms that do not fall, the recorded end."""
+        entries: list[Entry] = []
+        rows = self._db.execute("SELECT idx, term, command, crc FROM entries ORDER BY idx")
+        for index, term, command, crc in rows:
+            if entry_crc(command, index, term) != crc:
+                raise self._damaged(f"log entry {index}")
+            if entries and (index != entries[-1][1] + 1 or term < entries[-1][2]):
+                raise self._damaged(f"the log between entries {entries[-1][1]} and {index}")
+            entries.append((command, index, term))
+        state = self.read_state()
+        end = (entries[-1][1], entries[-1][2]) if entries else (0, 0)
+        recorded = (state.last_index, state.last_term) if state else (0, 0)
+        if end != recorded:
+            raise self._damaged(f"the end of the log (ends at {end[0]}, recorded {recorded[0]})")
+        return entries
+
+    def read_events(self, from_seq: int, limit: int) -> list[tuple[int, bytes]]:
+        """Committed events from `from_seq` on, in order; those of the current turn are not among them."""
+        rows = self._db.execute(
+            "SELECT seq, data FROM events WHERE seq >= ? ORDER BY seq LIMIT ?",
+            (from_seq, min(limit, EVENTS_READ_MAX)),
+        )
+        return [(int(seq), bytes(data)) for seq, data in rows]
+
+    def get_meta(self, name: str) -> bytes | None:
+        if name in self._meta:
+            return self._meta[name]
+        row = self._db.execute("SELECT value, crc FROM meta WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            return None
+        if _meta_crc(name, row[0]) != row[1]:
+            raise self._damaged(f"mark {name}")
+        return bytes(row[0])
+
+    # -- collecting ------------------------------------------------------------------------------------------
+
+    def add_entry(self, command: bytes, index: int, term: int) -> None:
+        self._entries.append((index, term, command, entry_crc(command, index, term)))
+
+    def truncate_from(self, index: int) -> None:
+        """Entries from `index` on are gone; entries added after this call stay."""
+        self._entries = [row for row in self._entries if row[0] < index]
+        self._truncate_from = index if self._truncate_from is None else min(index, self._truncate_from)
+
+    def trim_below(self, index: int) -> None:
+        """Rows below `index` are covered by the snapshot; they go in portions, so that no turn gets long."""
+        self._trim_below = max(self._trim_below, index)
+
+    def set_state(self, state: RaftState) -> None:
+        self._state = state
+
+    def put_meta(self, name: str, value: bytes) -> None:
+        require(0 < len(name) <= META_KEY_CHARS_MAX, "the name of a mark is too long")
+        self._meta[name] = value
+
+    def append_events(self, events: Sequence[tuple[int, bytes]]) -> None:
+        """Events by number. Numbers that are stored already must bring the same bytes (a replay after a restart)."""
+        for seq, data in events:
+            if seq > self._last_event:
+                self._events.append((seq, data))
+                self._last_event = seq
+                continue
+            row = self._db.execute("SELECT data FROM events WHERE seq = ?", (seq,)).fetchone()
+            stored = row[0] if row else next((data for known, data in self._events if known == seq), None)
+            if stored is None:
+                self._events.append((seq, data))
+            elif bytes(stored) != data:
+                raise self._damaged(f"event {seq} (the replayed log gives another one)")
+
+    def commit(self) -> bool:
+        """One durable transaction for all that was collected; False when there was nothing to write."""
+        trim = self._trim_below > self._first_row
+        dirty = self._entries or self._state or self._meta or self._events or trim
+        if not dirty and self._truncate_from is None:
+            return False
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._write()
+            self._db.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            raise DurabilityLost(
+                f"{self.directory / STORE_NAME}: {error}; the process ends because what it promised may not be "
+                "on disk: check the disk and its free space, then start the witness again"
+            ) from error
+        self._entries, self._state, self._meta, self._events = [], None, {}, []
+        self._truncate_from = None
+        return True
+
+    def _write(self) -> None:
+        execute, many = self._db.execute, self._db.executemany
+        if self._truncate_from is not None:
+            execute("DELETE FROM entries WHERE idx >= ?", (self._truncate_from,))
+        if self._entries:
+            many("INSERT OR REPLACE INTO entries (idx, term, command, crc) VALUES (?, ?, ?, ?)", self._entries)
+        if self._trim_below > self._first_row:
+            below = min(self._trim_below, self._first_row + TRIM_ROWS_PER_COMMIT)
+            execute("DELETE FROM entries WHERE idx < ?", (below,))
+            self._first_row = below
+        if self._state is not None:
+            state = self._state
+            execute(
+                "INSERT OR REPLACE INTO raft_state VALUES (1, ?, ?, ?, ?, ?)",
+                (state.term, state.voted_for, state.last_index, state.last_term, _state_crc(state)),
+            )
+        if self._meta:
+            rows = [(name, value, _meta_crc(name, value)) for name, value in self._meta.items()]
+            many("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", rows)
+        if self._events:
+            many("INSERT INTO events VALUES (?, ?)", self._events)
+
+    def replaced_log(self, first_index: int) -> None:
+        """The log was replaced by a snapshot's end; rows are counted from there."""
+        self._first_row = first_index
+
+    def close(self) -> None:
+        self._db.close()
+        os.close(self._lock_fd)
+
+    def _damaged(self, what: str) -> StoreRefused:
+        return StoreRefused(
+            f"{self.directory / STORE_NAME}: {what} is damaged; this witness must not vote with it: move the "
+            "directory away, create it anew and readmit the witness"
+        )
+
+
+def create_store(directory: Path, cluster_id: ClusterId, witness_id: WitnessId) -> None:
+    """The explicit first step of a witness's life; refuses a directory that already has a store."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = directory / STORE_NAME
+    if path.exists() or (directory / SNAPSHOT_NAME).exists():
+        raise StoreRefused(f"{path} exists already; it is never overwritten: move it away first")
+    unfinished = path.with_suffix(".new")
+    for leftover in (unfinished, Path(f"{unfinished}-wal"), Path(f"{unfinished}-journal")):
+        leftover.unlink(missing_ok=True)
+    with sqlite3.connect(unfinished, isolation_level=None) as db:
+        db.execute("PRAGMA synchronous=FULL")
+        db.executescript(_SCHEMA)
+        rows = (
+            ("format", str(FORMAT).encode()),
+            ("cluster", cluster_id.encode()),
+            ("witness", witness_id.encode()),
+            ("incarnation", secrets.token_bytes(INCARNATION_BYTES)),
+        )
+        db.executemany("INSERT INTO identity VALUES (?, ?)", rows)
+    db.close()
+    _sync_path(unfinished)
+    unfinished.rename(path)
+    _sync_path(directory)
+
+
+def open_store(directory: Path, cluster_id: ClusterId, witness_id: WitnessId) -> Store:
+    """The store of exactly this witness, locked for this process; StoreRefused names what is wrong."""
+    path = directory / STORE_NAME
+    if not path.is_file():
+        raise StoreRefused(
+            f"{path} is missing. A new witness is initialised once, explicitly; a witness that lost its disk must "
+            "be initialised and readmitted, or it could vote twice"
+        )
+    lock_fd = _lock(directory)
+    try:
+        db = _connect(path)
+        _check_identity(path, db, {"cluster": cluster_id, "witness": witness_id})
+        return Store(directory, db, lock_fd)
+    except sqlite3.Error as error:
+        os.close(lock_fd)
+        raise StoreRefused(
+            f"{path} cannot be read ({error}); move the directory away, create it anew and readmit the witness"
+        ) from error
+    except BaseException:
+        os.close(lock_fd)
+        raise
+
+
+def _lock(directory: Path) -> int:
+    lock_fd = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock_fd)
+        raise StoreRefused(f"{directory} is in use by another process; only one witness may run on it") from error
+    return lock_fd
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, cached_statements=64)
+    for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "cache_size=-8192"):
+        db.execute(f"PRAGMA {pragma}")
+    _sync_path(path.parent)
+    return db
+
+
+def _check_identity(path: Path, db: sqlite3.Connection, expected: dict[str, str]) -> None:
+    found = dict(db.execute("SELECT name, value FROM identity"))
+    version = bytes(found.get("format", b"")).decode(errors="replace")
+    if version != str(FORMAT):
+        raise StoreRefused(
+            f"{path} has format {version or 'unknown'}, this program reads {FORMAT}; run the version that wrote it"
+        )
+    if len(bytes(found.get("incarnation", b""))) != INCARNATION_BYTES:
+        raise StoreRefused(f"{path} has no disk incarnation; create it anew and readmit the witness")
+    for name, value in expected.items():
+        have = bytes(found.get(name, b"")).decode(errors="replace")
+        if have != value:
+            raise StoreRefused(
+                f"{path} belongs to {name} {have}, not to {value}; check the data directory in the configuration"
+            )
+
+
+def _sync_path(path: Path) -> None:
+    file_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file_fd)
+    finally:
+        os.close(file_fd)
+
+
+def sync_paths(paths: Iterable[Path]) -> None:
+    for path in paths:
+        _sync_path(path)

@@ -1,0 +1,209 @@
+"""The PySyncObj body of the consensus port: RaftNode's turns on our asyncio loop, PeerTransport's frames.
+
+A turn is scheduled at once when a message or a proposal arrives (all that arrive in one pass of the loop share it)
+and at the node's own deadline. Whatever goes wrong inside a turn, an InvariantViolation included, ends in the
+injected `fatal`, once; the body does nothing after it: the process must be gone, and its lease lapses elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+
+from proto.errors import RemoteFault
+from proto.units import NS_PER_S, InstantNs, WitnessId
+from witness.raft.messages import Message
+from witness.raft.node import RaftNode
+from witness.raft.peer_transport import Address, PeerTls, PeerTransport, Plaintext
+from witness.raft.port import ConsensusStatus, ProposalRefused, Replicated
+from witness.raft.store import INCARNATION_BYTES, Store
+from witness.raft.timers import CompactionLimits, RaftTimers
+
+INBOX_BYTES_HIGH = 16 * 1024 * 1024
+"""Reading pauses above this and goes on when a turn has made room."""
+_DISK_MARK = "peer-disk/"
+
+
+class PySyncObjConsensus:
+    """One witness's consensus. Owns neither the store nor the loop; `stop` leaves the store open."""
+
+    def __init__(
+        self,
+        *,
+        self_id: WitnessId,
+        peers: Mapping[WitnessId, Address],
+        listen: Address | socket.socket,
+        store: Store,
+        replicated: Replicated,
+        tls: PeerTls | Plaintext,
+        fatal: Callable[[BaseException], None],
+        clock_ns: Callable[[], int],
+        timers: RaftTimers | None = None,
+        compaction: CompactionLimits | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._self_id = self_id
+        self._peers = dict(peers)
+        self._listen = listen
+        self._store = store
+        self._tls = tls
+        self._fatal = fatal
+        self._clock_ns = clock_ns
+        self._rng = rng or random.Random(secrets.randbits(64))  # noqa: S311  # jitter, not a secret
+        self._node = RaftNode(
+            self_id=self_id,
+            peers=tuple(peers),
+            store=store,
+            replicated=replicated,
+            timers=timers or RaftTimers(),
+            compaction=compaction or CompactionLimits(),
+            now_ns=InstantNs(clock_ns()),
+            rng=self._rng,
+        )
+        self._transport: PeerTransport | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._scheduled = False
+        self._paused = False
+        self._running = False
+        self.turns = 0
+
+    # -- the port --------------------------------------------------------------------------------------------
+
+    @property
+    def self_id(self) -> WitnessId:
+        return self._self_id
+
+    def propose(self, data: bytes) -> None:
+        if not self._running:
+            raise ProposalRefused("this witness is not running")
+        self._node.propose(data)
+        self._schedule()
+
+    def status(self) -> ConsensusStatus:
+        return self._node.status()
+
+    # -- life ------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport = PeerTransport(
+            self_id=self._self_id,
+            cluster_id=self._store.cluster_id,
+            disk=self._store.incarnation,
+            process=secrets.token_bytes(INCARNATION_BYTES),
+            peers=self._peers,
+            listen=self._listen,
+            tls=self._tls,
+            owner=self,
+            rng=self._rng,
+        )
+        self._running = True
+        self._turn()  # the first turn is on disk before the first peer is heard (D-26)
+        await self._transport.start()
+
+    async def stop(self) -> None:
+        """Ends quietly; what was proposed and not committed is lost, as the port says."""
+        self._running = False
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            await self._transport.stop()
+
+    def request_turn(self) -> None:
+        """Something was put into the store outside of `apply`: have it synced soon, `turn_synced` follows."""
+        self._schedule()
+
+    def force_snapshot(self) -> None:
+        self._node.force_snapshot()
+        self._schedule()
+
+    def counters(self) -> dict[str, int]:
+        """For the metrics: refused messages, refused snapshots, second processes, turns."""
+        counts = dict(self._node.filter.counters)
+        if self._transport is not None:
+            counts.update(self._transport.counters)
+        return {**counts, "snapshots_refused": self._node.transfer.refused, "turns": self.turns}
+
+    def peer_faults(self) -> dict[str, str]:
+        return {} if self._transport is None else dict(self._transport.last_fault)
+
+    # -- turns -----------------------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        if not self._scheduled and self._running and self._loop is not None:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if not self._running or self._transport is None:
+            return
+        try:
+            self._one_turn(self._transport)
+        except BaseException as error:  # noqa: BLE001  # nothing may be swallowed: the process ends
+            self.broken(error)
+
+    def _one_turn(self, transport: PeerTransport) -> None:
+        self.turns += 1
+        node = self._node
+        result = node.turn(InstantNs(self._clock_ns()), transport.unsent_bytes())
+        for peer, messages in result.outbox.items():
+            transport.send(peer, messages)
+        if result.synced:
+            node.finish()
+        if self._paused and node.inbox_bytes < INBOX_BYTES_HIGH // 2:
+            self._paused = False
+            transport.resume_reading()
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._loop is None or not self._running:
+            return
+        if self._node.wants_turn():
+            self._schedule()
+        if not self._scheduled:
+            wait_ns = self._node.next_deadline_ns() - self._clock_ns()
+            self._timer = self._loop.call_later(max(0.0, wait_ns / NS_PER_S), self._turn)
+
+    # -- what the transport calls (TransportOwner) -----------------------------------------------------------
+
+    def admit(self, peer: WitnessId, disk: bytes) -> None:
+        """The first disk seen under a name is the only one, until an operator readmits the witness."""
+        known = self._store.get_meta(_DISK_MARK + peer)
+        if not known:
+            self._store.put_meta(_DISK_MARK + peer, disk)
+            self._schedule()
+        elif known != disk:
+            raise RemoteFault(f"{peer} comes with another disk than before; an operator must readmit it")
+
+    def readmit(self, peer: WitnessId) -> None:
+        """An operator vouches for a new disk of `peer`: the next one it brings is taken as its own."""
+        self._store.put_meta(_DISK_MARK + peer, b"")
+        self._schedule()
+
+    def peer_up(self, peer: WitnessId) -> None:
+        self._node.link_up(peer)
+        self._schedule()
+
+    def peer_down(self, peer: WitnessId, why: str) -> None:  # noqa: ARG002  # kept in peer_faults by the transport
+        self._node.link_down(peer)
+        self._schedule()
+
+    def peer_message(self, peer: WitnessId, message: Message, size: int) -> None:
+        self._node.receive(peer, message, size)
+        if self._node.inbox_bytes > INBOX_BYTES_HIGH and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        self._schedule()
+
+    def broken(self, error: BaseException) -> None:
+        if self._running:
+            self._running = False
+            self._fatal(error)
