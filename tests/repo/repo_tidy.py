@@ -144,7 +144,7 @@ TIDY_RULES = (
 
 # Written in pieces: this file is subject to its own rules.
 _MACHINE = re.compile(
-    r"(?<![\w./:-])/(?:" + "|".join(("wo" + "rk", "fa" + "rm", "ho" + "me/[a-z]", "ro" + "ot/[.a-z]")) + r")(?=[/\w.])"
+    r"(?<![\w./:}-])/(?:" + "|".join(("wo" + "rk", "fa" + "rm", "ho" + "me/[a-z]", "ro" + "ot/[.a-z]")) + r")(?=[/\w.])"
 )
 _REGISTRY = re.compile(
     "|".join(
