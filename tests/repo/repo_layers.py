@@ -49,7 +49,7 @@ INSTEAD = {
     "structlog": "return an event or a Reason; the shell logs it",
     "pydantic": "take a frozen dataclass; pydantic stays at the edges",
     "proto.edge": "proto.edge does I/O and is for shells",
-    "proto.clock": "take `now: InstantNs`; clocks are read by the driver",
+    "proto.clock.SystemClock": "take `now: InstantNs` or a ClockReading; clocks are read by the driver",
 }
 IMPURE_CALLS = {
     "open": "pass the content in, or return an effect",
@@ -103,7 +103,8 @@ def check_purity(source: Source) -> Iterator[Violation]:
     if not (source.core or _is_pure_proto(source)):
         return
     for found in source.imports():
-        for target in found.targets() if within(found.module, "proto") else (found.module,):
+        named = found.targets()[1:] or found.targets()
+        for target in named if within(found.module, "proto") else (found.module,):
             instead = _impurity(source, target)
             if instead is not None:
                 says = f"{target} is not for pure code: {instead}"
@@ -122,7 +123,7 @@ def _impurity(source: Source, target: str) -> str | None:
     if top in PROTO_EXTRA.get(source.module, frozenset()):
         return None
     if top == "proto":
-        barred = ("proto.edge", "proto.clock") if source.core else ("proto.edge",)
+        barred = ("proto.edge", "proto.clock.SystemClock") if source.core else ("proto.edge",)
         return next((INSTEAD[name] for name in barred if within(target, name)), None)
     if source.core and top == source.module.split(".")[0]:
         own_core = ".".join(source.module.split(".")[:2])

@@ -71,6 +71,7 @@ GOOD = [
     ("witness/core/x.py", "from __future__ import annotations\nfrom proto.units import Epoch\nimport hashlib"),
     ("witness/core/x.py", "from witness.core.state import State\nfrom . import machine"),
     ("agents/core/x.py", "from dataclasses import dataclass\nfrom agents.core import plan"),
+    ("agents/core/x.py", "from proto.clock import ClockReading"),
     ("witness/raft/x.py", "import asyncio, time, pysyncobj"),
     ("proto/codec.py", "import msgpack"),
     ("proto/clock.py", "import time"),

@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import msgpack
-
-from proto.codec import unpack
+from proto.codec import pack, unpack
 from proto.errors import FrameRefused, LocalFault
 from proto.schema import record_reader, record_writer
 from witness.core.state import ClusterState
@@ -29,14 +27,12 @@ class ImageRefused(LocalFault):
 
 def encode_image(state: ClusterState) -> bytes:
     body = encode_body(state)
-    image: bytes = msgpack.packb([IMAGE_VERSION, hashlib.sha256(body).digest(), body], use_bin_type=True)
-    return image
+    return pack([IMAGE_VERSION, hashlib.sha256(body).digest(), body])
 
 
 def encode_body(state: ClusterState) -> bytes:
     fields: Any = state if _write is None else _write(state)
-    body: bytes = msgpack.packb(fields, use_bin_type=True)
-    return body
+    return pack(fields)
 
 
 def state_hash(state: ClusterState) -> str:
