@@ -101,9 +101,7 @@ class HealthFold:
 
     def probes(self) -> dict[str, tuple[bool, str]]:
         """For the status: each probe's verdict and what stands against it."""
-        return {
-            name: (fold.passing, "" if fold.passing else fold.detail) for name, fold in self._probes.items()
-        }
+        return {name: (fold.passing, "" if fold.passing else fold.detail) for name, fold in self._probes.items()}
 
     def _with(self, role: ProbeRole) -> list[_ProbeFold]:
         return [fold for fold in self._probes.values() if fold.settings.role is role]

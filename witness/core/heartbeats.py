@@ -21,7 +21,7 @@ from proto.messages import (
     RevokePhase,
     Verdict,
 )
-from proto.units import Epoch, Incarnation, RenewalNo, SiteId
+from proto.units import Epoch, GroupId, Incarnation, RenewalNo, SiteId
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
 from witness.core.lease_rules import refused
@@ -39,9 +39,9 @@ def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
     if not isinstance(beat, Heartbeat):
         return refused(Reason.MALFORMED, "a heartbeat was expected")
     problem = _speaker(scope, beat.site, beat.incarnation, beat.seq)
-    if problem is not None:
-        return refused(problem)
     groups = scope.state.groups
+    if problem is not None:
+        return _refuse_all(groups, beat, problem)
     answers = []
     heard = []
     for entry in beat.groups:
@@ -61,6 +61,14 @@ def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
         answers.append(_lease_part(scope, group, record, beat, entry))
     scope.changes.heard.append((beat.site, heard))
     return Outcome(Reason.OK, answers=tuple(answers))
+
+
+def _refuse_all(groups: dict[GroupId, GroupState], beat: Heartbeat, problem: Reason) -> Outcome:
+    """The speaker does not count: every group is answered, so that the agent learns why, and nothing changes."""
+    answers = [
+        _answer(groups[entry.group], Verdict.REFUSED, problem) for entry in beat.groups if entry.group in groups
+    ]
+    return Outcome(problem, answers=tuple(answers))
 
 
 def _speaker(scope: Scope, site: SiteId, incarnation: Incarnation, seq: int) -> Reason | None:

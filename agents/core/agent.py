@@ -1,0 +1,297 @@
+"""One site's agent without its I/O: streams, probes, guards and time come in, ordered effects go out.
+
+Decides when a heartbeat goes out and over which stream; each group decides what it means (agents/core/group.py).
+The clocks are compared on every input: when they disagree, this incarnation ends (DESIGN section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from agents.core.effects import Effect, Send, Tell
+from agents.core.group import RELEASE_AGAIN_NS, GroupAgent
+from agents.core.health import HealthSummary
+from agents.core.lease_holder import NO_EPOCH, LeaseHolder
+from agents.core.settings import AgentSettings
+from agents.core.site import LIVE_STATES
+from agents.core.streams import Attempt, StreamTable
+from agents.core.view import agent_view
+from proto import limits
+from proto.clock import ClockReading, clock_disagreement
+from proto.health import DataChecks
+from proto.messages import (
+    LAG_UNKNOWN_MS,
+    Heartbeat,
+    HeartbeatAnswer,
+    Notice,
+    Ping,
+    Pong,
+    Release,
+    ReleaseAnswer,
+    WitnessMessage,
+)
+from proto.timing import renew_interval_ms
+from proto.units import NS_PER_MS, NS_PER_S, Epoch, GroupId, Incarnation, InstantNs, Nonce, WitnessId
+
+_NOT_PROBED = HealthSummary(False, False, DataChecks.NONE, LAG_UNKNOWN_MS, ("not probed yet",))
+_INTERVAL_UNKNOWN_NS = 1 * NS_PER_S
+_URGENT_SPACING_NS = 10 * NS_PER_MS
+"""Changes that come together leave in one heartbeat."""
+_CLOCK_BASE_NS = 10 * NS_PER_S
+_DRIFT_UNKNOWN_PPM = limits.DRIFT_MAX_PPM_DEFAULT
+_PINGS_KEPT = 4
+
+
+class SiteAgent:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        tokens: Callable[[], bytes],
+        bounds: Mapping[GroupId, tuple[Epoch, Epoch]],
+        started: ClockReading,
+    ) -> None:
+        self.settings = settings
+        self.incarnation = Incarnation(tokens())
+        self.streams = StreamTable()
+        self.groups: dict[GroupId, GroupAgent] = {}
+        self._tokens = tokens
+        self._effects: list[Effect] = []
+        self._seq = 0
+        self._clock_base = started
+        self._clock_last = started
+        self._heartbeat_at = started.boottime_ns
+        self._heartbeat_last = InstantNs(0)
+        self._answer_by: tuple[InstantNs, Nonce, WitnessId] | None = None
+        self._ping_at = started.boottime_ns
+        self._closing = False
+        for group in settings.groups:
+            holder = LeaseHolder(*bounds.get(group.group, (NO_EPOCH, NO_EPOCH)))
+            self.groups[group.group] = GroupAgent(
+                group, settings, holder, _NOT_PROBED, self._effects.append, self._tokens
+            )
+        for one in self.groups.values():
+            one.start()
+
+    # -- inputs -------------------------------------------------------------------------------------------
+
+    def stream_opened(self, witness: WitnessId, leading: bool, now: ClockReading) -> None:
+        self._begin(now)
+        alone = not self.streams.open
+        self.streams.opened(witness, leading=leading)
+        self._ping(witness, now)
+        if alone:
+            self._heartbeat_at = now.boottime_ns
+        self._work(now)
+
+    def stream_closed(self, witness: WitnessId, now: ClockReading) -> None:
+        self._begin(now)
+        self.streams.closed(witness)
+        if self._answer_by is not None and self._answer_by[2] == witness:
+            self._answer_by = None
+            self._heartbeat_at = now.boottime_ns
+        self._work(now)
+
+    def received(self, witness: WitnessId, message: WitnessMessage, now: ClockReading) -> None:
+        self._begin(now)
+        if isinstance(message, HeartbeatAnswer):
+            self._answer(message, now)
+        elif isinstance(message, ReleaseAnswer):
+            group = self.groups.get(message.group)
+            if group is not None:
+                group.released(message.epoch)
+        elif isinstance(message, Notice):
+            if message.group in self.groups:
+                self.groups[message.group].urgent = True
+        elif isinstance(message, Pong):
+            self._pong(witness, message, now)
+        self._work(now)
+
+    def observe(self, group: GroupId, health: HealthSummary, now: ClockReading) -> None:
+        self._begin(now)
+        self.groups[group].observe(health)
+        self._work(now)
+
+    def plan_finished(self, group: GroupId, plan: int, ok: bool, text: str, now: ClockReading) -> None:
+        self._begin(now)
+        self.groups[group].plan_finished(plan, ok, text, now)
+        self._work(now)
+
+    def fenced(self, group: GroupId, ok: bool, text: str, now: ClockReading) -> None:
+        self._begin(now)
+        self.groups[group].fenced(ok, text, now)
+        self._work(now)
+
+    def guard_lost(self, group: GroupId, text: str, now: ClockReading) -> None:
+        self._begin(now)
+        self.groups[group].guard_lost(text)
+        self._work(now)
+
+    def bounds_stored(self, group: GroupId, now: ClockReading) -> None:
+        self._begin(now)
+        self.groups[group].bounds_stored(now)
+        self._work(now)
+
+    def guard_containment(self, group: GroupId, words: str) -> None:
+        self.groups[group].containment = words
+
+    def shutdown(self, now: ClockReading) -> None:
+        """Deactivate and release everything in order; `finished` tells when that is done."""
+        self._begin(now)
+        self._closing = True
+        for group in self.groups.values():
+            group.close(now)
+        self._work(now)
+
+    def finished(self) -> bool:
+        return self._closing and all(group.closed() for group in self.groups.values())
+
+    def tick(self, now: ClockReading) -> None:
+        self._begin(now)
+        self._work(now)
+
+    # -- outputs ------------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> InstantNs:
+        wake = [self._heartbeat_at, self._ping_at]
+        if self._answer_by is not None:
+            wake.append(self._answer_by[0])
+        for group in self.groups.values():
+            at = group.next_deadline()
+            if at is not None:
+                wake.append(at)
+        return min(wake)
+
+    def take_effects(self) -> list[Effect]:
+        effects = list(self._effects)
+        self._effects.clear()
+        return effects
+
+    def status(self, now: ClockReading) -> dict[str, object]:
+        return agent_view(self, now)
+
+    # -- clocks -------------------------------------------------------------------------------------------
+
+    def _begin(self, now: ClockReading) -> None:
+        """Every input starts here: do the clocks still agree since the base reading?"""
+        trouble = clock_disagreement(self._clock_base, now, self._drift_ppm())
+        if trouble is not None:
+            self._new_incarnation(f"the clocks disagree: {trouble}", now)
+        elif now.boottime_ns - self._clock_base.boottime_ns > _CLOCK_BASE_NS:
+            self._clock_base = self._clock_last
+        self._clock_last = now
+
+    def _drift_ppm(self) -> int:
+        known = [g.known_constants.drift_max_ppm for g in self.groups.values() if g.known_constants is not None]
+        return max(known, default=_DRIFT_UNKNOWN_PPM)
+
+    def _new_incarnation(self, text: str, now: ClockReading) -> None:
+        """Counts as a cold start: nothing that was promised to the old incarnation is used again."""
+        self._effects.append(Tell(None, f"{text}; this incarnation ends", alarm=True))
+        self._clock_base = now
+        self.incarnation = Incarnation(self._tokens())
+        self._seq = 0
+        self.streams.void_all()
+        self._answer_by = None
+        for group in self.groups.values():
+            group.abandon(text)
+            group.urgent = True
+
+    # -- answers ------------------------------------------------------------------------------------------
+
+    def _answer(self, message: HeartbeatAnswer, now: ClockReading) -> None:
+        attempt = self.streams.answered(message.nonce, now)
+        if attempt is None:
+            return
+        if self._answer_by is not None and self._answer_by[1] == message.nonce:
+            self._answer_by = None
+        for answer in message.groups:
+            group = self.groups.get(answer.group)
+            if group is not None:
+                carried = attempt.carried.get(answer.group, NO_EPOCH)
+                group.answered(answer, attempt.sent, carried, now)
+
+    def _pong(self, witness: WitnessId, message: Pong, now: ClockReading) -> None:
+        stream = self.streams.open.get(witness)
+        sent = None if stream is None else stream.pings.pop(message.nonce, None)
+        if stream is not None and sent is not None:
+            stream.measured(now.boottime_ns - sent)
+            stream.leading = message.leading
+            stream.suspect = not message.has_quorum
+
+    # -- the work between ---------------------------------------------------------------------------------
+
+    def _work(self, now: ClockReading) -> None:
+        for group in self.groups.values():
+            group.tick(now)
+        self._watch_answer(now)
+        if any(group.urgent for group in self.groups.values()):
+            soonest = InstantNs(self._heartbeat_last + _URGENT_SPACING_NS)
+            self._heartbeat_at = min(self._heartbeat_at, max(soonest, now.boottime_ns))
+        if now.boottime_ns >= self._heartbeat_at:
+            self._send_heartbeat(now)
+        self._send_releases(now)
+        if now.boottime_ns >= self._ping_at:
+            self._ping_at = InstantNs(now.boottime_ns + limits.PING_INTERVAL_NS)
+            for witness in self.streams.open:
+                self._ping(witness, now)
+
+    def _watch_answer(self, now: ClockReading) -> None:
+        """An attempt without an answer in time: its stream is suspect, and another one is tried at once."""
+        if self._answer_by is None or now.boottime_ns < self._answer_by[0]:
+            return
+        self.streams.overdue(self._answer_by[2])
+        self._answer_by = None
+        self._heartbeat_at = now.boottime_ns
+
+    def interval_ns(self) -> int:
+        ttls = [g.known_constants.ttl_ms for g in self.groups.values() if g.known_constants is not None]
+        return renew_interval_ms(min(ttls)) * NS_PER_MS if ttls else _INTERVAL_UNKNOWN_NS
+
+    def _send_heartbeat(self, now: ClockReading) -> None:
+        self._heartbeat_at = InstantNs(now.boottime_ns + self.interval_ns())
+        witness = self.streams.best()
+        if witness is None or not self.groups:
+            return
+        self._heartbeat_last = now.boottime_ns
+        self._seq += 1
+        entries = tuple(group.heartbeat() for group in self.groups.values())
+        for group in self.groups.values():
+            group.urgent = False
+        nonce = Nonce(self._tokens())
+        self.streams.sent(nonce, Attempt(now, witness, {entry.group: entry.epoch for entry in entries}))
+        wait_ns = min(self.streams.answer_wait_ns(witness), self.interval_ns())
+        self._answer_by = (InstantNs(now.boottime_ns + wait_ns), nonce, witness)
+        beat = Heartbeat(self.settings.site, self.incarnation, self._seq, nonce, now.wall_ms, entries)
+        self._effects.append(Send(witness, beat))
+
+    def _send_releases(self, now: ClockReading) -> None:
+        witness = self.streams.best()
+        for name, group in self.groups.items():
+            release = group.release
+            if release is None or witness is None or now.boottime_ns < release.again_at:
+                continue
+            release.again_at = InstantNs(now.boottime_ns + RELEASE_AGAIN_NS)
+            message = Release(
+                site=self.settings.site,
+                incarnation=self.incarnation,
+                group=name,
+                epoch=release.epoch,
+                claim=release.claim,
+                kind=release.kind,
+                text=release.text,
+                nonce=Nonce(self._tokens()),
+            )
+            self._effects.append(Send(witness, message))
+
+    def _ping(self, witness: WitnessId, now: ClockReading) -> None:
+        stream = self.streams.open[witness]
+        nonce = Nonce(self._tokens())
+        stream.pings[nonce] = now.boottime_ns
+        while len(stream.pings) > _PINGS_KEPT:
+            stream.pings.popitem(last=False)
+        self._effects.append(Send(witness, Ping(nonce)))
+
+    def live(self) -> bool:
+        """Some group may run here: reconnect fast."""
+        return any(group.state in LIVE_STATES for group in self.groups.values())

@@ -1,0 +1,361 @@
+"""(11) One group on this site: lease, life cycle and plans tied together; events in, effects out.
+
+The order that matters: bounds are durable before an epoch is claimed; authority comes before activation; verified
+down and a durable `finished` come before a release. Whatever goes wrong leads to FENCING, from which only proof
+leads out. A plan that was overtaken answers to nobody: its number no longer matches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from agents.core.effects import Effect, ExtendDeadline, Fence, PlanKind, StartPlan, StoreBounds, Tell
+from agents.core.health import HealthSummary
+from agents.core.lease_holder import NO_EPOCH, LeaseHolder
+from agents.core.report import report_bytes, timing_blockers
+from agents.core.settings import AgentSettings, GroupSettings
+from agents.core.site import LIVE_STATES, SiteInput, site_after
+from proto.clock import ClockReading
+from proto.decisions import Reason
+from proto.health import DORMANT_STATES, SiteState
+from proto.invariants import require
+from proto.lease import LeaseConstants
+from proto.messages import GroupAnswer, GroupHeartbeat, ReleaseKind, RevokePhase, Verdict
+from proto.timing import LocalDeadlines, SiteBudgets, default_budgets, local_deadlines
+from proto.units import NS_PER_MS, Claim, Epoch, InstantNs
+
+VERIFY_AGAIN_NS = 2_000 * NS_PER_MS
+"""A site that cannot prove itself down tries again after this."""
+RELEASE_AGAIN_NS = 300 * NS_PER_MS
+
+_NOT_LOST = frozenset({Reason.STALE_HEARTBEAT, Reason.REVOKE_DUE})
+"""Refusals that do not mean that the lease is lost: a reordered attempt; a handover whose time is over."""
+
+
+class _Storing(Enum):
+    CLAIM = "claim"
+    FINISH = "finish"
+
+
+@dataclass(slots=True)
+class PendingRelease:
+    epoch: Epoch
+    claim: Claim
+    kind: ReleaseKind
+    text: str
+    give_up_at: InstantNs
+    again_at: InstantNs
+
+
+class GroupAgent:
+    """Owns one group's lease holder and state; `emit` takes effects in order."""
+
+    def __init__(
+        self,
+        settings: GroupSettings,
+        agent: AgentSettings,
+        holder: LeaseHolder,
+        health: HealthSummary,
+        emit: Callable[[Effect], None],
+        tokens: Callable[[], bytes],
+    ) -> None:
+        self.settings = settings
+        self.holder = holder
+        self.health = health
+        self.state = SiteState.UNKNOWN
+        self.containment = "not tried yet"
+        self.urgent = True
+        """Something changed that the witnesses should hear now."""
+        self.release: PendingRelease | None = None
+        self.trouble = ""
+        """Why the site was fenced or cannot prove itself down, for people."""
+        self.group_version = 0
+        self.known_constants: LeaseConstants | None = None
+        self._agent = agent
+        self._emit = emit
+        self._tokens = tokens
+        self._plan: tuple[int, PlanKind] | None = None
+        self._plans = 0
+        self._storing: _Storing | None = None
+        self._stored = (holder.bound, holder.finished)
+        self._verify_at: InstantNs | None = None
+        self._ending = (ReleaseKind.CLEAN, "")
+        self._revoked = False
+        self._cause = "start"
+        self._closing = False
+        self._superseded = False
+
+    # -- what the witnesses hear --------------------------------------------------------------------------
+
+    def heartbeat(self) -> GroupHeartbeat:
+        renewing = self.holder.epoch != NO_EPOCH and self.state is not SiteState.FENCING
+        return GroupHeartbeat(
+            group=self.settings.group,
+            epoch=self.holder.epoch if renewing else NO_EPOCH,
+            claim=self.holder.claim if renewing else Claim(bytes(16)),
+            lag_ms=self.health.lag_ms,
+            report=report_bytes(self, self._agent, self._stored),
+        )
+
+    def budgets(self, constants: LeaseConstants) -> SiteBudgets:
+        return self.settings.budgets or default_budgets(constants.ttl_ms)
+
+    def timing_blockers(self) -> tuple[str, ...]:
+        constants = self.known_constants
+        return () if constants is None else timing_blockers(constants, self.budgets(constants))
+
+    def deadlines(self) -> LocalDeadlines | None:
+        authority, constants = self.holder.authority, self.holder.constants
+        if authority is None or constants is None:
+            return None
+        return local_deadlines(authority.deadline, self.budgets(constants))
+
+    # -- answers ------------------------------------------------------------------------------------------
+
+    def answered(self, answer: GroupAnswer, sent: ClockReading, carried: Epoch, now: ClockReading) -> None:
+        """An answer to the attempt that was sent at `sent` and carried `carried` for this group."""
+        if answer.verdict is not Verdict.UNKNOWN_GROUP:
+            self.group_version = answer.group_version
+            self.known_constants = LeaseConstants(answer.ttl_ms, answer.drift_max_ppm, answer.lock_delay_ms)
+        if answer.verdict is Verdict.RENEWED and carried == answer.epoch:
+            self._renewed(answer, sent, now)
+        elif answer.verdict is Verdict.GRANTED:
+            self._granted(answer.epoch)
+        elif answer.verdict is Verdict.REFUSED:
+            self._refused(answer.reason, carried)
+
+    def _refused(self, reason: Reason, carried: Epoch) -> None:
+        if reason is Reason.INCARNATION_SUPERSEDED and not self._superseded:
+            self._superseded = True
+            self.trouble = "another agent speaks for this site: stop one of the two, then restart this one"
+            self._emit(Tell(self.settings.group, self.trouble, alarm=True))
+        if carried != NO_EPOCH and carried == self.holder.epoch and reason not in _NOT_LOST:
+            self._lost_lease(f"the witnesses refused the renewal of epoch {carried}: {reason.value}")
+
+    def _granted(self, epoch: Epoch) -> None:
+        """Claims a grant, unless this site could not use it: an unclaimed grant simply runs out."""
+        able = self.settings.enforce and self.state in DORMANT_STATES and not self._closing
+        if not able or self.release is not None or self._storing is not None or not self.holder.may_begin(epoch):
+            return
+        if self.timing_blockers():
+            return
+        self.holder.bound = epoch
+        self._store(_Storing.CLAIM)
+
+    def _renewed(self, answer: GroupAnswer, sent: ClockReading, now: ClockReading) -> None:
+        constants = LeaseConstants(answer.ttl_ms, answer.drift_max_ppm, answer.lock_delay_ms)
+        first = self.holder.authority is None
+        if not self.holder.renewed(answer.epoch, sent, constants, now):
+            return
+        deadlines = self.deadlines()
+        if deadlines is None:
+            return
+        if first:
+            require(self._move(SiteInput.AUTHORITY), f"authority for epoch {answer.epoch} in state {self.state}")
+            self._start(PlanKind.ACTIVATE, self.settings.activation_timeout_ms, deadlines)
+        elif self.state in LIVE_STATES:
+            self._emit(ExtendDeadline(self.settings.group, answer.epoch, deadlines, constants))
+        if answer.revoke is not RevokePhase.NONE and not self._revoked:
+            self._revoked = True
+            self._cause = "handover"
+            self._stop_when_active(ReleaseKind.CLEAN, "handover: verified down")
+
+    def _stop_when_active(self, kind: ReleaseKind, text: str) -> None:
+        """An activation that runs is let to its end first: half an activation is harder to undo than a whole one."""
+        if self.state is SiteState.ACTIVE:
+            self._stop(kind, text)
+
+    def _lost_lease(self, text: str) -> None:
+        if self.state in LIVE_STATES:
+            self.fence(text)
+        elif self.state in DORMANT_STATES and self.holder.epoch != NO_EPOCH:
+            self.holder.end()
+            self._store(_Storing.FINISH)
+
+    # -- what the shell reports ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """The worst is assumed until a plan proved that nothing runs (or the agent only watches)."""
+        if self.settings.enforce:
+            self._start(PlanKind.VERIFY_DOWN, self.settings.deactivation_timeout_ms, None)
+
+    def observe(self, health: HealthSummary) -> None:
+        if health != self.health:
+            self.urgent = self.urgent or health.ready != self.health.ready or health.healthy != self.health.healthy
+            self.health = health
+
+    def plan_finished(self, plan: int, ok: bool, text: str, now: ClockReading) -> None:
+        if self._plan is None or self._plan[0] != plan:
+            return
+        kind = self._plan[1]
+        self._plan = None
+        if kind is PlanKind.VERIFY_DOWN:
+            self._verified(ok, text, now)
+        elif kind is PlanKind.ACTIVATE:
+            self._activated(ok, text)
+        elif ok:
+            self._down(SiteInput.STOPPED, now)
+        else:
+            self.fence(f"deactivation could not be proven: {text}")
+
+    def _verified(self, ok: bool, text: str, now: ClockReading) -> None:
+        if ok:
+            self.trouble = ""
+            self._move(SiteInput.VERIFIED_DOWN)
+            self._finish_former()
+        else:
+            self.trouble = f"not proven down: {text}"
+            self._verify_at = InstantNs(now.boottime_ns + VERIFY_AGAIN_NS)
+            self._emit(Tell(self.settings.group, self.trouble, alarm=True))
+        self.urgent = True
+
+    def _finish_former(self) -> None:
+        """Whatever epoch a former life acted upon is over now: proven down."""
+        if self.holder.bound > self.holder.finished:
+            self.holder.finished = self.holder.bound
+            self._store(_Storing.FINISH)
+
+    def _activated(self, ok: bool, text: str) -> None:
+        if not ok:
+            self._emit(Tell(self.settings.group, f"activation failed: {text}", alarm=True))
+            self._cause = "activation-failed"
+            self._stop(ReleaseKind.ACTIVATION_FAILED, f"activation failed: {text}"[:300])
+            return
+        self._move(SiteInput.ACTIVATED)
+        if self._revoked or self._closing:
+            self._stop(ReleaseKind.CLEAN, "verified down")
+
+    def fenced(self, ok: bool, text: str, now: ClockReading) -> None:
+        if self.state is not SiteState.FENCING:
+            return
+        if not ok:
+            self.trouble = f"fence not proven: {text}"
+            self._emit(Tell(self.settings.group, self.trouble, alarm=True))
+            return
+        self._ending = (ReleaseKind.CLEAN, f"fenced: {self.trouble}"[:300])
+        self._down(SiteInput.FENCED, now)
+
+    def guard_lost(self, text: str) -> None:
+        if self.state in LIVE_STATES:
+            self.fence(f"guard lost: {text}")
+
+    def bounds_stored(self, now: ClockReading) -> None:
+        storing, self._storing = self._storing, None
+        if storing is None:
+            return
+        self._stored = (self.holder.bound, self.holder.finished)
+        if storing is _Storing.CLAIM and self.state in DORMANT_STATES:
+            self._revoked = False
+            self._cause = "grant"
+            self.trouble = ""
+            self.holder.begin(self.holder.bound, Claim(self._tokens()))
+        if self.release is not None:
+            self.release.again_at = now.boottime_ns
+        self.urgent = True
+
+    # -- moves --------------------------------------------------------------------------------------------
+
+    def close(self, now: ClockReading) -> None:
+        """The agent process stops: deactivate in order, release, claim nothing more."""
+        del now
+        self._closing = True
+        self._cause = "shutdown"
+        self._stop_when_active(ReleaseKind.CLEAN, "agent stopped: verified down")
+
+    def closed(self) -> bool:
+        """Dormant with nothing left to release (or never enforcing)."""
+        if not self.settings.enforce:
+            return True
+        return self.state not in LIVE_STATES | {SiteState.FENCING} and self.release is None and self._storing is None
+
+    def fence(self, text: str) -> None:
+        if self._move(SiteInput.FENCE):
+            self.trouble = text
+            self._plan = None
+            self._emit(Tell(self.settings.group, f"fencing: {text}", alarm=True))
+            self._emit(Fence(self.settings.group, text))
+
+    def abandon(self, text: str) -> None:
+        """The identity that held the epoch is gone (clocks disagree): fence, and release nothing."""
+        self.release = None
+        if self.state in LIVE_STATES:
+            self.fence(text)
+        elif self.holder.epoch != NO_EPOCH and self.state in DORMANT_STATES:
+            self.holder.end()
+            self._store(_Storing.FINISH)
+
+    def _stop(self, kind: ReleaseKind, text: str) -> None:
+        if self._move(SiteInput.STOP):
+            self._ending = (kind, text)
+            self._start(PlanKind.DEACTIVATE, self.settings.deactivation_timeout_ms, self.deadlines())
+
+    def _down(self, how: SiteInput, now: ClockReading) -> None:
+        """Verified down: the epoch ends here for good, durably, and then it is released."""
+        claim = self.holder.claim
+        constants = self.holder.constants
+        self._move(how)
+        epoch = self.holder.end()
+        if epoch != NO_EPOCH and constants is not None:
+            kind, text = self._ending
+            give_up = InstantNs(now.boottime_ns + 2 * constants.ttl_ns)
+            never = InstantNs(give_up + 1)
+            self.release = PendingRelease(epoch, claim, kind, text, give_up, never)
+        self._ending = (ReleaseKind.CLEAN, "")
+        self._store(_Storing.FINISH)
+
+    def released(self, epoch: Epoch) -> None:
+        """The witnesses know: released, or not ours any more."""
+        if self.release is not None and self.release.epoch == epoch:
+            self.release = None
+            self.urgent = True
+
+    def _move(self, site_input: SiteInput) -> bool:
+        state = site_after(self.state, site_input)
+        if state is None:
+            return False
+        self.state = state
+        self.urgent = True
+        return True
+
+    def _store(self, storing: _Storing) -> None:
+        self._storing = storing
+        self._emit(StoreBounds(self.settings.group, self.holder.bound, self.holder.finished))
+
+    def _start(self, kind: PlanKind, timeout_ms: int, deadlines: LocalDeadlines | None) -> None:
+        require(self._plan is None, f"{self.settings.group}: {kind} while {self._plan} runs")
+        self._plans += 1
+        self._plan = (self._plans, kind)
+        epoch = self.holder.epoch
+        self._emit(StartPlan(self.settings.group, self._plans, kind, epoch, self._cause, deadlines, timeout_ms))
+
+    # -- time ---------------------------------------------------------------------------------------------
+
+    def tick(self, now: ClockReading) -> None:
+        if self._verify_at is not None and now.boottime_ns >= self._verify_at:
+            self._verify_at = None
+            self.start()
+        if self.release is not None and now.boottime_ns >= self.release.give_up_at:
+            self.release = None
+        if self.state not in LIVE_STATES:
+            return
+        deadlines = self.deadlines()
+        if deadlines is None or not self.holder.alive(now) or now.boottime_ns >= deadlines.kill_at:
+            self.fence("the lease ran out: no witness answered a renewal in time")
+        elif now.boottime_ns >= deadlines.stop_at:
+            if self.state is SiteState.ACTIVATING:
+                self.fence("the lease runs out during the activation")
+            elif self.state is SiteState.ACTIVE:
+                self._cause = "lease-end"
+                self._stop(ReleaseKind.CLEAN, "the lease ran out: verified down")
+
+    def next_deadline(self) -> InstantNs | None:
+        wake = [at for at in (self._verify_at,) if at is not None]
+        if self.release is not None:
+            wake.append(min(self.release.again_at, self.release.give_up_at))
+        deadlines = self.deadlines() if self.state in LIVE_STATES else None
+        if deadlines is not None:
+            running = self.state in (SiteState.ACTIVE, SiteState.ACTIVATING)
+            wake.append(deadlines.stop_at if running else deadlines.kill_at)
+        return min(wake, default=None)

@@ -1,0 +1,75 @@
+"""(10) What one site holds of one group: counted from before it asked, final when it ends.
+
+Rules (DESIGN section 3; proto.lease has the arithmetic): authority comes only from a positive answer whose nonce
+belongs to an attempt of this incarnation that carried this epoch; it lasts until *sent* + ttl, on BOOTTIME and on
+MONOTONIC_RAW, whichever ends first; the arrival time of the answer is never used. An epoch not above `finished` is
+over for good, and an epoch is begun at most once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proto.clock import ClockReading
+from proto.invariants import require
+from proto.lease import LeaseConstants, holder_deadline
+from proto.units import Claim, Epoch, InstantNs
+
+NO_CLAIM = Claim(bytes(16))
+NO_EPOCH = Epoch(0)
+
+
+@dataclass(slots=True)
+class Authority:
+    """Until when, on each clock that can end it."""
+
+    deadline: InstantNs
+    raw_deadline_ns: int
+
+    def alive(self, now: ClockReading) -> bool:
+        return now.boottime_ns < self.deadline and now.monotonic_raw_ns < self.raw_deadline_ns
+
+
+class LeaseHolder:
+    def __init__(self, bound: Epoch, finished: Epoch) -> None:
+        self.bound = bound
+        """The highest epoch ever acted upon here; durable before it is acted upon."""
+        self.finished = finished
+        """Every epoch up to this one is over here for good."""
+        self.epoch = NO_EPOCH
+        self.claim = NO_CLAIM
+        self.constants: LeaseConstants | None = None
+        self.authority: Authority | None = None
+
+    def may_begin(self, epoch: Epoch) -> bool:
+        return self.epoch == NO_EPOCH and epoch > self.bound and epoch > self.finished
+
+    def begin(self, epoch: Epoch, claim: Claim) -> None:
+        """From now on heartbeats claim this epoch. Its bound is durable already."""
+        require(self.epoch == NO_EPOCH, f"epoch {self.epoch} is still held, {epoch} cannot begin")
+        require(epoch > self.finished and epoch == self.bound, f"epoch {epoch}: bound {self.bound}, {self.finished}")
+        self.epoch, self.claim = epoch, claim
+
+    def renewed(self, epoch: Epoch, sent: ClockReading, constants: LeaseConstants, now: ClockReading) -> bool:
+        """Takes in a positive answer to the attempt that was sent at `sent`; True when authority grew."""
+        if epoch != self.epoch or epoch <= self.finished:
+            return False
+        if self.constants is not None and constants != self.constants:
+            return False
+        grown = Authority(holder_deadline(sent.boottime_ns, constants), sent.monotonic_raw_ns + constants.ttl_ns)
+        if not grown.alive(now) or (self.authority is not None and not self.authority.alive(now)):
+            return False
+        if self.authority is not None and grown.deadline <= self.authority.deadline:
+            return False
+        self.constants, self.authority = constants, grown
+        return True
+
+    def alive(self, now: ClockReading) -> bool:
+        return self.authority is not None and self.authority.alive(now)
+
+    def end(self) -> Epoch:
+        """The epoch is over here for good; answers to what is still in flight mean nothing any more."""
+        ended = self.epoch
+        self.finished = Epoch(max(self.finished, ended))
+        self.epoch, self.claim, self.constants, self.authority = NO_EPOCH, NO_CLAIM, None, None
+        return ended
