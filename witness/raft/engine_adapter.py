@@ -13,28 +13,34 @@ Time is handed in per turn and stands still within it; the journal is handed in 
 from __future__ import annotations
 
 import random
-import zlib
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, NoReturn, Protocol
+from collections.abc import Iterable
+from typing import Any, Final
 
 import pysyncobj.syncobj as _library
-from pysyncobj.config import SERIALIZER_STATE, SyncObjConf
 from pysyncobj.node import Node
-from pysyncobj.transport import Transport
 from pysyncobj.version import VERSION as _LIBRARY_VERSION
 
 from proto.errors import LocalFault
-from proto.invariants import require, unreachable
+from proto.invariants import require
 from proto.units import NS_PER_S, WitnessId
+from witness.raft.engine_parts import (
+    Ambient,
+    EngineHooks,
+    EngineSerializer,
+    Member,
+    NoPickle,
+    NoPoller,
+    Outlet,
+    engine_settings,
+)
 from witness.raft.journal import Journal
-from witness.raft.messages import BATCH_BYTES, NO_OP, REGULAR, Message
+from witness.raft.messages import NO_OP, REGULAR, Message
 from witness.raft.port import Role
 from witness.raft.snapshot_file import Snapshot
-from witness.raft.snapshot_transfer import Chunk, SnapshotTransfer
+from witness.raft.snapshot_transfer import SnapshotTransfer
 from witness.raft.timers import CompactionLimits, RaftTimers
 
 ENGINE_VERSION: Final = "0.3.17"
-NEVER_S: Final = 1e12
 
 _MODULE_NAMES: Final = ("createJournal", "pickle", "monotonicTime", "random", "logger", "SyncObj")
 _METHODS: Final = (
@@ -97,116 +103,12 @@ def _check_fields(engine: object) -> None:
         raise EngineChanged(f"the engine lacks {', '.join(missing)}; install an unchanged pysyncobj=={ENGINE_VERSION}")
 
 
-class EngineHooks(Protocol):
-    """What the engine asks of its node."""
-
-    def outgoing(self, peer: WitnessId, message: Message) -> bool:
-        """Takes a message; True when the peer should get nothing more in this turn."""
-
-    def apply(self, data: bytes, index: int, term: int) -> None: ...
-    def image(self) -> bytes: ...
-    def save(self, data: bytes) -> None:
-        """A snapshot of our own: durable on return."""
-
-    def install(self, snapshot: Snapshot, data: bytes) -> bool:
-        """A verified snapshot of the leader: state replaced and file durable, or False and nothing changed."""
-
-    def load(self) -> Snapshot | None:
-        """The node's own snapshot at the start, its state restored."""
-
-
-class _Ambient:
-    """The clock and random source of the engine whose turn it is: the library knows only module globals."""
-
-    now_s: float = 0.0
-    rng: random.Random = random.Random(0)  # noqa: S311  # election jitter, no secret; replaced before use
-
-    @classmethod
-    def read_clock(cls) -> float:
-        return cls.now_s
-
-    @classmethod
-    def random(cls) -> float:
-        return cls.rng.random()
-
-
-class _NoPickle:
-    """Stands where the library keeps pickle: reaching it is a bug of ours, never a way in (D-20)."""
-
-    @staticmethod
-    def loads(_data: object) -> NoReturn:
-        unreachable("the engine tried to unpickle")
-
-    @staticmethod
-    def dumps(_value: object, _protocol: int | None = None) -> NoReturn:
-        unreachable("the engine tried to pickle")
-
-
-class _NoPoller:
-    """We deliver messages; the engine polls nothing."""
-
-    def poll(self, _timeout: float) -> None: ...
-
-
 def _install() -> None:
     _library.createJournal = lambda journal: journal
-    _library.pickle = _NoPickle
-    _library.monotonicTime = _Ambient.read_clock
-    _library.random = _Ambient
+    _library.pickle = NoPickle
+    _library.monotonicTime = Ambient.read_clock
+    _library.random = Ambient
     _library.logger.disabled = True  # it logs false alarms about truncation, and what we report ourselves
-
-
-class _Member(Node):  # type: ignore[misc]  # the library has no types
-    """Hashes alike in every process, so that a seed replays the same schedule (D-29)."""
-
-    def __hash__(self) -> int:
-        return zlib.crc32(self.id.encode())
-
-
-class _Outlet(Transport):  # type: ignore[misc]  # the library has no types
-    def __init__(self) -> None:
-        super().__init__(None, None, [])
-        self.engine: Engine | None = None
-
-    def send(self, node: Node, message: Message) -> bool:
-        require(self.engine is not None, "the engine sent before it was built")
-        if self.engine is not None:
-            self.engine.sent(node, message)
-        return True
-
-
-class _Serializer:
-    """The library's Serializer as the engine calls it, over SnapshotTransfer."""
-
-    def __init__(self, engine: Engine, transfer: SnapshotTransfer) -> None:
-        self._engine = engine
-        self._transfer = transfer
-        self._done: int | None = None
-        self.received: tuple[Snapshot, bytes] | None = None
-        self.sender = WitnessId("")
-
-    def checkSerializing(self) -> tuple[int, int | None]:  # noqa: N802  # the library's name
-        done, self._done = self._done, None
-        if done is None:
-            return SERIALIZER_STATE.NOT_SERIALIZING, None
-        return SERIALIZER_STATE.SUCCESS, done
-
-    def serialize(self, data: Sequence[Any], identity: int) -> None:
-        """Called with the last two applied entries; the file is durable before the next turn trims the log (D-2)."""
-        self._engine.save_snapshot(Snapshot(tuple(data[2]), tuple(data[1]), b""))
-        self._done = identity
-
-    def getTransmissionData(self, node: Node) -> Chunk | None:  # noqa: N802  # the library's name
-        return self._transfer.next_chunk(node.id, self._engine.now_ns)
-
-    def setTransmissionData(self, chunk: Chunk | None) -> bool:  # noqa: N802  # the library's name
-        if chunk is None:
-            return False
-        self.received = self._transfer.received(self.sender, chunk)
-        return self.received is not None
-
-    def cancelTransmisstion(self, _node: Node) -> None:  # noqa: N802  # the library's name
-        """The engine also calls this while a peer is only held back; a lost connection comes another way."""
 
 
 class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no types
@@ -232,18 +134,18 @@ class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no type
         self._compaction = compaction
         self._transfer = transfer
         self._rng = rng
-        self._members = {peer: _Member(peer) for peer in peers}
+        self._members = {peer: Member(peer) for peer in peers}
         self._held: set[Node] = set()
         self._linked: set[Node] = set()
         self._applied_in_turn = False
         self.installed_index: int | None = None
         self.begin(now_ns)
-        outlet = _Outlet()
+        outlet = Outlet()
         outlet.engine = self
-        settings = _settings(timers, compaction, journal)
-        super().__init__(_Member(self_id), list(self._members.values()), settings, transport=outlet)
-        self._SyncObj__serializer = _Serializer(self, transfer)
-        self._poller = _NoPoller()
+        settings = engine_settings(timers, compaction, journal)
+        super().__init__(Member(self_id), list(self._members.values()), settings, transport=outlet)
+        self._SyncObj__serializer = EngineSerializer(self, transfer)
+        self._poller = NoPoller()
         _check_fields(self)
         self._adopt_own_snapshot()
 
@@ -252,8 +154,8 @@ class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no type
     def begin(self, now_ns: int) -> None:
         """Start of a turn: from here on the engine's clock shows `now_ns`."""
         self.now_ns = now_ns
-        _Ambient.now_s = now_ns / NS_PER_S
-        _Ambient.rng = self._rng
+        Ambient.now_s = now_ns / NS_PER_S
+        Ambient.rng = self._rng
 
     def deliver(self, peer: WitnessId, message: Message) -> None:
         node = self._members[peer]
@@ -415,27 +317,3 @@ class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no type
         self._SyncObj__raftCommitIndex = max(self.commit_index, snapshot.last_index)
         self._journal.setRaftCommitIndex(self.commit_index)
         self._SyncObj__lastSerializedEntry = snapshot.previous[1]
-
-
-def _settings(timers: RaftTimers, compaction: CompactionLimits, journal: Journal) -> SyncObjConf:
-    unused = unreachable
-    return SyncObjConf(
-        autoTick=False,
-        appendEntriesUseBatch=True,  # the adapter sends once a turn itself; False would send once a command
-        appendEntriesPeriod=timers.append_period_ms / 1000,
-        raftMinTimeout=timers.election_min_ms / 1000,
-        raftMaxTimeout=timers.election_max_ms / 1000,
-        leaderFallbackTimeout=timers.leader_fallback_ms / 1000,
-        connectionTimeout=NEVER_S,
-        appendEntriesBatchSizeBytes=BATCH_BYTES,
-        logCompactionMinEntries=compaction.entries_max,
-        logCompactionMinTime=NEVER_S,
-        commandsQueueSize=0,  # the node bounds what it hands over
-        commandsWaitLeader=True,
-        dynamicMembershipChange=False,
-        useFork=False,
-        journalFile=journal,
-        fullDumpFile="/nonexistent/snapshots-are-handled-by-the-adapter",
-        serializer=unused,
-        deserializer=unused,
-    )
