@@ -59,7 +59,8 @@ def test_metrics_beyond_loopback_are_tls() -> None:
             HEAD + "peers: [{id: w2, address: 'h:1'}]\n",
             (
                 "witness.yaml: witness w1 and peers w2 make 2 witnesses, a cluster has 3 "
-                "(5 allowed, 1 for development); an even number survives no more failures than one less: add or remove one"
+                "(5 allowed, 1 for development); an even number survives no more failures than one less: "
+                "add or remove one"
             ),
         ),
         (

@@ -1,0 +1,230 @@
+"""The only loop around a WitnessNode: feeds it, performs its effects in their order, arms its deadline.
+
+Two rules. Effects of `apply` wait for `turn_synced`: what they tell rests on entries that must be on disk first; an
+input that comes in between may not let them out either. And whatever the node raises, an announced refusal apart,
+is a bug of ours: the process ends, its timers and its leadership lapse, the other witnesses go on.
+
+Futures stand in one table by request number. The node resolves each of them, if only by a timeout, so the table is
+as bounded as the node is. Rejected: awaiting consensus per request (the batcher's group commit would be lost).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NoReturn, Protocol, TypeVar
+
+from proto.clock import Clock
+from proto.commands import Author, Command, ReleaseLease
+from proto.decisions import Reason
+from proto.errors import LocalFault, ThirdsiteError
+from proto.events import Event
+from proto.invariants import require
+from proto.limits import COMMANDS_PENDING_MAX, TIMER_WAKE_NS
+from proto.messages import Notice
+from proto.units import NS_PER_S, GroupId, InstantNs, SiteId
+from witness.core.effects import Effect, Outcome, ProposeEntry, Push, Record, Resolved
+from witness.core.node import WitnessNode
+from witness.core.snapshot import ImageRefused
+from witness.raft.port import CommittedEntry, ConsensusPort, ConsensusStatus, ProposalRefused, Role, SnapshotRefused
+
+ROUNDS_MAX = 8
+"""Effects may cause effects (a refused proposal); what is left after so many rounds waits for the next tick."""
+WAITING_MAX = 4 * COMMANDS_PENDING_MAX
+T = TypeVar("T")
+
+Fatal = Callable[[BaseException], NoReturn]
+OnOutcome = Callable[[Outcome], None]
+
+
+class Shell(Protocol):
+    """What the driver's surroundings do for it."""
+
+    def record(self, events: tuple[Event, ...]) -> None:
+        """Hands events to the store; they reach the disk with the next turn."""
+
+    def push(self, site: SiteId, notice: Notice) -> None:
+        """Tells the site's agent, if its stream is here."""
+
+    def answered(self, kind: str, reason: Reason, seconds: float) -> None:
+        """One request of this kind had its outcome after so long."""
+
+
+class Driver:
+    """Implements witness.raft.port.Replicated. Everything runs on one thread."""
+
+    def __init__(self, *, node: WitnessNode, clock: Clock, fatal: Fatal, shell: Shell) -> None:
+        self.node = node
+        self._clock = clock
+        self._fatal = fatal
+        self._shell = shell
+        self._consensus: ConsensusPort | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_for = InstantNs(0)
+        self._waiting: dict[int, tuple[str, InstantNs, OnOutcome]] = {}
+        self._unsynced = False
+        self._performing = False
+
+    # -- life -----------------------------------------------------------------------------------------------
+
+    def attach(self, consensus: ConsensusPort) -> None:
+        """The engine is made with this driver in its hand, and therefore comes after it."""
+        self._consensus = consensus
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._tick()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop = None
+        for kind, _, on_outcome in list(self._waiting.values()):
+            on_outcome(Outcome(Reason.OUTCOME_UNKNOWN, f"this witness stops before the {kind} was answered"))
+        self._waiting.clear()
+
+    # -- Replicated -----------------------------------------------------------------------------------------
+
+    def apply(self, entry: CommittedEntry) -> None:
+        self._unsynced = True
+        self._guarded(lambda: self.node.apply(entry.index, entry.data, entry.age_bound_ns, self._clock.now()))
+
+    def snapshot(self) -> bytes:
+        return self._guarded(self.node.snapshot)
+
+    def restore(self, image: bytes) -> None:
+        try:
+            self._guarded(lambda: self.node.restore(image, self._clock.now()))
+        except ImageRefused as error:
+            raise SnapshotRefused(str(error)) from error
+        self._unsynced = True
+
+    def status_changed(self, status: ConsensusStatus) -> None:
+        self._unsynced = True
+        self._guarded(
+            lambda: self.node.consensus_changed(
+                leading=status.role is Role.LEADER,
+                leader=status.leader,
+                has_quorum=status.has_quorum,
+                caught_up=status.caught_up,
+                now=self._clock.now(),
+            )
+        )
+
+    def turn_synced(self) -> None:
+        self._unsynced = False
+        self._perform()
+
+    # -- requests -------------------------------------------------------------------------------------------
+
+    def heartbeat(self, frame: bytes, on_outcome: OnOutcome) -> None:
+        """Proposes a checked Heartbeat frame. Raises Overloaded (a ThirdsiteError) and then proposes nothing."""
+        now = self._clock.now()
+        self._expect("heartbeat", now, self._guarded(lambda: self.node.heartbeat(frame, now)), on_outcome)
+
+    def release(self, command: ReleaseLease, on_outcome: OnOutcome) -> None:
+        now = self._clock.now()
+        self._expect("release", now, self._guarded(lambda: self.node.submit(command, now)), on_outcome)
+
+    async def submit(self, command: Command) -> Outcome:
+        """An operator's command; returns when it was applied, refused, or given up by the node."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        now = self._clock.now()
+        number = self._guarded(lambda: self.node.submit(command, now))
+        self._expect("operator", now, number, lambda outcome: None if future.done() else future.set_result(outcome))
+        return await future
+
+    def plan_switchover(self, group: GroupId, to: SiteId, author: Author) -> Command | Outcome:
+        return self._guarded(lambda: self.node.plan_switchover(group, to, author, self._clock.now()))
+
+    def status(self) -> dict[str, object]:
+        return self._guarded(lambda: self.node.status(self._clock.now()))
+
+    def group_status(self, group: GroupId) -> dict[str, object] | None:
+        return self._guarded(lambda: self.node.group_status(group, self._clock.now()))
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    # -- the work between -----------------------------------------------------------------------------------
+
+    def _expect(self, kind: str, now: InstantNs, number: int, on_outcome: OnOutcome) -> None:
+        require(len(self._waiting) < WAITING_MAX, f"{len(self._waiting)} requests were never resolved")
+        self._waiting[number] = (kind, now, on_outcome)
+        self._perform()
+
+    def _guarded(self, step: Callable[[], T]) -> T:
+        """An announced refusal passes; anything else that the node raises ends the process."""
+        try:
+            return step()
+        except LocalFault as error:
+            self._fatal(error)
+        except ThirdsiteError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a bug in the core: going on would be worse
+            self._fatal(error)
+
+    def _perform(self) -> None:
+        if self._unsynced or self._performing:
+            return
+        self._performing = True
+        try:
+            for _ in range(ROUNDS_MAX):
+                effects = self.node.take_effects()
+                if not effects:
+                    break
+                for effect in effects:
+                    self._perform_one(effect)
+        except BaseException as error:  # noqa: BLE001  # an effect is lost: what the node believes is no longer so
+            self._fatal(error)
+        finally:
+            self._performing = False
+        self._arm()
+
+    def _perform_one(self, effect: Effect) -> None:
+        if isinstance(effect, Resolved):
+            self._resolve(effect)
+        elif isinstance(effect, ProposeEntry):
+            self._propose(effect.data)
+        elif isinstance(effect, Push):
+            self._shell.push(effect.site, effect.notice)
+        elif isinstance(effect, Record):
+            self._shell.record(effect.events)
+
+    def _propose(self, data: bytes) -> None:
+        require(self._consensus is not None, "the driver was started before it had its consensus")
+        try:
+            if self._consensus is not None:
+                self._consensus.propose(data)
+        except ProposalRefused:
+            self.node.proposal_refused(self._clock.now())
+
+    def _resolve(self, effect: Resolved) -> None:
+        waiting = self._waiting.pop(effect.request, None)
+        if waiting is None:
+            return  # the node's own: votes and decisions
+        kind, since, on_outcome = waiting
+        self._shell.answered(kind, effect.outcome.reason, (self._clock.now() - since) / NS_PER_S)
+        on_outcome(effect.outcome)
+
+    def _tick(self) -> None:
+        self._timer = None
+        reading = self._clock.read()
+        self._guarded(lambda: self.node.tick(reading.boottime_ns, reading.wall_ms))
+        self._perform()
+        self._arm()
+
+    def _arm(self) -> None:
+        """The node's deadline, and at the latest one wake-up: what is armed meanwhile is seen there."""
+        if self._loop is None:
+            return
+        now = self._clock.now()
+        deadline = InstantNs(min(self.node.next_deadline(), now + TIMER_WAKE_NS))
+        if self._timer is not None:
+            if self._armed_for <= deadline:
+                return
+            self._timer.cancel()
+        self._armed_for = deadline
+        self._timer = self._loop.call_later(max(0, deadline - now) / NS_PER_S, self._tick)

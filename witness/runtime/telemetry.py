@@ -1,0 +1,142 @@
+"""What Prometheus sees of a witness. Counted where it happens; looked up from the status when it is scraped.
+
+Labels are bounded: sites and groups by the configuration, everything else by an enum. Time since the last heartbeat
+is per site over all its groups, so that ten thousand groups do not become ten thousand series.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from proto.decisions import Reason
+from proto.units import SiteId
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0, 4.0, 10.0)
+
+
+class Looks(Protocol):
+    """Where the looked-up values come from; each call is one scrape's view."""
+
+    def status(self) -> dict[str, Any]: ...
+    def consensus(self) -> dict[str, float]:
+        """Numbers of the engine: term, commit_index, applied_index and its counters."""
+
+    def streams(self) -> dict[SiteId, float]:
+        """Open streams: seconds since the last frame of each site's agent."""
+
+
+class Telemetry:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.answers = Histogram(
+            "thirdsite_answer_seconds",
+            "From a request's arrival to its committed outcome.",
+            ("kind",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.outcomes = _counter(self, "thirdsite_outcomes", "Outcomes of requests.", ("kind", "reason"))
+        self.heartbeats = _counter(self, "thirdsite_heartbeats", "Heartbeats received.", ("site",))
+        self.group_heartbeats = _counter(
+            self, "thirdsite_group_heartbeats", "Heartbeats received, one for each group in them.", ("site",)
+        )
+        self.dropped = _counter(self, "thirdsite_frames_dropped", "Frames not taken.", ("why",))
+        self.refused = _counter(self, "thirdsite_streams_refused", "Streams closed with Goodbye.", ("code",))
+        self.requests = _counter(self, "thirdsite_http_requests", "Answers to operators.", ("status",))
+        self.events = _counter(self, "thirdsite_events", "Ledger events recorded.", ("kind",))
+
+    def answered(self, kind: str, reason: Reason, seconds: float) -> None:
+        self.answers.labels(kind).observe(seconds)
+        self.outcomes.labels(kind, reason.value).inc()
+
+    def watch(self, looks: Looks) -> None:
+        """Adds what is looked up at each scrape; once per process."""
+        self.registry.register(_Looked(looks))
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+def _counter(telemetry: Telemetry, name: str, text: str, labels: Iterable[str]) -> Counter:
+    return Counter(name, text, tuple(labels), registry=telemetry.registry)
+
+
+class _Looked:
+    """A prometheus_client collector."""
+
+    def __init__(self, looks: Looks) -> None:
+        self._looks = looks
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not look before the witness runs."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._looks.status()
+        yield _flag("thirdsite_leader", "1 when this witness leads.", status["leading"])
+        yield _flag("thirdsite_quorum", "1 when this witness reaches a majority.", status["has_quorum"])
+        yield _flag("thirdsite_caught_up", "1 when everything known to be committed is applied.", status["caught_up"])
+        yield from _groups(status["groups"])
+        streams = self._looks.streams()
+        yield GaugeMetricFamily("thirdsite_streams", "Agents' streams open here.", value=len(streams))
+        silent = GaugeMetricFamily(
+            "thirdsite_stream_silent_seconds", "Since the last frame of a site's stream here.", labels=("site",)
+        )
+        for site, seconds in streams.items():
+            silent.add_metric((site,), seconds)
+        yield silent
+        for name, value in self._looks.consensus().items():
+            yield GaugeMetricFamily(f"thirdsite_raft_{name}", f"The engine's {name}.", value=value)
+        yield from _process()
+
+
+def _flag(name: str, text: str, value: object) -> Metric:
+    return GaugeMetricFamily(name, text, value=1.0 if value else 0.0)
+
+
+def _groups(groups: list[dict[str, Any]]) -> Iterator[Metric]:
+    by_phase = GaugeMetricFamily("thirdsite_groups", "Groups by the phase of their lease.", labels=("phase",))
+    for phase, count in sorted(Tally(group["phase"] for group in groups).items()):
+        by_phase.add_metric((phase,), count)
+    yield by_phase
+    by_mode = GaugeMetricFamily("thirdsite_groups_in_mode", "Groups by mode.", labels=("mode",))
+    for mode, count in sorted(Tally(group["mode"] for group in groups).items()):
+        by_mode.add_metric((mode,), count)
+    yield by_mode
+    heard: dict[str, float] = {}
+    quarantined: Tally[str] = Tally()
+    for group in groups:
+        for site in group["sites"]:
+            name, age_ms = site["site"], site["heard_ms_ago"]
+            quarantined[name] += 1 if site["quarantine"] else 0
+            if age_ms is not None:
+                heard[name] = min(heard.get(name, float("inf")), age_ms / 1_000)
+    ages = GaugeMetricFamily(
+        "thirdsite_heard_seconds", "Since a heartbeat of the site was applied here.", labels=("site",)
+    )
+    for name, seconds in sorted(heard.items()):
+        ages.add_metric((name,), seconds)
+    yield ages
+    held_out = GaugeMetricFamily("thirdsite_quarantined_groups", "Groups that bar the site.", labels=("site",))
+    for name, count in sorted(quarantined.items()):
+        held_out.add_metric((name,), count)
+    yield held_out
+
+
+def _process() -> Iterator[Metric]:
+    yield GaugeMetricFamily("process_resident_memory_bytes", "Resident memory.", value=resident_bytes())
+    times = os.times()
+    yield CounterMetricFamily("process_cpu_seconds", "User and system time.", value=times.user + times.system)
+
+
+def resident_bytes(read: Callable[[], str] = lambda: Path("/proc/self/statm").read_text(encoding="ascii")) -> int:
+    return int(read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
