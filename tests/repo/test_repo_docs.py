@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from repo_docs import anchors, check_links, check_title
 from repo_tree import ROOT, all_files, report
@@ -26,6 +29,19 @@ def test_each_page_has_one_title():
 def test_every_link_leads_somewhere():
     broken = [violation for path in pages() for violation in check_links(path, read(path) or "", read)]
     assert not broken, report(broken)
+
+
+def test_generated_pages_are_fresh():
+    """The diagrams are what the transition tables say; `make docs` writes them."""
+    done = subprocess.run(
+        [sys.executable, "docs/generate.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("text", ["", "no title", "# One\n# Two", "## Second only", "```\n# fenced\n```"])
