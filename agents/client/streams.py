@@ -1,0 +1,232 @@
+"""(4) One stream to every witness, kept open: Hello, then Welcome or Goodbye, then messages both ways.
+
+Rule: the streams carry, they decide nothing. Messages that the core sends are queued per stream up to a bound; a
+witness that does not take them loses its stream rather than our memory, and the core sends over another one. What
+a witness says when it sends the agent away is logged and shown word for word.
+Rejected: one stream with failover (the visibility matrix needs all, and a renewal must not wait for a handshake).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import structlog
+
+from agents.client.backoff import Backoff
+from agents.client.stream_status import REMEDY, StreamState, StreamStatus
+from agents.client.transport import Connection, ConnectionLost, Transport
+from proto.codec import AGENT_MESSAGES, WITNESS_MESSAGES
+from proto.errors import FrameRefused
+from proto.messages import AgentMessage, Goodbye, GoodbyeCode, Hello, Welcome, WitnessMessage
+from proto.units import WitnessId
+
+CONNECT_S = 3.0
+WELCOME_S = 3.0
+SEND_S = 2.0
+IDLE_S = 5.0
+"""The core pings every second; a stream that stays silent longer than this is dead."""
+QUEUE_FRAMES_MAX = 64
+STABLE_S = 5.0
+"""A stream that lived this long starts its back-off anew."""
+LASTING = frozenset(
+    {GoodbyeCode.WRONG_CLUSTER, GoodbyeCode.WRONG_IDENTITY, GoodbyeCode.SECOND_AGENT, GoodbyeCode.VERSION}
+)
+"""Goodbyes that a quick retry does not change."""
+
+
+class StreamEvents(Protocol):
+    """Where streams report; called on the loop, in order per witness, and never from within `send`."""
+
+    def stream_opened(self, witness: WitnessId, leading: bool) -> None: ...
+
+    def stream_closed(self, witness: WitnessId) -> None: ...
+
+    def received(self, witness: WitnessId, message: WitnessMessage) -> None: ...
+
+
+class _SentAway(Exception):
+    """Internal: the witness said goodbye."""
+
+    def __init__(self, goodbye: Goodbye) -> None:
+        super().__init__(f"sent away ({goodbye.code.value}): {goodbye.text}")
+        self.goodbye = goodbye
+
+
+class _Stream:
+    """One witness's stream, over all its connections."""
+
+    def __init__(self, witness: WitnessId, address: str, owner: WitnessStreams) -> None:
+        self.witness = witness
+        self.status = StreamStatus(address)
+        self._owner = owner
+        self._log = structlog.stdlib.get_logger("agents.stream").bind(witness=witness, address=address)
+        self._outbox: asyncio.Queue[AgentMessage] | None = None
+        self._overflow = asyncio.Event()
+
+    async def keep_open(self) -> None:
+        backoff = Backoff(self._owner.jitter)
+        loop = asyncio.get_running_loop()
+        while True:
+            self.status.state = StreamState.CONNECTING
+            self.status.attempts += 1
+            began = loop.time()
+            refused = await self._one_connection()
+            if loop.time() - began >= STABLE_S:
+                backoff.succeeded()
+            self.status.state = StreamState.WAITING
+            await asyncio.sleep(backoff.next_s(refused=refused))
+
+    async def _one_connection(self) -> bool:
+        """Until its end; True when the witness refuses us for a reason that lasts."""
+        goodbye: Goodbye | None = None
+        try:
+            connection = await self._connect()
+            try:
+                await self._talk(connection)
+            finally:
+                with contextlib.suppress(ConnectionLost):
+                    await connection.close()
+        except _SentAway as sent_away:
+            goodbye = sent_away.goodbye
+            problem = str(sent_away)
+        except (ConnectionLost, FrameRefused) as error:
+            problem = str(error)
+        self._note(problem, goodbye)
+        return goodbye is not None and goodbye.code in LASTING
+
+    def _note(self, problem: str, goodbye: Goodbye | None) -> None:
+        """A log line when something changed; an unreachable witness does not fill the log."""
+        code = goodbye.code if goodbye is not None else None
+        if problem != self.status.problem or code is not self.status.goodbye:
+            remedy = REMEDY[code] if code is not None else "none needed: the agent goes on trying"
+            self._log.warning("stream.closed", why=problem, remedy=remedy)
+        self.status.problem = problem
+        self.status.goodbye = code
+
+    async def _connect(self) -> Connection:
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                return await self._owner.transport.connect(self.witness)
+        except TimeoutError:
+            raise ConnectionLost(f"no connection within {CONNECT_S:g} s") from None
+
+    async def _talk(self, connection: Connection) -> None:
+        hello = self._owner.hello()
+        await self._send(connection, hello)
+        welcome = await self._receive(connection, WELCOME_S)
+        if not isinstance(welcome, Welcome):
+            raise ConnectionLost(f"{type(welcome).__name__} instead of Welcome")
+        if (welcome.witness, welcome.cluster) != (self.witness, hello.cluster):
+            says = f"this address leads to witness {welcome.witness} of cluster {welcome.cluster}"
+            raise _SentAway(Goodbye(GoodbyeCode.WRONG_CLUSTER, says))
+        self.status.state, self.status.leading = StreamState.OPEN, welcome.leading
+        self.status.problem, self.status.goodbye = "", None
+        self.status.opened += 1
+        self._log.info("stream.open", leading=welcome.leading)
+        self._outbox = asyncio.Queue(QUEUE_FRAMES_MAX)
+        self._overflow.clear()
+        self._owner.events.stream_opened(self.witness, welcome.leading)
+        try:
+            await self._both_ways(connection, self._outbox)
+        finally:
+            self._outbox = None
+            self.status.leading = False
+            self._owner.events.stream_closed(self.witness)
+
+    async def _both_ways(self, connection: Connection, outbox: asyncio.Queue[AgentMessage]) -> None:
+        """Until the first of: end of the connection, goodbye, bad frame, silence, overflow."""
+        tasks = (
+            asyncio.create_task(self._reading(connection)),
+            asyncio.create_task(self._writing(connection, outbox)),
+            asyncio.create_task(self._overflowing()),
+        )
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task in done:
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _reading(self, connection: Connection) -> None:
+        while True:
+            self._owner.events.received(self.witness, await self._receive(connection, IDLE_S))
+
+    async def _writing(self, connection: Connection, outbox: asyncio.Queue[AgentMessage]) -> None:
+        while True:
+            await self._send(connection, await outbox.get())
+
+    async def _overflowing(self) -> None:
+        await self._overflow.wait()
+        raise ConnectionLost(f"{QUEUE_FRAMES_MAX} messages wait to be sent: the witness does not take them")
+
+    async def _send(self, connection: Connection, message: AgentMessage) -> None:
+        try:
+            async with asyncio.timeout(SEND_S):
+                await connection.send(AGENT_MESSAGES.encode(message))
+        except TimeoutError:
+            raise ConnectionLost(f"a message was not taken within {SEND_S:g} s") from None
+        self.status.frames_sent += 1
+
+    async def _receive(self, connection: Connection, limit_s: float) -> WitnessMessage:
+        try:
+            async with asyncio.timeout(limit_s):
+                frame = await connection.receive()
+        except TimeoutError:
+            raise ConnectionLost(f"nothing was heard for {limit_s:g} s") from None
+        self.status.frames_received += 1
+        message = WITNESS_MESSAGES.decode(frame)
+        if isinstance(message, Goodbye):
+            raise _SentAway(message)
+        return message
+
+    def send(self, message: AgentMessage) -> bool:
+        if self._outbox is None:
+            return False
+        try:
+            self._outbox.put_nowait(message)
+        except asyncio.QueueFull:
+            self._overflow.set()
+            return False
+        return True
+
+
+class WitnessStreams:
+    """All streams; owned by the supervisor, sent to by the driver."""
+
+    def __init__(
+        self,
+        addresses: Mapping[WitnessId, object],
+        transport: Transport,
+        hello: Callable[[], Hello],
+        events: StreamEvents,
+        jitter: Callable[[], float],
+    ) -> None:
+        self.transport = transport
+        self.hello = hello
+        self.events = events
+        self.jitter = jitter
+        self._streams = {
+            witness: _Stream(witness, str(address), self) for witness, address in addresses.items()
+        }
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for witness, stream in self._streams.items():
+                    tasks.create_task(stream.keep_open(), name=f"stream {witness}")
+        finally:
+            await self.transport.close()
+
+    def send(self, witness: WitnessId, message: AgentMessage) -> bool:
+        """False when the stream is not open or was too full; the core has its own way to notice."""
+        return self._streams[witness].send(message)
+
+    def status(self) -> dict[str, dict[str, object]]:
+        return {witness: stream.status.words() for witness, stream in self._streams.items()}
