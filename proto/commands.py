@@ -39,6 +39,8 @@ class QuarantineCause(Enum):
 
 
 class VoteKind(Enum):
+    __hash__ = object.__hash__  # members are singletons; Enum's own hash is written in Python
+
     EXPIRY = "expiry"
     REVOKE_DUE = "revoke-due"
 

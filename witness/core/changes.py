@@ -34,6 +34,8 @@ class Scope:
     state: ClusterState
     ledger: Ledger
     changes: Changes
+    answering: bool = True
+    """Whether somebody waits here for answers to heartbeats; they are no part of the state."""
 
     def tell_sites(self, group: GroupState, kind: NoticeKind) -> None:
         for site in group.config.sites:

@@ -24,7 +24,7 @@ from proto.messages import (
 from proto.units import Epoch, GroupId, Incarnation, RenewalNo, SiteId
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
-from witness.core.lease_rules import refused
+from witness.core.lease_rules import DONE, carry, refused
 from witness.core.state import AgentRecord, GroupState, Lease, QuarantineNote, SiteRecord
 from witness.core.transitions import LeaseInput, Phase, next_phase, refusal
 
@@ -41,7 +41,7 @@ def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
     problem = _speaker(scope, beat.site, beat.incarnation, beat.seq)
     groups = scope.state.groups
     if problem is not None:
-        return _refuse_all(groups, beat, problem)
+        return _refuse_all(scope, beat, problem)
     answers = []
     heard = []
     for entry in beat.groups:
@@ -54,19 +54,20 @@ def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
         if record.incarnation != beat.incarnation or record.report_bytes != entry.report:
             problem = _report(scope, group, record, beat, entry)
             if problem is not None:
-                answers.append(_answer(group, Verdict.REFUSED, problem))
+                answers.append(_answer(scope, group, Verdict.REFUSED, problem))
                 continue
         if entry.lag_ms != LAG_UNKNOWN_MS:
             record.lag_ms = entry.lag_ms
         answers.append(_lease_part(scope, group, record, beat, entry))
     scope.changes.heard.append((beat.site, heard))
-    return Outcome(Reason.OK, answers=tuple(answers))
+    return Outcome(Reason.OK, answers=tuple(answers)) if scope.answering else DONE
 
 
-def _refuse_all(groups: dict[GroupId, GroupState], beat: Heartbeat, problem: Reason) -> Outcome:
+def _refuse_all(scope: Scope, beat: Heartbeat, problem: Reason) -> Outcome:
     """The speaker does not count: every group is answered, so that the agent learns why, and nothing changes."""
+    groups = scope.state.groups
     answers = [
-        _answer(groups[entry.group], Verdict.REFUSED, problem) for entry in beat.groups if entry.group in groups
+        _answer(scope, groups[entry.group], Verdict.REFUSED, problem) for entry in beat.groups if entry.group in groups
     ]
     return Outcome(problem, answers=tuple(answers))
 
@@ -154,14 +155,14 @@ def _lease_part(
     if entry.epoch == 0:
         if lease is not None and mine:
             if lease.incarnation != beat.incarnation:
-                return _answer(group, Verdict.DORMANT, Reason.HELD_BY_OTHER_INCARNATION)
+                return _answer(scope, group, Verdict.DORMANT, Reason.HELD_BY_OTHER_INCARNATION)
             if group.phase is Phase.GRANTED:
-                return _answer(group, Verdict.GRANTED)
-        return _answer(group, Verdict.DORMANT)
+                return _answer(scope, group, Verdict.GRANTED)
+        return _answer(scope, group, Verdict.DORMANT)
     if lease is None or not mine or lease.epoch != entry.epoch:
-        return _answer(group, Verdict.REFUSED, Reason.NOT_HOLDER)
+        return _answer(scope, group, Verdict.REFUSED, Reason.NOT_HOLDER)
     if lease.incarnation != beat.incarnation:
-        return _answer(group, Verdict.REFUSED, Reason.WRONG_INCARNATION)
+        return _answer(scope, group, Verdict.REFUSED, Reason.WRONG_INCARNATION)
     return _claim_or_renew(scope, group, lease, record, entry)
 
 
@@ -180,26 +181,23 @@ def _claim_or_renew(
             lease.clash_told = True
             text = "another instance with this site's identity tried to use the lease"
             scope.ledger.append(EventKind.CLAIM_CLASH, text, group=name, site=lease.site, epoch=lease.epoch)
-        return _answer(group, Verdict.REFUSED, Reason.WRONG_CLAIM)
+        return _answer(scope, group, Verdict.REFUSED, Reason.WRONG_CLAIM)
     else:
         problem = refusal(group.phase, LeaseInput.RENEWAL)
         if problem is not None:
-            return _answer(group, Verdict.REFUSED, problem)
+            return _answer(scope, group, Verdict.REFUSED, problem)
         group.phase = next_phase(group.phase, LeaseInput.RENEWAL)
     lease.renewal += 1
     lease.votes.clear()
     scope.changes.counted.add(name)
-    if record.report is not None and record.report.group_version >= group.version:
-        _carry(group)
-    return _answer(group, Verdict.RENEWED)
+    if group.carried_version != group.version and record.report is not None:
+        carry(group, record.report.group_version)
+    return _answer(scope, group, Verdict.RENEWED)
 
 
-def _carry(group: GroupState) -> None:
-    for record in group.sites.values():
-        record.carried = True
-
-
-def _answer(group: GroupState, verdict: Verdict, reason: Reason = Reason.OK) -> GroupAnswer:
+def _answer(scope: Scope, group: GroupState, verdict: Verdict, reason: Reason = Reason.OK) -> GroupAnswer:
+    if not scope.answering:
+        return _NOBODY_ASKS
     lease = group.lease
     if lease is None or lease.site is None:
         constants, epoch, renewal = group.config.constants, group.epoch, 0
@@ -217,6 +215,12 @@ def _answer(group: GroupState, verdict: Verdict, reason: Reason = Reason.OK) -> 
         group.version,
         reason,
     )
+
+
+_NOBODY_ASKS = GroupAnswer(
+    GroupId("nobody"), Verdict.DORMANT, Epoch(0), RenewalNo(0), 0, 0, 0, RevokePhase.NONE, 0, Reason.OK
+)
+"""Stands for every answer on the witnesses that nobody asked."""
 
 
 def _unknown(entry: GroupHeartbeat) -> GroupAnswer:

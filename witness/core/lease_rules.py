@@ -264,12 +264,19 @@ def end_lease(scope: Scope, group: GroupState, how: LeaseInput) -> None:
         group.last_end = how
         group.last_holder = lease.site
     if how is LeaseInput.RELEASE:
-        for record in group.sites.values():
-            record.carried = True
+        carry(group, group.version)
     group.lease = None
     scope.changes.counted.add(group.config.group)
     scope.changes.dirty.add(group.config.group)
     scope.tell_sites(group, NoticeKind.CHANGED)
+
+
+def carry(group: GroupState, version: int) -> None:
+    """Whoever may be active knows this version of the configuration: sites that it added become eligible."""
+    if version >= group.version:
+        group.carried_version = group.version
+        for record in group.sites.values():
+            record.carried = True
 
 
 def _why(reason: str) -> str:

@@ -54,7 +54,9 @@ class Applied:
 class Machine:
     """Owns the replicated state; everybody else only reads it."""
 
-    def __init__(self) -> None:
+    def __init__(self, session: bytes | None = None) -> None:
+        """`session`: answers to heartbeats are made only for entries of this session (None: for all)."""
+        self._session = session
         self.state = ClusterState()
         self.ledger = Ledger(self.state.ledger)
 
@@ -68,7 +70,7 @@ class Machine:
         except FrameRefused as error:
             return Applied(None, (Outcome(Reason.MALFORMED, str(error)),), changes, ())
         self.ledger.index, self.ledger.wall_ms = LogIndex(index), entry.wall_ms
-        scope = Scope(state, self.ledger, changes)
+        scope = Scope(state, self.ledger, changes, self._session in (None, entry.session))
         outcomes = tuple([self._one(scope, command) for command in entry.commands])
         return Applied(entry, outcomes, changes, self.ledger.take_new())
 

@@ -78,7 +78,7 @@ class WitnessNode:
         self.self_id = self_id
         self.cluster = cluster
         self.witnesses = tuple(sorted(witnesses))
-        self.machine = Machine()
+        self.machine = Machine(session)
         self.consensus = Consensus()
         self._batcher = Batcher(self_id, session)
         self._timers = LeaseTimers(now)

@@ -91,6 +91,8 @@ class GroupState:
     phase: Phase
     lease: Lease | None
     sites: dict[SiteId, SiteRecord]
+    carried_version: int = 1
+    """The newest version that a renewal of the holder carried, or that a release settled."""
     successor: Successor | None = None
     last_end: LeaseInput | None = None
     """How the last lease ended: RELEASE or EXPIRY; None before the first."""

@@ -32,6 +32,8 @@ class _Timer:
     number: int
     due: int
     """On the counted clock."""
+    wait_ns: int
+    """In full; fixed for the epoch (the expiry's) or for the revoke's number."""
 
 
 class LeaseTimers:
@@ -56,8 +58,12 @@ class LeaseTimers:
             self._timers.pop((VoteKind.EXPIRY, name), None)
             self._timers.pop((VoteKind.REVOKE_DUE, name), None)
             return
-        self._start(VoteKind.EXPIRY, name, lease.epoch, lease.renewal, witness_wait(lease.constants))
+        timer = self._timers.get((VoteKind.EXPIRY, name))
         revocation = lease.revocation
+        if timer is not None and timer.epoch == lease.epoch and timer.number < lease.renewal and revocation is None:
+            timer.number, timer.due = lease.renewal, self._counted + timer.wait_ns
+            return
+        self._start(VoteKind.EXPIRY, name, lease.epoch, lease.renewal, witness_wait(lease.constants))
         if revocation is not None and group is not None and group.phase is Phase.REVOKING:
             wait = revocation.timeout_ms * NS_PER_MS
             self._start(VoteKind.REVOKE_DUE, name, lease.epoch, revocation.number, wait)
@@ -69,12 +75,12 @@ class LeaseTimers:
         timer = self._timers.get(key)
         due = self._counted + wait
         if timer is None:
-            self._timers[key] = _Timer(epoch, number, due)
+            self._timers[key] = _Timer(epoch, number, due, wait)
             self._queue(key, due)
         elif (timer.epoch, timer.number) != (epoch, number):
             if due < self._queued.get(key, due + 1):
                 self._queue(key, due)
-            timer.epoch, timer.number, timer.due = epoch, number, due
+            timer.epoch, timer.number, timer.due, timer.wait_ns = epoch, number, due, wait
 
     def _queue(self, key: Key, due: int) -> None:
         self._queued[key] = due

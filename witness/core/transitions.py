@@ -14,6 +14,8 @@ from proto.decisions import Reason
 
 
 class Phase(Enum):
+    __hash__ = object.__hash__  # members are singletons; Enum's own hash is written in Python and shows in profiles
+
     BARRED = "barred"
     """After creation or restore: a lease that nobody can renew and only votes can end."""
     VACANT = "vacant"
@@ -27,6 +29,8 @@ class Phase(Enum):
 
 
 class LeaseInput(Enum):
+    __hash__ = object.__hash__  # as Phase
+
     GRANT = "grant"
     CLAIM = "claim"
     RENEWAL = "renewal"
