@@ -31,9 +31,11 @@ test: venv  ## all tests (TEST_JOBS=2 processes)
 	@$(BIN)/python -m pytest -n $(TEST_JOBS) $(ARGS)
 
 check: venv  ## ruff, formatting and mypy; changes nothing
-	@$(BIN)/ruff check $(ARGS)
-	@$(BIN)/ruff format --check
-	@$(BIN)/mypy
+	@failed=0; \
+	$(BIN)/ruff check $(ARGS) || failed=1; \
+	$(BIN)/ruff format --check --quiet || failed=1; \
+	$(BIN)/mypy || failed=1; \
+	exit $$failed
 
 sim: venv  ## the simulation of whole clusters (ARGS: --help)
 	@$(BIN)/python -m witness.sim $(ARGS)
