@@ -33,7 +33,7 @@ test: venv  ## all tests (TEST_JOBS=2 processes)
 check: venv  ## ruff, formatting and mypy; changes nothing
 	@failed=0; \
 	$(BIN)/ruff check $(ARGS) || failed=1; \
-	$(BIN)/ruff format --check --quiet || failed=1; \
+	$(BIN)/ruff format --check || failed=1; \
 	$(BIN)/mypy || failed=1; \
 	exit $$failed
 
