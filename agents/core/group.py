@@ -96,7 +96,17 @@ class GroupAgent:
             epoch=self.holder.epoch if renewing else NO_EPOCH,
             claim=self.holder.claim if renewing else Claim(bytes(16)),
             lag_ms=self.health.lag_ms,
-            report=report_bytes(self, self._agent, self._stored),
+            report=report_bytes(
+                self.settings,
+                self._agent,
+                state=self.state,
+                health=self.health,
+                stored=self._stored,
+                group_version=self.group_version,
+                containment=self.containment,
+                timing=self.timing_blockers(),
+                trouble=self.trouble,
+            ),
         )
 
     def budgets(self, constants: LeaseConstants) -> SiteBudgets:

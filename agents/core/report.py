@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from agents.core.settings import AgentSettings
+from agents.core.health import HealthSummary
+from agents.core.settings import AgentSettings, GroupSettings
 from proto import limits
 from proto.codec import REPORTS
 from proto.health import HealthReport, SiteState
 from proto.lease import LeaseConstants
 from proto.timing import SiteBudgets, check_site
 from proto.units import Epoch
-
-if TYPE_CHECKING:
-    from agents.core.group import GroupAgent
 
 _BLOCKERS_BYTES_MAX = limits.REPORT_BYTES_MAX - 700
 """What remains of a report for words, after its fixed fields."""
@@ -26,24 +22,34 @@ def timing_blockers(constants: LeaseConstants, budgets: SiteBudgets) -> tuple[st
     )
 
 
-def report_bytes(group: GroupAgent, agent: AgentSettings, stored: tuple[Epoch, Epoch]) -> bytes:
-    active = group.state is SiteState.ACTIVE
-    timing = group.timing_blockers()
-    trouble = (group.trouble,) if group.trouble else ()
+def report_bytes(
+    settings: GroupSettings,
+    agent: AgentSettings,
+    *,
+    state: SiteState,
+    health: HealthSummary,
+    stored: tuple[Epoch, Epoch],
+    group_version: int,
+    containment: str,
+    timing: tuple[str, ...],
+    trouble: str,
+) -> bytes:
+    """`stored` are the bounds that are on disk; `timing` and `trouble` are said before what the probes found."""
+    said = ((trouble,) if trouble else ()) + timing
     return REPORTS.encode(
         HealthReport(
-            state=group.state,
-            enforce=group.settings.enforce,
-            ready=group.health.ready and not timing,
-            healthy=group.health.healthy,
-            data_checks=group.health.data_checks,
+            state=state,
+            enforce=settings.enforce,
+            ready=health.ready and not timing,
+            healthy=health.healthy,
+            data_checks=health.data_checks,
             epoch_bound=stored[0],
             finished_epoch=stored[1],
-            group_version=group.group_version,
+            group_version=group_version,
             store_id=agent.store_id,
             agent_version=agent.agent_version,
-            containment=group.containment,
-            blockers=_fitting(trouble + timing + group.health.blockers_while(active=active)),
+            containment=containment,
+            blockers=_fitting(said + health.blockers_while(active=state is SiteState.ACTIVE)),
         )
     )
 
