@@ -1,4 +1,4 @@
-"""Entry of a guard process, run by path with `python -I -S`: the package's siblings, nothing else.
+"""Entry of every guard process (`guard` or `exec`), run by path with `python -I -S`.
 
 Rule: a guard loads only the small modules beside this file. The stand-ins below make `agents.fencing` resolve to
 this directory and `agents` to nothing, so that a guard works the same from a wheel and from a checkout, and an
@@ -22,6 +22,10 @@ def stand_in_packages() -> None:
 
 if __name__ == "__main__":
     stand_in_packages()
-    from agents.fencing.guard_front import main
+    if sys.argv[1:2] == ["exec"]:
+        from agents.fencing.exec_guard import main as exec_main
 
-    sys.exit(main(sys.argv[1:]))
+        sys.exit(exec_main(sys.argv[2:]))
+    from agents.fencing.guard_front import main as guard_main
+
+    sys.exit(guard_main(sys.argv[2:]))

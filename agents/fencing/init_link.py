@@ -16,6 +16,7 @@ import sys
 from agents.fencing import containment, process_table
 from agents.fencing.init_loop import Init
 from agents.fencing.line_codec import LineReader, Message, Outbox, decode
+from agents.fencing.step_start import StepRequest
 
 HANDSHAKE_MS_MAX = 5_000
 INIT_FAILED = 70
@@ -69,7 +70,7 @@ class InitLink:
         return pid == self.pid
 
 
-def fork_init(kind: str, record_path: str, close_in_child: list[int]) -> InitLink:
+def fork_init(kind: str, record_path: str, close_in_child: list[int], inherited: StepRequest | None = None) -> InitLink:
     """The one fork of a guard. What must stay private to the guard is closed in the child."""
     command_read, command_write = os.pipe()
     event_read, event_write = os.pipe()
@@ -80,7 +81,9 @@ def fork_init(kind: str, record_path: str, close_in_child: list[int]) -> InitLin
             signal.set_wakeup_fd(-1)
             for fd in (*close_in_child, command_write, event_read):
                 os.close(fd)
-            Init(kind, command_read, event_write, record_path).run()
+            init = Init(kind, command_read, event_write, record_path)
+            init.inherited = inherited
+            init.run()
         except BaseException:  # noqa: BLE001 - nothing may unwind into the guard's code in the child
             sys.excepthook(*sys.exc_info())
         finally:

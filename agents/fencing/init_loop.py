@@ -61,6 +61,8 @@ class Init:
         self.ending = False
         self.empty_told = False
         self.wake_fd = -1
+        self.inherited: StepRequest | None = None
+        """A step known before the fork (exec guard): its arguments and environment need no message."""
 
     def run(self) -> None:
         self._prepare()
@@ -131,7 +133,8 @@ class Init:
             self._signal_everything(signal.SIGTERM)
 
     def _start(self, message: Message) -> None:
-        request = request_of(message)
+        inherited = self.inherited
+        request = inherited if inherited and inherited.step_id == message["step_id"] else request_of(message)
         weak = self.kind == containment.PROCESS_GROUP
         try:
             started = start(request, die_with_parent=weak, reset_oom=self.reset_oom)

@@ -18,6 +18,7 @@ from agents.fencing.guard_clock import Clocks, boottime_ns, read_clocks
 from agents.fencing.init_link import InitLink, fork_init
 from agents.fencing.kernel_timer import KernelTimer
 from agents.fencing.line_codec import Message
+from agents.fencing.step_start import StepRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class Front:
     def down(self, cause: str, duration_ms: int) -> None:
         """Everything is verified dead; the loop ends after this."""
 
+    def tick(self) -> int | None:
+        """Called at every wake-up; returns in how many milliseconds it wants the next one."""
+
 
 class Warden:
     """Owned by the one thread of a guard process."""
@@ -65,7 +69,8 @@ class Warden:
         self.privileges: dict[str, bool] = {}
         self.steps: set[str] = set()
         self.private_fds: list[int] = []
-        self._init: InitLink | None = None
+        self.inherited: StepRequest | None = None
+        self.init: InitLink | None = None
         self._poller = select.poll()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._cause = ""
@@ -80,8 +85,9 @@ class Warden:
         self.note = containment.NOTES[self.containment]
         if why:
             self.note += f" ({why})"
-        init = fork_init(self.containment, self.record_path, self.private_fds)
-        self._init = init
+        init = fork_init(self.containment, self.record_path, self.private_fds, self.inherited)
+        self.init = init
+        self.watch(init.pidfd, self._on_init_end)
         init.await_bound()
         if init.missing:
             self.note += f"; {init.missing}"
@@ -89,17 +95,16 @@ class Warden:
         kernel_calls.prctl(kernel_calls.PR_SET_DUMPABLE, 0)
         self._write_record()
         self.watch(init.event_fd, self._on_init_events)
-        self.watch(init.pidfd, self._on_init_end)
         init.release()
         return init
 
     def _write_record(self) -> None:
-        if self.record_path and self._init is not None:
+        if self.record_path and self.init is not None:
             record = record_file.GuardRecord(
                 process_table.boot_id(),
                 self.containment,
                 (os.getpid(), process_table.start_time(os.getpid()) or 0),
-                (self._init.pid, self._init.started),
+                (self.init.pid, self.init.started),
                 self.authority.highest_epoch,
             )
             record_file.write_atomic(self.record_path, record.to_bytes())
@@ -129,21 +134,21 @@ class Warden:
         """Hands a checked `run` message to the init; raises Refused unless the lease is armed and not in its end."""
         self._climb(read_clocks())
         step_id = str(message["step_id"])
-        if self.phase != ARMED or self._init is None:
+        if self.phase != ARMED or self.init is None:
             raise Refused("not-armed", f"nothing runs while the guard is {self.phase}")
         if step_id in self.steps:
             raise Refused("duplicate-step", f"{step_id} is running")
         if len(self.steps) >= STEPS_MAX:
             raise Refused("too-many-steps", f"{STEPS_MAX} steps are running")
-        if not self._init.commands.send(message):
+        if not self.init.commands.send(message):
             raise Refused("init-stuck", "the namespace's init does not read its requests")
         self.steps.add(step_id)
 
     def tell_step(self, message: Message) -> None:
         """`cancel` or `signal` of a running step."""
-        if message["step_id"] not in self.steps or self._init is None:
+        if message["step_id"] not in self.steps or self.init is None:
             raise Refused("unknown-step", f"{message['step_id']} is not running")
-        self._init.commands.send(message)
+        self.init.commands.send(message)
 
     def stop(self, grace_ms: int, cause: str) -> None:
         """Graceful within `grace_ms` and the lease; a second stop may only bring the kill nearer."""
@@ -170,10 +175,10 @@ class Warden:
         self._cause = cause
         self._ending_since_ns = boottime_ns()
         self._kill_at_ns = kill_at_ns
-        if self._init is None:
+        if self.init is None:
             self._finish()
         elif kill_at_ns > self._ending_since_ns:
-            self._init.commands.send({"type": "term"})
+            self.init.commands.send({"type": "term"})
 
     def _climb(self, now: Clocks) -> None:
         """Does what is due now. Called at every wake-up and before every request."""
@@ -186,18 +191,21 @@ class Warden:
             self._kill()
 
     def _kill(self) -> None:
+        if self.phase == DOWN:
+            return
         self.phase = KILLING
-        if self._init is not None:
-            self._init.kill()
+        if self.init is not None:
+            self.init.kill()
 
     def _on_init_end(self, _events: int) -> None:
-        init = self._init
+        init = self.init
         if init is None or not init.try_wait():
             return
         self.forget(init.pidfd)
         self._drain_events()
         if self.phase in (DORMANT, ARMED):
             self._begin(KILLING, "the namespace's init ended by itself", 0)
+            self.front.fencing(self._cause)
         if self.containment == containment.PROCESS_GROUP:
             self._sweep()
         self._finish()
@@ -220,13 +228,13 @@ class Warden:
     # -- what the init says -------------------------------------------------------------------------------
 
     def _on_init_events(self, events: int) -> None:
-        if not self._drain_events() and events & (select.POLLHUP | select.POLLERR) and self._init is not None:
-            self.forget(self._init.event_fd)
+        if not self._drain_events() and events & (select.POLLHUP | select.POLLERR) and self.init is not None:
+            self.forget(self.init.event_fd)
 
     def _drain_events(self) -> bool:
-        if self._init is None:
+        if self.init is None:
             return False
-        messages = self._init.read_events()
+        messages = self.init.read_events()
         for message in messages:
             if message["type"] == "step_done":
                 self.steps.discard(str(message["step_id"]))
@@ -248,17 +256,18 @@ class Warden:
     def run(self) -> None:
         """Until everything is verified down, or there never was anything and the front says so."""
         while self.phase != DOWN:
-            for fd, events in self._poller.poll(self._timeout_ms()):
+            front_ms = self.front.tick()
+            for fd, events in self._poller.poll(self._timeout_ms(front_ms)):
                 handler = self._handlers.get(fd)
                 if handler is not None:
                     handler(events)
             if self.phase != DOWN:
                 self._climb(read_clocks())
-            if self._init is not None:
-                self._init.commands.flush()
+            if self.init is not None:
+                self.init.commands.flush()
 
-    def _timeout_ms(self) -> int | None:
-        waits: list[int] = []
+    def _timeout_ms(self, front_ms: int | None) -> int | None:
+        waits: list[int] = [] if front_ms is None else [front_ms]
         if self.phase == KILLING:
             waits.append(KILL_RETRY_MS)
         if self.phase in (STOPPING, FENCING):
@@ -266,6 +275,6 @@ class Warden:
         if self.authority.rungs is not None:
             rung_ns = self.authority.next_rung_ns(read_clocks())
             waits += [CLOCK_CHECK_MS, (rung_ns or 0) // 1_000_000 + 1]
-        if self._init is not None and self._init.commands.waiting:
+        if self.init is not None and self.init.commands.waiting:
             waits.append(FLUSH_RETRY_MS)
         return min(waits) if waits else None

@@ -1,0 +1,194 @@
+"""`site-agent exec`: runs one unmodified program only while the lease is held, and has it dead by the deadline.
+
+Rule: it is a guard like the agent's own (same warden, timer, namespace and ladder) that gets its deadlines over the
+agent's local socket. Nothing runs before the first deadline. When the program ends, the rest of its namespace is
+ended too, as a container would be. The agent's absence is tolerated while a lease runs, and before the first one
+for `--wait` seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from agents.fencing import exec_options, local_protocol, message_fields
+from agents.fencing.agent_link import RETRY_S, AgentLink
+from agents.fencing.authority import Refused
+from agents.fencing.line_codec import Message
+from agents.fencing.step_start import NOT_STARTED, StepRequest
+from agents.fencing.warden import ARMED, DORMANT, Front, Warden
+
+EX_USAGE = 64
+EX_UNAVAILABLE = 69
+EX_OSERR = 71
+EX_TEMPFAIL = 75
+EX_CONFIG = 78
+SIGNALLED = 128
+
+STEP_ID = "command"
+END_GRACE_MS = 2_000
+"""For what the program left behind in its namespace when it ended."""
+LAST_WORDS_S = 0.2
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def say(text: str) -> None:
+    os.write(2, f"site-agent exec: {text}\n".encode())
+
+
+class ExecFront(Front):
+    """Owns the link to the agent and the exit code."""
+
+    def __init__(self, options: exec_options.ExecOptions) -> None:
+        self.options = options
+        self.exit_code = EX_TEMPFAIL
+        self.link = AgentLink(options.socket_path)
+        directory = os.path.dirname(options.socket_path) or "."
+        record = f"{directory}/{options.group}.exec-{os.getpid()}.guard"
+        self.warden = Warden(self, record, 0, None)
+        self.warden.inherited = StepRequest(
+            step_id=STEP_ID,
+            argv=options.command,
+            env=dict(os.environ),
+            cwd=os.getcwd(),
+            log_path=None,
+            timeout_ms=0,
+        )
+        self._said_waiting = False
+        self._wake_fd, self._wake_write_fd = os.pipe()
+
+    def serve(self) -> int:
+        for fd in (self._wake_fd, self._wake_write_fd):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(self._wake_write_fd, warn_on_full_buffer=False)
+        for number in FORWARDED:
+            signal.signal(number, lambda _number, _frame: None)
+        self.warden.watch(self._wake_fd, self._on_signals)
+        self.warden.run()
+        ends = time.monotonic() + LAST_WORDS_S
+        while self.link.flush() and time.monotonic() < ends:
+            time.sleep(0.01)
+        self.link.close()
+        return self.exit_code
+
+    # -- the agent ----------------------------------------------------------------------------------------
+
+    def tick(self) -> int | None:
+        if self.link.sock is None:
+            fd = self.link.try_connect()
+            if fd >= 0:
+                self._greet(fd)
+            elif self.warden.phase == DORMANT and self._lost_s() >= self.options.wait_s:
+                say(f"no agent at {self.options.socket_path} within {self.options.wait_s:g} s")
+                self._leave(EX_UNAVAILABLE, "no agent")
+                return 0
+            return round(RETRY_S * 1_000)
+        return round(RETRY_S * 1_000) if self.link.flush() else None
+
+    def _lost_s(self) -> float:
+        return 0.0 if self.link.lost_since is None else time.monotonic() - self.link.lost_since
+
+    def _greet(self, fd: int) -> None:
+        self.warden.watch(fd, lambda _events: self._on_agent(fd))
+        epoch = self.warden.authority.highest_epoch
+        self.link.send(local_protocol.register(self.options.group, os.getpid(), epoch))
+        if self.warden.init is not None:
+            self._tell_running()
+
+    def _tell_running(self) -> None:
+        init, rungs = self.warden.init, self.warden.authority.rungs
+        if init is not None and rungs is not None:
+            self.link.send(local_protocol.running((init.pid, init.started), self.warden.containment, rungs.epoch))
+
+    def _on_agent(self, fd: int) -> None:
+        messages = self.link.read()
+        if self.link.sock is None:
+            self.warden.forget(fd)
+        for message in messages:
+            self._obey(message)
+
+    def _obey(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "registered" and self.warden.phase == DORMANT and not self._said_waiting:
+            self._said_waiting = True
+            say(f"waiting for the lease of {self.options.group}")
+        elif kind == "deadline":
+            self._on_deadline(message)
+        elif kind == "stop" and self.warden.phase != DORMANT:
+            self.warden.stop(message_fields.integer(message, "grace_ms", 0, message_fields.GRACE_MS_MAX), "stop")
+        elif kind == "error":
+            say(f"the agent refuses: {message['text']}")
+            if self.warden.phase == DORMANT:
+                self._leave(EX_CONFIG, "refused by the agent")
+
+    def _on_deadline(self, message: Message) -> None:
+        rungs = message_fields.rungs(message)
+        try:
+            self.warden.arm(rungs)
+        except Refused as refused:
+            self.link.send({"type": "refused", "code": refused.code, "text": refused.text})
+            return
+        if self.warden.init is None:
+            self._begin()
+        self.link.send({"type": "armed", "epoch": rungs.epoch, "deadline_ns": rungs.deadline_ns})
+
+    def _begin(self) -> None:
+        link_fd = self.link.sock.fileno() if self.link.sock is not None else -1
+        self.warden.private_fds += [fd for fd in (link_fd, self._wake_fd, self._wake_write_fd) if fd >= 0]
+        try:
+            self.warden.build()
+            self.warden.run_step({"type": "run", "step_id": STEP_ID})
+        except OSError as error:
+            say(f"cannot contain the command: {error}")
+            self._leave(EX_OSERR, "no containment")
+        except Refused as refused:
+            say(f"the lease ended before the command began: {refused.text}")
+            self.warden.fence("the lease ended before the command began")
+        else:
+            self._tell_running()
+
+    # -- signals and ends ---------------------------------------------------------------------------------
+
+    def _on_signals(self, _events: int) -> None:
+        for number in os.read(self._wake_fd, 64):
+            if number not in FORWARDED:
+                continue
+            if self.warden.phase == DORMANT:
+                self._leave(SIGNALLED + number, "signal while waiting")
+                return
+            if self.warden.phase == ARMED and STEP_ID in self.warden.steps:
+                self.warden.tell_step({"type": "signal", "step_id": STEP_ID, "number": int(number)})
+
+    def _leave(self, exit_code: int, cause: str) -> None:
+        self.exit_code = exit_code
+        self.warden.fence(cause)
+
+    def step_done(self, message: Message) -> None:
+        if self.warden.phase != ARMED:
+            return
+        code, number = message["exit_code"], message["signal"]
+        if message["error"]:
+            say(str(message["error"]))
+            self.exit_code = NOT_STARTED
+        elif isinstance(code, int):
+            self.exit_code = code
+        elif isinstance(number, int):
+            self.exit_code = SIGNALLED + number
+        self.warden.stop(END_GRACE_MS, "command ended")
+
+    def fencing(self, cause: str) -> None:
+        say(f"fencing: {cause}")
+        self.link.send({"type": "fencing", "cause": cause[: message_fields.TEXT_CHARS_MAX]})
+
+    def down(self, cause: str, duration_ms: int) -> None:
+        self.link.send(local_protocol.down(cause, duration_ms))
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        options = exec_options.parse(arguments)
+    except exec_options.UsageError as error:
+        os.write(2, f"site-agent exec: {error}\n{exec_options.USAGE}".encode())
+        return EX_USAGE
+    return ExecFront(options).serve()

@@ -1,0 +1,50 @@
+"""Between the seam's types and the lines that a guard process reads and writes; pure."""
+
+from __future__ import annotations
+
+from agents.fencing.base import Containment, GuardStatus, Step, StepEnd, StepResult
+from agents.fencing.line_codec import Message
+
+
+def run_message(step: Step) -> Message:
+    return {
+        "type": "run",
+        "step_id": step.step_id,
+        "argv": list(step.argv),
+        "env": dict(step.env),
+        "cwd": str(step.cwd),
+        "log_path": str(step.log_path),
+        "timeout_ms": step.timeout_ms,
+    }
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def step_result(message: Message) -> StepResult:
+    code, number, error = _whole(message["exit_code"]), _whole(message["signal"]), message["error"]
+    if error:
+        end = StepEnd.NOT_STARTED
+    elif message["timed_out"]:
+        end = StepEnd.TIMED_OUT
+    elif message["cancelled"]:
+        end = StepEnd.CANCELLED
+    else:
+        end = StepEnd.EXITED if code is not None else StepEnd.SIGNALLED
+    return StepResult(str(message["step_id"]), end, code, number, str(error or ""))
+
+
+def guard_status(message: Message) -> GuardStatus:
+    steps, privileges = message["steps"], message["privileges"]
+    return GuardStatus(
+        phase=str(message["phase"]),
+        containment=Containment(message["containment"]),
+        note=str(message["note"]),
+        highest_epoch=_whole(message["highest_epoch"]) or 0,
+        epoch=_whole(message["epoch"]),
+        deadline_ns=_whole(message["deadline_ns"]),
+        floor_ns=_whole(message["floor_ns"]),
+        steps=tuple(str(item) for item in steps) if isinstance(steps, list) else (),
+        privileges=dict(privileges) if isinstance(privileges, dict) else {},
+    )
