@@ -1,0 +1,267 @@
+"""(12) Performs one group's plans and fences, with the guard that holds the group's processes.
+
+Rule: at most one plan runs, and it is answered exactly once; a fence overtakes it at once and goes on until it is
+proven. What has ended is said only on proof. With `enforce: false` nothing is started, stopped or looked for.
+Guards outlive their plans: a guard is watched from its start to its end, and an end that was not asked for is
+told as lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+
+import structlog
+
+from agents.actions.arming import Arming
+from agents.actions.parts import RunnerParts, RunnerReports
+from agents.actions.plans import GroupPlans
+from agents.actions.proof import DownProof
+from agents.actions.steps import StepFailed, StepRunner
+from agents.core.effects import ExtendDeadline, Fence, PlanKind, StartPlan
+from agents.fencing.base import Guard, GuardError
+from proto.invariants import require
+from proto.units import NS_PER_MS, Epoch, InstantNs
+
+STOP_GRACE_MS_MAX = 10_000
+"""After the deactivation steps: TERM to whatever still runs, and KILL after this."""
+PROOF_S = 5.0
+FENCE_AGAIN_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""A fence that is not proven is tried again after these, the last one for ever."""
+WATCHES_ONLY = "enforce: false: this agent only watches"
+
+
+class GroupRunner:
+    """Owned by the driver; its inputs are effects of the core, its outputs go to `reports`."""
+
+    def __init__(self, plans: GroupPlans, parts: RunnerParts, reports: RunnerReports) -> None:
+        self.plans = plans
+        self._parts = parts
+        self._reports = reports
+        self._log = structlog.stdlib.get_logger("agents.actions").bind(group=plans.group)
+        self._arming = Arming(
+            plans.group, parts.execs, parts.spawn, lambda text: self._log.warning("guard", why=text)
+        )
+        self._proof = DownProof(plans, parts)
+        self._plan: StartPlan | None = None
+        self._plan_task: asyncio.Task[None] | None = None
+        self._fence_task: asyncio.Task[None] | None = None
+        self._starting: asyncio.Future[Guard] | None = None
+        self._guard: Guard | None = None
+        self._end_asked = False
+        self._progress = ""
+
+    # -- effects ------------------------------------------------------------------------------------------
+
+    def start_plan(self, plan: StartPlan) -> None:
+        require(self._plan is None, f"{self.plans.group}: plan {plan.plan} while {self._plan} runs")
+        if not self.plans.enforce:
+            self._reports.plan_finished(self.plans.group, plan.plan, ok=False, text=WATCHES_ONLY)
+            return
+        if plan.kind is PlanKind.ACTIVATE:
+            require(plan.deadlines is not None, f"{self.plans.group}: an activation without deadlines")
+            if plan.deadlines is not None:
+                self._arming.begin(plan.epoch, plan.deadlines)
+        self._plan = plan
+        former = self._plan_task, self._fence_task
+        self._log.info("plan.start", plan=plan.plan, kind=plan.kind.value, epoch=plan.epoch, cause=plan.cause)
+        self._plan_task = self._parts.spawn(self._run(plan, former), f"plan {self.plans.group}")
+
+    def extend(self, effect: ExtendDeadline) -> None:
+        if self.plans.enforce and not self._end_asked and self._arming.latest is not None:
+            self._arming.extend(effect.epoch, effect.deadlines)
+
+    def fence(self, effect: Fence) -> None:
+        if not self.plans.enforce:
+            self._reports.fenced(self.plans.group, ok=False, text=WATCHES_ONLY)
+            return
+        self._log.warning("fence.start", cause=effect.cause)
+        if self._plan is not None and self._plan_task is not None:
+            self._plan_task.cancel()
+            self._finish(self._plan, ok=False, text=f"cut short by a fence: {effect.cause}")
+        self._stop_arming()
+        self._parts.execs.fence(self.plans.group)
+        if self._fence_task is None or self._fence_task.done():
+            self._fence_task = self._parts.spawn(self._fence_until_proven(), f"fence {self.plans.group}")
+
+    def status(self) -> dict[str, object]:
+        plan = self._plan
+        running = self._fence_task is not None and not self._fence_task.done()
+        return {
+            "plan": None
+            if plan is None
+            else {"kind": plan.kind.value, "number": plan.plan, "now": self._progress},
+            "fencing": running,
+            "guard": self._guard is not None,
+        }
+
+    # -- plans --------------------------------------------------------------------------------------------
+
+    async def _run(self, plan: StartPlan, former: tuple[asyncio.Task[None] | None, ...]) -> None:
+        self._progress = "waits for what was overtaken"
+        before = {task for task in former if task is not None}
+        if before:
+            await asyncio.wait(before)
+        try:
+            async with asyncio.timeout(plan.timeout_ms / 1_000):
+                await self._proof.settled()
+                text = await self._perform(plan)
+        except TimeoutError:
+            self._finish(plan, ok=False, text=f"not done within {plan.timeout_ms} ms, at {self._progress}")
+        except (GuardError, StepFailed, OSError) as error:
+            self._finish(plan, ok=False, text=str(error))
+        else:
+            self._finish(plan, ok=True, text=text)
+
+    async def _perform(self, plan: StartPlan) -> str:
+        if plan.kind is PlanKind.VERIFY_DOWN:
+            return await self._verify_down(plan)
+        if plan.kind is PlanKind.ACTIVATE:
+            return await self._activate(plan)
+        return await self._deactivate(plan)
+
+    def _finish(self, plan: StartPlan, *, ok: bool, text: str) -> None:
+        """Once: whoever comes second finds another plan, or none, in the field."""
+        if self._plan is not plan:
+            return
+        self._plan = None
+        self._progress = ""
+        self._log.log(20 if ok else 30, "plan.end", plan=plan.plan, kind=plan.kind.value, ok=ok, text=text)
+        self._reports.plan_finished(self.plans.group, plan.plan, ok=ok, text=text)
+
+    async def _verify_down(self, plan: StartPlan) -> str:
+        self._progress = "looking for what runs"
+        await self._proof.prove(plan.timeout_ms * 0.8 / 1_000)
+        self._progress = "looking how processes can be held here"
+        try:
+            words = await self._parts.rehearse()
+        except (GuardError, OSError) as error:
+            words = f"no guard can be started: {error}"
+            self._log.error("guard.rehearsal", why=words)
+        self._reports.guard_containment(self.plans.group, words)
+        return "nothing runs"
+
+    async def _activate(self, plan: StartPlan) -> str:
+        require(self._guard is None, f"{self.plans.group}: an activation beside a guard that was not ended")
+        self._progress = "starting the guard"
+        self._end_asked = False
+        guard = await self._started(Epoch(plan.epoch - 1))
+        self._progress = "arming the guard"
+        await self._arming.attach(guard)
+        status = await guard.status()
+        words = status.containment.value + (f" ({status.note})" if status.note else "")
+        self._reports.guard_containment(self.plans.group, words)
+        await self._steps(plan, guard).run(self.plans.activation)
+        return "active"
+
+    def _steps(self, plan: StartPlan, guard: Guard) -> StepRunner:
+        return StepRunner(self.plans, plan, guard, self._deadline, self._note_progress)
+
+    def _note_progress(self, text: str) -> None:
+        self._progress = text
+        self._log.info("plan.step", at=text)
+
+    def _deadline(self) -> InstantNs:
+        return InstantNs(0) if self._arming.latest is None else self._arming.latest[1].deadline
+
+    async def _deactivate(self, plan: StartPlan) -> str:
+        """Steps that fail or take too long delay nothing: what they did not end is ended by the guard."""
+        grace_ms = min(STOP_GRACE_MS_MAX, plan.timeout_ms // 3)
+        note = ""
+        guard = self._guard
+        if guard is not None and self.plans.deactivation:
+            try:
+                async with asyncio.timeout((plan.timeout_ms - grace_ms) / 1_000):
+                    await self._steps(plan, guard).run(self.plans.deactivation)
+            except TimeoutError:
+                note = f"; the steps were not done, at {self._progress}"
+            except (StepFailed, GuardError, OSError) as error:
+                note = f"; a step failed: {error}"
+        self._progress = "stopping what is left"
+        self._stop_arming()
+        await asyncio.gather(
+            self._end_guard(grace_ms), self._parts.execs.stop_all(self.plans.group, grace_ms * NS_PER_MS)
+        )
+        self._progress = "proving that nothing is left"
+        await self._proof.prove(PROOF_S)
+        return f"verified down{note}"
+
+    # -- guards -------------------------------------------------------------------------------------------
+
+    async def _started(self, finished: Epoch) -> Guard:
+        """Shielded: a guard that was asked for is always known here, also when its plan is gone meanwhile."""
+        self._starting = asyncio.ensure_future(self._parts.start_guard(self.plans.group, finished))
+        self._starting.add_done_callback(self._took)
+        return await asyncio.shield(self._starting)
+
+    def _took(self, starting: asyncio.Future[Guard]) -> None:
+        self._starting = None
+        if starting.cancelled() or starting.exception() is not None:
+            return
+        self._guard = starting.result()
+        self._parts.spawn(self._watch(self._guard), f"guard {self.plans.group}")
+
+    async def _watch(self, guard: Guard) -> None:
+        try:
+            down = await guard.wait_down()
+            text = down.cause
+        except GuardError as error:
+            text = str(error)
+        if guard is self._guard and not self._end_asked:
+            self._reports.guard_lost(self.plans.group, text)
+
+    def _stop_arming(self) -> None:
+        self._end_asked = True
+        self._arming.detach()
+
+    async def _end_guard(self, grace_ms: int | None) -> None:
+        """With a grace: stop; without: fence. Afterwards the guard is spent and its end proven."""
+        if self._starting is not None:
+            await asyncio.wait({self._starting})
+        guard = self._guard
+        if guard is None:
+            return
+        down = await (guard.fence() if grace_ms is None else guard.stop(grace_ms * NS_PER_MS))
+        self._log.info("guard.down", cause=down.cause, by=down.by.value, duration_ms=down.duration_ms)
+        if self._guard is guard:
+            self._guard = None
+        await self._parts.release_guard(guard)
+
+    # -- fences -------------------------------------------------------------------------------------------
+
+    async def _fence_until_proven(self) -> None:
+        for attempt in itertools.count():
+            try:
+                await self._fence_once()
+            except (GuardError, OSError) as error:
+                self._log.error("fence.not-proven", why=str(error), attempt=attempt)
+                self._reports.fenced(self.plans.group, ok=False, text=str(error))
+                await asyncio.sleep(FENCE_AGAIN_S[min(attempt, len(FENCE_AGAIN_S) - 1)])
+            else:
+                break
+        self._log.info("fence.proven")
+        self._reports.fenced(self.plans.group, ok=True, text="nothing runs")
+
+    async def _fence_once(self) -> None:
+        """The guard's word is tried first; its record decides, also when its handle knows nothing any more."""
+        guard = self._guard
+        try:
+            await self._end_guard(None)
+        except GuardError as error:
+            self._log.error("guard.fence", why=str(error))
+        self._parts.execs.fence(self.plans.group)
+        await self._parts.execs.stop_all(self.plans.group, 0)
+        await self._proof.prove(PROOF_S)
+        if guard is not None and self._guard is guard:
+            # Its handle could not prove the end, its record and pids did.
+            self._guard = None
+            await self._parts.release_guard(guard)
+
+    async def close(self) -> None:
+        """At the end of the agent process: tasks go, a guard that is armed stays until its deadline."""
+        tasks = [task for task in (self._plan_task, self._fence_task) if task is not None]
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
