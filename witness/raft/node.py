@@ -159,8 +159,8 @@ class RaftNode:
         return bool(self._inbox) or waiting or self._engine.wants_turn
 
     def next_deadline_ns(self) -> InstantNs:
-        """The next turn at the latest. At least once an append period, since the status ages too."""
-        period_ns = self._timers.append_period_ms * NS_PER_MS
+        """The next turn at the latest. At least every second append period, since the status ages too."""
+        period_ns = 2 * self._timers.append_period_ms * NS_PER_MS
         due_ns = self._engine.deadline_ns()
         if due_ns <= self._now_ns:  # an election that waits for a connection: nothing to hurry for
             return InstantNs(self._now_ns + period_ns)

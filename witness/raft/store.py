@@ -10,6 +10,7 @@ Rejected: one file per concern (two files can be of different times, D7), a hand
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
@@ -229,7 +230,9 @@ class Store:
 
     def close(self) -> None:
         self._db.close()
-        os.close(self._lock_fd)
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
 
     def _damaged(self, what: str) -> StoreRefused:
         return StoreRefused(
@@ -271,19 +274,22 @@ def open_store(directory: Path, cluster_id: ClusterId, witness_id: WitnessId) ->
             f"{path} is missing. A new witness is initialised once, explicitly; a witness that lost its disk must "
             "be initialised and readmitted, or it could vote twice"
         )
-    lock_fd = _lock(directory)
-    try:
-        db = _connect(path)
-        _check_identity(path, db, {"cluster": cluster_id, "witness": witness_id})
-        return Store(directory, db, lock_fd)
-    except sqlite3.Error as error:
-        os.close(lock_fd)
-        raise StoreRefused(
-            f"{path} cannot be read ({error}); move the directory away, create it anew and readmit the witness"
-        ) from error
-    except BaseException:
-        os.close(lock_fd)
-        raise
+    with contextlib.ExitStack() as undo:
+        lock_fd = _lock(directory)
+        undo.callback(os.close, lock_fd)
+        try:
+            db = sqlite3.connect(path, isolation_level=None, cached_statements=64)
+            undo.callback(db.close)
+            _configure(db)
+            _check_identity(path, db, {"cluster": cluster_id, "witness": witness_id})
+            store = Store(directory, db, lock_fd)
+        except sqlite3.Error as error:
+            raise StoreRefused(
+                f"{path} cannot be read ({error}); move the directory away, create it anew and readmit the witness"
+            ) from error
+        _sync_path(directory)
+        undo.pop_all()
+    return store
 
 
 def _lock(directory: Path) -> int:
@@ -296,12 +302,9 @@ def _lock(directory: Path) -> int:
     return lock_fd
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, cached_statements=64)
+def _configure(db: sqlite3.Connection) -> None:
     for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "cache_size=-8192"):
         db.execute(f"PRAGMA {pragma}")
-    _sync_path(path.parent)
-    return db
 
 
 def _check_identity(path: Path, db: sqlite3.Connection, expected: dict[str, str]) -> None:
