@@ -91,8 +91,9 @@ class ExecFront(Front):
 
     def _greet(self, fd: int) -> None:
         self.warden.watch(fd, lambda _events: self._on_agent(fd))
-        epoch = self.warden.authority.highest_epoch
-        self.link.send(local_protocol.register(self.options.group, os.getpid(), epoch))
+        authority = self.warden.authority
+        deadline_ns = authority.rungs.deadline_ns if authority.rungs is not None else 0
+        self.link.send(local_protocol.register(self.options.group, os.getpid(), authority.highest_epoch, deadline_ns))
         if self.warden.init is not None:
             self._tell_running()
 

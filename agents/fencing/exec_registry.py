@@ -161,6 +161,8 @@ class ExecRegistry:
             raise Refused("unknown-group", f"this agent does not serve a group {group!r}")
         member = self._known_or_new(group, _peer_pid(writer), int(str(message["pid"])))
         member.writer = writer
+        # It may run under a deadline that a former agent sent: that one is held as if it were ours.
+        member.last_deadline_ns = max(member.last_deadline_ns, int(str(message["deadline_ns"])))
         member.send({"type": "registered"})
         rungs = self._current.get(group)
         if rungs is not None:

@@ -1,7 +1,8 @@
 """What is said on the agent's local socket between the agent and the exec guards; pure, checked in one place.
 
 exec guard -> agent:
-    register {version, kind: "exec", group, pid, epoch}     running {init_pid, init_started, containment, epoch}
+    register {version, kind: "exec", group, pid, epoch, deadline_ns}
+    running {init_pid, init_started, containment, epoch}
     armed {epoch, deadline_ns}   refused {code, text}   fencing {cause}   down {cause, duration_ms}
 agent -> exec guard:
     registered {}   deadline {epoch, term_at_ns, kill_at_ns, deadline_ns}   stop {grace_ms}   error {code, text}
@@ -36,6 +37,7 @@ def from_exec(line: bytes) -> Message:
         message_fields.text(message, "group", GROUP_CHARS_MAX)
         message_fields.integer(message, "pid", 1, PID_MAX)
         message_fields.integer(message, "epoch", 0, EPOCH_MAX)
+        message_fields.integer(message, "deadline_ns", 0, message_fields.INSTANT_NS_MAX)
     elif kind == "running":
         message_fields.integer(message, "init_pid", 1, PID_MAX)
         message_fields.integer(message, "init_started", 0, START_TIME_MAX)
@@ -78,8 +80,17 @@ def _known(line: bytes, kinds: tuple[str, ...]) -> Message:
     return message
 
 
-def register(group: str, pid: int, epoch: int) -> Message:
-    return {"type": "register", "version": VERSION, "kind": "exec", "group": group, "pid": pid, "epoch": epoch}
+def register(group: str, pid: int, epoch: int, deadline_ns: int) -> Message:
+    """With `deadline_ns` 0 nothing runs; otherwise something may, until then, whoever allowed it."""
+    return {
+        "type": "register",
+        "version": VERSION,
+        "kind": "exec",
+        "group": group,
+        "pid": pid,
+        "epoch": epoch,
+        "deadline_ns": deadline_ns,
+    }
 
 
 def running(init: tuple[int, int], containment: str, epoch: int) -> Message:

@@ -116,7 +116,7 @@ def test_no_message_raises_anything_but_a_refusal(message: dict[str, object]) ->
 
 def test_the_local_protocol_takes_its_own_messages() -> None:
     for message in (
-        local_protocol.register("g", 12, 0),
+        local_protocol.register("g", 12, 0, 0),
         local_protocol.running((3, 4), "pid-namespace", 1),
         local_protocol.down("x" * 9_999, 3),
     ):
@@ -124,7 +124,7 @@ def test_the_local_protocol_takes_its_own_messages() -> None:
     refusal = local_protocol.error("code", "text")
     assert local_protocol.from_agent(line_codec.encode(refusal)) == refusal
     with pytest.raises(Refused, match="version"):
-        local_protocol.from_exec(line_codec.encode({**local_protocol.register("g", 1, 0), "version": 2}))
+        local_protocol.from_exec(line_codec.encode({**local_protocol.register("g", 1, 0, 0), "version": 2}))
 
 
 @pytest.mark.parametrize(
