@@ -1,16 +1,24 @@
-"""`witness`: arguments become a call, an error becomes one line and a non-zero exit; nothing else lives here."""
+"""`witness`: arguments become a call, an error becomes lines and a non-zero exit; nothing else lives here.
+
+Every command imports what it needs when it runs: `witness run` must start without what the others need.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from proto.errors import ThirdsiteError
+from proto.errors import LocalFault, ThirdsiteError
 from witness.pki.cli import app as pki_app
 
 EXIT_REFUSED = 2
 """The request or a file was refused; nothing was changed."""
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits(3): the configuration or the data directory cannot be used as it is."""
 
 app = typer.Typer(
     name="witness",
@@ -21,13 +29,52 @@ app = typer.Typer(
 )
 app.add_typer(pki_app, name="pki")
 
+Config = Annotated[Path, typer.Option("--config", "-c", help="The witness's YAML file.")]
+
+
+@app.command("init")
+def init(config: Config) -> None:
+    """Create the data directory of a new witness, once. It is never overwritten."""
+    from witness.config import load_witness_config  # noqa: PLC0415 - see above
+    from witness.raft.store import create_store  # noqa: PLC0415 - see above
+
+    settings = load_witness_config(config)
+    create_store(settings.data_dir, settings.cluster, settings.witness)
+    typer.echo(f"created   {settings.data_dir}   of witness {settings.witness}, cluster {settings.cluster}")
+    typer.echo(f"next      witness run -c {config}")
+
+
+@app.command("run")
+def run(config: Config) -> None:
+    """Run a witness in the foreground. SIGTERM stops it in order, SIGHUP reads its certificates again."""
+    from witness.runtime.launch import launch  # noqa: PLC0415 - see above
+
+    launch(config)
+
+
+@app.command("check")
+def check(config: Config) -> None:
+    """Check a configuration file, its certificate and its data directory; start nothing."""
+    from witness.runtime.check import check_witness  # noqa: PLC0415 - see above
+
+    for line in check_witness(config):
+        typer.echo(line)
+
+
+@app.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of the configuration file, for editors and other tools."""
+    from witness.config import witness_schema  # noqa: PLC0415 - see above
+
+    typer.echo(json.dumps(witness_schema(), indent=2))
+
 
 def main() -> None:
     try:
         app()
     except ThirdsiteError as error:
         typer.echo(f"witness: {error}", err=True)
-        sys.exit(EXIT_REFUSED)
+        sys.exit(EXIT_CONFIG if isinstance(error, LocalFault) else EXIT_REFUSED)
 
 
 if __name__ == "__main__":

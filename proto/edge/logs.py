@@ -66,9 +66,12 @@ def setup_logging(*, level: str = "info", json: bool | None = None, stream: Text
 
 
 def get_logger(name: str, **fields: Any) -> structlog.stdlib.BoundLogger:
-    """A logger whose lines all carry `fields`, for example which witness speaks."""
-    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
-    return logger.bind(**fields)
+    """A logger whose lines all carry `fields`, for example which witness speaks.
+
+    It is bound at its first line: a module may make its logger before `setup_logging` ran.
+    """
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name, **fields)
+    return logger
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

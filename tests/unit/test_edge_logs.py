@@ -93,3 +93,11 @@ def test_people_get_text():
     get_logger("x").info("started", port=7)
     assert "started" in out.getvalue()
     assert "port=7" in out.getvalue()
+
+
+def test_a_logger_that_was_made_before_the_set_up_obeys_it() -> None:
+    early = get_logger("early", witness="w1")
+    out = io.StringIO()
+    setup_logging(level="info", json=True, stream=out)
+    early.info("hello")
+    assert json.loads(out.getvalue())["witness"] == "w1"

@@ -33,7 +33,7 @@ from witness.core.effects import Effect, Outcome, ProposeEntry, Push, Record, Re
 from witness.core.lease_rules import epoch_floor
 from witness.core.ledger import Ledger
 from witness.core.machine import Applied, Machine
-from witness.core.sight import Sights
+from witness.core.sight import GroupSight, Sights
 from witness.core.state import GroupState
 from witness.core.timers import LeaseTimers
 from witness.core.transitions import Phase
@@ -229,6 +229,10 @@ class WitnessNode:
             return None
         sight = self._sights.of(group, now)
         return view.group_view(state, sight, self.decision(state, now), now)
+
+    def sight(self, group: GroupId, now: InstantNs) -> GroupSight:
+        """What this witness saw of the group, for metrics."""
+        return self._sights.of(group, now)
 
     def decision(self, group: GroupState, now: InstantNs) -> Decision:
         return decide(group, self._sights.of(group.config.group, now), now)

@@ -7,6 +7,7 @@ and by `sweep`: a dead stream leaves within seconds, so that a cold-started agen
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -43,6 +44,8 @@ class StreamTable:
         self._idle_ns = idle_ns
         self._now = now
         self._stopping = False
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def admit(self, site: SiteId, stream: LiveStream) -> None:
         """Raises StreamRefused; otherwise the stream is the site's, and an older one of its own is ended."""
@@ -59,6 +62,7 @@ class StreamTable:
             )
             raise StreamRefused(GoodbyeCode.SECOND_AGENT, text)
         self._streams[site] = stream
+        self._empty.clear()
         if old is not None:
             old.end(GoodbyeCode.STOPPING, "the same agent opened a new stream")
 
@@ -66,6 +70,11 @@ class StreamTable:
         """Only the stream that is the site's now may leave: a replaced one must not take its successor along."""
         if self._streams.get(site) is stream:
             del self._streams[site]
+            if not self._streams:
+                self._empty.set()
+
+    async def wait_empty(self) -> None:
+        await self._empty.wait()
 
     def push(self, site: SiteId, notice: Notice) -> None:
         stream = self._streams.get(site)

@@ -7,12 +7,19 @@ is per site over all its groups, so that ten thousand groups do not become ten t
 from __future__ import annotations
 
 import os
-from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -26,7 +33,8 @@ _SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512
 class Looks(Protocol):
     """Where the looked-up values come from; each call is one scrape's view."""
 
-    def status(self) -> dict[str, Any]: ...
+    def summary(self) -> dict[str, Any]: ...
+    def sites(self) -> dict[SiteId, SiteLook]: ...
     def consensus(self) -> dict[str, float]:
         """Numbers of the engine: term, commit_index, applied_index and its counters."""
 
@@ -34,8 +42,19 @@ class Looks(Protocol):
         """Open streams: seconds since the last frame of each site's agent."""
 
 
+@dataclass(slots=True)
+class SiteLook:
+    """One site over all its groups."""
+
+    heard_s: float | None = None
+    """Since its newest heartbeat was applied here; None before the first."""
+    quarantined: int = 0
+    """Groups that bar it."""
+
+
 class Telemetry:
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types there
         self.registry = CollectorRegistry()
         self.answers = Histogram(
             "thirdsite_answer_seconds",
@@ -52,6 +71,11 @@ class Telemetry:
         self.dropped = _counter(self, "thirdsite_frames_dropped", "Frames not taken.", ("why",))
         self.refused = _counter(self, "thirdsite_streams_refused", "Streams closed with Goodbye.", ("code",))
         self.requests = _counter(self, "thirdsite_http_requests", "Answers to operators.", ("status",))
+        self.certificate = Gauge(
+            "thirdsite_certificate_not_after_seconds",
+            "When this witness's own certificate ends, in seconds since 1970.",
+            registry=self.registry,
+        )
         self.events = _counter(self, "thirdsite_events", "Ledger events recorded.", ("kind",))
 
     def answered(self, kind: str, reason: Reason, seconds: float) -> None:
@@ -81,19 +105,22 @@ class _Looked:
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        status = self._looks.status()
-        yield _flag("thirdsite_leader", "1 when this witness leads.", status["leading"])
-        yield _flag("thirdsite_quorum", "1 when this witness reaches a majority.", status["has_quorum"])
-        yield _flag("thirdsite_caught_up", "1 when everything known to be committed is applied.", status["caught_up"])
-        yield from _groups(status["groups"])
+        seen = self._looks.summary()
+        yield _flag("thirdsite_leader", "1 when this witness leads.", seen["leading"])
+        yield _flag("thirdsite_quorum", "1 when this witness reaches a majority.", seen["has_quorum"])
+        yield _flag("thirdsite_caught_up", "1 when everything known to be committed is applied.", seen["caught_up"])
+        phases, modes = seen["groups_by_phase"], seen["groups_by_mode"]
+        yield _labelled("thirdsite_groups", "Groups by the phase of their lease.", "phase", phases)
+        yield _labelled("thirdsite_groups_in_mode", "Groups by mode.", "mode", modes)
+        sites = self._looks.sites()
+        heard = {site: look.heard_s for site, look in sites.items() if look.heard_s is not None}
+        yield _labelled("thirdsite_heard_seconds", "Since a heartbeat of the site was applied here.", "site", heard)
+        barred = {site: look.quarantined for site, look in sites.items()}
+        yield _labelled("thirdsite_quarantined_groups", "Groups that bar the site.", "site", barred)
         streams = self._looks.streams()
         yield GaugeMetricFamily("thirdsite_streams", "Agents' streams open here.", value=len(streams))
-        silent = GaugeMetricFamily(
-            "thirdsite_stream_silent_seconds", "Since the last frame of a site's stream here.", labels=("site",)
-        )
-        for site, seconds in streams.items():
-            silent.add_metric((site,), seconds)
-        yield silent
+        silent = "Since the last frame of a site's stream here."
+        yield _labelled("thirdsite_stream_silent_seconds", silent, "site", streams)
         for name, value in self._looks.consensus().items():
             yield GaugeMetricFamily(f"thirdsite_raft_{name}", f"The engine's {name}.", value=value)
         yield from _process()
@@ -103,33 +130,11 @@ def _flag(name: str, text: str, value: object) -> Metric:
     return GaugeMetricFamily(name, text, value=1.0 if value else 0.0)
 
 
-def _groups(groups: list[dict[str, Any]]) -> Iterator[Metric]:
-    by_phase = GaugeMetricFamily("thirdsite_groups", "Groups by the phase of their lease.", labels=("phase",))
-    for phase, count in sorted(Tally(group["phase"] for group in groups).items()):
-        by_phase.add_metric((phase,), count)
-    yield by_phase
-    by_mode = GaugeMetricFamily("thirdsite_groups_in_mode", "Groups by mode.", labels=("mode",))
-    for mode, count in sorted(Tally(group["mode"] for group in groups).items()):
-        by_mode.add_metric((mode,), count)
-    yield by_mode
-    heard: dict[str, float] = {}
-    quarantined: Tally[str] = Tally()
-    for group in groups:
-        for site in group["sites"]:
-            name, age_ms = site["site"], site["heard_ms_ago"]
-            quarantined[name] += 1 if site["quarantine"] else 0
-            if age_ms is not None:
-                heard[name] = min(heard.get(name, float("inf")), age_ms / 1_000)
-    ages = GaugeMetricFamily(
-        "thirdsite_heard_seconds", "Since a heartbeat of the site was applied here.", labels=("site",)
-    )
-    for name, seconds in sorted(heard.items()):
-        ages.add_metric((name,), seconds)
-    yield ages
-    held_out = GaugeMetricFamily("thirdsite_quarantined_groups", "Groups that bar the site.", labels=("site",))
-    for name, count in sorted(quarantined.items()):
-        held_out.add_metric((name,), count)
-    yield held_out
+def _labelled(name: str, text: str, label: str, values: Mapping[Any, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=(label,))
+    for key in sorted(values):
+        family.add_metric((key,), values[key])
+    return family
 
 
 def _process() -> Iterator[Metric]:

@@ -1,0 +1,61 @@
+"""What the handlers are given: one typed value in the application, instead of globals or string keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from proto.clock import Clock
+from proto.commands import Author, Command, ReleaseLease
+from proto.events import Event
+from proto.groups import GroupConfig
+from proto.units import ClusterId, GroupId, SiteId, WitnessId
+from witness.core.effects import Outcome
+from witness.http.stream_table import StreamTable
+from witness.runtime.telemetry import Telemetry
+from witness.settings import LimitSettings
+
+
+class Cluster(Protocol):
+    """What the handlers ask of the witness behind them (witness.runtime.driver, and fakes in tests)."""
+
+    def heartbeat(self, frame: bytes, on_outcome: Callable[[Outcome], None]) -> None: ...
+    def release(self, command: ReleaseLease, on_outcome: Callable[[Outcome], None]) -> None: ...
+    async def submit(self, command: Command) -> Outcome: ...
+    def plan_switchover(self, group: GroupId, to: SiteId, author: Author) -> Command | Outcome: ...
+    def place(self) -> tuple[bool, bool, bool]:
+        """Leading, has quorum, caught up."""
+
+    def summary(self) -> dict[str, Any]: ...
+    def group_names(self) -> list[GroupId]: ...
+    def group_status(self, group: GroupId) -> dict[str, Any] | None: ...
+    def group_config(self, group: GroupId) -> tuple[GroupConfig, int] | None:
+        """The configuration and its version."""
+
+    def events(self, after_seq: int, limit: int) -> list[Event]: ...
+    def events_head(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    cluster_id: ClusterId
+    witness: WitnessId
+    cluster: Cluster
+    streams: StreamTable
+    telemetry: Telemetry
+    limits: LimitSettings
+    clock: Clock
+
+
+@dataclass(slots=True)
+class Gate:
+    """How many operators' requests run now."""
+
+    running: int = 0
+
+
+SERVICES = web.AppKey("services", Services)
+GATE = web.AppKey("gate", Gate)

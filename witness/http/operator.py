@@ -1,0 +1,176 @@
+"""The operators' API: every change becomes one command, answered when it is applied or refused by the machine.
+
+Any witness serves any request. Nothing is decided here: a switchover is planned by the node from what it sees, and
+judged once more by the machine. The author of a command is the name in the certificate, never one in the body.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from proto.commands import Author, Command, ConfigureGroup, DeleteGroup, QuarantineCause, SetMaintenance, SetMode
+from proto.commands import SetQuarantine as Quarantine
+from proto.decisions import Reason
+from proto.errors import BadValue
+from proto.events import ALARMS, Event
+from proto.groups import Mode
+from proto.units import GroupId, SiteId, check_name
+from witness.core.effects import Outcome
+from witness.group_fields import from_fields, to_fields
+from witness.http.bodies import Body, query_number, read_body
+from witness.http.keys import SERVICES, Cluster
+from witness.http.roles import OPERATOR, answer
+
+EVENTS_MAX = 1_000
+EVENTS_DEFAULT = 100
+GROUPS_PAGE_MAX = 500
+SEQ_MAX = 1 << 53
+
+
+def _cluster(request: web.Request) -> Cluster:
+    return request.app[SERVICES].cluster
+
+
+def _group(request: web.Request) -> GroupId:
+    return GroupId(check_name(request.match_info["group"], "group"))
+
+
+def _author(request: web.Request, body: Body) -> Author:
+    """The name of the certificate; why, in the operator's words (which moves must have)."""
+    return Author(request[OPERATOR].name, body.text("reason", ""))
+
+
+async def _submit(request: web.Request, command: Command) -> web.Response:
+    return answer(await _cluster(request).submit(command))
+
+
+# -- reading ----------------------------------------------------------------------------------------------
+
+
+async def get_status(request: web.Request) -> web.Response:
+    return web.json_response(_cluster(request).summary())
+
+
+async def get_groups(request: web.Request) -> web.Response:
+    """A page of groups in the order of their names; `after` is the last name of the page before."""
+    limit = max(1, query_number(request, "limit", 100, GROUPS_PAGE_MAX))
+    cluster, after = _cluster(request), request.query.get("after", "")
+    names = [name for name in cluster.group_names() if name > after]
+    page = [cluster.group_status(name) for name in names[:limit]]
+    return web.json_response({"groups": page, "next": names[limit - 1] if len(names) > limit else None})
+
+
+async def get_group(request: web.Request) -> web.Response:
+    cluster, group = _cluster(request), _group(request)
+    status, found = cluster.group_status(group), cluster.group_config(group)
+    if status is None or found is None:
+        return answer(Outcome(Reason.UNKNOWN_GROUP))
+    return web.json_response({**status, "config": to_fields(found[0])})
+
+
+async def get_events(request: web.Request) -> web.Response:
+    """Events above `after`, oldest first; without it the newest page."""
+    limit = max(1, query_number(request, "limit", EVENTS_DEFAULT, EVENTS_MAX))
+    cluster = _cluster(request)
+    head = cluster.events_head()
+    after = query_number(request, "after", max(0, head - limit), SEQ_MAX)
+    events = [_event(event) for event in cluster.events(after, limit)]
+    return web.json_response({"head": head, "events": events})
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {
+        "seq": event.seq,
+        "at": datetime.fromtimestamp(event.wall_ms / 1_000, UTC).isoformat(timespec="milliseconds"),
+        "kind": event.kind.value,
+        "alarm": event.kind in ALARMS,
+        "group": event.group,
+        "site": event.site,
+        "epoch": event.epoch,
+        "author": event.author,
+        "text": event.text,
+        "index": event.index,
+        "chain": event.chain.hex(),
+    }
+
+
+# -- configuring ------------------------------------------------------------------------------------------
+
+
+async def put_group(request: web.Request) -> web.Response:
+    """Creates (expected_version 0) or changes; the version is the one that the author saw."""
+    body, group = await read_body(request), _group(request)
+    fields, expected, author = body.mapping("config"), body.number("expected_version"), _author(request, body)
+    body.done()
+    if expected is None:
+        raise BadValue("expected_version", None, "is required", "0 creates; otherwise the version that you saw")
+    try:
+        config = from_fields({"group": group, **fields})
+    except BadValue as error:
+        return answer(Outcome(Reason.BAD_CONFIGURATION, str(error)))
+    if config.group != group:
+        raise BadValue("config.group", config.group, f"the path names {group}", "make them agree")
+    return await _submit(request, ConfigureGroup(config, expected, author))
+
+
+async def delete_group(request: web.Request) -> web.Response:
+    body, group = await read_body(request), _group(request)
+    author = _author(request, body)
+    body.done()
+    return await _submit(request, DeleteGroup(group, author))
+
+
+# -- moving -----------------------------------------------------------------------------------------------
+
+
+async def post_switchover(request: web.Request) -> web.Response:
+    body, group, cluster = await read_body(request), _group(request), _cluster(request)
+    to = SiteId(check_name(body.text("to"), "to"))
+    expected_epoch, author = body.number("expected_epoch"), _author(request, body)
+    body.done()
+    status = cluster.group_status(group)
+    if status is not None and expected_epoch not in (None, status["epoch"]):
+        detail = f"expected epoch {expected_epoch}, the group is at {status['epoch']}"
+        return answer(Outcome(Reason.EPOCH_CONFLICT, detail))
+    plan = cluster.plan_switchover(group, to, author)
+    if isinstance(plan, Outcome):
+        return answer(plan)
+    return await _submit(request, plan)
+
+
+async def post_mode(request: web.Request) -> web.Response:
+    body, group = await read_body(request), _group(request)
+    mode = _one_of(Mode, body.text("mode"), "mode")
+    author = _author(request, body)
+    body.done()
+    return await _submit(request, SetMode(group, mode, author))
+
+
+async def post_maintenance(request: web.Request) -> web.Response:
+    body, group = await read_body(request), _group(request)
+    site, on = SiteId(check_name(body.text("site"), "site")), body.flag("on")
+    author = _author(request, body)
+    body.done()
+    return await _submit(request, SetMaintenance(group, site, on, author))
+
+
+async def post_quarantine(request: web.Request) -> web.Response:
+    """`causes` limits what is cleared; setting always has the cause 'operator'."""
+    body, group = await read_body(request), _group(request)
+    site, on = SiteId(check_name(body.text("site"), "site")), body.flag("on")
+    causes = tuple(_one_of(QuarantineCause, cause, "causes") for cause in body.texts("causes"))
+    author = _author(request, body)
+    body.done()
+    if on and causes:
+        raise BadValue("causes", [cause.value for cause in causes], "only for clearing", "leave it out")
+    return await _submit(request, Quarantine(group, site, on, causes, author))
+
+
+def _one_of(kind: Any, value: str, field: str) -> Any:
+    known = {member.value: member for member in kind}
+    if value not in known:
+        raise BadValue(field, value, f"is none of: {', '.join(known)}", "use one of these")
+    return known[value]
