@@ -12,15 +12,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from agents.core.settings import AgentSettings, GroupSettings, ProbeRole, ProbeSettings
+from agents.core.settings import ProbeRole
 from agents.probes.base import ProbeKind
+from agents.settings import (
+    STATUS_SOCKET,
+    CheckSpec,
+    Endpoint,
+    GroupSpec,
+    LogSettings,
+    PlanSpec,
+    ProbeSpec,
+    SiteSettings,
+    StepSpec,
+    TlsPaths,
+)
 from proto import limits
-from proto.edge.config_file import ConfigModel, load_config, refusal
+from proto.edge.config_file import ConfigModel, config_schema, load_config, parse_config, refusal
 from proto.edge.config_types import (
     Address,
     ConfigAddress,
@@ -117,6 +130,7 @@ class TlsConfig(ConfigModel):
     ca: ConfigPath = Field(description="the cluster's own CA", examples=["/etc/thirdsite/ca.pem"])
     cert: ConfigPath = Field(description="this agent's certificate", examples=["/etc/thirdsite/agent.pem"])
     key: ConfigPath = Field(description="its private key", examples=["/etc/thirdsite/agent.key"])
+    crl: ConfigPath | None = Field(default=None, description="the CA's revocations")
 
 
 class WitnessConfig(ConfigModel):
@@ -126,7 +140,23 @@ class WitnessConfig(ConfigModel):
 
 class LocalConfig(ConfigModel):
     http: ConfigAddress | None = Field(default=None, description="for load balancers and metrics; none: off")
-    socket: ConfigPath | None = Field(default=None, description="default: agent.sock in runtime_dir")
+
+
+class LogLevel(Enum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(Enum):
+    JSON = "json"
+    TEXT = "text"
+
+
+class LogConfig(ConfigModel):
+    level: LogLevel = LogLevel.INFO
+    format: LogFormat | None = Field(default=None, description="without it: text on a terminal, else JSON")
 
 
 class StepConfig(ConfigModel):
@@ -137,6 +167,11 @@ class StepConfig(ConfigModel):
     retry_delay: Annotated[DurationMs, duration_between(0, 60_000)] = _written("500ms")
     env: Environment = Field(default_factory=dict)
     directory: str = Field(default="/", pattern="^/")
+
+    def spec(self) -> StepSpec:
+        return StepSpec(
+            self.name, self.command, self.timeout, self.retries, self.retry_delay, self.env, self.directory
+        )
 
 
 class PlanConfig(ConfigModel):
@@ -154,6 +189,9 @@ class PlanConfig(ConfigModel):
                 )
         return self
 
+    def spec(self) -> PlanSpec:
+        return PlanSpec(self.timeout, tuple(step.spec() for step in self.steps))
+
 
 class DownCheckConfig(ConfigModel):
     """Proof that nothing of the active role runs: a refused port, or a command that exits with 0 when it is down."""
@@ -170,6 +208,9 @@ class DownCheckConfig(ConfigModel):
             raise refusal("an HTTP answer proves nothing about what is down", "use kind tcp or exec")
         _exactly(self.kind, {ProbeKind.TCP: self.target, ProbeKind.EXEC: self.command})
         return self
+
+    def spec(self) -> CheckSpec:
+        return CheckSpec(self.name, self.kind, _endpoint(self.target), self.command or (), self.timeout)
 
 
 class ProbeConfig(ConfigModel):
@@ -200,6 +241,22 @@ class ProbeConfig(ConfigModel):
                 f"set timeout to at most {self.interval}ms",
             )
         return self
+
+    def spec(self) -> ProbeSpec:
+        return ProbeSpec(
+            name=self.name,
+            role=self.role,
+            kind=self.kind,
+            target=_endpoint(self.target),
+            url=self.url or "",
+            command=self.command or (),
+            statuses=self.status,
+            verify_tls=self.verify_tls,
+            interval_ms=self.interval,
+            timeout_ms=self.timeout,
+            rise=self.rise,
+            fall=self.fall,
+        )
 
 
 _TARGET_FIELDS = {ProbeKind.TCP: "target", ProbeKind.HTTP: "url", ProbeKind.EXEC: "command"}
@@ -244,6 +301,17 @@ class GroupConfig(ConfigModel):
             return None
         return SiteBudgets(self.stop_budget, self.kill_budget)
 
+    def spec(self) -> GroupSpec:
+        return GroupSpec(
+            group=self.group,
+            enforce=self.enforce,
+            budgets=self.budgets,
+            activation=self.activation.spec(),
+            deactivation=self.deactivation.spec(),
+            checks=tuple(check.spec() for check in self.verify_down),
+            probes=tuple(probe.spec() for probe in self.probes),
+        )
+
 
 _LONGEST_LEASE = LeaseConstants(limits.TTL_MS_MAX, limits.DRIFT_MAX_PPM_DEFAULT, 0)
 """What does not fit the longest lease fits none; the group's own ttl is checked when it is known."""
@@ -257,6 +325,7 @@ class AgentConfig(ConfigModel):
     runtime_dir: ConfigPath = Field(examples=["/run/thirdsite"])
     witnesses: tuple[WitnessConfig, ...] = Field(max_length=limits.WITNESSES_MAX)
     local: LocalConfig = Field(default_factory=LocalConfig)
+    log: LogConfig = Field(default_factory=LogConfig)
     groups: tuple[GroupConfig, ...] = Field(max_length=limits.HEARTBEAT_GROUPS_MAX)
 
     @model_validator(mode="after")
@@ -270,45 +339,43 @@ class AgentConfig(ConfigModel):
             raise refusal(
                 "state_dir outlives a reboot, runtime_dir must not: they differ", "choose two directories"
             )
-        length = len(str(self.socket_path).encode())
+        path = self.runtime_dir / STATUS_SOCKET
+        length = len(str(path).encode())
         if length > UNIX_PATH_BYTES_MAX:
             raise refusal(
-                f"the socket's path {self.socket_path} has {length} bytes, Unix takes {UNIX_PATH_BYTES_MAX}",
-                "choose a shorter runtime_dir or local.socket",
+                f"the socket's path {path} has {length} bytes, Unix takes {UNIX_PATH_BYTES_MAX}",
+                "choose a shorter runtime_dir",
             )
         return self
 
-    @property
-    def socket_path(self) -> Path:
-        return self.local.socket or self.runtime_dir / "agent.sock"
+    def settings(self) -> SiteSettings:
+        return SiteSettings(
+            cluster=self.cluster,
+            site=self.site,
+            tls=TlsPaths(self.tls.ca, self.tls.cert, self.tls.key, self.tls.crl),
+            state_dir=self.state_dir,
+            runtime_dir=self.runtime_dir,
+            witnesses=tuple((witness.id, Endpoint(*witness.address)) for witness in self.witnesses),
+            http=None if self.local.http is None else Endpoint(*self.local.http),
+            groups=tuple(group.spec() for group in self.groups),
+            log=LogSettings(
+                self.log.level.value, None if self.log.format is None else self.log.format is LogFormat.JSON
+            ),
+        )
 
-    @property
-    def http_address(self) -> Address | None:
-        return self.local.http
+
+def _endpoint(address: Address | None) -> Endpoint | None:
+    return None if address is None else Endpoint(*address)
 
 
-def load_agent_config(path: Path) -> AgentConfig:
+def load_agent_config(path: Path) -> SiteSettings:
     """Raises ConfigRefused with every problem of the file."""
-    return load_config(path, AgentConfig)
+    return load_config(path, AgentConfig).settings()
 
 
-def agent_settings(config: AgentConfig, *, store_id: bytes, agent_version: str) -> AgentSettings:
-    """What the core needs of it, as plain values."""
-    return AgentSettings(
-        site=config.site,
-        cluster=config.cluster,
-        agent_version=agent_version,
-        store_id=store_id,
-        witnesses=tuple(witness.id for witness in config.witnesses),
-        groups=tuple(
-            GroupSettings(
-                group=group.group,
-                enforce=group.enforce,
-                budgets=group.budgets,
-                activation_timeout_ms=group.activation.timeout,
-                deactivation_timeout_ms=group.deactivation.timeout,
-                probes=tuple(ProbeSettings(one.name, one.role, one.rise, one.fall) for one in group.probes),
-            )
-            for group in config.groups
-        ),
-    )
+def parse_agent_config(text: str, file: str = "agent.yaml", base: Path = Path()) -> SiteSettings:
+    return parse_config(text, AgentConfig, file=file, base=base).settings()
+
+
+def agent_schema() -> dict[str, Any]:
+    return config_schema(AgentConfig)

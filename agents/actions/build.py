@@ -1,44 +1,28 @@
-"""From the configuration's words to a group's plans and checks."""
+"""From the settings to a group's plans and checks."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from agents.actions.down_checks import CommandSaysDown, DownCheck, PortRefused
-from agents.actions.plans import GroupPlans, StepSpec
-from agents.config import DownCheckConfig, GroupConfig, StepConfig
-from proto.invariants import require
+from agents.actions.plans import GroupPlans
+from agents.settings import CheckSpec, GroupSpec
 from proto.units import SiteId
 
 
-def group_plans(site: SiteId, config: GroupConfig, log_root: Path) -> GroupPlans:
+def group_plans(site: SiteId, group: GroupSpec, log_root: Path) -> GroupPlans:
     return GroupPlans(
-        group=config.group,
+        group=group.group,
         site=site,
-        enforce=config.enforce,
-        activation=tuple(_step(step) for step in config.activation.steps),
-        deactivation=tuple(_step(step) for step in config.deactivation.steps),
-        checks=tuple(_check(check) for check in config.verify_down),
-        log_dir=log_root / config.group,
+        enforce=group.enforce,
+        activation=group.activation.steps,
+        deactivation=group.deactivation.steps,
+        checks=tuple(_check(check) for check in group.checks),
+        log_dir=log_root / group.group,
     )
 
 
-def _step(config: StepConfig) -> StepSpec:
-    return StepSpec(
-        name=config.name,
-        argv=config.command,
-        timeout_ms=config.timeout,
-        retries=config.retries,
-        retry_delay_ms=config.retry_delay,
-        env=config.env,
-        directory=config.directory,
-    )
-
-
-def _check(config: DownCheckConfig) -> DownCheck:
-    if config.target is not None:
-        return PortRefused(config.name, config.target.host, config.target.port, config.timeout)
-    require(
-        config.command is not None, f"check {config.name} passed the configuration's rules without a target"
-    )
-    return CommandSaysDown(config.name, config.command or (), config.timeout)
+def _check(spec: CheckSpec) -> DownCheck:
+    if spec.target is not None:
+        return PortRefused(spec.name, spec.target.host, spec.target.port, spec.timeout_ms)
+    return CommandSaysDown(spec.name, spec.command, spec.timeout_ms)

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from agents.actions.down_checks import DownCheck
+from agents.settings import StepSpec
 from proto.units import GroupId, SiteId
-
-
-@dataclass(frozen=True, slots=True)
-class StepSpec:
-    name: str
-    argv: tuple[str, ...]
-    timeout_ms: int = 30_000
-    retries: int = 0
-    retry_delay_ms: int = 500
-    env: Mapping[str, str] = field(default_factory=dict)
-    directory: str = "/"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.actions.plans import GroupPlans, StepSpec
+from agents.actions.plans import GroupPlans
 from agents.actions.step_log import fresh_log, tail
 from agents.core.effects import PlanKind, StartPlan
 from agents.fencing.base import Guard, Step, StepEnd, StepResult
 from agents.probes.command import base_environment, signal_name
+from agents.settings import StepSpec
 from proto.units import InstantNs
 
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 import aiohttp
 
 from agents.client.transport import Connection, ConnectionLost
-from proto.edge.config_types import Address
 from proto.limits import FRAME_BYTES_MAX
 from proto.units import WitnessId
 
@@ -58,10 +57,12 @@ class WebSocketConnection:
 
 
 class WebSocketTransport:
-    """`contexts` has one TLS context for each witness, which accepts that witness's certificate only; None: no TLS."""
+    """`addresses` are host:port as text. `contexts` has a TLS context for each witness that accepts that witness's
+    certificate only; None: no TLS (tests).
+    """
 
     def __init__(
-        self, addresses: Mapping[WitnessId, Address], contexts: Mapping[WitnessId, ssl.SSLContext] | None
+        self, addresses: Mapping[WitnessId, object], contexts: Mapping[WitnessId, ssl.SSLContext] | None
     ) -> None:
         self._addresses = addresses
         self._contexts = contexts

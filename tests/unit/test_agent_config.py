@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from agents.config import AgentConfig, agent_settings, load_agent_config
+from agents.config import AgentConfig, agent_schema, load_agent_config, parse_agent_config
 from agents.core.settings import ProbeRole
-from proto.edge.config_file import ConfigRefused, config_schema, parse_config
+from agents.settings import core_settings, from_json, to_json
+from proto.edge.config_file import ConfigRefused
 from proto.timing import SiteBudgets
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "examples" / "agent.yaml"
@@ -18,20 +19,25 @@ def refused(old: str, new: str) -> str:
     text = EXAMPLE.read_text()
     assert text.count(old) == 1, f"{old!r} must stand once in the example"
     with pytest.raises(ConfigRefused) as caught:
-        parse_config(text.replace(old, new), AgentConfig, file="agent.yaml", base=Path("/etc/thirdsite"))
+        parse_agent_config(text.replace(old, new), base=Path("/etc/thirdsite"))
     return str(caught.value)
 
 
 def test_the_example_loads() -> None:
     config = load_agent_config(EXAMPLE)
-    settings = agent_settings(config, store_id=b"s" * 16, agent_version="1")
+    settings = core_settings(config, store_id=b"s" * 16, agent_version="1")
     assert settings.site == "dc-a"
     assert settings.witnesses == ("w1", "w2", "w3")
     (group,) = settings.groups
     assert group.budgets == SiteBudgets(stop_budget_ms=2500, kill_budget_ms=1000)
     assert group.activation_timeout_ms == 120_000
     assert [probe.role for probe in group.probes] == list(ProbeRole)
-    assert config.socket_path == Path("/run/thirdsite/agent.sock")
+    assert config.exec_socket == Path("/run/thirdsite/agent.sock")
+
+
+def test_settings_travel_as_they_are() -> None:
+    settings = load_agent_config(EXAMPLE)
+    assert from_json(to_json(settings)) == settings
 
 
 def test_defaults_pass_their_own_rules() -> None:
@@ -44,13 +50,13 @@ runtime_dir: run
 witnesses: [{id: w1, address: "127.0.0.1:1"}]
 groups: [{group: g, activation: {steps: [{name: s, command: [/bin/true]}]}}]
 """
-    config = parse_config(minimal, AgentConfig, file="a.yaml", base=Path("/etc/x"))
+    config = parse_agent_config(minimal, base=Path("/etc/x"))
     (group,) = config.groups
     assert group.enforce
     assert group.budgets is None
-    assert (group.activation.timeout, group.activation.steps[0].timeout) == (60_000, 30_000)
+    assert (group.activation.timeout_ms, group.activation.steps[0].timeout_ms) == (60_000, 30_000)
     assert config.tls.ca == Path("/etc/x/ca.pem")
-    assert config.http_address is None
+    assert config.http is None
 
 
 @pytest.mark.parametrize(
@@ -113,11 +119,11 @@ def test_every_problem_is_told_at_once() -> None:
         EXAMPLE.read_text().replace("role: ready", "role: redy").replace("kill_budget: 1s", "kill_budget: 1")
     )
     with pytest.raises(ConfigRefused) as caught:
-        parse_config(text, AgentConfig, file="agent.yaml", base=Path("/"))
+        parse_agent_config(text)
     assert len(caught.value.problems) == 2
 
 
 def test_the_schema_covers_the_file() -> None:
-    schema = config_schema(AgentConfig)
+    schema = agent_schema()
     assert set(schema["properties"]) == set(AgentConfig.model_fields)
     assert schema["additionalProperties"] is False

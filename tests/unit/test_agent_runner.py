@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from agents.actions.parts import RunnerParts
-from agents.actions.plans import GroupPlans, StepSpec
+from agents.actions.plans import GroupPlans
 from agents.actions.runner import WATCHES_ONLY, GroupRunner
 from agents.core.effects import ExtendDeadline, Fence, PlanKind, StartPlan
 from agents.fencing.base import Guard, GuardGone, NotProvenDown, Step
 from agents.fencing.memory import Behaviour, MemoryGuard
+from agents.settings import StepSpec
 from proto.clock import ManualClock
 from proto.lease import LeaseConstants
 from proto.timing import SiteBudgets, local_deadlines

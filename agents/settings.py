@@ -1,0 +1,183 @@
+"""What a running agent is told, as plain values: the checked configuration without its file format.
+
+`site-agent run` reads YAML with pydantic, hands these values to a fresh interpreter and is gone, so that the process
+that stays carries neither (some 15 MB). Only paths travel, never a secret; steps' environments travel in a memory
+file that nobody else can open.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from agents.core.settings import AgentSettings, GroupSettings, ProbeRole, ProbeSettings
+from agents.probes.base import ProbeKind
+from proto.timing import SiteBudgets
+from proto.units import ClusterId, GroupId, SiteId, WitnessId
+
+STATUS_SOCKET = "status.sock"
+EXEC_SOCKET = "agent.sock"
+"""The name that `site-agent exec` looks for (agents/fencing/exec_options.py)."""
+
+
+class Endpoint(NamedTuple):
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsPaths:
+    ca: Path
+    cert: Path
+    key: Path
+    crl: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    level: str = "info"
+    json: bool | None = None
+    """None: text on a terminal, else JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    name: str
+    argv: tuple[str, ...]
+    timeout_ms: int = 30_000
+    retries: int = 0
+    retry_delay_ms: int = 500
+    env: Mapping[str, str] = field(default_factory=dict)
+    directory: str = "/"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSpec:
+    timeout_ms: int
+    steps: tuple[StepSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSpec:
+    """One of target and command is there, as `kind` says."""
+
+    name: str
+    kind: ProbeKind
+    target: Endpoint | None
+    command: tuple[str, ...]
+    timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSpec:
+    """One of target, url and command is there, as `kind` says."""
+
+    name: str
+    role: ProbeRole
+    kind: ProbeKind
+    target: Endpoint | None
+    url: str
+    command: tuple[str, ...]
+    statuses: tuple[int, ...]
+    verify_tls: bool
+    interval_ms: int
+    timeout_ms: int
+    rise: int
+    fall: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSpec:
+    group: GroupId
+    enforce: bool
+    budgets: SiteBudgets | None
+    activation: PlanSpec
+    deactivation: PlanSpec
+    checks: tuple[CheckSpec, ...]
+    probes: tuple[ProbeSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSettings:
+    cluster: ClusterId
+    site: SiteId
+    tls: TlsPaths
+    state_dir: Path
+    runtime_dir: Path
+    witnesses: tuple[tuple[WitnessId, Endpoint], ...]
+    http: Endpoint | None
+    groups: tuple[GroupSpec, ...]
+    log: LogSettings = LogSettings()
+
+    @property
+    def exec_socket(self) -> Path:
+        return self.runtime_dir / EXEC_SOCKET
+
+    @property
+    def status_socket(self) -> Path:
+        return self.runtime_dir / STATUS_SOCKET
+
+
+def core_settings(site: SiteSettings, *, store_id: bytes, agent_version: str) -> AgentSettings:
+    """What the core needs of it."""
+    return AgentSettings(
+        site=site.site,
+        cluster=site.cluster,
+        agent_version=agent_version,
+        store_id=store_id,
+        witnesses=tuple(witness for witness, _ in site.witnesses),
+        groups=tuple(
+            GroupSettings(
+                group=group.group,
+                enforce=group.enforce,
+                budgets=group.budgets,
+                activation_timeout_ms=group.activation.timeout_ms,
+                deactivation_timeout_ms=group.deactivation.timeout_ms,
+                probes=tuple(ProbeSettings(one.name, one.role, one.rise, one.fall) for one in group.probes),
+            )
+            for group in site.groups
+        ),
+    )
+
+
+def to_json(settings: SiteSettings) -> str:
+    return json.dumps(dataclasses.asdict(settings), default=_plain)
+
+
+def from_json(text: str) -> SiteSettings:
+    """Reads what `to_json` of the same version wrote; anything else is a bug and raises."""
+    settings: SiteSettings = _built(SiteSettings, json.loads(text))
+    return settings
+
+
+def _plain(value: object) -> object:
+    return value.value if isinstance(value, Enum) else str(value)
+
+
+def _built(hint: Any, raw: Any) -> Any:
+    """`raw` as the annotated type says; the counterpart of dataclasses.asdict."""
+    hint = getattr(hint, "__supertype__", hint)
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return None if raw is None else _built(next(arg for arg in args if arg is not type(None)), raw)
+    if origin is tuple:
+        inner = [args[0]] * len(raw) if args[-1] is Ellipsis else args
+        return tuple(_built(one, item) for one, item in zip(inner, raw, strict=True))
+    if dataclasses.is_dataclass(hint):
+        hints = typing.get_type_hints(hint)
+        return hint(**{name: _built(hints[name], value) for name, value in raw.items()})  # type: ignore[operator]  # a class
+    if isinstance(hint, type) and issubclass(hint, Endpoint):
+        return Endpoint(*raw)
+    if isinstance(hint, type) and issubclass(hint, Path | Enum):
+        return hint(raw)
+    return raw
