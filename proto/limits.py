@@ -48,6 +48,8 @@ ENTRY_IN_FLIGHT_MAX_NS = 2 * NS_PER_S
 PROPOSAL_TIMEOUT_NS = 10 * NS_PER_S
 """An operator's request is answered within this, if only by 'outcome unknown'."""
 COMMANDS_PENDING_MAX = 4_096
+HEARTBEAT_PENDING_MAX_NS = 1 * NS_PER_S
+"""A heartbeat that waited longer for its turn is not proposed any more; its agent has long sent another."""
 LEDGER_EVENTS_KEPT = 1_000
 """Events kept in memory and in snapshots; the disk keeps all."""
 NONCES_PENDING_MAX = 64

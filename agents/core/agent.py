@@ -102,7 +102,7 @@ class SiteAgent:
                 group.released(message.epoch)
         elif isinstance(message, Notice):
             if message.group in self.groups:
-                self.groups[message.group].urgent = True
+                self.groups[message.group].noticed(message)
         elif isinstance(message, Pong):
             self._pong(witness, message, now)
         self._work(now)

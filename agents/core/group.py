@@ -22,7 +22,7 @@ from proto.decisions import Reason
 from proto.health import DORMANT_STATES, SiteState
 from proto.invariants import require
 from proto.lease import LeaseConstants
-from proto.messages import GroupAnswer, GroupHeartbeat, ReleaseKind, RevokePhase, Verdict
+from proto.messages import GroupAnswer, GroupHeartbeat, Notice, NoticeKind, ReleaseKind, RevokePhase, Verdict
 from proto.timing import LocalDeadlines, SiteBudgets, default_budgets, local_deadlines
 from proto.units import NS_PER_MS, Claim, Epoch, InstantNs
 
@@ -143,6 +143,12 @@ class GroupAgent:
             self._emit(Tell(self.settings.group, self.trouble, alarm=True))
         if carried != NO_EPOCH and carried == self.holder.epoch and reason not in _NOT_LOST:
             self._lost_lease(f"the witnesses refused the renewal of epoch {carried}: {reason.value}")
+
+    def noticed(self, notice: Notice) -> None:
+        """A hint: look at it now. A grant is claimed at once; only the claim's answer gives authority."""
+        self.urgent = True
+        if notice.kind is NoticeKind.GRANTED and self.known_constants is not None:
+            self._granted(notice.epoch)
 
     def _granted(self, epoch: Epoch) -> None:
         """Claims a grant, unless this site could not use it: an unclaimed grant simply runs out."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from proto import limits
 from proto.codec import encode_command, encode_entry
-from proto.commands import Command, LogEntry
+from proto.commands import Command, HeartbeatFrame, LogEntry
 from proto.errors import FrameRefused, ThirdsiteError
 from proto.units import InstantNs, WallMs, WitnessId
 
@@ -29,6 +29,7 @@ class _Pending:
     request: int
     command: Command
     encoded: bytes
+    since: InstantNs
 
 
 class Batcher:
@@ -52,7 +53,7 @@ class Batcher:
             raise Overloaded(str(error)) from error
         request = self._next_request
         self._next_request += 1
-        self._pending.append(_Pending(request, command, encoded))
+        self._pending.append(_Pending(request, command, encoded, now))
         self._open[request] = now
         return request
 
@@ -62,6 +63,7 @@ class Batcher:
             if now - self._in_flight[1] < limits.ENTRY_IN_FLIGHT_MAX_NS:
                 return None
             self._in_flight = None
+        self._drop_stale_heartbeats(now)
         if not self._pending:
             return None
         batch: list[_Pending] = []
@@ -77,6 +79,14 @@ class Batcher:
         self._requests_of[number] = tuple(one.request for one in batch)
         entry = LogEntry(self._self_id, self._session, number, wall_ms, tuple(one.command for one in batch))
         return encode_entry(entry, [one.encoded for one in batch])
+
+    def _drop_stale_heartbeats(self, now: InstantNs) -> None:
+        """After an outage nobody is served by renewals of long ago: they would only prolong a dead site's lease."""
+        fresh_since = now - limits.HEARTBEAT_PENDING_MAX_NS
+        while self._pending and self._pending[0].since < fresh_since:
+            if not isinstance(self._pending[0].command, HeartbeatFrame):
+                return
+            self._pending.popleft()
 
     def committed(self, entry: LogEntry) -> tuple[int, ...]:
         """Requests of an own entry, in the order of its commands; empty for entries of others."""
