@@ -69,6 +69,18 @@ def schema() -> None:
     typer.echo(json.dumps(witness_schema(), indent=2))
 
 
+@app.command("demo")
+def demo(
+    as_json: Annotated[bool, typer.Option("--json", help="The last line of stdout is one JSON object.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave it running until Ctrl-C, with addresses printed.")] = False,
+    ttl: Annotated[str, typer.Option("--ttl", help="The lease, in seconds or with a unit: 3, 2500ms.")] = "3s",
+) -> None:
+    """Three witnesses and two sites on loopback: kills, a handover and a freeze, judged by the license server."""
+    from witness.demo.command import run_demo  # noqa: PLC0415 - see above
+
+    raise typer.Exit(run_demo(as_json=as_json, keep=keep, ttl=ttl))
+
+
 def main() -> None:
     try:
         app()
