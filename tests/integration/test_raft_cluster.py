@@ -179,6 +179,19 @@ async def test_a_damaged_snapshot_file_keeps_the_witness_from_starting(small: Lo
     small.stores[leader].close()
 
 
+async def test_an_older_snapshot_put_back_keeps_the_witness_from_starting(small: Loopback) -> None:
+    leader = await small.elected()
+    path = small.root / leader / SNAPSHOT_NAME
+    await fill(small, leader, 250)
+    older = path.read_bytes()
+    await fill(small, leader, 450, "later")
+    await small.stop()
+    path.write_bytes(older)
+    with pytest.raises(StoreRefused, match=r"before the log begins"):
+        await small.start(leader)
+    small.stores[leader].close()
+
+
 async def test_an_exception_in_apply_ends_the_process(cluster: Loopback) -> None:
     leader = await cluster.elected()
     for state in cluster.states.values():

@@ -114,6 +114,8 @@ def _install() -> None:
 class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no types
     """One Raft member. The node calls `begin`, then `deliver`, `command` and `tick`, all within one turn."""
 
+    _SyncObj__raftElectionDeadline: float
+
     def __init__(
         self,
         *,
@@ -189,6 +191,11 @@ class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no type
         self._linked.discard(self._members[peer])
         self._transfer.cancel(peer)
         self._SyncObj__onNodeDisconnected(self._members[peer])
+
+    def hurry_election(self, within_ns: int) -> None:
+        """The leader's connection ended: stand soon, spread at random, instead of waiting for the timeout."""
+        soon_s = (self.now_ns + within_ns * self._rng.random()) / NS_PER_S
+        self._SyncObj__raftElectionDeadline = min(self._SyncObj__raftElectionDeadline, soon_s)
 
     def force_snapshot(self) -> None:
         self._SyncObj__forceLogCompaction = True

@@ -90,8 +90,12 @@ class EngineSide(Protocol):
 class Member(Node):  # type: ignore[misc]  # the library has no types
     """Hashes alike in every process, so that a seed replays the same schedule (D-29)."""
 
+    def __init__(self, witness: WitnessId) -> None:
+        super().__init__(witness)
+        self._crc = zlib.crc32(witness.encode())
+
     def __hash__(self) -> int:
-        return zlib.crc32(self.id.encode())
+        return self._crc
 
 
 class Outlet(Transport):  # type: ignore[misc]  # the library has no types

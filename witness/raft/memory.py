@@ -58,6 +58,8 @@ class _Member:
     """What was committed when this node (re)started has unknown age."""
     queue: deque[bytes] = field(default_factory=deque)
     status: ConsensusStatus | None = None
+    paused: bool = False
+    """Its process stands still: it hears, sends and applies nothing, and still believes what it believed."""
 
     @property
     def alive(self) -> bool:
@@ -121,7 +123,7 @@ class MemoryCluster:
     def crash(self, witness: WitnessId) -> None:
         """Power off: what was not committed and synced is gone, and so is the node's knowledge of the commit."""
         member = self._members[witness]
-        member.replicated, member.status = None, None
+        member.replicated, member.status, member.paused = None, None, False
         member.queue.clear()
         self._rounds = [r for r in self._rounds if r.leader != witness or self._survives(r)]
         self._stirred = True
@@ -137,6 +139,15 @@ class MemoryCluster:
             member.applied = member.commit = member.snapshot[0]
             replicated.restore(member.snapshot[1])
         self._await_leader(member)
+        self._stirred = True
+
+    def pause(self, witness: WitnessId) -> None:
+        """SIGSTOP: what is sent to it meanwhile is lost, which Raft repeats."""
+        self._members[witness].paused = True
+        self._stirred = True
+
+    def resume(self, witness: WitnessId) -> None:
+        self._members[witness].paused = False
         self._stirred = True
 
     def force_snapshot(self, witness: WitnessId) -> None:
@@ -162,7 +173,7 @@ class MemoryCluster:
         due = [r.due_ns for r in self._rounds]
         if self.post.pending:
             due.append(self.post.pending[0].due_ns)
-        alive = [member for member in self._members.values() if member.alive]
+        alive = [member for member in self._members.values() if member.alive and not member.paused]
         due += [m.heartbeat_ns if m.role is Role.LEADER else m.election_ns for m in alive]
         return InstantNs(max(self._now_ns, min(due))) if due else InstantNs(1 << 62)
 
@@ -208,12 +219,11 @@ class MemoryCluster:
         self._rounds = [r for r in self._rounds if r.due_ns > self._now_ns]
         for done in finished:
             self._finish_round(done)
-        for member in self._members.values():
-            if member.alive:
-                self._tend(member)
-        for member in self._members.values():
-            if member.alive:
-                self._turn(member)
+        going = [member for member in self._members.values() if member.alive and not member.paused]
+        for member in going:
+            self._tend(member)
+        for member in going:
+            self._turn(member)
 
     def _tend(self, member: _Member) -> None:
         if member.role is Role.LEADER:
@@ -366,7 +376,9 @@ class MemoryCluster:
         member.election_ns = self._now_ns + round(wait_ms * NS_PER_MS)
 
     def _linked(self, a: WitnessId, b: WitnessId) -> bool:
-        return frozenset((a, b)) in self._links and self._members[a].alive and self._members[b].alive
+        one, other = self._members[a], self._members[b]
+        going = one.alive and other.alive and not one.paused and not other.paused
+        return going and frozenset((a, b)) in self._links
 
     def _majority(self, member: _Member) -> bool:
         reach = sum(1 for other in self._members if self._linked(member.witness, other))

@@ -81,6 +81,10 @@ class MessageFilter:
     def disconnected(self, peer: WitnessId) -> None:
         self._lowest_reset.pop(peer, None)
 
+    def leader_lost(self) -> None:
+        """Its connection ended: our vote is free at once."""
+        self.leader_heard_ns = None
+
     def _drop(self, why: str) -> Verdict:
         self.counters[why] += 1
         return DROP

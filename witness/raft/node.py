@@ -74,6 +74,7 @@ class RaftNode:
         self._unsent_bytes: dict[WitnessId, int] = dict.fromkeys(peers, 0)
         self._linked: set[WitnessId] = set()
         self._installing = False
+        self._leader_lost = False
         self._applied = False
         self._heard: tuple[WitnessId, int] | None = None
         self._rounds: LeaderRounds | None = None
@@ -122,6 +123,9 @@ class RaftNode:
         self.filter.disconnected(peer)
         if self._rounds is not None:
             self._rounds.forget(peer)
+        if peer == self._engine.leader:
+            self.filter.leader_lost()
+            self._leader_lost = True
         self._inbox = deque(item for item in self._inbox if item[0] != peer)
         self._inbox_bytes = sum(item[2] for item in self._inbox)
 
@@ -138,6 +142,9 @@ class RaftNode:
         self._applied = False
         self._unsent_bytes.update(unsent_bytes)
         self._engine.begin(now_ns)
+        if self._leader_lost:
+            self._leader_lost = False
+            self._engine.hurry_election(self._timers.election_min_ms * NS_PER_MS // 2)
         self._deliver()
         self._hand_over_proposals()
         self._track_leadership()
@@ -318,6 +325,8 @@ class RaftNode:
     def load(self) -> Snapshot | None:
         try:
             snapshot = read_snapshot(self._store.snapshot_path, self._store.cluster_id)
+            if snapshot is not None and snapshot.last_index < self._journal[0][1]:
+                raise SnapshotRefused(f"it ends at {snapshot.last_index}, before the log begins")
             if snapshot is not None:
                 self._replicated.restore(snapshot.image)
         except SnapshotRefused as refused:

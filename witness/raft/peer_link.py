@@ -26,6 +26,8 @@ HELLO, RAFT, PING = 1, 2, 3
 HELLO_BYTES_MAX: Final = 1024
 SEND_BYTES_MAX: Final = 32 * 1024 * 1024
 """A peer that lets more than this pile up is disconnected."""
+MESSAGE_COST: Final = 256
+"""What a waiting message takes beside its bytes, so that a flood of small ones counts too."""
 _HEAD: Final = struct.Struct(">IB")
 _PING_FRAME: Final = _HEAD.pack(0, PING)
 
@@ -113,6 +115,8 @@ class PeerLink(asyncio.Protocol):
             self._write(frame(HELLO, pack_hello(self._owner.introduce(self))))
         except RemoteFault as fault:
             self.close(str(fault))
+        except BaseException as error:  # noqa: BLE001  # the loop would log and go on: our bugs end the process
+            self._owner.broken(error)
 
     def data_received(self, data: bytes) -> None:
         if self.closing:
@@ -130,7 +134,10 @@ class PeerLink(asyncio.Protocol):
         self.closing = True
         if exc is not None and self._why == "connection lost":
             self._why = f"connection lost: {exc}"
-        self._owner.closed(self, self._why)
+        try:
+            self._owner.closed(self, self._why)
+        except BaseException as error:  # noqa: BLE001  # the loop would log and go on: our bugs end the process
+            self._owner.broken(error)
 
     # -- what the owner calls --------------------------------------------------------------------------------
 
@@ -206,6 +213,6 @@ class PeerLink(asyncio.Protocol):
             self.process, self.peer = hello.process, hello.witness
             return
         if kind == RAFT:
-            self._owner.message(self, check_message(_unpack(body)), len(body))
+            self._owner.message(self, check_message(_unpack(body)), len(body) + MESSAGE_COST)
         elif kind != PING or body:
             raise FrameRefused(f"a frame of unknown kind {kind}")

@@ -14,7 +14,7 @@ import random
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -107,15 +107,25 @@ class PeerTransport:
         for peer in self._peers:
             self._down[peer] = asyncio.Event()
             if self._self_id < peer:
-                self._tasks.append(self._loop.create_task(self._keep_dialing(peer)))
-        self._tasks.append(self._loop.create_task(self._upkeep()))
+                self._spawn(self._keep_dialing(peer))
+        self._spawn(self._upkeep())
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """These tasks run until `stop`; one that ends by itself would leave us deaf without a word."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._owner.broken(error)
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait([task])
         if self._server is not None:
             self._server.close()
         for link in [*self._links.values(), *self._unintroduced]:
@@ -192,7 +202,7 @@ class PeerTransport:
     def introduced(self, link: PeerLink, hello: Hello) -> None:
         peer = hello.witness
         if isinstance(self._tls, PeerTls):
-            named = self._tls.identify(link.connection_info("ssl_object"))
+            named = self._named_by_certificate(self._tls, link)
             if named != peer:
                 raise RemoteFault(f"the certificate names {named}, the introduction {peer}")
         if hello.cluster != self._cluster_id:
@@ -209,6 +219,15 @@ class PeerTransport:
         self._links[peer] = link
         self.last_fault.pop(peer, None)
         self._owner.peer_up(peer)
+
+    @staticmethod
+    def _named_by_certificate(tls: PeerTls, link: PeerLink) -> str:
+        try:
+            return tls.identify(link.connection_info("ssl_object"))
+        except RemoteFault:
+            raise
+        except Exception as error:  # whatever a certificate makes its reader raise is the peer's fault
+            raise RemoteFault(f"the certificate cannot be read: {type(error).__name__}") from error
 
     def _replace(self, old: PeerLink, peer: WitnessId, hello: Hello) -> None:
         """A new connection of the same process replaces the old; another process only when the old is silent."""

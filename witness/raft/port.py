@@ -46,8 +46,9 @@ class Role(Enum):
 class CommittedEntry:
     """One committed entry.
 
-    `age_bound_ns`: the entry was committed no longer ago than this, or None when unknown (replay, catching up).
-    Entries of unknown age never make anything look fresh (DESIGN section 4).
+    `age_bound_ns`: the entry was put into the log, and so committed, no longer ago than this by this node's clock;
+    None when unknown (replay, catching up) or above a second. Entries of unknown age never make anything look
+    fresh (DESIGN section 4). What waited in a log for a majority is as old as its append (witness.raft.age).
     """
 
     index: LogIndex

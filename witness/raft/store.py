@@ -25,6 +25,7 @@ from typing import Final
 from proto.errors import DurabilityLost, LocalFault
 from proto.invariants import require
 from proto.units import ClusterId, WitnessId
+from witness.raft.wal_check import find_damage
 
 FORMAT: Final = 1
 STORE_NAME: Final = "witness.db"
@@ -277,6 +278,7 @@ def open_store(directory: Path, cluster_id: ClusterId, witness_id: WitnessId) ->
     with contextlib.ExitStack() as undo:
         lock_fd = _lock(directory)
         undo.callback(os.close, lock_fd)
+        _check_wal(path)
         try:
             db = sqlite3.connect(path, isolation_level=None, cached_statements=64)
             undo.callback(db.close)
@@ -302,9 +304,23 @@ def _lock(directory: Path) -> int:
     return lock_fd
 
 
+def _check_wal(path: Path) -> None:
+    try:
+        wal = path.with_name(path.name + "-wal").read_bytes()
+    except FileNotFoundError:
+        return
+    damage = find_damage(wal)
+    if damage is not None:
+        raise StoreRefused(
+            f"{path}: {damage} is damaged; this witness must not vote with it: move the directory away, create it "
+            "anew and readmit the witness"
+        )
+
+
 def _configure(db: sqlite3.Connection) -> None:
     for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "cache_size=-8192"):
         db.execute(f"PRAGMA {pragma}")
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # wal_check rests on a WAL without leftovers
 
 
 def _check_identity(path: Path, db: sqlite3.Connection, expected: dict[str, str]) -> None:
