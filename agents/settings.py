@@ -118,6 +118,8 @@ class SiteSettings:
     http: Endpoint | None
     groups: tuple[GroupSpec, ...]
     log: LogSettings = LogSettings()
+    version: str = "0"
+    """Of the distribution; looked up by the checker, because that needs libraries."""
 
     @property
     def exec_socket(self) -> Path:
@@ -128,12 +130,12 @@ class SiteSettings:
         return self.runtime_dir / STATUS_SOCKET
 
 
-def core_settings(site: SiteSettings, *, store_id: bytes, agent_version: str) -> AgentSettings:
+def core_settings(site: SiteSettings, *, store_id: bytes) -> AgentSettings:
     """What the core needs of it."""
     return AgentSettings(
         site=site.site,
         cluster=site.cluster,
-        agent_version=agent_version,
+        agent_version=site.version,
         store_id=store_id,
         witnesses=tuple(witness for witness, _ in site.witnesses),
         groups=tuple(

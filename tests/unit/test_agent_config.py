@@ -25,7 +25,7 @@ def refused(old: str, new: str) -> str:
 
 def test_the_example_loads() -> None:
     config = load_agent_config(EXAMPLE)
-    settings = core_settings(config, store_id=b"s" * 16, agent_version="1")
+    settings = core_settings(config, store_id=b"s" * 16)
     assert settings.site == "dc-a"
     assert settings.witnesses == ("w1", "w2", "w3")
     (group,) = settings.groups

@@ -1,0 +1,120 @@
+"""The commands of `site-agent`. Each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proto.errors import LocalFault, ThirdsiteError
+
+EXIT_USAGE = 64
+EXIT_UNAVAILABLE = 69
+EXIT_CONFIG = 78
+
+app = typer.Typer(
+    name="site-agent",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="The agent of one site: runs the platform while the witnesses grant it the lease, and never longer.",
+    epilog=(
+        "Exit codes: 0 done, 64 wrong usage, 69 no agent answers (status, exec) or the disk failed (run), "
+        "70 internal fault, 75 the lease was lost (exec), 78 the configuration or the state is not usable as it is."
+    ),
+)
+
+Config = Annotated[Path, typer.Option("--config", "-c", help="The agent's YAML file.")]
+DEFAULT_SOCKET = Path("/run/thirdsite/status.sock")
+
+
+@app.command("run")
+def run(config: Config) -> None:
+    """Run the agent in the foreground.
+
+    SIGTERM deactivates and releases in order, SIGHUP reads the certificates again.
+    """
+    from agents.runtime.launch import launch  # noqa: PLC0415 - see above
+
+    launch(config)
+
+
+@app.command("status")
+def status(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Take the socket from this file.")
+    ] = None,
+    socket: Annotated[Path, typer.Option("--socket", help="The agent's status socket.")] = DEFAULT_SOCKET,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole state as JSON.")] = False,
+) -> None:
+    """Show what the agent of this host holds and sees."""
+    from agents.local.client import agent_status  # noqa: PLC0415 - see above
+
+    if config is not None:
+        from agents.config import load_agent_config  # noqa: PLC0415 - see above
+
+        socket = load_agent_config(config).status_socket
+    view = agent_status(socket)
+    if as_json:
+        typer.echo(json.dumps(view, indent=2))
+        return
+    from rich.console import Console  # noqa: PLC0415 - see above
+
+    from agents.local.status_text import status_view  # noqa: PLC0415 - see above
+
+    Console().print(status_view(view))
+
+
+@app.command("check")
+def check(config: Config) -> None:
+    """Check configuration and certificate; start nothing."""
+    from agents.runtime.check import check_agent  # noqa: PLC0415 - see above
+
+    for line in check_agent(config):
+        typer.echo(line)
+
+
+@app.command("schema")
+def schema() -> None:
+    """Print the configuration file's JSON Schema."""
+    from agents.config import agent_schema  # noqa: PLC0415 - see above
+
+    typer.echo(json.dumps(agent_schema(), indent=2))
+
+
+@app.command("exec", add_help_option=False, context_settings={"ignore_unknown_options": True})
+def execute(
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="--group G -- COMMAND...")] = None,
+) -> None:
+    """Run a program only while the lease is held.
+
+    `site-agent exec` without arguments says how; __main__ hands the real call over before this file is loaded.
+    """
+    from agents.fencing.exec_entry import become_exec_guard  # noqa: PLC0415 - see above
+
+    become_exec_guard(arguments or [])
+
+
+def main() -> int:
+    """The exit code. Usage errors of typer (2) become 64."""
+    from agents.local.client import AgentUnreachable  # noqa: PLC0415 - small, and only needed for its name
+
+    try:
+        app()
+    except AgentUnreachable as error:
+        typer.echo(f"site-agent: {error}", err=True)
+        return EXIT_UNAVAILABLE
+    except (LocalFault, ThirdsiteError) as error:
+        typer.echo(f"site-agent: {error}", err=True)
+        return EXIT_CONFIG
+    except SystemExit as leaving:
+        return EXIT_USAGE if leaving.code == 2 else int(leaving.code or 0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

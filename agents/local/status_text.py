@@ -1,0 +1,79 @@
+"""`site-agent status` for people: what runs, until when, and what stands against it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_STYLE = {
+    "active": "bold green",
+    "standby": "cyan",
+    "fenced": "yellow",
+    "fencing": "bold red",
+    "unknown": "yellow",
+}
+
+
+def status_view(view: dict[str, Any]) -> RenderableType:
+    parts: list[RenderableType] = [
+        Text(f"site {view['site']}   cluster {view['cluster']}   agent {view['version']}", style="bold"),
+        _groups(view["groups"]),
+        _streams(view["streams"]),
+    ]
+    parts += [Text(f"! {line}", style="yellow") for line in _notes(view)]
+    return Group(*parts)
+
+
+def _groups(groups: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("GROUP", "STATE", "EPOCH", "LEFT", "READY", "HEALTHY", "LAG", "HELD BY"):
+        table.add_column(heading)
+    for group in groups:
+        plan = group.get("plan")
+        state = group["state"] + (f" ({plan['now']})" if plan and plan["now"] else "")
+        table.add_row(
+            group["group"],
+            Text(state, style=_STYLE.get(group["state"], "")),
+            str(group["epoch"] or "-"),
+            f"{group['remaining_ms'] / 1_000:.1f} s" if group["remaining_ms"] else "-",
+            _yes(group["ready"]),
+            _yes(group["healthy"]) if group["state"] == "active" else "-",
+            "-" if group["lag_ms"] is None else f"{group['lag_ms']} ms",
+            group["containment"] if group["enforce"] else "watched only",
+        )
+    return table
+
+
+def _streams(streams: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("WITNESS", "ADDRESS", "STREAM", "LEADS", "RTT"):
+        table.add_column(heading)
+    for stream in streams:
+        rtt = stream["rtt_us"]
+        table.add_row(
+            stream["witness"],
+            stream.get("address", "-"),
+            stream.get("state", "-") + (" (suspect)" if stream["suspect"] else ""),
+            _yes(stream["leading"]),
+            "-" if rtt is None else f"{rtt / 1_000:.1f} ms",
+        )
+    return table
+
+
+def _notes(view: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for stream in view["streams"]:
+        if stream.get("problem"):
+            remedy = f"; {stream['remedy']}" if stream.get("remedy") else ""
+            lines.append(f"witness {stream['witness']}: {stream['problem']}{remedy}")
+    for group in view["groups"]:
+        lines += [f"{group['group']}: {group['trouble']}"] if group["trouble"] else []
+        lines += [f"{group['group']}: {blocker}" for blocker in group["blockers"]]
+    return lines
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

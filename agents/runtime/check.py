@@ -1,0 +1,26 @@
+"""`site-agent check`: what `site-agent run` would refuse, found before a restart depends on it; changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from agents.config import load_agent_config
+from agents.runtime.identity import require_own
+from proto.clock import SystemClock
+from proto.units import NS_PER_S
+
+
+def check_agent(config: Path) -> Iterator[str]:
+    """Yields what is right; raises ThirdsiteError for the first thing that is not."""
+    settings = load_agent_config(config)
+    groups = ", ".join(f"{one.group}{'' if one.enforce else ' (watched only)'}" for one in settings.groups)
+    yield f"configuration   {config}: site {settings.site}, groups {groups}"
+    own = require_own(settings)
+    days = own.days_left(SystemClock().read().wall_ns / NS_PER_S)
+    yield f"certificate     {settings.tls.cert}: {own.identity}, {days:.0f} days left"
+    for group in settings.groups:
+        if group.enforce and not group.checks:
+            yield f"note            group {group.group} has no verify_down: only its guards prove it down"
+        if group.enforce and not any(probe.role.value == "service" for probe in group.probes):
+            yield f"note            group {group.group} has no service probe: it never reports itself unfit"

@@ -1,0 +1,56 @@
+"""What surrounds the driver in a real process: streams, store, telemetry; and the status put together from all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents.client.streams import WitnessStreams
+from agents.core.effects import Effect
+from agents.fencing.exec_registry import ExecRegistry
+from agents.runtime.driver import Driver
+from agents.runtime.telemetry import Telemetry, resident_bytes
+from agents.store import AgentStore
+from proto.messages import AgentMessage
+from proto.units import Epoch, GroupId, WitnessId
+
+
+class AgentShell:
+    """Implements agents.runtime.driver.Shell. The streams come after the driver that they report to."""
+
+    def __init__(self, store: AgentStore, telemetry: Telemetry) -> None:
+        self.streams: WitnessStreams | None = None
+        self._store = store
+        self._telemetry = telemetry
+
+    def send(self, witness: WitnessId, message: AgentMessage) -> bool:
+        return self.streams is not None and self.streams.send(witness, message)
+
+    def store_bounds(self, group: GroupId, bound: Epoch, finished: Epoch) -> None:
+        self._store.store_bounds(group, bound, finished)
+
+    def told(self, effect: Effect) -> None:
+        self._telemetry.told(effect)
+
+
+def full_status(
+    driver: Driver, streams: WitnessStreams, registry: ExecRegistry, telemetry: Telemetry
+) -> dict[str, Any]:
+    """The core's view, and beside it what only the shell knows."""
+    view = driver.status()
+    known = streams.status()
+    for stream in view["streams"]:
+        stream.update(known.get(stream["witness"], {}))
+    view["exec_guards"] = [
+        {
+            "pid": one.pid,
+            "group": one.group,
+            "connected": one.connected,
+            "running": one.running,
+            "containment": one.containment,
+            "epoch": one.epoch_armed,
+        }
+        for one in registry.status()
+    ]
+    view["told"] = list(telemetry.words)
+    view["resident_bytes"] = int(resident_bytes())
+    return view

@@ -1,0 +1,218 @@
+"""One agent process: what it is made of, in which order it starts and stops, and what ends it.
+
+Start: certificate, store and its locks, core, sockets, streams, probes; every refusal until then ends the process
+with words. From then on a task that ends unexpectedly or a broken invariant ends it by `fatal`: guards count on.
+Stop (SIGTERM, SIGINT): the core deactivates and releases in order; only then do streams and sockets go. A second
+signal, or a stop that takes too long, ends the process without: the guards then end what runs at their deadlines.
+SIGHUP reads the certificate files again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import secrets
+import signal
+import ssl
+from collections.abc import Coroutine
+from typing import Any
+
+from agents.actions.build import group_plans
+from agents.actions.real import host_parts
+from agents.actions.runner import GroupRunner
+from agents.client.streams import WitnessStreams
+from agents.client.websocket import WebSocketTransport
+from agents.core.agent import SiteAgent
+from agents.core.health import HealthFold
+from agents.fencing.exec_registry import ExecRegistry
+from agents.local.endpoint import Looks, build_app
+from agents.local.server import LocalServer
+from agents.probes.build import scheduled_probes
+from agents.probes.schedule import ProbeSchedule
+from agents.runtime.driver import Driver
+from agents.runtime.identity import require_own, tls_files, witness_contexts
+from agents.runtime.shell import AgentShell, full_status
+from agents.runtime.telemetry import Telemetry
+from agents.settings import SiteSettings, core_settings
+from agents.store import AgentStore, open_store
+from proto.clock import SystemClock
+from proto.edge.fatal import fatal
+from proto.edge.logs import get_logger, setup_logging
+from proto.edge.tls import EXPIRY_WARNING_DAYS, OwnCertificate, reload_files
+from proto.errors import BadValue, LocalFault, RemoteFault
+from proto.invariants import InvariantViolation
+from proto.messages import Hello
+from proto.units import NS_PER_S, TOKEN_BYTES
+
+STOP_MARGIN_S = 30.0
+"""Added to the longest deactivation: for proofs, the release and its answer."""
+HOUSEKEEPING_S = 3_600.0
+STEP_LOGS = "steps"
+
+log = get_logger("agents.supervisor")
+
+
+class Agent:
+    """The parts of one running agent. Made and used on one event loop."""
+
+    def __init__(
+        self, settings: SiteSettings, store: AgentStore, contexts: dict[Any, ssl.SSLContext] | None
+    ) -> None:
+        self.settings = settings
+        self._store = store
+        self._contexts = contexts
+        self._clock = SystemClock()
+        self._signals = 0
+        self._stop = asyncio.Event()
+        self._stop_now = asyncio.Event()
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._random = random.Random(secrets.randbits(64))  # noqa: S311 - jitter of pauses, no secret
+        self.telemetry = Telemetry(self._clock)
+        core = core_settings(settings, store_id=store.store_id)
+        self.core = SiteAgent(
+            core,
+            tokens=lambda: secrets.token_bytes(TOKEN_BYTES),
+            bounds=store.bounds(),
+            started=self._clock.read(),
+        )
+        self.shell = AgentShell(store, self.telemetry)
+        folds = {group.group: HealthFold(group.probes) for group in core.groups}
+        self.driver = Driver(agent=self.core, folds=folds, clock=self._clock, fatal=fatal, shell=self.shell)
+        self.registry = ExecRegistry(settings.exec_socket, [group.group for group in settings.groups])
+        self._add_runners()
+        self.streams = self._make_streams()
+        self.shell.streams = self.streams
+        self.schedule = ProbeSchedule(scheduled_probes(settings), self.driver.probed, self._random.random)
+        self.local = LocalServer(build_app(self._looks()), settings.http, settings.status_socket)
+
+    def _add_runners(self) -> None:
+        parts = host_parts(self.settings.runtime_dir, self.registry, self._clock, self.driver.spawn)
+        for group in self.settings.groups:
+            plans = group_plans(self.settings.site, group, self.settings.state_dir / STEP_LOGS)
+            self.driver.runners[group.group] = GroupRunner(plans, parts, self.driver)
+
+    def _make_streams(self) -> WitnessStreams:
+        addresses = dict(self.settings.witnesses)
+        transport = WebSocketTransport(addresses, self._contexts)
+        return WitnessStreams(addresses, transport, self._hello, self.driver, self._random.random)
+
+    def _hello(self) -> Hello:
+        core = self.core.settings
+        groups = tuple(self.core.groups)
+        return Hello(core.site, self.core.incarnation, core.agent_version, core.cluster, groups)
+
+    def _looks(self) -> Looks:
+        return Looks(
+            group=self.driver.group_status,
+            groups=lambda: tuple(self.core.groups),
+            status=lambda: full_status(self.driver, self.streams, self.registry, self.telemetry),
+            metrics=self.telemetry.metrics,
+        )
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Returns after an orderly stop. Raises LocalFault or BadValue when it cannot start."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._unhandled)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        await self.registry.start()
+        await self.local.start()
+        self.telemetry.watch(self.driver.status)
+        self.driver.start()
+        self._supervise("streams", self.streams.run())
+        self._supervise("probes", self.schedule.run())
+        self._supervise("housekeeping", self._housekeep())
+        gc.collect()
+        gc.freeze()  # what was loaded stays: later collections need not look at it again
+        log.info("started", site=self.settings.site, groups=len(self.settings.groups))
+        await self._stop.wait()
+        await self._shut_down()
+
+    def stop(self) -> None:
+        self._signals += 1
+        (self._stop if self._signals == 1 else self._stop_now).set()
+
+    async def _shut_down(self) -> None:
+        log.info("stopping")
+        self.driver.shutdown()
+        longest_ms = max(group.deactivation.timeout_ms for group in self.settings.groups)
+        waits = [asyncio.create_task(self.driver.finished.wait()), asyncio.create_task(self._stop_now.wait())]
+        await asyncio.wait(
+            waits, timeout=longest_ms / 1_000 + STOP_MARGIN_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        for wait in waits:
+            wait.cancel()
+        orderly = self.driver.finished.is_set()
+        self._stopping = True
+        self.driver.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.local.close()
+        await self.registry.close()
+        self._store.close()
+        if not orderly:
+            raise LocalFault(
+                "stopped before everything was verified down: the guards end it at their deadlines"
+            )
+        log.info("stopped")
+
+    def reload(self) -> None:
+        """New connections show and check what the certificate files hold now."""
+        try:
+            own = require_own(self.settings)
+            for context in (self._contexts or {}).values():
+                reload_files(context, tls_files(self.settings))
+        except (BadValue, RemoteFault) as error:
+            log.warning("certificates_kept", error=str(error))
+            return
+        self._watch_certificate(own)
+        log.info("certificates_reloaded", not_after_s=own.not_after_s)
+
+    # -- what must not end --------------------------------------------------------------------------------
+
+    def _supervise(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            if not self._stopping:
+                error = None if task.cancelled() else task.exception()
+                fatal(error or InvariantViolation(f"the task {name} ended"))
+
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(ended)
+        self._tasks.append(task)
+
+    def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, InvariantViolation | LocalFault):
+            fatal(error)
+        log.warning("loop_error", message=context.get("message", ""), error=repr(error))
+
+    async def _housekeep(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            if self._contexts is None:
+                continue
+            try:
+                self._watch_certificate(require_own(self.settings))
+            except (BadValue, RemoteFault) as error:
+                log.warning("certificate_files_unusable", error=str(error))
+
+    def _watch_certificate(self, own: OwnCertificate) -> None:
+        days = own.days_left(self._clock.read().wall_ns / NS_PER_S)
+        if days < EXPIRY_WARNING_DAYS:
+            remedy = "issue it again with 'witness pki issue agent', copy the files, then send SIGHUP"
+            log.warning("certificate_ends_soon", days_left=round(days, 1), remedy=remedy)
+
+
+async def serve(settings: SiteSettings) -> None:
+    """Runs an agent until it is told to stop. Raises LocalFault or BadValue when it cannot start."""
+    setup_logging(level=settings.log.level, json=settings.log.json)
+    own = require_own(settings)
+    contexts = witness_contexts(settings, own)
+    store = open_store(settings.state_dir, settings.runtime_dir, [group.group for group in settings.groups])
+    await Agent(settings, store, contexts).run()
