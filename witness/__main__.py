@@ -72,7 +72,7 @@ def schema() -> None:
 @app.command("demo")
 def demo(
     as_json: Annotated[bool, typer.Option("--json", help="The last line of stdout is one JSON object.")] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave it running until Ctrl-C, with addresses printed.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave it running until Ctrl-C; print addresses.")] = False,
     ttl: Annotated[str, typer.Option("--ttl", help="The lease, in seconds or with a unit: 3, 2500ms.")] = "3s",
 ) -> None:
     """Three witnesses and two sites on loopback: kills, a handover and a freeze, judged by the license server."""

@@ -26,6 +26,7 @@ CLIENT_S = 1.0
 REQUEST_BYTES_MAX = 8_192
 LOCK_FILE = "service.lock"
 DATA_FILE = "orders.log"
+OUTPUT_FILE = "service.out"
 
 
 class Refused(Exception):
@@ -218,6 +219,7 @@ def _daemon(write_end: int, data_dir: str, port: int, license_port: int, key: st
     """The grandchild: never returns."""
     code = 1
     try:
+        _let_go(data_dir)
         lock_fd, free = _lock(data_dir)
         if not free:
             running = os.pread(lock_fd, 64, 0).decode().split()
@@ -241,6 +243,15 @@ def _daemon(write_end: int, data_dir: str, port: int, license_port: int, key: st
         _last_words(write_end, str(error))
     finally:
         os._exit(code)
+
+
+def _let_go(data_dir: str) -> None:
+    """A daemon keeps neither the terminal nor the pipe of whoever started it."""
+    for target, path, flags in ((0, "/dev/null", os.O_RDONLY), (1, f"{data_dir}/{OUTPUT_FILE}", os.O_WRONLY)):
+        fd = os.open(path, flags | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        os.dup2(fd, target)
+        os.close(fd)
+    os.dup2(1, 2)
 
 
 def _last_words(write_end: int, text: str) -> None:
