@@ -83,10 +83,10 @@ class Batcher:
     def _drop_stale_heartbeats(self, now: InstantNs) -> None:
         """After an outage nobody is served by renewals of long ago: they would only prolong a dead site's lease."""
         fresh_since = now - limits.HEARTBEAT_PENDING_MAX_NS
-        while self._pending and self._pending[0].since < fresh_since:
-            if not isinstance(self._pending[0].command, HeartbeatFrame):
-                return
-            self._pending.popleft()
+        if self._pending and self._pending[0].since < fresh_since:
+            self._pending = deque(
+                one for one in self._pending if one.since >= fresh_since or not isinstance(one.command, HeartbeatFrame)
+            )
 
     def committed(self, entry: LogEntry) -> tuple[int, ...]:
         """Requests of an own entry, in the order of its commands; empty for entries of others."""
