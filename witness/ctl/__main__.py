@@ -1,0 +1,278 @@
+"""`witnessctl`: arguments become one call, an end becomes an exit code (witness/ctl/errors.py); nothing else."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proto.errors import BadValue, LocalFault
+from proto.groups import Mode
+from witness.ctl.client import BUDGET_S, ClusterClient, group_path
+from witness.ctl.errors import CONFIG, DONE, USAGE, CtlEnd, Misused
+from witness.ctl.render import errors
+
+CLICK_USAGE = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="witnessctl",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="""Look at a witness cluster and move its groups.
+
+The cluster is named by --config FILE, by THIRDSITE_CTL, or by ~/.config/thirdsite/ctl.yaml:
+
+  witnesses: \\["w1.example.net:7410", "w2.example.net:7410", "w3.example.net:7410"]
+  ca: ca.pem        (from `witness pki issue operator NAME --role operator`)
+  cert: cert.pem
+  key: key.pem
+
+Exit codes: 0 done, 1 refused, 2 no witness or no majority, 3 not finished in time, 64 usage, 78 configuration.""",
+)
+quarantine_app = typer.Typer(no_args_is_help=True, help="Keep a site from being activated until it is proven safe.")
+app.add_typer(quarantine_app, name="quarantine")
+
+
+class Switch(Enum):
+    ON = "on"
+    OFF = "off"
+
+
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="Which cluster; else THIRDSITE_CTL.")]
+Budget = Annotated[float, typer.Option("--budget", help="Seconds for all witnesses together.", min=0.5, max=600)]
+Json = Annotated[bool, typer.Option("--json", help="For programs; the last line is the answer.")]
+GroupName = Annotated[str, typer.Argument(metavar="GROUP")]
+SiteName = Annotated[str, typer.Argument(metavar="SITE")]
+Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it is kept in the ledger.")]
+NO_BUDGET = BUDGET_S
+
+
+def _client(config: Path | None, budget_s: float) -> ClusterClient:
+    from witness.ctl.context import connect  # noqa: PLC0415 - pydantic is loaded only when a command runs
+
+    return connect(config, budget_s)
+
+
+@app.command()
+def status(
+    group: Annotated[str | None, typer.Argument(metavar="[GROUP]")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every second, until Ctrl-C.")] = False,
+    as_json: Json = False,
+    config: Config = None,
+    budget: Budget = NO_BUDGET,
+) -> None:
+    """Show every witness and all groups, or one group with its sites and what stands against each.
+
+    Example: witnessctl status shop --watch
+    """
+    from witness.ctl.looking import show_status  # noqa: PLC0415 - rich's live part is seldom needed
+
+    show_status(_client(config, budget), group, watch=watch, as_json=as_json)
+
+
+@app.command()
+def groups(as_json: Json = False, config: Config = None, budget: Budget = NO_BUDGET) -> None:
+    """List the groups with their lease, holder and sites."""
+    from witness.ctl.looking import show_groups  # noqa: PLC0415 - see status
+
+    show_groups(_client(config, budget), as_json=as_json)
+
+
+@app.command()
+def events(
+    group: Annotated[str | None, typer.Argument(metavar="[GROUP]")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
+    after: Annotated[int | None, typer.Option("--after", help="Those above this number.", min=0)] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="How many at first.", min=1, max=1_000)] = 50,
+    as_json: Json = False,
+    config: Config = None,
+    budget: Budget = NO_BUDGET,
+) -> None:
+    """Show the ledger: what was decided, by whom and why.
+
+    Example: witnessctl events shop --follow
+    """
+    from witness.ctl.looking import show_events  # noqa: PLC0415 - see status
+
+    show_events(_client(config, budget), after=after, limit=limit, group=group, follow=follow, as_json=as_json)
+
+
+@app.command()
+def apply(
+    file: Annotated[Path, typer.Option("--file", "-f", help="YAML with `groups:`.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, change nothing.")] = False,
+    reason: Reason = "",
+    as_json: Json = False,
+    config: Config = None,
+    budget: Budget = NO_BUDGET,
+) -> None:
+    """Create or change groups so that they are as the file says. Groups that it does not name stay as they are.
+
+    Example: witnessctl apply -f groups.yaml --dry-run
+    """
+    from witness.ctl import changing  # noqa: PLC0415 - see status
+
+    changing.apply(_client(config, budget), file, reason, dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def delete(
+    group: GroupName, reason: Reason, as_json: Json = False, config: Config = None, budget: Budget = NO_BUDGET
+) -> None:
+    """Delete a group whose lease nobody holds. Its epoch is kept, so that a new one starts above it.
+
+    Example: witnessctl delete shop --reason "moved to another cluster"
+    """
+    from witness.ctl import changing  # noqa: PLC0415 - see status
+
+    changing.delete(_client(config, budget), group, reason, as_json=as_json)
+
+
+@app.command()
+def switchover(
+    group: GroupName,
+    to: Annotated[str, typer.Option("--to", metavar="SITE", help="Where it shall be active.")],
+    reason: Reason,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it until the site is active.")] = True,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to follow it.", min=1, max=86_400)] = 300,
+    as_json: Json = False,
+    config: Config = None,
+    budget: Budget = NO_BUDGET,
+) -> None:
+    """Move a group to another site, in order: the active one stops first, verified, then the other starts.
+
+    Refused when something stands against the site; the answer says what. Exit code 3: it goes on, but was not
+    finished within --timeout.
+
+    Example: witnessctl switchover shop --to dc-b --reason "maintenance of dc-a"
+    """
+    from witness.ctl import changing  # noqa: PLC0415 - see status
+
+    client = _client(config, budget)
+    changing.switchover(client, group, to, reason, wait=wait, timeout_s=timeout, as_json=as_json)
+
+
+@app.command()
+def mode(
+    group: GroupName,
+    mode: Mode,
+    reason: Reason,
+    as_json: Json = False,
+    config: Config = None,
+    budget: Budget = NO_BUDGET,
+) -> None:
+    """Say who may move a group.
+
+    automatic: the cluster does; manual: only operators; paused: nobody; observe: it only tells what it would do.
+
+    Example: witnessctl mode shop manual --reason "release night"
+    """
+    _change(
+        group, "/mode", {"mode": mode.value, "reason": reason}, f"{group}: mode {mode.value}", as_json, config, budget
+    )
+
+
+@app.command()
+def maintenance(
+    group: GroupName,
+    site: SiteName,
+    switch: Annotated[Switch, typer.Argument(metavar="on|off")],
+    reason: Reason,
+    as_json: Json = False,
+    config: Config = None,
+    budget: Budget = NO_BUDGET,
+) -> None:
+    """Keep a site from being activated while people work on it; an active site stays active.
+
+    Example: witnessctl maintenance shop dc-b on --reason "new switches"
+    """
+    body = {"site": site, "on": switch is Switch.ON, "reason": reason}
+    done = f"{group}: maintenance of {site} is {switch.value}"
+    _change(group, "/maintenance", body, done, as_json, config, budget)
+
+
+@quarantine_app.command("set")
+def quarantine_set(
+    group: GroupName,
+    site: SiteName,
+    reason: Reason,
+    as_json: Json = False,
+    config: Config = None,
+    budget: Budget = NO_BUDGET,
+) -> None:
+    """Bar a site.
+
+    Example: witnessctl quarantine set shop dc-b --reason "disk errors"
+    """
+    body = {"site": site, "on": True, "reason": reason}
+    _change(group, "/quarantine", body, f"{group}: {site} is in quarantine", as_json, config, budget)
+
+
+@quarantine_app.command("clear")
+def quarantine_clear(
+    group: GroupName,
+    site: SiteName,
+    reason: Reason,
+    cause: Annotated[list[str] | None, typer.Option("--cause", help="Only this cause; repeatable.")] = None,
+    as_json: Json = False,
+    config: Config = None,
+    budget: Budget = NO_BUDGET,
+) -> None:
+    """Vouch that a site is safe.
+
+    Example: witnessctl quarantine clear shop dc-b --reason "data compared"
+    """
+    body = {"site": site, "on": False, "causes": list(cause or ()), "reason": reason}
+    _change(group, "/quarantine", body, f"{group}: the quarantine of {site} is cleared", as_json, config, budget)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of groups.yaml."""
+    import json  # noqa: PLC0415 - see status
+
+    from witness.ctl.group_file import groups_schema  # noqa: PLC0415 - see status
+
+    typer.echo(json.dumps(groups_schema(), indent=2))
+
+
+def _change(
+    group: str, rest: str, body: dict[str, object], done: str, as_json: bool, config: Path | None, budget: float
+) -> None:
+    from witness.ctl import changing  # noqa: PLC0415 - see status
+
+    if not str(body["reason"]).strip():
+        raise Misused("--reason is empty: say why, it is kept in the ledger")
+    changing.change(_client(config, budget), group_path(group, rest), body, done, as_json=as_json)
+
+
+def run() -> int:
+    """The exit code of errors.py; click's own code for wrong usage (2) becomes 64."""
+    try:
+        app()
+    except CtlEnd as end:
+        errors.print(f"witnessctl: {end}", style="red", markup=False)
+        return end.code
+    except (LocalFault, BadValue) as error:
+        errors.print(f"witnessctl: {error}", style="red", markup=False)
+        return CONFIG
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else DONE
+        return USAGE if code == CLICK_USAGE else code
+    return DONE
+
+
+def main() -> None:
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

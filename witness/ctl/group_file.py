@@ -1,0 +1,111 @@
+"""groups.yaml: groups as people write them, with units, into the fields that the API takes."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from proto import limits
+from proto.edge.config_file import ConfigModel, config_schema, load_config, refusal
+from proto.edge.config_types import DurationMs, GroupName, SiteName
+from proto.errors import BadValue
+from proto.groups import Failback, GroupConfig, Mode, check_group
+from proto.lease import LeaseConstants
+
+PPM_PER_PERCENT = 10_000
+
+
+def _percent(value: Any) -> int:
+    """Reads "1%" as parts per million."""
+    rule = "a share is written in percent"
+    if not isinstance(value, str) or not value.endswith("%"):
+        raise refusal(rule, 'write for example "1%" or "0.5%"')
+    try:
+        exact = Decimal(value.removesuffix("%").strip()) * PPM_PER_PERCENT
+    except ArithmeticError as error:
+        raise refusal(rule, 'write for example "1%" or "0.5%"') from error
+    if not exact.is_finite() or exact != int(exact):
+        raise refusal("at most four decimals are kept", "round it")
+    return int(exact)
+
+
+Percent = Annotated[int, BeforeValidator(_percent), WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?%$"})]
+_DEFAULTS = GroupConfig.__dataclass_fields__
+
+
+def _ms(field: str) -> Any:
+    """The core's default, as people write it: defaults are validated too."""
+    return Field(default=f"{_DEFAULTS[field].default}ms")
+
+
+class GroupSpec(ConfigModel):
+    """One group; what is left out has the default that is shown by `witnessctl status GROUP --json`."""
+
+    group: GroupName = Field(examples=["shop"])
+    sites: tuple[SiteName, ...] = Field(examples=["[dc-a, dc-b]"], description="the preferred site first")
+    ttl: DurationMs = Field(default=f"{limits.TTL_MS_DEFAULT}ms")  # type: ignore[assignment]  # validated
+    drift_max: Percent = Field(default="1%")  # type: ignore[assignment]  # validated
+    lock_delay: DurationMs = Field(default="0s")  # type: ignore[assignment]  # validated
+    mode: Mode = Mode.AUTOMATIC
+    unhealthy_for: DurationMs = _ms("unhealthy_for_ms")
+    max_replication_lag: DurationMs | None = None
+    failback: Failback = Failback.MANUAL
+    failback_after: DurationMs = _ms("failback_after_ms")
+    cooldown: DurationMs = _ms("cooldown_ms")
+    moves_max: int = 3
+    moves_window: DurationMs = _ms("moves_window_ms")
+    handover_timeout: DurationMs = _ms("handover_timeout_ms")
+    activation_backoff: DurationMs = _ms("activation_backoff_ms")
+    labels: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _rules(self) -> GroupSpec:
+        try:
+            check_group(self.config())
+        except BadValue as error:
+            field = error.field.removeprefix(f"groups.{self.group}.")
+            raise refusal(f"{field}: {error.value!r}: {error.rule}", error.remedy) from error
+        return self
+
+    def config(self) -> GroupConfig:
+        return GroupConfig(
+            group=self.group,
+            sites=self.sites,
+            constants=LeaseConstants(self.ttl, self.drift_max, self.lock_delay),
+            mode=self.mode,
+            unhealthy_for_ms=self.unhealthy_for,
+            max_replication_lag_ms=self.max_replication_lag,
+            failback=self.failback,
+            failback_after_ms=self.failback_after,
+            cooldown_ms=self.cooldown,
+            moves_max=self.moves_max,
+            moves_window_ms=self.moves_window,
+            handover_timeout_ms=self.handover_timeout,
+            activation_backoff_ms=self.activation_backoff,
+            labels=tuple(sorted(self.labels.items())),
+        )
+
+
+class GroupsFile(ConfigModel):
+    groups: tuple[GroupSpec, ...] = Field(min_length=1, max_length=limits.GROUPS_MAX)
+
+    @model_validator(mode="after")
+    def _different(self) -> GroupsFile:
+        seen: set[str] = set()
+        for spec in self.groups:
+            if spec.group in seen:
+                raise refusal(f"the group {spec.group} is there more than once", "remove one of the two")
+            seen.add(spec.group)
+        return self
+
+
+def load_groups(path: Path) -> tuple[GroupConfig, ...]:
+    """Raises ConfigRefused."""
+    return tuple(spec.config() for spec in load_config(path, GroupsFile).groups)
+
+
+def groups_schema() -> dict[str, Any]:
+    return config_schema(GroupsFile)

@@ -1,0 +1,142 @@
+"""The commands that only look: status, groups, events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from threading import Event as Alarm
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from witness.ctl.client import ClusterClient, group_path
+from witness.ctl.errors import Unreachable
+from witness.ctl.render import (
+    console,
+    event_line,
+    group_detail,
+    groups_table,
+    witnesses_table,
+)
+
+WATCH_S = 1.0
+FOLLOW_S = 0.5
+PAGE = 500
+
+_never = Alarm()
+
+
+def pause(seconds: float) -> None:
+    """Waits without a clock of its own; Ctrl-C ends it."""
+    _never.wait(seconds)
+
+
+def print_json(value: object) -> None:
+    """One line: the last line of any --json output is the whole answer."""
+    console.file.write(json.dumps(value) + "\n")
+    console.file.flush()
+
+
+def show_status(client: ClusterClient, group: str | None, *, watch: bool, as_json: bool) -> None:
+    look: Callable[[], Any] = (lambda: _one(client, group)) if group else (lambda: _cluster(client))
+    draw: Callable[[Any], RenderableType] = group_detail if group else _draw_cluster
+    if not watch:
+        seen = look()
+        if as_json:
+            print_json(seen)
+        else:
+            console.print(draw(seen))
+        return
+    _watch(look, draw, as_json=as_json)
+
+
+def _watch(look: Callable[[], Any], draw: Callable[[Any], RenderableType], *, as_json: bool) -> None:
+    if as_json:
+        while True:
+            print_json(look())
+            pause(WATCH_S)
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+        while True:
+            try:
+                live.update(draw(look()), refresh=True)
+            except Unreachable as error:
+                live.update(Text(str(error), "red"), refresh=True)
+            pause(WATCH_S)
+
+
+def _one(client: ClusterClient, group: str) -> dict[str, Any]:
+    return client.get(group_path(group))
+
+
+def _cluster(client: ClusterClient) -> dict[str, Any]:
+    """Every witness by its own word, then the groups as one of them sees them."""
+    witnesses: dict[str, Any] = {}
+    for address in client.witnesses:
+        try:
+            answer = client.ask_one(address, "/v1/status")
+        except Unreachable as error:
+            witnesses[str(address)] = str(error)
+        else:
+            witnesses[str(address)] = answer.body if answer.ok else str(answer.body.get("words", answer.status))
+    if all(isinstance(said, str) for said in witnesses.values()):
+        reasons = "\n  ".join(f"{address}: {said}" for address, said in witnesses.items())
+        raise Unreachable(f"no witness answered:\n  {reasons}")
+    return {"witnesses": witnesses, "groups": list(all_groups(client))}
+
+
+def _draw_cluster(seen: Any) -> RenderableType:
+    groups = groups_table(seen["groups"]) if seen["groups"] else Text("no groups; make one: witnessctl apply -f FILE")
+    return Group(witnesses_table(seen["witnesses"].items()), Text(""), groups)
+
+
+def all_groups(client: ClusterClient) -> Iterator[dict[str, Any]]:
+    after = ""
+    while True:
+        page = client.get(f"/v1/groups?limit={PAGE}&after={after}")
+        yield from page["groups"]
+        if page["next"] is None:
+            return
+        after = page["next"]
+
+
+def show_groups(client: ClusterClient, *, as_json: bool) -> None:
+    groups = list(all_groups(client))
+    if as_json:
+        print_json({"groups": groups})
+    else:
+        console.print(groups_table(groups) if groups else "no groups; make one: witnessctl apply -f FILE")
+
+
+def show_events(
+    client: ClusterClient, *, after: int | None, limit: int, group: str | None, follow: bool, as_json: bool
+) -> None:
+    """The newest `limit` events, or those above `after`; with `follow` all that come."""
+    start = "" if after is None else f"&after={after}"
+    page = client.get(f"/v1/events?limit={limit}{start}")
+    last = int(page["head"]) if after is None else after
+    for event in page["events"]:
+        last = max(last, int(event["seq"]))
+        _print_event(event, group, as_json=as_json)
+    while follow:
+        try:
+            page = client.get(f"/v1/events?limit={PAGE}&after={last}")
+        except Unreachable as error:
+            console.print(Text(f"(waits: {error})", "dim"))
+            pause(WATCH_S)
+            continue
+        for event in page["events"]:
+            last = int(event["seq"])
+            _print_event(event, group, as_json=as_json)
+        if not page["events"]:
+            pause(FOLLOW_S)
+
+
+def _print_event(event: dict[str, Any], group: str | None, *, as_json: bool) -> None:
+    if group is not None and event["group"] != group:
+        return
+    if as_json:
+        print_json(event)
+    else:
+        console.print(event_line(event))

@@ -1,0 +1,162 @@
+"""Tables and lines for people: readable on 80 columns, coloured only on a terminal, the same words everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from proto.edge.config_types import duration_words
+from witness.ctl.changes import Action, GroupChange
+
+console = Console(highlight=False, soft_wrap=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_PHASE_STYLE = {"held": "green", "revoking": "yellow", "overdue": "yellow", "granted": "yellow", "vacant": "red"}
+_STATE_STYLE = {"active": "green", "standby": "", "activating": "yellow", "deactivating": "yellow", "fenced": "red"}
+Json = Mapping[str, Any]
+
+
+def table(*columns: str) -> Table:
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def seconds(ms: int | None) -> str:
+    return "never" if ms is None else f"{ms / 1_000:.1f} s ago"
+
+
+# -- status -----------------------------------------------------------------------------------------------
+
+
+def witnesses_table(rows: Iterable[tuple[str, Json | str]]) -> Table:
+    """Each witness by its own word, or why it gave none."""
+    made = table("WITNESS", "ADDRESS", "PLACE", "QUORUM", "APPLIED", "GROUPS")
+    for address, said in rows:
+        if isinstance(said, str):
+            made.add_row("?", address, Text(said, "red"), "", "", "")
+            continue
+        place = "leader" if said["leading"] else "follower"
+        quorum = Text("yes", "green") if said["has_quorum"] else Text("no", "red")
+        if said["has_quorum"] and not said["caught_up"]:
+            quorum = Text("catching up", "yellow")
+        made.add_row(said["witness"], address, place, quorum, str(said["applied_index"]), str(said["groups"]))
+    return made
+
+
+def groups_table(groups: Iterable[Json]) -> Table:
+    made = table("GROUP", "MODE", "LEASE", "HOLDER", "EPOCH", "SITES")
+    for group in groups:
+        phase = str(group["phase"])
+        sites = Text("\n").join(_site_line(site) for site in group["sites"])
+        mode = str(group["mode"])
+        made.add_row(
+            group["group"],
+            mode if mode == "automatic" else Text(mode, "yellow"),
+            Text(phase, _PHASE_STYLE.get(phase, "")),
+            group["holder"] or "-",
+            str(group["epoch"]),
+            sites,
+        )
+    return made
+
+
+def _site_line(site: Json) -> Text:
+    state = str(site["state"] or "unknown")
+    line = Text(f"{site['site']} ") + Text(state, _STATE_STYLE.get(state, "yellow"))
+    if site["maintenance"]:
+        line += Text(" maintenance", "yellow")
+    if site["quarantine"]:
+        line += Text(" quarantine", "red")
+    if site["heard_ms_ago"] is None or site["heard_ms_ago"] > 10_000:
+        line += Text(f" heard {seconds(site['heard_ms_ago'])}", "red")
+    return line
+
+
+def group_detail(group: Json) -> RenderableType:
+    constants = group["constants"]
+    lease = f"{group['phase']}, epoch {group['epoch']}"
+    if group["holder"]:
+        lease += f", held by {group['holder']}, renewal {group['renewal']}"
+    if group["successor"]:
+        lease += f", goes to {group['successor']}"
+    drift = constants["drift_max_ppm"] / 10_000
+    timing = f"ttl {duration_words(constants['ttl_ms'])}, clocks may drift {drift:g}%"
+    if constants["lock_delay_ms"]:
+        timing += f", lock delay {duration_words(constants['lock_delay_ms'])}"
+    facts = table("", "")
+    facts.show_header = False
+    facts.add_row("group", Text(str(group["group"]), "bold"))
+    facts.add_row("mode", str(group["mode"]))
+    facts.add_row("lease", lease)
+    facts.add_row("timing", timing)
+    facts.add_row("takeover", f"within {group['takeover_max_ms'] / 1_000:.1f} s of a site's death, plus its activation")
+    facts.add_row("now", _decision(group["decision"]))
+    return Group(facts, Text(""), _sites_table(group["sites"]), *_site_notes(group["sites"]))
+
+
+def _decision(decision: Json) -> str:
+    words = str(decision["words"]).split(";")[0]
+    if decision["retry_in_ms"]:
+        words += f" (looks again in {decision['retry_in_ms'] / 1_000:.1f} s)"
+    return words
+
+
+def _sites_table(sites: Iterable[Json]) -> Table:
+    made = table("SITE", "STATE", "HEARD", "READY", "HEALTHY", "LAG", "AGENT")
+    for site in sites:
+        state = str(site["state"] or "unknown")
+        lag = "-" if site["lag_ms"] is None else f"{site['lag_ms']} ms"
+        name = f"{site['site']} *" if site.get("preferred") else str(site["site"])
+        made.add_row(
+            name,
+            Text(state, _STATE_STYLE.get(state, "yellow")),
+            seconds(site["heard_ms_ago"]),
+            _yes(site["ready"]),
+            _yes(site["healthy"]),
+            lag,
+            f"{site.get('agent_version') or '-'}{'' if site.get('enforce') in (True, None) else ' (watches only)'}",
+        )
+    return made
+
+
+def _site_notes(sites: Iterable[Json]) -> Iterable[Text]:
+    """What stands against a site, a line each."""
+    for site in sites:
+        notes = [f"quarantine: {note['cause']}, epoch {note['epoch']}: {note['text']}" for note in site["quarantine"]]
+        notes += ["maintenance"] if site["maintenance"] else []
+        notes += [str(blocker) for blocker in site["blockers"]]
+        for note in notes:
+            yield Text(f"{site['site']}: {note}", "yellow")
+
+
+def _yes(value: object) -> str:
+    return "-" if value is None else "yes" if value else "no"
+
+
+# -- events and changes -----------------------------------------------------------------------------------
+
+
+def event_line(event: Json) -> Text:
+    at = str(event["at"])[11:23]
+    where = " ".join(str(event[part]) for part in ("group", "site") if event[part])
+    epoch = f" epoch {event['epoch']}" if event["epoch"] else ""
+    by = "" if event["author"] == "witness" else f" [{event['author']}]"
+    line = Text(f"{event['seq']:>6} {at} ", "dim") + Text(f"{event['kind']:<18} ", "red" if event["alarm"] else "bold")
+    return line + Text(f"{where}{epoch}{by}  {event['text']}")
+
+
+def change_lines(change: GroupChange) -> Iterable[Text]:
+    style = {Action.CREATE: "green", Action.CHANGE: "yellow", Action.NOTHING: "dim"}[change.action]
+    yield Text(f"{change.group}: {change.action.value}", style)
+    for field in change.fields:
+        if change.action is Action.CREATE and field.after in (None, {}, []):
+            continue
+        before = "" if change.action is Action.CREATE else f"{field.before} -> "
+        note = f"   ({field.note})" if field.note and change.action is Action.CHANGE else ""
+        yield Text(f"  {field.field}: {before}{field.after}{note}")
