@@ -80,19 +80,6 @@ class Eyes:
         found = await self._from_any("/v1/events?limit=1")
         return 0 if found is None else int(found["head"])
 
-    async def change(self, method: str, path: str, body: Json) -> Json:
-        """One change through any witness; raises Expected with the refusal's words."""
-        for name in await self._order():
-            try:
-                async with self.secured.request(method, f"{self._api(name)}{path}", json=body) as answer:
-                    said = await answer.json()
-            except (aiohttp.ClientError, TimeoutError, OSError):
-                continue
-            if answer.status != 200:
-                raise Expected(f"{method} {path}: {said.get('words')} {said.get('detail')}")
-            return dict(said)
-        raise Expected(f"{method} {path}: no witness answers")
-
     async def _from_any(self, path: str) -> Json | None:
         for name in await self._order():
             found = await self._quiet(self.secured, f"{self._api(name)}{path}")

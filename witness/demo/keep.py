@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
+from pathlib import Path
 
 from witness.demo.layout import GROUP, HOST, SITES
 from witness.demo.show import Show
-from witness.demo.world import World, witnessctl
+from witness.demo.world import World
 
 
 def say_kept(world: World, show: Show) -> None:
@@ -25,12 +27,20 @@ def say_kept(world: World, show: Show) -> None:
     show.line("")
     api = f"https://{HOST}:{next(iter(layout.witnesses.values())).api}"
     show.line(f"  {curl} {api}/v1/groups/{GROUP}")
+    show.line(f"  export THIRDSITE_CTL={layout.ctl}")
+    program = _witnessctl()
     for arguments in (
-        ("status",),
+        ("status", GROUP),
         ("events",),
-        ("switchover", GROUP, SITES[0], "--reason", "trying it"),
+        ("switchover", GROUP, "--to", SITES[0], "--reason", "trying it"),
         ("mode", GROUP, "manual", "--reason", "trying it"),
     ):
-        show.line(f"  {shlex.join(witnessctl(layout, *arguments))}")
+        show.line(f"  {program} {shlex.join(arguments)}")
     show.line("")
     show.line(f"  Ctrl-C here, or: kill {os.getpid()}   ends every process and removes {layout.root}")
+
+
+def _witnessctl() -> str:
+    """The installed command where there is one."""
+    script = Path(sys.executable).with_name("witnessctl")
+    return str(script) if script.exists() else f"{sys.executable} -m witness.ctl"

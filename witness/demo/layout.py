@@ -97,7 +97,8 @@ class Layout:
         self.witnesses = {name: self._witness(name, ports) for name in WITNESSES}
         self.sites = {name: self._site(name, ports) for name in SITES}
         self._write_configs()
-        self.operator = self._issue("operator", "demo", role=OperatorRole.ADMIN)
+        self._issue("operator", "demo", role=OperatorRole.ADMIN)
+        self.ctl = self._write("ctl.yaml", self._ctl_config())
         self.groups = self._write("groups.yaml", {"groups": [self._group()]})
         ports.release()
 
@@ -149,6 +150,10 @@ class Layout:
             "metrics": {"listen": f"{HOST}:{place.metrics}"},
             "log": {"level": "info", "format": "json"},
         }
+
+    def _ctl_config(self) -> dict[str, Any]:
+        witnesses = [f"{HOST}:{place.api}" for place in self.witnesses.values()]
+        return {"witnesses": witnesses, **self._tls("operator-demo")}
 
     def _agent_config(self, place: SitePlace) -> dict[str, Any]:
         return {

@@ -14,7 +14,6 @@ from witness.demo.processes import Process
 from witness.demo.referee import Life
 from witness.demo.story import DORMANT, SETTLE_S, Story
 from witness.demo.timeline import timeline
-from witness.demo.world import witnessctl
 
 WATCH_POLL_S = 0.005
 RENEWALS_AFTER = 2
@@ -62,14 +61,11 @@ async def come_back(story: Story) -> None:
 
 async def hand_over(story: Story) -> None:
     home, other = SITES
-    with story.show.phase("handover", "d", f"planned handover back: witnessctl switchover {GROUP} {home}"):
+    with story.show.phase("handover", "d", f"planned handover back: witnessctl switchover {GROUP} --to {home}"):
         events = await story.eyes.events_head()
         before = await story.newest_life()
         story.marks.append((time.monotonic_ns(), "d"))
-        command = witnessctl(story.world.layout, "switchover", GROUP, home, "--reason", "demo: back home", "--yes")
-        code, said = await story.world.run(command)
-        if code != 0:
-            raise Expected(f"witnessctl switchover: exit code {code}: {said}")
+        await story.world.operator("switchover", GROUP, "--to", home, "--reason", "back home", "--no-wait")
         life = await story.next_life(home, SETTLE_S)
         await story.settled(home, "active")
         await story.settled(other, *DORMANT)

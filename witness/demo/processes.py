@@ -22,7 +22,7 @@ from proto.errors import LocalFault
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL_S = 0.005
 GONE_S = 5.0
-STOP_S = 4.0
+STOP_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -189,17 +189,12 @@ class Fleet:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(int(name), os.WNOHANG)
 
-    async def end(self) -> None:
-        """Asks in order, the newest first; then everything that is left is killed."""
-        everything = self._mine()
-        for one in everything:
+    async def end(self, *first: Child) -> None:
+        """Asks `first` and then the others to stop, in order; afterwards everything that is left is killed."""
+        for one in self._mine():
             one.signal(signal.SIGCONT)
-        for child in reversed(self.children):
-            if child.exit_code is None:
-                child.signal(signal.SIGTERM)
-        ends = time.monotonic() + STOP_S
-        for child in self.children:
-            await child.wait(max(0.05, ends - time.monotonic()))
+        await self._ask(first)
+        await self._ask([child for child in self.children if child not in first])
         ends = time.monotonic() + GONE_S
         while (left := self._mine()) and time.monotonic() < ends:
             kill_all(left)
@@ -208,6 +203,14 @@ class Fleet:
         for child in self.children:
             await child.wait(0.2)
         self.reap()
+
+    @staticmethod
+    async def _ask(children: Sequence[Child]) -> None:
+        running = [child for child in children if child.exit_code is None]
+        for child in running:
+            child.signal(signal.SIGTERM)
+        if running:
+            await asyncio.wait([asyncio.create_task(child.wait(STOP_S)) for child in running])
 
     def _mine(self) -> set[Process]:
         return {one for one in below([os.getpid()]) if one.pid not in self._before}

@@ -6,23 +6,19 @@ expectation that does not hold ends the story. Times of phases begin at the faul
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import time
 from typing import Any
 
-from proto.groups import GroupConfig
 from proto.lease import LeaseConstants, witness_wait
 from proto.limits import DRIFT_MAX_PPM_DEFAULT
-from proto.units import GroupId, SiteId
 from witness.demo.eyes import Expected, wait_for
 from witness.demo.findings import Findings
-from witness.demo.layout import GROUP, SITES
+from witness.demo.layout import SITES
 from witness.demo.measures import rest_of_lease_s, takeover_parts
 from witness.demo.referee import Life
 from witness.demo.show import Show
 from witness.demo.world import World
-from witness.group_fields import to_fields
 
 SETTLE_S = 20.0
 """For what has no bound of its own: processes start, a site is heard."""
@@ -61,7 +57,8 @@ class Story:
     async def set_up(self) -> None:
         world, findings = self.world, self.findings
         with self.show.phase("set_up", "-", "a license server, three witnesses and two sites start on loopback"):
-            await asyncio.gather(world.start_license_server(), world.init_witnesses())
+            world.init_witnesses()
+            await world.start_license_server()
             findings.platform_start_s, findings.platform_stop_s = await world.calibrate()
             for name in world.layout.witnesses:
                 await world.start_witness(name)
@@ -94,9 +91,7 @@ class Story:
             self.show.say(f"held by: {self.findings.containment}")
 
     async def _apply(self) -> None:
-        config = GroupConfig(GroupId(GROUP), tuple(SiteId(site) for site in SITES), self.constants)
-        body = {"config": to_fields(config), "expected_version": 0, "reason": "demo"}
-        await self.eyes.change("PUT", f"/v1/groups/{GROUP}", body)
+        await self.world.operator("apply", "--file", str(self.world.layout.groups))
         group = await wait_for("the group is there", self.eyes.group, SETTLE_S)
         self.findings.takeover_max_s = group["takeover_max_ms"] / 1_000
 
