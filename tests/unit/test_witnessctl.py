@@ -1,0 +1,203 @@
+"""witnessctl's pure parts: what apply would change, a switchover read from events, exit codes, files, help."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proto.decisions import Reason
+from proto.edge.config_file import ConfigRefused
+from proto.groups import Mode
+from witness.core.effects import Outcome
+from witness.ctl import __main__ as ctl
+from witness.ctl import render
+from witness.ctl.changes import Action, FieldChange, plan_change
+from witness.ctl.client import Answer, checked, refusal_words
+from witness.ctl.context import config_path
+from witness.ctl.errors import Misconfigured, Refused, Unreachable
+from witness.ctl.group_file import load_groups
+from witness.ctl.progress import Progress
+from witness.group_fields import from_fields, to_fields
+from witness.http.error_map import outcome_body, status_of
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "examples" / "groups.yaml"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *argv: str) -> int:
+    monkeypatch.setattr("sys.argv", ["witnessctl", *argv])
+    return ctl.run()
+
+
+# -- files ------------------------------------------------------------------------------------------------
+
+
+def test_the_example_of_groups_loads_and_survives_the_api() -> None:
+    shop, billing = load_groups(EXAMPLE)
+    assert shop.constants.ttl_ms == 10_000
+    assert (billing.mode, billing.constants.lock_delay_ms) == (Mode.MANUAL, 5_000)
+    for config in (shop, billing):
+        assert from_fields(json.loads(json.dumps(to_fields(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("groups: []", "g.yaml:1: groups: "),
+        ("groups:\n- {group: a, sites: [x, y], ttl: 3}", "g.yaml:2: groups[0].ttl: 3: a duration is a number with"),
+        ("groups:\n- {group: a, sites: [x, y], ttl: 100ms}", "groups[0]: ttl_ms: '100': must lie between 500 and"),
+        ("groups:\n- {group: a, sites: [x]}", "groups[0]: sites: ['x']: a group has 2 to 5 sites"),
+        ("groups:\n- {group: a, sites: [x, y], drift_max: 1}", "drift_max: 1: a share is written in percent"),
+        ("groups:\n- {group: a, sites: [x, y], drift_max: 99%}", "drift_max_ppm: '990000': must lie between"),
+        (
+            "groups:\n- {group: a, sites: [x, y]}\n- {group: a, sites: [x, y]}",
+            "the group a is there more than once; remove one of the two",
+        ),
+        ("groups:\n- {group: a, sites: [x, y], cooldwn: 1s}", "cooldwn: unknown key; did you mean 'cooldown'?"),
+    ],
+)
+def test_errors_of_groups_are_exact(tmp_path: Path, text: str, error: str) -> None:
+    file = tmp_path / "g.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigRefused) as caught:
+        load_groups(file)
+    assert error in str(caught.value)
+
+
+def test_without_a_named_cluster_it_says_how_to_name_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("THIRDSITE_CTL", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(Misconfigured, match="give --config FILE, set THIRDSITE_CTL=FILE, or write"):
+        config_path(None)
+    monkeypatch.setenv("THIRDSITE_CTL", "/x/ctl.yaml")
+    assert config_path(None) == Path("/x/ctl.yaml")
+    assert config_path(Path("given.yaml")) == Path("given.yaml")
+
+
+# -- apply ------------------------------------------------------------------------------------------------
+
+
+def test_apply_knows_create_change_and_nothing() -> None:
+    wanted = to_fields(load_groups(EXAMPLE)[0])
+    assert plan_change(wanted, None).action is Action.CREATE
+    assert plan_change(wanted, {"config": wanted, "version": 4}).action is Action.NOTHING
+    found = {"config": {**wanted, "ttl_ms": 3_000, "cooldown_ms": 1}, "version": 4}
+    change = plan_change(wanted, found)
+    assert (change.action, change.expected_version) == (Action.CHANGE, 4)
+    assert change.fields == (FieldChange("cooldown_ms", 1, 60_000), FieldChange("ttl_ms", 3_000, 10_000))
+    assert [field.note for field in change.fields] == ["", "with the next epoch"]
+    lines = [line.plain for line in render.change_lines(change)]
+    assert lines[-1] == "  ttl_ms: 3000 -> 10000   (with the next epoch)"
+
+
+# -- switchover -------------------------------------------------------------------------------------------
+
+
+def event(kind: str, site: str, text: str = "", group: str = "shop", epoch: int = 8) -> dict[str, Any]:
+    return {"kind": kind, "site": site, "text": text, "group": group, "epoch": epoch}
+
+
+def test_a_switchover_is_read_from_the_ledger() -> None:
+    progress = Progress("shop", "dc-b")
+    steps = [
+        progress.take(one)
+        for one in (
+            event("revoked", "dc-a"),
+            event("revoked", "dc-a", group="mail"),
+            event("site-state", "dc-a", "active -> deactivating"),
+            event("released", "dc-a"),
+            event("maintenance", "dc-a"),
+            event("granted", "dc-b"),
+            event("claimed", "dc-b"),
+            event("site-state", "dc-b", "standby -> activating"),
+        )
+    ]
+    phases = [step.phase if step else None for step in steps]
+    assert phases == ["revoking", None, "deactivating", "released", None, "granted", "claimed", "activating"]
+    assert not progress.done
+    last = progress.take(event("site-state", "dc-b", "activating -> active"))
+    assert last is not None
+    assert last.phase == "active"
+    assert progress.done
+
+
+def test_a_switchover_that_ends_elsewhere_fails_with_the_reason() -> None:
+    progress = Progress("shop", "dc-b")
+    progress.take(event("granted", "dc-a", "nobody else"))
+    assert progress.failed == "the lease went to dc-a, not to dc-b: nobody else"
+    progress = Progress("shop", "dc-b")
+    progress.take(event("released", "dc-b", "activation failed: no disk"))
+    assert progress.failed == "dc-b gave the lease back: activation failed: no disk"
+
+
+# -- answers and exit codes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reason", "ends"),
+    [
+        (Reason.OK, None),
+        (Reason.ALREADY_SO, None),
+        (Reason.VERSION_CONFLICT, Refused),
+        (Reason.UNKNOWN_GROUP, Refused),
+        (Reason.NO_QUORUM, Unreachable),
+        (Reason.OUTCOME_UNKNOWN, Unreachable),
+    ],
+)
+def test_outcomes_become_exit_codes(reason: Reason, ends: type[Exception] | None) -> None:
+    answer = Answer(status_of(reason), outcome_body(Outcome(reason)), witness=("w", 1))  # type: ignore[arg-type] - shown only
+    if ends is None:
+        assert checked(answer) is answer
+        return
+    with pytest.raises(ends):
+        checked(answer)
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_has_a_body_that_can_be_shown(reason: Reason) -> None:
+    body = outcome_body(Outcome(reason, "seen"))
+    assert body["ok"] is (status_of(reason) == 200)
+    assert refusal_words(body).startswith(f"refused ({reason.value}): ")
+
+
+def test_wrong_usage_and_wrong_files_have_their_codes(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path) -> None:
+    monkeypatch.setenv("THIRDSITE_CTL", str(tmp_path / "none.yaml"))
+    assert run(monkeypatch, "switchover", "shop", "--reason", "r") == 64
+    assert run(monkeypatch, "nothing") == 64
+    assert run(monkeypatch, "mode", "shop", "manul", "-r", "x") == 64
+    assert run(monkeypatch, "mode", "shop", "manual", "-r", " ") == 64
+    assert run(monkeypatch, "status") == 78
+    assert "none.yaml: cannot be read" in capsys.readouterr().err
+    assert run(monkeypatch, "--help") == 0
+
+
+@pytest.mark.parametrize("command", ["status", "events", "apply", "switchover", "mode", "maintenance"])
+def test_help_teaches_with_an_example(monkeypatch: pytest.MonkeyPatch, capsys, command: str) -> None:
+    assert run(monkeypatch, command, "--help") == 0
+    assert f"Example: witnessctl {command}" in capsys.readouterr().out
+
+
+def test_tables_fit_80_columns_and_carry_no_colour_without_a_terminal() -> None:
+    site = {
+        "site": "datacenter-frankfurt-1", "state": "active", "maintenance": True, "heard_ms_ago": 99_000,
+        "quarantine": [{"cause": "unclean-end", "epoch": 3, "text": "its lease ended without a release"}],
+        "ready": True, "healthy": False, "lag_ms": 12, "blockers": ["probe http failed"], "preferred": True,
+        "agent_version": "0.1.0", "enforce": False,
+    }  # fmt: skip
+    group = {
+        "group": "a-rather-long-name-of-a-group", "mode": "manual", "phase": "revoking", "holder": site["site"],
+        "epoch": 1_099_511_627_776, "renewal": 4, "successor": "b", "takeover_max_ms": 14_350, "sites": [site, site],
+        "constants": {"ttl_ms": 10_000, "drift_max_ppm": 10_000, "lock_delay_ms": 5_000},
+        "decision": {"words": "no move: the holder renews; x", "retry_in_ms": 1_500},
+    }  # fmt: skip
+    console = render.Console(width=80, force_terminal=False)
+    with console.capture() as capture:
+        console.print(render.groups_table([group]))
+        console.print(render.group_detail(group))
+    text = capture.get()
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "\x1b" not in text
+    assert "quarantine: unclean-end, epoch 3" in re.sub(r"\s+", " ", text)
