@@ -50,6 +50,7 @@ class ProbeSchedule:
                         self._keep_looking(scheduled, spread * self._jitter()),
                         name=f"probe {scheduled.group}/{scheduled.name}",
                     )
+                await asyncio.get_running_loop().create_future()  # also with nothing to look at
         finally:
             for scheduled in self._probes:
                 await scheduled.probe.close()

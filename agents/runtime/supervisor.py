@@ -15,8 +15,8 @@ import random
 import secrets
 import signal
 import ssl
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, NoReturn
 
 from agents.actions.build import group_plans
 from agents.actions.real import host_parts
@@ -37,13 +37,13 @@ from agents.runtime.telemetry import Telemetry
 from agents.settings import SiteSettings, core_settings
 from agents.store import AgentStore, open_store
 from proto.clock import SystemClock
-from proto.edge.fatal import fatal
+from proto.edge.fatal import fatal as end_process
 from proto.edge.logs import get_logger, setup_logging
 from proto.edge.tls import EXPIRY_WARNING_DAYS, OwnCertificate, reload_files
 from proto.errors import BadValue, LocalFault, RemoteFault
 from proto.invariants import InvariantViolation
 from proto.messages import Hello
-from proto.units import NS_PER_S, TOKEN_BYTES
+from proto.units import NS_PER_S, TOKEN_BYTES, WitnessId
 
 STOP_MARGIN_S = 30.0
 """Added to the longest deactivation: for proofs, the release and its answer."""
@@ -57,11 +57,17 @@ class Agent:
     """The parts of one running agent. Made and used on one event loop."""
 
     def __init__(
-        self, settings: SiteSettings, store: AgentStore, contexts: dict[Any, ssl.SSLContext] | None
+        self,
+        settings: SiteSettings,
+        store: AgentStore,
+        contexts: Mapping[WitnessId, ssl.SSLContext] | None,
+        fatal: Callable[[BaseException], NoReturn] = end_process,
     ) -> None:
+        """`contexts` None: streams without TLS, for tests."""
         self.settings = settings
         self._store = store
         self._contexts = contexts
+        self._fatal = fatal
         self._clock = SystemClock()
         self._signals = 0
         self._stop = asyncio.Event()
@@ -180,7 +186,7 @@ class Agent:
         def ended(task: asyncio.Task[None]) -> None:
             if not self._stopping:
                 error = None if task.cancelled() else task.exception()
-                fatal(error or InvariantViolation(f"the task {name} ended"))
+                self._fatal(error or InvariantViolation(f"the task {name} ended"))
 
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(ended)
@@ -189,7 +195,7 @@ class Agent:
     def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, InvariantViolation | LocalFault):
-            fatal(error)
+            self._fatal(error)
         log.warning("loop_error", message=context.get("message", ""), error=repr(error))
 
     async def _housekeep(self) -> None:

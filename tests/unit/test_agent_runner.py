@@ -348,7 +348,7 @@ async def test_a_fence_waits_for_a_guard_that_is_being_started(tmp_path: Path) -
     world.start(PlanKind.ACTIVATE)
     await asyncio.sleep(0)
     world.runner.fence(Fence(G, "revoked"))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.01)  # the fence has this long to say too much
     assert world.of("fenced") == []
     world.may_start.set()
     await world.until(lambda: world.of("fenced") != [])
