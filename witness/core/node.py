@@ -25,7 +25,7 @@ from proto.decisions import Decision, DecisionKind, Reason, blocker_words
 from proto.errors import LocalFault
 from proto.invariants import require
 from proto.messages import Notice
-from proto.units import ClusterId, Epoch, GroupId, InstantNs, SiteId, WallMs, WitnessId
+from proto.units import NS_PER_MS, ClusterId, Epoch, GroupId, InstantNs, SiteId, WallMs, WitnessId
 from witness.core import operator_moves, view
 from witness.core.batcher import Batcher, Overloaded
 from witness.core.decide import backoff_left_ns, decide, grant_cause, revoke_cause
@@ -92,6 +92,7 @@ class WitnessNode:
         self._effects: list[Effect] = []
         self._now = now
         self._wall_ms = WallMs(0)
+        self._wall_read_at = now
 
     # -- from consensus -----------------------------------------------------------------------------------
 
@@ -176,7 +177,7 @@ class WitnessNode:
         return operator_moves.plan_switchover(state, self._sights.of(group, now), to, author, now)
 
     def tick(self, now: InstantNs, wall_ms: WallMs) -> None:
-        self._wall_ms = wall_ms
+        self._wall_ms, self._wall_read_at = wall_ms, now
         self._pass_time(now)
         votes = self._timers.due_votes()
         if votes:
@@ -353,7 +354,9 @@ class WitnessNode:
         return request
 
     def _propose(self) -> None:
-        entry = self._batcher.take_entry(self._now, self._wall_ms)
+        # For people: what the calendar said at the last tick, and the time since then.
+        wall_ms = WallMs(self._wall_ms + (self._now - self._wall_read_at) // NS_PER_MS)
+        entry = self._batcher.take_entry(self._now, wall_ms)
         if entry is not None:
             self._effects.append(ProposeEntry(entry))
 
