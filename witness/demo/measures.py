@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from proto.lease import LeaseConstants, witness_wait
@@ -16,6 +17,7 @@ from proto.lease import LeaseConstants, witness_wait
 Json = dict[str, Any]
 RENEWAL_JUMP_S = 0.05
 """Two looks at one deadline differ by scheduling noise; a renewal moves it by much more."""
+LOOK_NOISE_S = 0.01
 
 
 def event_s(event: Json) -> float:
@@ -75,25 +77,30 @@ def handover_parts(
 
 @dataclass(slots=True)
 class Renewals:
-    """Renewals as the agent's deadline shows them: it jumps when an answer has arrived."""
+    """Renewals as the agent's deadline shows them: it jumps when an answer has arrived, to `sent` + ttl."""
 
-    seen_s: list[float] = field(default_factory=list)
-    """When each jump was seen."""
+    ttl_s: float
+    seen: list[tuple[float, float]] = field(default_factory=list)
+    """When each jump was seen, and when that renewal was sent."""
     _deadline_s: float | None = None
 
     def look(self, at_s: float, remaining_s: float) -> None:
         deadline_s = at_s + remaining_s
-        if self._deadline_s is not None and deadline_s > self._deadline_s + RENEWAL_JUMP_S:
-            self.seen_s.append(at_s)
+        if self._deadline_s is None:
             self._deadline_s = deadline_s
-        elif self._deadline_s is None:
+        elif deadline_s > self._deadline_s + RENEWAL_JUMP_S:
+            self.seen.append((at_s, deadline_s - self.ttl_s))
             self._deadline_s = deadline_s
 
-    def after(self, at_s: float) -> list[float]:
-        return [seen for seen in self.seen_s if seen > at_s]
+    def sent_after(self, at_s: float) -> list[float]:
+        """When those were seen that were sent after that instant: an answer may have been on its way already."""
+        return [seen_s for seen_s, sent_s in self.seen if sent_s > at_s + LOOK_NOISE_S]
 
     def gap_across_s(self, at_s: float) -> float | None:
-        """The time between the last renewal before that instant and the first one after it."""
-        before = [seen for seen in self.seen_s if seen <= at_s]
-        after = self.after(at_s)
-        return after[0] - before[-1] if before and after else None
+        """The longest time between two renewals from the last before that instant to the first sent after it."""
+        after = self.sent_after(at_s)
+        before = [seen_s for seen_s, _ in self.seen if seen_s <= at_s]
+        if not before or not after:
+            return None
+        across = [seen_s for seen_s, _ in self.seen if before[-1] <= seen_s <= after[0]]
+        return max(later - sooner for sooner, later in pairwise(across))

@@ -98,7 +98,7 @@ async def kill_leader(story: Story) -> None:
     text = f"SIGKILL of the witness leader {leader}: nothing happens to the platform"
     with story.show.phase("leader_kill", "e", text):
         before, events = await story.newest_life(), await story.eyes.events_head()
-        renewals = Renewals()
+        renewals = Renewals(story.constants.ttl_ms / 1_000)
         watching = asyncio.create_task(_watch(story, renewals))
         try:
             await _just_before_renewal(story)
@@ -108,7 +108,7 @@ async def kill_leader(story: Story) -> None:
             await story.world.witnesses.pop(leader).wait(5)
 
             async def resumed() -> bool:
-                return len(renewals.after(killed_s)) >= RENEWALS_AFTER
+                return len(renewals.sent_after(killed_s)) >= RENEWALS_AFTER
 
             await wait_for("renewals go on", resumed, story.expiry_s + SETTLE_S)
         finally:
@@ -118,7 +118,7 @@ async def kill_leader(story: Story) -> None:
         await _start_again(story, leader)
         await _unmoved(story, before, events)
     findings = story.findings
-    findings.renewals_resumed_s = renewals.after(killed_s)[0] - killed_s
+    findings.renewals_resumed_s = renewals.sent_after(killed_s)[0] - killed_s
     findings.renewal_gap_s = renewals.gap_across_s(killed_s)
     gap = "" if findings.renewal_gap_s is None else f", {findings.renewal_gap_s:.3f} s between two renewals"
     story.show.say(f"renewed {findings.renewals_resumed_s:.3f} s after the leader's death{gap}; {leader} is back")
