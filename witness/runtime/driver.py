@@ -17,12 +17,12 @@ from typing import NoReturn, Protocol, TypeVar
 from proto.clock import Clock
 from proto.commands import Author, Command, ReleaseLease
 from proto.decisions import Reason
-from proto.errors import LocalFault, ThirdsiteError
 from proto.events import Event
 from proto.invariants import require
 from proto.limits import COMMANDS_PENDING_MAX, TIMER_WAKE_NS
 from proto.messages import Notice
 from proto.units import NS_PER_S, GroupId, InstantNs, SiteId
+from witness.core.batcher import Overloaded
 from witness.core.effects import Effect, Outcome, ProposeEntry, Push, Record, Resolved
 from witness.core.node import WitnessNode
 from witness.core.snapshot import ImageRefused
@@ -95,7 +95,7 @@ class Driver:
 
     def restore(self, image: bytes) -> None:
         try:
-            self._guarded(lambda: self.node.restore(image, self._clock.now()))
+            self._guarded(lambda: self.node.restore(image, self._clock.now()), announced=ImageRefused)
         except ImageRefused as error:
             raise SnapshotRefused(str(error)) from error
         self._unsynced = True
@@ -119,7 +119,7 @@ class Driver:
     # -- requests -------------------------------------------------------------------------------------------
 
     def heartbeat(self, frame: bytes, on_outcome: OnOutcome) -> None:
-        """Proposes a checked Heartbeat frame. Raises Overloaded (a ThirdsiteError) and then proposes nothing."""
+        """Proposes a checked Heartbeat frame. Raises Overloaded and then proposes nothing."""
         now = self._clock.now()
         self._expect("heartbeat", now, self._guarded(lambda: self.node.heartbeat(frame, now)), on_outcome)
 
@@ -155,13 +155,11 @@ class Driver:
         self._waiting[number] = (kind, now, on_outcome)
         self._perform()
 
-    def _guarded(self, step: Callable[[], T]) -> T:
-        """An announced refusal passes; anything else that the node raises ends the process."""
+    def _guarded(self, step: Callable[[], T], announced: type[Exception] = Overloaded) -> T:
+        """The announced refusal passes; anything else that the node raises ends the process."""
         try:
             return step()
-        except LocalFault as error:
-            self._fatal(error)
-        except ThirdsiteError:
+        except announced:
             raise
         except BaseException as error:  # noqa: BLE001  # a bug in the core: going on would be worse
             self._fatal(error)
