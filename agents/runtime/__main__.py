@@ -1,15 +1,13 @@
-"""The process that stays: `python -m agents.runtime --settings-fd N`, started by `site-agent run` (launch.py)."""
+"""The process that stays: `python -m agents.runtime --settings-fd N`, started by `site-agent run` (launch.py).
+
+structlog loads rich for coloured tracebacks wherever it finds it: 5 MB that a log of months has no use for, so it is
+told that there is none before anything else is imported.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-
-import uvloop
-
-from agents.runtime.supervisor import serve
-from agents.settings import from_json
-from proto.errors import BadValue, DurabilityLost, LocalFault
 
 EXIT_USAGE = 64
 EXIT_UNAVAILABLE = 69
@@ -17,6 +15,13 @@ EXIT_CONFIG = 78
 
 
 def main() -> int:
+    sys.modules["rich"] = None  # type: ignore[assignment]  # None is how Python itself marks "cannot be imported"
+    import uvloop  # noqa: PLC0415 - see above
+
+    from agents.runtime.supervisor import serve  # noqa: PLC0415 - see above
+    from agents.settings import from_json  # noqa: PLC0415 - see above
+    from proto.errors import BadValue, DurabilityLost, LocalFault  # noqa: PLC0415 - see above
+
     if len(sys.argv) < 3 or sys.argv[1] != "--settings-fd" or not sys.argv[2].isdecimal():
         sys.stderr.write("this is started by: site-agent run -c FILE\n")
         return EXIT_USAGE
