@@ -48,6 +48,9 @@ PROOF_S = 5.0
 LAST_WORDS_S = 0.25
 STEP_MARGIN_S = 5.0
 RELEASE_POLL_S = 0.01
+ABANDON_S = 1.0
+KEPT_ENVIRONMENT = ("LD_LIBRARY_PATH",)
+"""What an interpreter may need to start at all; steps never see it."""
 
 
 class GuardHandle:
@@ -96,17 +99,24 @@ class GuardHandle:
         if record.exists():  # noqa: ASYNC240 - one stat of a local file
             raise NotProvenDown(f"{record} names a former guard of {group}: end it first (end_leftovers)")
         ours, theirs = socket.socketpair()
-        with theirs:
-            wanted = "auto" if containment is None else containment.value
-            arguments = (group, str(runtime_dir), str(theirs.fileno()), str(epoch_finished), wanted)
+        wanted = "auto" if containment is None else containment.value
+        arguments = (group, str(runtime_dir), str(theirs.fileno()), str(epoch_finished), wanted)
+        try:
             process = _start(runtime_dir, theirs.fileno(), arguments, wrapper)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         handle = cls(group, record, process, ours)
         try:
             ready = await asyncio.wait_for(handle._ready, READY_S)
         except (TimeoutError, GuardError) as error:
-            handle._kill_guard()
-            handle.close()
+            handle._abandon()
             raise GuardGone(f"the guard of {group} did not become ready: {str(error) or 'no answer'}") from None
+        except asyncio.CancelledError:
+            handle._abandon()
+            raise
         handle._adopt(ready)
         return handle
 
@@ -121,6 +131,13 @@ class GuardHandle:
             return
         self._init_pidfd = pidfd
         self._loop.add_reader(pidfd, self._on_init_gone)
+
+    def _abandon(self) -> None:
+        """Of a guard that never became ready, and so never ran anything."""
+        self._kill_guard()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(ABANDON_S)
+        self.close()
 
     # -- the seam -----------------------------------------------------------------------------------------
 
@@ -308,7 +325,13 @@ def _start(
     """The guard process: its own session, nothing inherited but its socket, an empty environment."""
     group = arguments[0]
     entry = str(Path(__file__).with_name("guard_main.py"))
-    log = os.open(f"{runtime_dir}/{group}.guard.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    path = f"{runtime_dir}/{group}.guard.log"
+    try:
+        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise GuardGone(
+            f"{path} cannot be written ({error.strerror}): make its directory, owned by the agent"
+        ) from error
     try:
         return subprocess.Popen(
             [*wrapper, sys.executable, "-I", "-S", entry, "guard", *arguments],
@@ -317,7 +340,7 @@ def _start(
             stderr=log,
             pass_fds=(control_fd,),
             start_new_session=True,
-            env={},
+            env={name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ},
         )
     finally:
         os.close(log)

@@ -78,7 +78,7 @@ async def lives(path: Path) -> None:
 
 
 async def until_ns(instant_ns: int) -> None:
-    await asyncio.sleep(max(0, instant_ns - now_ns()) / 1e9)
+    await asyncio.sleep(max(0, instant_ns - now_ns()) / 1e9)  # the span up to the deadline must pass
 
 
 class World:
@@ -161,5 +161,5 @@ def died_by(path: Path, deadline_ns: int) -> None:
 
 async def stays_dead(path: Path, for_s: float = 0.1) -> None:
     before = len(stamps(path))
-    await asyncio.sleep(for_s)
+    await asyncio.sleep(for_s)  # a span in which a survivor would have written
     assert len(stamps(path)) == before, f"{path.name} still writes"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -28,6 +29,7 @@ from guard_world import (
     until_ns,
 )
 
+from agents.fencing import guard_main, process_table
 from agents.fencing.base import Containment, DownBy, GuardGone, GuardRefused, StepEnd
 
 pytestmark = [
@@ -265,3 +267,39 @@ async def main(path):
 
 asyncio.run(main(Path(sys.argv[1])))
 """
+
+# An init whose guard dies before it answers: bound, but never released.
+HALF_BORN = """
+import importlib.util, os, signal, sys
+spec = importlib.util.spec_from_file_location("entry", sys.argv[1])
+entry = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(entry)
+entry.stand_in_packages()
+from agents.fencing import containment, init_link
+containment.enter("pid-namespace")
+link = init_link.fork_init("pid-namespace", "", [])
+link.await_bound()
+os.write(1, b"%d %d\\n" % (link.pid, link.started))
+if sys.argv[2] == "stopped":
+    os.kill(link.pid, signal.SIGSTOP)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("manner", ["waiting", "stopped"])
+async def test_an_init_that_was_never_released_dies_with_its_guard(manner: str) -> None:
+    parent = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", "-c", HALF_BORN, guard_main.__file__, manner),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert parent.stdout is not None
+    pid, started = (int(word) for word in (await asyncio.wait_for(parent.stdout.readline(), 20)).split())
+    pidfd = process_table.open_process(pid, started)
+    assert pidfd is not None
+    try:
+        parent.kill()
+        await parent.wait()
+        await until(lambda: select.select([pidfd], [], [], 0)[0], "the init is gone")
+    finally:
+        os.close(pidfd)

@@ -151,7 +151,7 @@ async def test_stop_all_returns_when_everything_is_proven_down(bench: Bench) -> 
     downs = await asyncio.wait_for(bench.registry.stop_all(GROUP, S // 5), 20)
     sizes = [path.stat().st_size for path in paths]
     assert [down.verified for down in downs] == [True] * 3
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # a span in which a survivor would have written
     assert [path.stat().st_size for path in paths] == sizes
     assert [await ended(process) for process in processes] == [75] * 3
     # The next lease needs a new start: nothing is held any more.

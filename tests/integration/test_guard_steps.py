@@ -17,7 +17,7 @@ import uvloop
 from guard_world import GROUP, World, arm, died_by, in_namespace_of, now_ns, stays_dead, until
 
 from agents.fencing import guard_main, leftover, process_table, record_file
-from agents.fencing.base import Containment, DownBy, GuardRefused, NotProvenDown, StepEnd
+from agents.fencing.base import Containment, DownBy, GuardGone, GuardRefused, NotProvenDown, StepEnd
 from agents.fencing.guard_client import GuardHandle
 
 pytestmark = [
@@ -190,6 +190,16 @@ def test_the_handle_works_on_uvloop() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(scenario())
+
+
+async def test_a_guard_that_cannot_start_says_why(world: World) -> None:
+    with pytest.raises(GuardGone, match="make its directory"):
+        await GuardHandle.spawn(GROUP, world.path / "none")
+    with pytest.raises(GuardGone, match="did not become ready"):
+        await world.spawn(wrapper=("false",))
+    (world.path / f"{GROUP}.guard.tmp").mkdir()
+    with pytest.raises(GuardGone, match="Is a directory"):
+        await world.spawn()
 
 
 async def test_a_guard_without_lease_and_agent_leaves(world: World) -> None:
