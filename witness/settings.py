@@ -1,8 +1,8 @@
 """What a running witness is told, as plain values: the checked configuration without its file format.
 
 `witness run` reads YAML with pydantic, hands these settings over to a fresh interpreter and is gone: the process
-that faces the network for months has neither a YAML parser nor a schema engine in its memory (docs/operations:
-some 12 MB). Only file paths travel, never a secret.
+that faces the network for months has neither a YAML parser nor a schema engine in its memory (some 10 MB).
+Only file paths travel, never a secret.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ def test_tables_fit_80_columns_and_carry_no_colour_without_a_terminal() -> None:
         "group": "a-rather-long-name-of-a-group", "mode": "manual", "phase": "revoking", "holder": site["site"],
         "epoch": 1_099_511_627_776, "renewal": 4, "successor": "b", "takeover_max_ms": 14_350, "sites": [site, site],
         "constants": {"ttl_ms": 10_000, "drift_max_ppm": 10_000, "lock_delay_ms": 5_000},
-        "decision": {"words": "no move: the holder renews; x", "retry_in_ms": 1_500},
+        "decision": {"words": "no move: x; y", "retry_in_ms": 1_500, "blockers": [{"words": "b: not ready"}]},
     }  # fmt: skip
     console = render.Console(width=80, force_terminal=False)
     with console.capture() as capture:
@@ -200,4 +200,5 @@ def test_tables_fit_80_columns_and_carry_no_colour_without_a_terminal() -> None:
     text = capture.get()
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "\x1b" not in text
+    assert "b: not ready" in text
     assert "quarantine: unclean-end, epoch 3" in re.sub(r"\s+", " ", text)

@@ -24,6 +24,7 @@ from witness.ctl.render import (
 WATCH_S = 1.0
 FOLLOW_S = 0.5
 PAGE = 500
+SEARCHED = 1_000
 
 _never = Alarm()
 
@@ -112,13 +113,17 @@ def show_groups(client: ClusterClient, *, as_json: bool) -> None:
 def show_events(
     client: ClusterClient, *, after: int | None, limit: int, group: str | None, follow: bool, as_json: bool
 ) -> None:
-    """The newest `limit` events, or those above `after`; with `follow` all that come."""
+    """The newest `limit` events, or those above `after`; with `follow` all that come.
+
+    Those of one group are looked for among the newest SEARCHED of all.
+    """
     start = "" if after is None else f"&after={after}"
-    page = client.get(f"/v1/events?limit={limit}{start}")
+    page = client.get(f"/v1/events?limit={limit if group is None else SEARCHED}{start}")
     last = int(page["head"]) if after is None else after
-    for event in page["events"]:
-        last = max(last, int(event["seq"]))
+    wanted = [event for event in page["events"] if group in (None, event["group"])]
+    for event in wanted[-limit:] if after is None else wanted[:limit]:
         _print_event(event, group, as_json=as_json)
+    last = max([last, *(int(event["seq"]) for event in page["events"])])
     while follow:
         try:
             page = client.get(f"/v1/events?limit={PAGE}&after={last}")

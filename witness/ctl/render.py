@@ -96,8 +96,8 @@ def group_detail(group: Json) -> RenderableType:
     facts.add_row("lease", lease)
     facts.add_row("timing", timing)
     facts.add_row("takeover", f"within {group['takeover_max_ms'] / 1_000:.1f} s of a site's death, plus its activation")
-    facts.add_row("now", _decision(group["decision"]))
-    return Group(facts, Text(""), _sites_table(group["sites"]), *_site_notes(group["sites"]))
+    facts.add_row("decision", _decision(group["decision"]))
+    return Group(facts, Text(""), _sites_table(group["sites"]), *_notes(group))
 
 
 def _decision(decision: Json) -> str:
@@ -125,12 +125,14 @@ def _sites_table(sites: Iterable[Json]) -> Table:
     return made
 
 
-def _site_notes(sites: Iterable[Json]) -> Iterable[Text]:
-    """What stands against a site, a line each."""
-    for site in sites:
+def _notes(group: Json) -> Iterable[Text]:
+    """What stands against each site, a line each: the decision's blockers, then what the agent itself says."""
+    for blocker in group["decision"]["blockers"]:
+        yield Text(str(blocker["words"]), "yellow")
+    for site in group["sites"]:
         notes = [f"quarantine: {note['cause']}, epoch {note['epoch']}: {note['text']}" for note in site["quarantine"]]
         notes += ["maintenance"] if site["maintenance"] else []
-        notes += [str(blocker) for blocker in site["blockers"]]
+        notes += [f"its agent says: {blocker}" for blocker in site["blockers"]]
         for note in notes:
             yield Text(f"{site['site']}: {note}", "yellow")
 
