@@ -24,7 +24,8 @@ app = typer.Typer(
     help="The agent of one site: runs the platform while the witnesses grant it the lease, and never longer.",
     epilog=(
         "Exit codes: 0 done, 64 wrong usage, 69 no agent answers (status, exec) or the disk failed (run), "
-        "70 internal fault, 75 the lease was lost (exec), 78 the configuration or the state is not usable as it is."
+        "70 internal fault, 75 the lease was lost (exec) or the stop was cut short (run), 78 the configuration or "
+        "the state is not usable as it is."
     ),
 )
 

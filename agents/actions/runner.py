@@ -9,7 +9,6 @@ told as lost.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 
 import structlog
@@ -257,11 +256,3 @@ class GroupRunner:
             # Its handle could not prove the end, its record and pids did.
             self._guard = None
             await self._parts.release_guard(guard)
-
-    async def close(self) -> None:
-        """At the end of the agent process: tasks go, a guard that is armed stays until its deadline."""
-        tasks = [task for task in (self._plan_task, self._fence_task) if task is not None]
-        for task in tasks:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)

@@ -15,6 +15,7 @@ from proto.errors import BadValue, LocalFault
 
 BACKLOG = 128
 KEEPALIVE_S = 15.0
+SHUTDOWN_S = 1.0
 SOCKET_UMASK = 0o177
 
 

@@ -11,6 +11,7 @@ import sys
 
 EXIT_USAGE = 64
 EXIT_UNAVAILABLE = 69
+EXIT_CUT_SHORT = 75
 EXIT_CONFIG = 78
 
 
@@ -18,7 +19,7 @@ def main() -> int:
     sys.modules["rich"] = None  # type: ignore[assignment]  # None is how Python itself marks "cannot be imported"
     import uvloop  # noqa: PLC0415 - see above
 
-    from agents.runtime.supervisor import serve  # noqa: PLC0415 - see above
+    from agents.runtime.supervisor import StopCutShort, serve  # noqa: PLC0415 - see above
     from agents.settings import from_json  # noqa: PLC0415 - see above
     from proto.errors import BadValue, DurabilityLost, LocalFault  # noqa: PLC0415 - see above
 
@@ -29,6 +30,9 @@ def main() -> int:
         settings = from_json(stream.read())
     try:
         uvloop.run(serve(settings))
+    except StopCutShort as error:
+        sys.stderr.write(f"site-agent {settings.site}: {error}\n")
+        return EXIT_CUT_SHORT
     except (BadValue, LocalFault) as error:
         sys.stderr.write(f"site-agent {settings.site}: {error}\n")
         return EXIT_UNAVAILABLE if isinstance(error, DurabilityLost) else EXIT_CONFIG

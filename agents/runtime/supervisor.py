@@ -53,6 +53,10 @@ STEP_LOGS = "steps"
 log = get_logger("agents.supervisor")
 
 
+class StopCutShort(LocalFault):
+    """The process ends before its site was verified down; the guards finish that."""
+
+
 class Agent:
     """The parts of one running agent. Made and used on one event loop."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from agents.actions.down_checks import CommandSaysDown, PortRefused
 from agents.probes.base import ProbeResult
 from agents.probes.command import OUTPUT_BYTES_MAX, run_command
 from agents.probes.exec import ExecProbe
@@ -52,6 +53,9 @@ async def wait_for(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
+pytestmark = pytest.mark.process
+
+
 async def test_tcp_tells_open_from_refused() -> None:
     server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0)
     async with server:
@@ -77,6 +81,18 @@ async def test_a_silent_host_is_not_refused() -> None:
         for filler in fillers:
             filler.close()
     assert words == "no connection within its timeout"
+
+
+async def test_only_a_clear_answer_proves_down() -> None:
+    server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        assert "takes connections" in await PortRefused("p", "127.0.0.1", port, 2_000).still_up()
+    assert await PortRefused("p", "127.0.0.1", closed_port(), 2_000).still_up() == ""
+    assert await CommandSaysDown("c", ("/bin/true",), 2_000).still_up() == ""
+    assert await CommandSaysDown("c", ("/bin/false",), 2_000).still_up() == "exit code 1"
+    assert "cannot be started" in await CommandSaysDown("c", ("/nonexistent",), 2_000).still_up()
+    assert "no end" in await CommandSaysDown("c", ("/bin/sleep", "60"), 50).still_up()
 
 
 async def test_http_status_body_and_timeout() -> None:
