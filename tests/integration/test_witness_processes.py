@@ -264,6 +264,10 @@ async def _restart_and_stop(cluster: Cluster, killed: str) -> None:
             if code == 0 and len(places) == 3 and all(place["caught_up"] for place in places):
                 break
     assert len({place["events"] for place in places}) == 1
+    cluster.processes[killed].send_signal(signal.SIGHUP)
+    async with asyncio.timeout(WAIT_S):
+        while '"certificates_reloaded"' not in cluster.logs():  # noqa: ASYNC110 - polls a file
+            await asyncio.sleep(0.05)
     for name in cluster.names:
         assert cluster.kill(name, signal.SIGTERM) == 0, cluster.logs()
     assert '"fatal"' not in cluster.logs()
