@@ -1,0 +1,201 @@
+"""What must hold, judged from outside: true time, real processes, and the ledger as anybody may read it.
+
+Rule: nothing here asks the code under test whether it was right. A site is *active* from the first activation step
+in its guard until the guard's namespace is dead; that, and not anybody's belief, is compared across sites. The
+ledger is read as a story of its own: who was granted what after which end. A violation is kept, never raised: the
+schedule goes on and tells all that broke.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proto.events import GENESIS_HASH, Event, EventKind
+from proto.lease import LeaseConstants, witness_wait
+from proto.units import NS_PER_S, PPM, Epoch, GroupId
+from witness.core.ledger import verify
+from witness.core.machine import Machine
+
+HASH_EVERY = 16
+"""Every so many indexes the state's hash is taken on each replica: it costs as much as dozens of applies."""
+VIOLATIONS_KEPT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    kind: str
+    """overlap, epoch, early-expiry, divergence, ledger, story, stuck, crash."""
+    at_ns: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.at_ns / NS_PER_S:.6f} s: {self.text}"
+
+
+class Checkers:
+    def __init__(self, now: Callable[[], int]) -> None:
+        self.violations: list[Violation] = []
+        self.activations = 0
+        self._now = now
+        self._active: dict[GroupId, set[str]] = {}
+        self._begun: dict[GroupId, Epoch] = {}
+
+    def found(self, kind: str, text: str) -> None:
+        if len(self.violations) < VIOLATIONS_KEPT:
+            self.violations.append(Violation(kind, self._now(), text))
+
+    def active(self, group: GroupId) -> list[str]:
+        return sorted(self._active.get(group, ()))
+
+    # -- I1 and I2: what runs, by true time -------------------------------------------------------------------
+
+    def begun(self, group: GroupId, host: str, epoch: Epoch) -> None:
+        """The first activation step of an epoch is about to start."""
+        self.activations += 1
+        highest = self._begun.get(group, Epoch(0))
+        if epoch <= highest:
+            self.found(
+                "epoch", f"{host} begins {group} under epoch {epoch}, epoch {highest} was begun before"
+            )
+        self._begun[group] = max(highest, epoch)
+        self.running(group, host)
+
+    def running(self, group: GroupId, host: str) -> None:
+        active = self._active.setdefault(group, set())
+        others = sorted(active - {host})
+        active.add(host)
+        if others:
+            self.found("overlap", f"{host} runs {group} while {', '.join(others)} runs it too")
+
+    def dead(self, group: GroupId, host: str) -> None:
+        """Nothing of the group's active role runs on the host any more (or the host itself stands still)."""
+        self._active.setdefault(group, set()).discard(host)
+
+
+class ReplicaChecker:
+    """I4: replicas with an equal applied index have equal states. P6: one ledger, whoever tells it."""
+
+    def __init__(self, found: Callable[[str, str], None]) -> None:
+        self.events: list[Event] = []
+        self._found = found
+        self._hashes: dict[int, tuple[str, str]] = {}
+
+    def applied(self, witness: str, index: int, machine: Machine, *, always: bool = False) -> None:
+        if index % HASH_EVERY and not always:
+            return
+        state_hash = machine.state_hash()
+        known = self._hashes.setdefault(index, (state_hash, witness))
+        if known[0] != state_hash:
+            self._found("divergence", f"{witness} and {known[1]} differ at index {index}")
+
+    def recorded(self, witness: str, events: tuple[Event, ...]) -> list[Event]:
+        """Returns what nobody told before."""
+        new = []
+        for event in events:
+            if event.seq <= len(self.events):
+                if self.events[event.seq - 1] != event:
+                    self._found("ledger", f"{witness} tells event {event.seq} otherwise than before")
+            elif event.seq == len(self.events) + 1:
+                self.events.append(event)
+                new.append(event)
+            else:
+                self._found(
+                    "ledger", f"{witness} tells event {event.seq}, {len(self.events) + 1} was never told"
+                )
+        return new
+
+    def verify(self) -> None:
+        broken = verify(self.events, GENESIS_HASH)
+        if broken is not None:
+            self._found("ledger", f"the chain breaks at event {broken.seq}")
+
+
+@dataclass(slots=True)
+class _Story:
+    """What the ledger says of one group."""
+
+    epoch: int = 0
+    holder: str | None = None
+    vacant: bool = False
+    ended: bool = False
+    """A lease that somebody had claimed has ended."""
+
+
+class StoryChecker:
+    """No takeover without a cause: a grant follows the end of the lease before, an end follows a lease."""
+
+    ENDS = frozenset({EventKind.RELEASED, EventKind.EXPIRED, EventKind.UNBARRED})
+
+    def __init__(self, found: Callable[[str, str], None]) -> None:
+        self.expired = 0
+        self.granted = 0
+        self._found = found
+        self._stories: dict[GroupId, _Story] = {}
+
+    def told(self, event: Event) -> None:
+        if event.group is None:
+            return
+        if event.kind is EventKind.GROUP_CREATED:
+            self._stories[event.group] = _Story(event.epoch)
+        story = self._stories.setdefault(event.group, _Story())
+        if event.kind is EventKind.GRANTED:
+            self._granted(story, event)
+        elif event.kind is EventKind.CLAIMED:
+            self._holders(story, event)
+        elif event.kind in self.ENDS:
+            if story.vacant:
+                self._found(
+                    "story", f"event {event.seq}: {event.kind.value} of {event.group}, which is vacant"
+                )
+            if event.kind is not EventKind.UNBARRED:
+                self._holders(story, event)
+            self.expired += event.kind is EventKind.EXPIRED
+            story.vacant, story.holder = True, None
+
+    def _granted(self, story: _Story, event: Event) -> None:
+        self.granted += 1
+        if not story.vacant:
+            self._found(
+                "story", f"event {event.seq}: {event.group} granted to {event.site} without an end before"
+            )
+        if event.epoch <= story.epoch:
+            self._found("story", f"event {event.seq}: epoch {event.epoch} granted after {story.epoch}")
+        story.epoch, story.holder, story.vacant = event.epoch, event.site, False
+
+    def _holders(self, story: _Story, event: Event) -> None:
+        if (story.epoch, story.holder) != (event.epoch, event.site):
+            says = f"{event.kind.value} by {event.site} in epoch {event.epoch}"
+            self._found("story", f"event {event.seq}: {says}, but {story.holder} holds {story.epoch}")
+
+
+class ExpiryChecker:
+    """Nothing expires early: the last renewal was applied nowhere later than D before, by any sound clock."""
+
+    def __init__(self, found: Callable[[str, str], None], now: Callable[[], int]) -> None:
+        self._found = found
+        self._now = now
+        self._since: dict[GroupId, tuple[tuple[int, int], int, LeaseConstants]] = {}
+
+    def applied(self, machine: Machine) -> None:
+        for name, group in machine.state.groups.items():
+            lease = group.lease
+            if lease is None:
+                continue
+            number = (lease.epoch, lease.renewal)
+            known = self._since.get(name)
+            if known is None or known[0] < number:
+                self._since[name] = (number, self._now(), lease.constants)
+
+    def expired(self, event: Event, leapt_ns: int) -> None:
+        known = None if event.group is None else self._since.get(event.group)
+        if known is None or event.kind is not EventKind.EXPIRED:
+            return
+        (epoch, renewal), since_ns, constants = known
+        shortest_ns = witness_wait(constants) * PPM // (PPM + constants.drift_max_ppm) - leapt_ns
+        gone_ns = self._now() - since_ns
+        if epoch == event.epoch and gone_ns < shortest_ns - 1_000:
+            says = (
+                f"renewal {renewal} of epoch {epoch} expired after {gone_ns} ns, {shortest_ns} ns must pass"
+            )
+            self._found("early-expiry", f"{event.group}: {says}")

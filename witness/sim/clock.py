@@ -1,0 +1,106 @@
+"""True time, and what each machine makes of it.
+
+Rule: only this room knows the true instant; everything under test reads a `NodeClock`. An oscillator runs at one
+rate from boot to boot; BOOTTIME goes on in a suspend, MONOTONIC_RAW does not, the wall clock is kept near true time
+by somebody and may be stepped. Idle time costs nothing: the queue jumps to the next thing that happens.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+from proto.clock import ClockReading
+from proto.invariants import require
+from proto.units import NS_PER_S, PPM, InstantNs
+
+WALL_AT_START_NS = 1_700_000_000 * NS_PER_S
+NEVER_NS = 1 << 62
+BOOTED_NS = NS_PER_S
+"""What BOOTTIME and MONOTONIC_RAW show when a simulated machine has just booted."""
+
+Action = Callable[[], None]
+
+
+class Events:
+    """The queue of everything that will happen, in true nanoseconds; equal instants keep their order."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self.done = 0
+        self._heap: list[tuple[int, int, Action]] = []
+        self._number = 0
+
+    def at(self, when_ns: int, action: Action) -> None:
+        self._number += 1
+        heapq.heappush(self._heap, (max(when_ns, self.now_ns), self._number, action))
+
+    def after(self, delay_ns: int, action: Action) -> None:
+        self.at(self.now_ns + delay_ns, action)
+
+    def next_ns(self) -> int:
+        return self._heap[0][0] if self._heap else NEVER_NS
+
+    def happen(self) -> None:
+        """Performs the next action, at its own instant."""
+        when_ns, _, action = heapq.heappop(self._heap)
+        require(when_ns >= self.now_ns, "true time went back")
+        self.now_ns = when_ns
+        self.done += 1
+        action()
+
+
+class NodeClock:
+    """One machine's clocks. Implements proto.clock.Clock."""
+
+    def __init__(self, events: Events, rate_ppm: int = 0) -> None:
+        self.rate_ppm = rate_ppm
+        self.leapt_ns = 0
+        """How far BOOTTIME ran ahead by leaps, in all: outside of every drift bound."""
+        self._events = events
+        self._true_ns = events.now_ns
+        self._boot_ns = BOOTED_NS
+        self._raw_behind_ns = 0
+        self._wall_ahead_ns = 0
+        self._suspended_at: int | None = None
+
+    def now(self) -> InstantNs:
+        gone_ns = self._events.now_ns - self._true_ns
+        return InstantNs(self._boot_ns + gone_ns + gone_ns * self.rate_ppm // PPM)
+
+    def read(self) -> ClockReading:
+        boot_ns = self.now()
+        wall_ns = WALL_AT_START_NS + self._events.now_ns + self._wall_ahead_ns
+        return ClockReading(boot_ns, boot_ns - self._raw_behind_ns, wall_ns)
+
+    def true_at(self, boot_ns: int) -> int:
+        """The first true instant at which BOOTTIME shows at least this."""
+        left_ns = boot_ns - self._boot_ns
+        return self._true_ns - (-left_ns * PPM // (PPM + self.rate_ppm))
+
+    def run_at(self, rate_ppm: int) -> None:
+        """From now on at another rate; whoever armed a timer must arm it again."""
+        self._boot_ns, self._true_ns = self.now(), self._events.now_ns
+        self.rate_ppm = rate_ppm
+
+    def leap(self, ahead_ns: int) -> None:
+        """All clocks of the machine jump ahead together, as after a migration that guessed."""
+        self._boot_ns += ahead_ns
+        self._wall_ahead_ns += ahead_ns
+        self.leapt_ns += ahead_ns
+
+    def step_wall(self, ahead_ns: int) -> None:
+        self._wall_ahead_ns += ahead_ns
+
+    def suspend(self) -> None:
+        self._suspended_at = self.now()
+
+    def resume(self) -> None:
+        if self._suspended_at is not None:
+            self._raw_behind_ns += self.now() - self._suspended_at
+            self._suspended_at = None
+
+    def reboot(self) -> None:
+        self._boot_ns, self._true_ns = BOOTED_NS, self._events.now_ns
+        self._raw_behind_ns = 0
+        self._suspended_at = None

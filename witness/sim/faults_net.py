@@ -1,0 +1,111 @@
+"""What happens to messages: between agents and witnesses, and among the witnesses (FAULTS: N1 to N11)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from proto.units import NS_PER_MS
+from witness.raft.memory_network import Delivery
+
+if TYPE_CHECKING:
+    from witness.sim.world import World
+
+Strike = Callable[["World", random.Random], None]
+
+
+def lossy(world: World, rng: random.Random) -> None:
+    world.network.weather.loss = rng.uniform(0.01, 0.3)
+
+
+def doubling(world: World, rng: random.Random) -> None:
+    world.network.weather.double = rng.uniform(0.1, 0.6)
+
+
+def slow(world: World, rng: random.Random) -> None:
+    weather = world.network.weather
+    weather.slow = rng.uniform(0.05, 0.5)
+    weather.slow_ns_max = rng.randint(50, 2_500) * NS_PER_MS
+
+
+def raft_lossy(world: World, rng: random.Random) -> None:
+    world.consensus.set_delivery(Delivery(loss=rng.uniform(0.05, 0.4)))
+    world.hit("raft-lossy")
+
+
+def raft_slow(world: World, rng: random.Random) -> None:
+    world.consensus.set_delivery(Delivery(delay_ns_max=rng.randint(5, 150) * NS_PER_MS))
+    world.hit("raft-slow")
+
+
+def cut_site(world: World, rng: random.Random) -> None:
+    """A site loses all witnesses, one way or both."""
+    site = rng.choice(world.sites).name
+    both = rng.random() < 0.6
+    inbound = rng.random() < 0.5
+    pairs = [(site, w.name) for w in world.witnesses.values()] if both or not inbound else []
+    pairs += [(w.name, site) for w in world.witnesses.values()] if both or inbound else []
+    _cut(world, rng, pairs, "cut-site" if both else "cut-one-way")
+
+
+def cut_link(world: World, rng: random.Random) -> None:
+    """One site and one witness, both ways; the others carry on."""
+    site, witness = rng.choice(world.sites).name, rng.choice(list(world.witnesses.values())).name
+    _cut(world, rng, [(site, witness), (witness, site)], "cut-link")
+
+
+def cut_all(world: World, rng: random.Random) -> None:
+    """The third location is gone for everybody."""
+    sites = [site.name for site in world.sites]
+    pairs = [pair for w in world.witnesses.values() for s in sites for pair in ((s, w.name), (w.name, s))]
+    _cut(world, rng, pairs, "cut-all")
+
+
+def _cut(world: World, rng: random.Random, pairs: list[tuple[str, str]], kind: str) -> None:
+    world.hit(kind)
+    world.note("network", f"{kind}: {pairs[0][0]} -> {pairs[0][1]} ...")
+    for sender, to in pairs:
+        world.network.cut(sender, to)
+
+    def mend() -> None:
+        for sender, to in pairs:
+            world.network.mend(sender, to)
+
+    world.events.after(world.some_ttls(rng), mend)
+
+
+def flap(world: World, rng: random.Random) -> None:
+    site = rng.choice(world.sites)
+    if site.streams.flap(rng.choice(list(world.witnesses))):
+        world.hit("stream-flap")
+
+
+def raft_partition(world: World, rng: random.Random) -> None:
+    """One witness alone, one pair cut while the third sees both, or nobody sees anybody."""
+    names = list(world.witnesses)
+    pairs = [(a, b) for a in names for b in names if a < b]
+    alone = rng.choice(names)
+    kept = rng.choice(
+        ([p for p in pairs if alone not in p], [p for p in pairs if p != rng.choice(pairs)], [])
+    )
+    world.hit("raft-partition")
+    world.note("network", f"witnesses linked: {kept}")
+    world.consensus.set_links(kept)
+    world.events.after(world.some_ttls(rng), lambda: world.consensus.set_links(pairs))
+
+
+MOODS: dict[str, Strike] = {
+    "lossy": lossy,
+    "doubling": doubling,
+    "slow": slow,
+    "raft-lossy": raft_lossy,
+    "raft-slow": raft_slow,
+}
+BLOWS: dict[str, tuple[Strike, float]] = {
+    "cut-site": (cut_site, 5.0),
+    "cut-link": (cut_link, 3.0),
+    "cut-all": (cut_all, 8.0),
+    "flap": (flap, 2.0),
+    "raft-partition": (raft_partition, 4.0),
+}

@@ -1,0 +1,233 @@
+"""What happens to machines and processes: kills, stops, freezes, power, clocks, disks, platforms (FAULTS: P, C, G)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from proto.units import NS_PER_MS, NS_PER_S, PPM
+from witness.sim.site import SiteHost
+from witness.sim.witness import WitnessHost
+
+if TYPE_CHECKING:
+    from witness.sim.world import World
+
+Strike = Callable[["World", random.Random], None]
+
+
+# -- witnesses --------------------------------------------------------------------------------------------
+
+
+def witness_crash(world: World, rng: random.Random) -> None:
+    _crash(world, rng, [rng.choice(list(world.witnesses.values()))], "witness-crash")
+
+
+def witness_crash_all(world: World, rng: random.Random) -> None:
+    _crash(world, rng, list(world.witnesses.values()), "witness-crash-all")
+
+
+def _crash(world: World, rng: random.Random, hosts: list[WitnessHost], kind: str) -> None:
+    for host in hosts:
+        if host.node is not None:
+            world.hit(kind)
+            host.crash()
+        world.events.after(rng.randint(20, 4_000) * NS_PER_MS, partial(host.start, world.witness_ids))
+
+
+def witness_stop(world: World, rng: random.Random) -> None:
+    hosts = list(world.witnesses.values())
+    chosen = hosts if rng.random() < 0.3 else [rng.choice(hosts)]
+    for host in chosen:
+        if host.node is not None and not host.stopped:
+            world.hit("witness-stop-all" if len(chosen) > 1 else "witness-stop")
+            host.stop()
+            world.events.after(world.some_ttls(rng), host.go_on)
+
+
+def mad_clock(world: World, rng: random.Random) -> None:
+    """One witness's clock is far outside of the bound; a majority's is not."""
+    host = rng.choice(list(world.witnesses.values()))
+    host.clock.run_at(rng.choice((-PPM // 2, PPM, 3 * PPM)))
+    host.rearm()
+    world.hit("witness-mad-clock")
+
+
+def leap(world: World, rng: random.Random) -> None:
+    """One witness's clock jumps ahead."""
+    host = rng.choice(list(world.witnesses.values()))
+    host.clock.leap(rng.randint(100, 60_000) * NS_PER_MS)
+    host.rearm()
+    world.hit("witness-leap")
+
+
+def snapshot(world: World, rng: random.Random) -> None:
+    host = rng.choice(list(world.witnesses.values()))
+    world.consensus.force_snapshot(host.id)
+    world.hit("snapshot-made")
+
+
+# -- sites ------------------------------------------------------------------------------------------------
+
+
+def _some_site(world: World, rng: random.Random) -> SiteHost | None:
+    """A site whose agent runs; active ones twice as often."""
+    running = [site for site in world.sites if site.runs]
+    running += [site for site in running if any(shell.runs() for shell in site.shells.values())]
+    return rng.choice(running) if running else None
+
+
+def agent_crash(world: World, rng: random.Random) -> None:
+    site = _some_site(world, rng)
+    if site is not None:
+        world.hit("agent-crash")
+        site.crash()
+        world.events.after(rng.randint(20, 5_000) * NS_PER_MS, site.start)
+
+
+def agent_stop(world: World, rng: random.Random) -> None:
+    site = _some_site(world, rng)
+    if site is not None:
+        world.hit("agent-stop")
+        world.note(site.name, "agent is stopped")
+        site.stop()
+        world.events.after(world.some_ttls(rng), site.go_on)
+
+
+def site_freeze(world: World, rng: random.Random) -> None:
+    site = _some_site(world, rng)
+    if site is not None:
+        world.hit("site-freeze")
+        world.note(site.name, "every process is stopped")
+        site.freeze(frozen=True)
+        world.events.after(world.some_ttls(rng), lambda: site.freeze(frozen=False))
+
+
+def site_suspend(world: World, rng: random.Random) -> None:
+    site = _some_site(world, rng)
+    if site is not None:
+        world.hit("site-suspend")
+        site.suspend()
+        world.events.after(world.some_ttls(rng), site.resume)
+
+
+def site_power(world: World, rng: random.Random) -> None:
+    site = _some_site(world, rng)
+    if site is not None:
+        world.hit("site-power")
+        site.power_off()
+        world.events.after(
+            rng.randint(500, 6_000) * NS_PER_MS, lambda: None if site.agent else site.power_on()
+        )
+
+
+def guard_kill(world: World, rng: random.Random) -> None:
+    site = _some_site(world, rng)
+    if site is None:
+        return
+    too = rng.random() < 0.3
+    for shell in site.shells.values():
+        if shell.kill_guard():
+            world.hit("guard-and-agent-kill" if too else "guard-kill")
+    if too:
+        site.crash()
+        world.events.after(rng.randint(20, 3_000) * NS_PER_MS, site.start)
+
+
+def wall_step(world: World, rng: random.Random) -> None:
+    clocks = [host.clock for host in world.sites] + [host.clock for host in world.witnesses.values()]
+    ahead_ns = rng.choice((1, -1)) * rng.choice((NS_PER_S // 2, 3 * NS_PER_S, 3_600 * NS_PER_S))
+    rng.choice(clocks).step_wall(ahead_ns)
+    world.hit("wall-step")
+
+
+def slow_disk(world: World, rng: random.Random) -> None:
+    site = rng.choice(world.sites)
+    site.disk.write_ns_max = rng.randint(50, 2_000) * NS_PER_MS
+    world.hit("slow-disk")
+
+
+def second_agent(world: World, rng: random.Random) -> None:
+    """A copy of a site's whole machine, disk included, runs elsewhere for a while (FAULTS: O2, O3)."""
+    world.hit("second-agent")
+    twin = world.clone(rng.choice(world.sites[: len(world.setup.sites)]))
+    world.events.after(world.some_ttls(rng) + 3 * NS_PER_S, twin.power_off)
+
+
+# -- platforms --------------------------------------------------------------------------------------------
+
+
+def _mood(name: str) -> Strike:
+    def strike(world: World, rng: random.Random) -> None:
+        for site in world.sites:
+            for shell in site.shells.values():
+                if rng.random() < 0.7:
+                    setattr(shell.platform.moods, name, rng.uniform(0.1, 0.8))
+
+    return strike
+
+
+def unready(world: World, rng: random.Random) -> None:
+    _look(world, rng, "ready")
+
+
+def unhealthy(world: World, rng: random.Random) -> None:
+    _look(world, rng, "healthy")
+
+
+def _look(world: World, rng: random.Random, what: str) -> None:
+    site = rng.choice(world.sites)
+    group = rng.choice(list(site.shells))
+    platform = site.shells[group].platform
+    world.hit(f"not-{what}")
+
+    def look(value: bool) -> None:
+        setattr(platform, what, value)
+        site.probe(group)
+
+    look(False)
+    world.events.after(world.some_ttls(rng), lambda: look(True))
+
+
+def lagging(world: World, rng: random.Random) -> None:
+    site = rng.choice(world.sites)
+    group = rng.choice(list(site.shells))
+    site.shells[group].platform.lag_ms = rng.choice((-1, 5, 900, 5_000))
+    site.probe(group)
+    world.hit("lag")
+
+
+PLATFORM_MOODS = (
+    "start_fails",
+    "start_hangs",
+    "start_slow",
+    "stop_deaf",
+    "stop_hangs",
+    "stop_unproven",
+    "verify_unproven",
+    "fence_unproven",
+)
+MOODS: dict[str, Strike] = {
+    "mad-clock": mad_clock,
+    "slow-disk": slow_disk,
+    **{name.replace("_", "-"): _mood(name) for name in PLATFORM_MOODS},
+}
+BLOWS: dict[str, tuple[Strike, float]] = {
+    "witness-crash": (witness_crash, 4.0),
+    "witness-crash-all": (witness_crash_all, 10.0),
+    "witness-stop": (witness_stop, 4.0),
+    "witness-leap": (leap, 4.0),
+    "snapshot": (snapshot, 2.0),
+    "agent-crash": (agent_crash, 5.0),
+    "agent-stop": (agent_stop, 4.0),
+    "site-freeze": (site_freeze, 5.0),
+    "site-suspend": (site_suspend, 6.0),
+    "site-power": (site_power, 8.0),
+    "guard-kill": (guard_kill, 6.0),
+    "wall-step": (wall_step, 6.0),
+    "second-agent": (second_agent, 12.0),
+    "unready": (unready, 4.0),
+    "unhealthy": (unhealthy, 4.0),
+    "lagging": (lagging, 4.0),
+}

@@ -1,0 +1,250 @@
+"""The simulated runner of one group at one site: plans and fences of the agent's core, with the real guard's rules.
+
+Rule: the runner lives in the agent's process and stops, dies and wakes with it; the guard (GuardModel) is another
+process, and its floor is the kernel's: it acts at its own instant whoever is stopped. Only here is known what
+really runs, and it is told to the checkers when it begins and ends, not when somebody noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agents.core.effects import ExtendDeadline, Fence, PlanKind, StartPlan
+from agents.fencing.base import Down, GuardError, Step, StepResult
+from agents.fencing.memory import Behaviour, GuardEvent, GuardModel
+from proto.timing import LocalDeadlines
+from proto.units import NS_PER_MS, Epoch, GroupId
+from witness.sim.platform import Platform
+
+if TYPE_CHECKING:
+    from witness.sim.site import SiteHost
+
+STOP_GRACE_NS = 300 * NS_PER_MS
+HOUSEKEEPING_NS = NS_PER_MS
+FENCE_AGAIN_NS = 200 * NS_PER_MS
+
+
+class GroupShell:
+    def __init__(self, host: SiteHost, group: GroupId, platform: Platform) -> None:
+        self.group = group
+        self.platform = platform
+        self.guard: GuardModel | None = None
+        self._host = host
+        self._acts: dict[str, Behaviour] = {}
+        self._plan: StartPlan | None = None
+        self._latest: tuple[Epoch, LocalDeadlines] | None = None
+        self._on_down: list[Callable[[], None]] = []
+        self._ran = False
+        self._wake_ns = -1
+
+    # -- effects ------------------------------------------------------------------------------------------
+
+    def start_plan(self, plan: StartPlan) -> None:
+        self._plan = plan
+        self._host.later(plan.timeout_ms * NS_PER_MS, lambda: self._timed_out(plan))
+        start = {
+            PlanKind.VERIFY_DOWN: lambda: self._end_guard(plan, "verify"),
+            PlanKind.ACTIVATE: lambda: self._activate(plan),
+            PlanKind.DEACTIVATE: lambda: self._deactivate(plan),
+        }[plan.kind]
+        if plan.kind is PlanKind.ACTIVATE and plan.deadlines is not None:
+            self._latest = (plan.epoch, plan.deadlines)
+        self._host.later(self._host.rng.randint(1, 15) * NS_PER_MS, start)
+
+    def extend(self, effect: ExtendDeadline) -> None:
+        self._latest = (effect.epoch, effect.deadlines)
+        self._arm()
+
+    def fence(self, effect: Fence) -> None:
+        del effect
+        self._plan = None
+        if self.guard is not None:
+            self.guard.fence(self._host.clock.now())
+            self._on_down.append(self._fenced)
+            self.wake()
+        else:
+            self._host.later(HOUSEKEEPING_NS, self._fenced)
+
+    def _fenced(self) -> None:
+        if self.platform.proves("fence"):
+            self._host.feed(lambda agent, now: agent.fenced(self.group, True, "", now))
+        else:
+            self._host.feed(
+                lambda agent, now: agent.fenced(self.group, False, "a process is still seen", now)
+            )
+            self._host.later(FENCE_AGAIN_NS, self._fenced)
+
+    # -- plans --------------------------------------------------------------------------------------------
+
+    def _activate(self, plan: StartPlan) -> None:
+        if self._plan is not plan:
+            return
+        if self.guard is not None:
+            self._host.checkers.found(
+                "guard", f"{self._host.name} activates {self.group} over a living guard"
+            )
+        _, finished = self._host.disk.bounds.get(self.group, (Epoch(0), Epoch(0)))
+        self.guard = GuardModel(lambda step: self._acts[step.step_id], finished)
+        self._ran = False
+        if not self._arm():
+            self.guard = None
+            self._finish(plan, ok=False, text="the guard refused the deadline")
+            return
+        self._steps = self.platform.start_steps()
+        self._run(plan, f"start-{plan.plan}-0", self._steps[0])
+
+    def _run(self, plan: StartPlan, step_id: str, behaviour: Behaviour) -> bool:
+        guard = self.guard
+        if guard is None or self._plan is not plan:
+            return False
+        self._acts[step_id] = behaviour
+        try:
+            guard.run(Step(step_id, (step_id,), {}, Path("/dev/null")), self._host.clock.now())
+        except GuardError as error:
+            if plan.kind is PlanKind.ACTIVATE:
+                self._finish(plan, ok=False, text=str(error))
+            return False
+        if not self._ran:
+            self._ran = True
+            self._host.checkers.begun(self.group, self._host.name, plan.epoch)
+        self.wake()
+        return True
+
+    def _stepped(self, plan: StartPlan, result: StepResult) -> None:
+        if self._plan is not plan or result.step_id not in self._acts:
+            return
+        if plan.kind is PlanKind.DEACTIVATE:
+            self._end_guard(plan, "stop")
+            return
+        number = int(result.step_id.rpartition("-")[2]) + 1
+        if not result.ok:
+            self._finish(plan, ok=False, text=f"{result.step_id}: {result.end.value}")
+        elif number == len(self._steps):
+            self._finish(plan, ok=True, text="")
+        else:
+            self._run(plan, f"start-{plan.plan}-{number}", self._steps[number])
+
+    def _deactivate(self, plan: StartPlan) -> None:
+        if self._plan is plan and not self._run(plan, f"stop-{plan.plan}-0", self.platform.stop_step()):
+            self._end_guard(plan, "stop")
+
+    def _end_guard(self, plan: StartPlan, what: str) -> None:
+        if self._plan is not plan:
+            return
+
+        def down() -> None:
+            ok = self.platform.proves(what)
+            self._finish(plan, ok=ok, text="" if ok else "a process is still seen")
+
+        if self.guard is None:
+            self._host.later(HOUSEKEEPING_NS, down)
+            return
+        self._on_down.append(down)
+        if what == "verify":
+            self.guard.fence(self._host.clock.now())
+        else:
+            self.guard.stop(STOP_GRACE_NS, self._host.clock.now())
+        self.wake()
+
+    def _timed_out(self, plan: StartPlan) -> None:
+        if self._plan is plan:
+            self._host.hit("plan-timeout")
+            self._finish(plan, ok=False, text=f"not done within {plan.timeout_ms} ms")
+
+    def _finish(self, plan: StartPlan, *, ok: bool, text: str) -> None:
+        """Once: whoever comes second finds another plan, or none."""
+        if self._plan is not plan:
+            return
+        self._plan = None
+        self._host.feed(lambda agent, now: agent.plan_finished(self.group, plan.plan, ok, text, now))
+
+    # -- the guard ----------------------------------------------------------------------------------------
+
+    def _arm(self) -> bool:
+        if self.guard is None or self._latest is None:
+            return False
+        epoch, at = self._latest
+        try:
+            self.guard.arm(epoch, at.stop_at, at.kill_at, at.deadline, self._host.clock.now())
+        except GuardError:
+            return False
+        self.wake()
+        return True
+
+    def wake(self) -> None:
+        """Has the guard act when it is due, by its host's clock; called whenever that may have changed."""
+        due = None if self.guard is None else self.guard.next_deadline()
+        if due is None or self._host.suspended:
+            self._wake_ns = -1
+            return
+        at_ns = max(self._host.clock.true_at(due), self._host.events.now_ns)
+        if at_ns != self._wake_ns:
+            self._wake_ns = at_ns
+            self._host.events.at(at_ns, lambda: self._due(at_ns))
+
+    def _due(self, at_ns: int) -> None:
+        if at_ns == self._wake_ns:
+            self._wake_ns = -1
+            self.advance()
+            self.wake()
+
+    def advance(self) -> None:
+        if self.guard is not None:
+            self._take(self.guard.advance(self._host.clock.now()))
+
+    def kill_guard(self) -> bool:
+        """SIGKILL to the guard; its namespace goes with it."""
+        if self.guard is None:
+            return False
+        self._take(self.guard.crash(self._host.clock.now()))
+        return True
+
+    def freeze(self, *, frozen: bool) -> None:
+        if self.guard is not None:
+            self.guard.frozen = frozen
+            self.wake()
+
+    def _take(self, events: list[GuardEvent]) -> None:
+        for event in events:
+            if isinstance(event, Down):
+                self._went_down(event)
+            else:
+                self._tell_step(event)
+
+    def _tell_step(self, result: StepResult) -> None:
+        plan = self._plan
+        if plan is not None:
+            self._host.do(lambda: self._stepped(plan, result))
+
+    def _went_down(self, down: Down) -> None:
+        self.guard = None
+        self._wake_ns = -1
+        self._host.checkers.dead(self.group, self._host.name)
+        self._host.hit(f"down-by-{down.by.value}")
+        waiting, self._on_down = self._on_down, []
+        plan = self._plan
+        for told in waiting:
+            self._host.do(told)
+        if not waiting:
+            self._host.feed(lambda agent, now: agent.guard_lost(self.group, down.cause, now))
+        if plan is not None and plan.kind is PlanKind.ACTIVATE:
+            self._host.do(lambda: self._finish(plan, ok=False, text=down.cause))
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    def runs(self) -> bool:
+        return self.guard is not None and self._ran
+
+    def agent_gone(self) -> None:
+        """The agent's process ended: its plans and what it waited for are gone, the guard goes on."""
+        self._plan = None
+        self._on_down.clear()
+
+    def power_off(self) -> None:
+        self.agent_gone()
+        if self.guard is not None:
+            self.guard = None
+            self._wake_ns = -1
+            self._host.checkers.dead(self.group, self._host.name)

@@ -1,0 +1,96 @@
+"""Runs schedules: one seed each, safety phase, heal, liveness phase, verdict."""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from proto.clock import Clock
+from proto.invariants import InvariantViolation
+from proto.units import NS_PER_S, seconds
+from witness.sim.checkers import Violation
+from witness.sim.faults import FAULTS
+from witness.sim.setup import Setup, draw
+from witness.sim.world import Note, World
+
+
+@dataclass(slots=True)
+class Result:
+    """One schedule, or many added up."""
+
+    schedules: int = 0
+    events: int = 0
+    simulated_ns: int = 0
+    violations: list[tuple[int, Violation]] = field(default_factory=list)
+    """With the seed of its schedule."""
+    faults_hit: Counter[str] = field(default_factory=Counter)
+    activations: int = 0
+
+    def add(self, other: Result) -> None:
+        self.schedules += other.schedules
+        self.events += other.events
+        self.simulated_ns += other.simulated_ns
+        self.violations += other.violations
+        self.faults_hit += other.faults_hit
+        self.activations += other.activations
+
+    def count(self, kind: str) -> int:
+        return sum(violation.kind == kind for _, violation in self.violations)
+
+    def summary(self) -> dict[str, object]:
+        return {
+            "schedules": self.schedules,
+            "events": self.events,
+            "simulated_s": round(self.simulated_ns / NS_PER_S, 1),
+            "activations": self.activations,
+            "violations": len(self.violations),
+            "overlaps": self.count("overlap"),
+            "stuck": self.count("stuck"),
+            "faults_hit": dict(sorted(self.faults_hit.items())),
+        }
+
+
+def run_schedule(seed: int, *, trace: Note | None = None, setup: Setup | None = None) -> Result:
+    world = World(setup or draw(seed, list(FAULTS)), trace)
+    try:
+        world.begin()
+        world.faults.begin()
+        world.run_until(seconds(world.setup.safety_s))
+        world.heal()
+        world.settle()
+        world.close()
+    except (Exception, InvariantViolation) as error:  # noqa: BLE001  # whatever the code under test raises is a finding
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        world.checkers.found("crash", f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")
+        if trace is not None:
+            trace(world.events.now_ns, "world", traceback.format_exc())
+    return Result(
+        schedules=1,
+        events=world.events.done,
+        simulated_ns=world.events.now_ns,
+        violations=[(seed, violation) for violation in world.checkers.violations],
+        faults_hit=world.faults_hit,
+        activations=world.checkers.activations,
+    )
+
+
+def replay_line(seed: int, violation: Violation) -> str:
+    return f"python -m witness.sim --schedules 1 --seed {seed}  # {violation}"
+
+
+def campaign(seed: int, schedules: int, told: Callable[[int, Result], None]) -> Result:
+    """Seeds seed, seed + 1, ...; `told` hears of each schedule as it ends."""
+    total = Result()
+    for number in range(schedules):
+        result = run_schedule(seed + number)
+        total.add(result)
+        told(number + 1, result)
+    return total
+
+
+def rate(result: Result, clock: Clock, since_ns: int) -> float:
+    """Simulated seconds per second of the wall."""
+    spent_ns = max(1, clock.now() - since_ns)
+    return result.simulated_ns / spent_ns

@@ -1,0 +1,80 @@
+"""What one schedule is made of, drawn from its seed before anything runs.
+
+Swarm style (Groce et al. 2012): each schedule has its own few kinds of faults and its own constants. A schedule with
+all kinds at once rarely gets anywhere; one with two or three drives each of them deep. One in ten has none, and
+must then be perfectly quiet.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from proto.groups import Failback, GroupConfig
+from proto.health import DataChecks
+from proto.lease import LeaseConstants
+from proto.units import GroupId, SiteId, WitnessId
+
+WITNESSES = (WitnessId("w1"), WitnessId("w2"), WitnessId("w3"))
+KINDS_MAX = 7
+CALM_DRIFT_PPM = 50
+"""What crystals do."""
+FREE_OF_FAULTS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    seed: int
+    sites: tuple[SiteId, ...]
+    groups: tuple[GroupConfig, ...]
+    kinds: tuple[str, ...]
+    safety_s: float
+    data_checks: DataChecks
+    drift_extreme: bool
+    """Clocks run as fast or as slow as the bound allows, instead of like crystals."""
+
+
+def rng_for(seed: int, name: str) -> random.Random:
+    """A stream of its own for each part of the world: a draw more in one moves nothing in another."""
+    return random.Random(f"thirdsite/{seed}/{name}")  # noqa: S311  # a simulation, not a secret
+
+
+def draw(seed: int, kinds_known: Sequence[str]) -> Setup:
+    rng = rng_for(seed, "setup")
+    sites = tuple(SiteId(name) for name in ("dc-a", "dc-b", "dc-c")[: 3 if rng.random() < 0.2 else 2])
+    names = (GroupId("erp"), GroupId("mail"))[: 2 if rng.random() < 0.2 else 1]
+    count = 0 if rng.random() < FREE_OF_FAULTS else rng.randint(1, KINDS_MAX)
+    kinds = tuple(sorted(rng.sample(sorted(kinds_known), min(count, len(kinds_known)))))
+    return Setup(
+        seed=seed,
+        sites=sites,
+        groups=tuple(draw_group(rng, name, sites) for name in names),
+        kinds=kinds,
+        safety_s=rng.uniform(8, 40),
+        data_checks=rng.choice(list(DataChecks)[:2]),
+        drift_extreme=count > 0 and rng.random() < 0.5,
+    )
+
+
+def draw_group(rng: random.Random, name: GroupId, sites: tuple[SiteId, ...]) -> GroupConfig:
+    order = list(sites)
+    rng.shuffle(order)
+    return GroupConfig(
+        group=name,
+        sites=tuple(order),
+        constants=LeaseConstants(
+            ttl_ms=rng.choice((800, 1_000, 1_500, 2_000, 3_000)),
+            drift_max_ppm=rng.choice((1_000, 10_000, 10_000, 50_000, 100_000)),
+            lock_delay_ms=rng.choice((0, 0, 0, 500)),
+        ),
+        unhealthy_for_ms=rng.choice((500, 2_000)),
+        failback=rng.choice(list(Failback)),
+        failback_after_ms=rng.choice((1_000, 5_000)),
+        cooldown_ms=rng.choice((0, 1_000, 5_000)),
+        moves_max=rng.choice((2, 1_000)),
+        moves_window_ms=20_000,
+        handover_timeout_ms=rng.choice((1_000, 6_000)),
+        activation_backoff_ms=rng.choice((500, 3_000)),
+        max_replication_lag_ms=rng.choice((None, None, 1_000)),
+    )

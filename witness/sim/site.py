@@ -1,0 +1,283 @@
+"""One simulated site: machine, disk, agent process and its streams around the real agent core.
+
+Rule: an input reaches the agent only while its process runs; while it is stopped, inputs wait as they would in
+socket buffers and pipes. A crash loses what was not on disk; a restart is a cold start with the bounds that are.
+The guards are other processes (witness.sim.plans) and go on.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from agents.core.agent import SiteAgent
+from agents.core.effects import Effect, ExtendDeadline, Fence, Send, StartPlan, StoreBounds
+from agents.core.settings import AgentSettings
+from proto.clock import ClockReading
+from proto.health import SiteState
+from proto.messages import WitnessMessage
+from proto.units import NS_PER_MS, Epoch, GroupId, WitnessId
+from witness.sim.checkers import Checkers
+from witness.sim.clock import NEVER_NS, Events, NodeClock
+from witness.sim.network import Network
+from witness.sim.plans import GroupShell
+from witness.sim.platform import Platform
+from witness.sim.stream import StreamKeeper
+from witness.sim.witness import WitnessHost
+
+Input = Callable[[SiteAgent, ClockReading], None]
+DISK_NS_MAX = 5 * NS_PER_MS
+FIRST_PROBE_NS_MAX = 300 * NS_PER_MS
+INBOX_MAX = 20_000
+
+
+@dataclass(slots=True)
+class Disk:
+    """What survives a power failure."""
+
+    bounds: dict[GroupId, tuple[Epoch, Epoch]] = field(default_factory=dict)
+    write_ns_max: int = DISK_NS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a site needs of its world."""
+
+    events: Events
+    network: Network
+    checkers: Checkers
+    witnesses: Mapping[WitnessId, WitnessHost]
+    hit: Callable[[str], None]
+    note: Callable[[str, str], None]
+    """A line for the trace: who, what."""
+
+
+class SiteHost:
+    def __init__(
+        self,
+        name: str,
+        settings: AgentSettings,
+        clock: NodeClock,
+        around: Surroundings,
+        rng: random.Random,
+        platforms: Mapping[GroupId, Platform],
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.clock = clock
+        self.rng = rng
+        self.events = around.events
+        self.network = around.network
+        self.checkers = around.checkers
+        self.witnesses = around.witnesses
+        self.hit = around.hit
+        self.note = around.note
+        self.disk = Disk()
+        self.agent: SiteAgent | None = None
+        self.stopped = False
+        """SIGSTOP to the agent's process."""
+        self.suspended = False
+        self.shells = {group: GroupShell(self, group, platform) for group, platform in platforms.items()}
+        self.streams = StreamKeeper(self)
+        self._life = 0
+        self._outages = 0
+        self._inbox: list[Callable[[], None]] = []
+        self._armed_ns = NEVER_NS
+        self._states: dict[GroupId, SiteState] = {}
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """A cold start of the agent's process."""
+        if self.agent is not None:
+            return
+        self._life += 1
+        self._armed_ns = NEVER_NS
+        self.note(self.name, "agent starts")
+        self.agent = SiteAgent(
+            self.settings,
+            tokens=lambda: self.rng.randbytes(16),
+            bounds=dict(self.disk.bounds),
+            started=self.clock.read(),
+        )
+        for group in self.shells:
+            self.later(self.rng.randint(1, FIRST_PROBE_NS_MAX), partial(self.probe, group))
+        self._perform()
+        self.streams.begin()
+
+    def crash(self) -> None:
+        """SIGKILL to the agent's process alone."""
+        if self.agent is None:
+            return
+        self.note(self.name, "agent is killed")
+        self.agent = None
+        self.stopped = False
+        self._inbox.clear()
+        self.streams.process_gone(told=True)
+        for shell in self.shells.values():
+            shell.agent_gone()
+
+    def power_off(self) -> None:
+        self.note(self.name, "power is off")
+        self._outages += 1
+        self.streams.process_gone(told=False)
+        self.crash()
+        for shell in self.shells.values():
+            shell.power_off()
+        self.suspended = False
+
+    def power_on(self) -> None:
+        self.clock.reboot()
+        self.start()
+
+    def stop(self) -> None:
+        self.stopped = self.agent is not None
+
+    def go_on(self) -> None:
+        if self.stopped:
+            self.stopped = False
+            self._drain()
+
+    def freeze(self, *, frozen: bool) -> None:
+        """SIGSTOP, later SIGCONT, to every process of the site, guards included: only the kernel acts."""
+        for shell in self.shells.values():
+            shell.freeze(frozen=frozen)
+        if frozen:
+            self.stop()
+        else:
+            self.go_on()
+
+    def suspend(self) -> None:
+        """Nothing executes; BOOTTIME goes on. What does not execute is not active."""
+        self.note(self.name, "suspends")
+        self.suspended = True
+        self.clock.suspend()
+        for shell in self.shells.values():
+            if shell.runs():
+                self.checkers.dead(shell.group, self.name)
+
+    def resume(self) -> None:
+        """The kernel's timers come before everything else."""
+        if not self.suspended:
+            return
+        self.note(self.name, "resumes")
+        self.suspended = False
+        self.clock.resume()
+        for shell in self.shells.values():
+            shell.freeze(frozen=True)
+            shell.advance()
+            shell.freeze(frozen=self.stopped)
+            if shell.runs():
+                self.checkers.running(shell.group, self.name)
+            shell.wake()
+        self._drain()
+
+    # -- inputs -------------------------------------------------------------------------------------------
+
+    @property
+    def runs(self) -> bool:
+        return self.agent is not None and not self.stopped and not self.suspended
+
+    def do(self, action: Callable[[], None]) -> None:
+        """Within the agent's process: now, when it goes on, or never when it is gone."""
+        if self.runs:
+            action()
+        elif self.agent is not None and len(self._inbox) < INBOX_MAX:
+            self._inbox.append(action)
+
+    def later(self, delay_ns: int, action: Callable[[], None]) -> None:
+        life = self._life
+        self.events.after(delay_ns, lambda: self.do(action) if life == self._life else None)
+
+    def feed(self, step: Input) -> None:
+        self.do(lambda: self._feed(step))
+
+    def _feed(self, step: Input) -> None:
+        if self.agent is not None:
+            step(self.agent, self.clock.read())
+            self._perform()
+
+    def received(self, witness: WitnessId, message: WitnessMessage) -> None:
+        self._feed(lambda agent, now: agent.received(witness, message, now))
+
+    def probe(self, group: GroupId) -> None:
+        health = self.shells[group].platform.health()
+        self.feed(lambda agent, now: agent.observe(group, health, now))
+
+    def _drain(self) -> None:
+        while self._inbox and self.runs:
+            self._inbox.pop(0)()
+        if self.runs:
+            self._armed_ns = NEVER_NS
+            self._perform()
+
+    # -- effects ------------------------------------------------------------------------------------------
+
+    def _perform(self) -> None:
+        while self.agent is not None:
+            effects = self.agent.take_effects()
+            if not effects:
+                break
+            for effect in effects:
+                self._perform_one(effect)
+        self._tell_states()
+        self._arm()
+
+    def _perform_one(self, effect: Effect) -> None:
+        if isinstance(effect, Send):
+            self.streams.send(effect.witness, effect.message)
+        elif isinstance(effect, StoreBounds):
+            self._store(effect)
+        elif isinstance(effect, StartPlan):
+            self.shells[effect.group].start_plan(effect)
+        elif isinstance(effect, ExtendDeadline):
+            self.shells[effect.group].extend(effect)
+        elif isinstance(effect, Fence):
+            self.shells[effect.group].fence(effect)
+        else:
+            self.note(self.name, effect.text)
+
+    def _store(self, effect: StoreBounds) -> None:
+        """On disk a moment later, also when the process dies meanwhile; power takes it away."""
+        bounds = (effect.epoch_bound, effect.finished_epoch)
+        life, outages = self._life, self._outages
+
+        def on_disk() -> None:
+            if outages == self._outages and (life == self._life or self.agent is None):
+                self.disk.bounds[effect.group] = bounds
+                self.feed(lambda agent, now: agent.bounds_stored(effect.group, now))
+
+        self.events.after(self.rng.randint(1, self.disk.write_ns_max), on_disk)
+
+    def _tell_states(self) -> None:
+        if self.agent is None:
+            return
+        for name, group in self.agent.groups.items():
+            if self._states.get(name) is not group.state:
+                self._states[name] = group.state
+                self.note(self.name, f"{name} is {group.state.value}, epoch {group.holder.epoch}")
+
+    # -- time ---------------------------------------------------------------------------------------------
+
+    def rearm(self) -> None:
+        """The clock changed its pace or leapt: timers that the kernel keeps follow it."""
+        self._armed_ns = NEVER_NS
+        self._arm()
+        for shell in self.shells.values():
+            shell.wake()
+
+    def _arm(self) -> None:
+        if self.agent is None or not self.runs:
+            return
+        at_ns = max(self.clock.true_at(self.agent.next_deadline()), self.events.now_ns)
+        if at_ns == self._armed_ns:
+            return
+        self._armed_ns = at_ns
+        self.events.at(at_ns, lambda: self._tick(at_ns))
+
+    def _tick(self, at_ns: int) -> None:
+        if at_ns == self._armed_ns and self.runs:
+            self._armed_ns = NEVER_NS
+            self._feed(lambda agent, now: agent.tick(now))

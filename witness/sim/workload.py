@@ -1,0 +1,177 @@
+"""What people do while things break: switchovers, modes, maintenance, quarantine, changed configuration, upgrades.
+
+Operators see the state of whichever witness they ask and may be wrong about it; a refusal is an answer, not a
+failure. After the faults the caretaker puts back what operators left behind, so that the liveness phase asks only
+what the cluster promises.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from proto.commands import Author, ConfigureGroup, SetMaintenance, SetMode, SetQuarantine
+from proto.groups import GroupConfig, Mode
+from proto.lease import LeaseConstants
+from proto.units import NS_PER_MS
+from witness.core.effects import Outcome
+from witness.core.state import GroupState
+
+if TYPE_CHECKING:
+    from witness.sim.witness import WitnessHost
+    from witness.sim.world import World
+
+Strike = Callable[["World", random.Random], None]
+AUTHOR = Author("operator-1", "simulated")
+AGAIN_NS = 250 * NS_PER_MS
+
+
+def _asked(world: World, kind: str) -> Callable[[Outcome], None]:
+    def told(outcome: Outcome) -> None:
+        world.hit(f"{kind}-done" if outcome.ok else f"{kind}-refused")
+
+    return told
+
+
+def _desk(world: World, rng: random.Random) -> tuple[WitnessHost, GroupState] | None:
+    """A witness that runs, and one of the groups as it knows it."""
+    running = [host for host in world.witnesses.values() if host.node is not None and not host.stopped]
+    if not running:
+        return None
+    host = rng.choice(running)
+    groups = [] if host.node is None else list(host.node.machine.state.groups.values())
+    return (host, rng.choice(groups)) if groups else None
+
+
+def switchover(world: World, rng: random.Random) -> None:
+    desk = _desk(world, rng)
+    if desk is not None:
+        host, group = desk
+        host.switchover(group.config.group, rng.choice(group.config.sites), _asked(world, "switchover"))
+
+
+def mode(world: World, rng: random.Random) -> None:
+    desk = _desk(world, rng)
+    if desk is not None:
+        host, group = desk
+        host.submit(SetMode(group.config.group, rng.choice(list(Mode)), AUTHOR), _asked(world, "mode"))
+
+
+def maintenance(world: World, rng: random.Random) -> None:
+    desk = _desk(world, rng)
+    if desk is not None:
+        host, group = desk
+        command = SetMaintenance(
+            group.config.group, rng.choice(group.config.sites), rng.random() < 0.5, AUTHOR
+        )
+        host.submit(command, _asked(world, "maintenance"))
+
+
+def quarantine(world: World, rng: random.Random) -> None:
+    desk = _desk(world, rng)
+    if desk is not None:
+        host, group = desk
+        command = SetQuarantine(
+            group.config.group, rng.choice(group.config.sites), rng.random() < 0.4, (), AUTHOR
+        )
+        host.submit(command, _asked(world, "quarantine"))
+
+
+def reconfigure(world: World, rng: random.Random) -> None:
+    """New constants take effect with the next epoch."""
+    desk = _desk(world, rng)
+    if desk is None:
+        return
+    host, group = desk
+    constants = replace(group.config.constants, ttl_ms=rng.choice((800, 1_000, 2_000, 3_000)))
+    order = list(group.config.sites)
+    rng.shuffle(order)
+    config = replace(group.config, constants=constants, sites=tuple(order))
+    host.submit(ConfigureGroup(config, group.version, AUTHOR), _asked(world, "reconfigure"))
+
+
+def shutdown(world: World, rng: random.Random) -> None:
+    """An agent is stopped as systemd stops it, and started again."""
+    running = [site for site in world.sites if site.runs]
+    if not running:
+        return
+    site = rng.choice(running)
+    world.hit("agent-shutdown")
+    world.note(site.name, "agent shuts down")
+    site.feed(lambda agent, now: agent.shutdown(now))
+
+    def look(tries: int = 100) -> None:
+        if site.agent is None or site.agent.finished() or tries == 0:
+            site.crash()
+            world.events.after(rng.randint(20, 2_000) * NS_PER_MS, site.start)
+        else:
+            world.events.after(50 * NS_PER_MS, lambda: look(tries - 1))
+
+    world.events.after(50 * NS_PER_MS, look)
+
+
+class Caretaker:
+    """Creates the groups at the beginning and puts them in order at the end; asks again until it is so."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._healing = False
+
+    def begin(self) -> None:
+        self._look()
+
+    def heal(self) -> None:
+        self._healing = True
+
+    def _look(self) -> None:
+        world = self._world
+        for host in world.witnesses.values():
+            node = host.node
+            if (
+                node is None
+                or host.stopped
+                or not node.consensus.leading
+                or node.machine.state.cluster is None
+            ):
+                continue
+            for config in world.setup.groups:
+                group = node.machine.state.groups.get(config.group)
+                if group is None:
+                    host.submit(ConfigureGroup(config, 0, AUTHOR), _ignored)
+                elif self._healing:
+                    self._put_in_order(host, group)
+        world.events.after(AGAIN_NS, self._look)
+
+    @staticmethod
+    def _put_in_order(host: WitnessHost, group: GroupState) -> None:
+        name = group.config.group
+        if group.mode is not Mode.AUTOMATIC:
+            host.submit(SetMode(name, Mode.AUTOMATIC, AUTHOR), _ignored)
+        for site, record in group.sites.items():
+            if record.maintenance:
+                host.submit(SetMaintenance(name, site, False, AUTHOR), _ignored)
+            if record.quarantine:
+                host.submit(SetQuarantine(name, site, False, (), AUTHOR), _ignored)
+
+
+def _ignored(outcome: Outcome) -> None:
+    del outcome
+
+
+def longest(configs: tuple[GroupConfig, ...]) -> LeaseConstants:
+    """The constants that bound every wait, operators' changes included."""
+    worst = max((config.constants for config in configs), key=lambda c: (c.drift_max_ppm, c.lock_delay_ms))
+    delay_ms = max(config.constants.lock_delay_ms for config in configs)
+    return LeaseConstants(3_000, worst.drift_max_ppm, delay_ms)
+
+
+BLOWS: dict[str, tuple[Strike, float]] = {
+    "switchover": (switchover, 3.0),
+    "mode": (mode, 5.0),
+    "maintenance": (maintenance, 5.0),
+    "quarantine": (quarantine, 5.0),
+    "reconfigure": (reconfigure, 6.0),
+    "shutdown": (shutdown, 6.0),
+}

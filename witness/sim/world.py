@@ -1,0 +1,247 @@
+"""A whole cluster from one seed: witnesses, sites, what lies between them, and those who watch.
+
+Two phases (TigerBeetle's): first safety, while everything may break; then everything is healed, and within a bound
+that is computed from the configuration exactly one site of every group is active and stays so. The world is also
+what the Hypothesis state machine of tests/sim drives by hand.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from agents.core.settings import AgentSettings, GroupSettings
+from proto.events import Event
+from proto.health import SiteState
+from proto.lease import takeover_wait_max
+from proto.units import NS_PER_S, PPM, ClusterId, GroupId, InstantNs, SiteId, WitnessId
+from witness.core.node import WitnessNode
+from witness.core.transitions import Phase
+from witness.raft.memory import MemoryCluster
+from witness.sim.checkers import Checkers, ExpiryChecker, ReplicaChecker, StoryChecker
+from witness.sim.clock import Events, NodeClock
+from witness.sim.faults import FaultDriver
+from witness.sim.network import Network
+from witness.sim.platform import Moods, Platform
+from witness.sim.setup import CALM_DRIFT_PPM, WITNESSES, Setup, rng_for
+from witness.sim.site import Disk, SiteHost, Surroundings
+from witness.sim.witness import Watchers, WitnessHost
+from witness.sim.workload import Caretaker, longest
+
+CLUSTER = ClusterId("5" * 32)
+ACTIVATION_MS = 5_000
+DEACTIVATION_MS = 3_000
+RECONNECT_NS = 12 * NS_PER_S
+"""Dead streams are noticed and refused ones tried again, an election, an operator's few commands."""
+LOOK_NS = NS_PER_S // 5
+Note = Callable[[int, str, str], None]
+
+
+class World:
+    def __init__(self, setup: Setup, trace: Note | None = None) -> None:
+        self.setup = setup
+        self.events = Events()
+        self.faults_hit: Counter[str] = Counter()
+        self._trace = trace
+        self._rng = rng_for(setup.seed, "world")
+        self.checkers = Checkers(lambda: self.events.now_ns)
+        self.replicas = ReplicaChecker(self.checkers.found)
+        self.story = StoryChecker(self.checkers.found)
+        self.expiry = ExpiryChecker(self.checkers.found, lambda: self.events.now_ns)
+        self.network = Network(self.events, rng_for(setup.seed, "network"), self.hit)
+        self.consensus = MemoryCluster(WITNESSES, rng_for(setup.seed, "consensus"))
+        self.witness_ids = WITNESSES
+        self.witnesses = {name: self._witness(name) for name in WITNESSES}
+        self.sites = [self._site(site, str(site)) for site in setup.sites]
+        self.faults = FaultDriver(self)
+        self.caretaker = Caretaker(self)
+
+    # -- building -----------------------------------------------------------------------------------------
+
+    def _rate_ppm(self, rng: random.Random) -> int:
+        bound = min(config.constants.drift_max_ppm for config in self.setup.groups)
+        if self.setup.drift_extreme:
+            return rng.choice((-bound, bound))
+        return rng.randint(-CALM_DRIFT_PPM, CALM_DRIFT_PPM)
+
+    def _witness(self, name: WitnessId) -> WitnessHost:
+        rng = rng_for(self.setup.seed, f"witness/{name}")
+        watchers = Watchers(self._applied, self._recorded, self.hit, self.note)
+        clock = NodeClock(self.events, self._rate_ppm(rng))
+        return WitnessHost(name, CLUSTER, self.consensus, clock, self.events, rng, watchers)
+
+    def _site(self, site: SiteId, name: str) -> SiteHost:
+        rng = rng_for(self.setup.seed, f"site/{name}")
+        groups = [config for config in self.setup.groups if site in config.sites]
+        settings = AgentSettings(
+            site=site,
+            cluster=CLUSTER,
+            agent_version="0.0.0+sim",
+            store_id=rng_for(self.setup.seed, f"store/{site}").randbytes(16),
+            witnesses=WITNESSES,
+            groups=tuple(
+                GroupSettings(config.group, True, None, ACTIVATION_MS, DEACTIVATION_MS, ())
+                for config in groups
+            ),
+        )
+        around = Surroundings(self.events, self.network, self.checkers, self.witnesses, self.hit, self.note)
+        platforms = {
+            config.group: Platform(
+                rng_for(self.setup.seed, f"platform/{name}"), self.hit, self.setup.data_checks
+            )
+            for config in groups
+        }
+        return SiteHost(name, settings, NodeClock(self.events, self._rate_ppm(rng)), around, rng, platforms)
+
+    def clone(self, site: SiteHost) -> SiteHost:
+        """A machine with the same identity and the disk as it is now; it starts at once."""
+        twin = self._site(site.settings.site, f"{site.settings.site}-twin-{len(self.sites)}")
+        twin.disk.bounds = dict(site.disk.bounds)
+        self.sites.append(twin)
+        twin.start()
+        return twin
+
+    # -- watching -----------------------------------------------------------------------------------------
+
+    def hit(self, kind: str) -> None:
+        self.faults_hit[kind] += 1
+
+    def note(self, who: str, what: str) -> None:
+        if self._trace is not None:
+            self._trace(self.events.now_ns, who, what)
+
+    def _applied(self, witness: str, index: int, node: WitnessNode) -> None:
+        self.replicas.applied(witness, index, node.machine)
+        self.expiry.applied(node.machine)
+
+    def _recorded(self, witness: str, events: tuple[Event, ...]) -> None:
+        for event in self.replicas.recorded(witness, events):
+            self.note(
+                "ledger",
+                f"{event.kind.value} {event.group or ''} {event.site or ''} {event.epoch} {event.text}",
+            )
+            self.story.told(event)
+            self.expiry.expired(event, max(host.clock.leapt_ns for host in self.witnesses.values()))
+
+    # -- running ------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        for host in self.witnesses.values():
+            host.start(WITNESSES)
+        for site in self.sites:
+            self.events.after(self._rng.randint(0, NS_PER_S // 2), site.start)
+        self.caretaker.begin()
+
+    def run_until(self, end_ns: int) -> None:
+        """Everything that happens up to this true instant, each thing at its own."""
+        events, consensus = self.events, self.consensus
+        while True:
+            own_ns, raft_ns = events.next_ns(), consensus.next_event_ns()
+            if min(own_ns, raft_ns) > end_ns:
+                break
+            if raft_ns <= own_ns:
+                events.now_ns = max(events.now_ns, raft_ns)
+                events.done += 1
+                consensus.step(InstantNs(events.now_ns))
+            else:
+                events.happen()
+        events.now_ns = max(events.now_ns, end_ns)
+
+    def some_ttls(self, rng: random.Random) -> int:
+        """A span around the lease: where the arithmetic is decided."""
+        ttl_ns = rng.choice(self.setup.groups).constants.ttl_ns
+        return round(
+            ttl_ns * rng.choice((rng.uniform(0.02, 1.0), rng.uniform(0.5, 1.5), rng.uniform(1.0, 4.0)))
+        )
+
+    # -- after the faults ---------------------------------------------------------------------------------
+
+    def heal(self) -> None:
+        self.note("world", "heals")
+        self.faults.stop()
+        self.network.mend_all()
+        self.consensus.set_links([(a, b) for a in WITNESSES for b in WITNESSES if a < b])
+        self.consensus.set_delivery(type(self.consensus.post.delivery)())
+        for host in self.witnesses.values():
+            host.go_on()
+            host.start(WITNESSES)
+        for twin in self.sites[len(self.setup.sites) :]:
+            twin.power_off()
+        del self.sites[len(self.setup.sites) :]
+        for site in self.sites:
+            self._heal_site(site)
+        self.caretaker.heal()
+
+    @staticmethod
+    def _heal_site(site: SiteHost) -> None:
+        site.resume()
+        site.freeze(frozen=False)
+        site.disk.write_ns_max = Disk().write_ns_max
+        for group, shell in site.shells.items():
+            shell.platform.moods = Moods()
+            shell.platform.ready = shell.platform.healthy = True
+            shell.platform.lag_ms = 5
+            site.probe(group)
+        if site.agent is None:
+            site.start()
+
+    def recovery_bound_ns(self) -> int:
+        """The longest chain: an activation that hangs, its end, a handover and its timeout, an expiry, all again."""
+        constants = longest(self.setup.groups)
+        config = max(self.setup.groups, key=lambda one: one.handover_timeout_ms + one.activation_backoff_ms)
+        waits_ms = config.handover_timeout_ms + config.activation_backoff_ms + config.failback_after_ms
+        plans_ms = 2 * (ACTIVATION_MS + DEACTIVATION_MS)
+        wait_ns = 3 * takeover_wait_max(constants) + (waits_ms + plans_ms) * (NS_PER_S // 1_000)
+        return RECONNECT_NS + wait_ns * PPM // (PPM - constants.drift_max_ppm)
+
+    def settle(self) -> bool:
+        """Runs until every group has been served by one site for a while; False when that takes too long."""
+        bound_ns = self.events.now_ns + self.recovery_bound_ns()
+        calm_ns = 2 * longest(self.setup.groups).ttl_ns
+        calm_since: int | None = None
+        while self.events.now_ns < bound_ns + calm_ns:
+            if not self.served():
+                calm_since = None
+            elif calm_since is None:
+                calm_since = self.events.now_ns
+            elif self.events.now_ns - calm_since >= calm_ns:
+                return True
+            self.run_until(self.events.now_ns + LOOK_NS)
+        self.checkers.found(
+            "stuck", f"not settled {self.recovery_bound_ns() / NS_PER_S:.1f} s after the faults"
+        )
+        return False
+
+    def served(self) -> bool:
+        return all(self._served(config.group) for config in self.setup.groups)
+
+    def _served(self, group: GroupId) -> bool:
+        active = self.checkers.active(group)
+        served = [site for site in self.sites if [site.name] == active and site.agent is not None]
+        if not served or served[0].agent is None:
+            return False
+        one = served[0].agent.groups[group]
+        nodes = [host.node for host in self.witnesses.values() if host.node is not None]
+        known = [node.machine.state.groups.get(group) for node in nodes]
+        agreed = all(state and state.epoch == one.holder.epoch and state.phase is Phase.HELD for state in known)
+        return agreed and one.state is SiteState.ACTIVE
+
+    def close(self) -> None:
+        """The last looks: equal states, an unbroken ledger, and peace where no fault was."""
+        self.replicas.verify()
+        for host in self.witnesses.values():
+            if host.node is not None:
+                machine = host.node.machine
+                self.replicas.applied(host.name, machine.state.applied_index, machine, always=True)
+        if not self.setup.kinds:
+            wanted = len(self.setup.groups)
+            if self.story.expired or self.checkers.activations != wanted:
+                says = f"{self.checkers.activations} activations, {self.story.expired} expiries without any fault"
+                self.checkers.found("story", says)
+
+
+def quiet(setup: Setup) -> Setup:
+    """The same world without its faults: for drivers that bring their own."""
+    return replace(setup, kinds=(), drift_extreme=False)
