@@ -269,9 +269,11 @@ class SiteAgent:
         witness = self.streams.best()
         for name, group in self.groups.items():
             release = group.release
-            if release is None or witness is None or now.boottime_ns < release.again_at:
+            if release is None or now.boottime_ns < release.again_at:
                 continue
             release.again_at = InstantNs(now.boottime_ns + RELEASE_AGAIN_NS)
+            if witness is None:
+                continue
             message = Release(
                 site=self.settings.site,
                 incarnation=self.incarnation,
