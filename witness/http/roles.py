@@ -13,11 +13,10 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from proto.decisions import Reason
-from proto.edge.identity import Identity, OperatorRole, PeerRefused, Role, require_cluster, require_operator
+from proto.edge.identity import Identity, OperatorRole, PeerRefused, require_cluster, require_operator
 from proto.edge.logs import get_logger
 from proto.edge.tls import identity_of
 from proto.errors import BadValue, ThirdsiteError
-from proto.units import ClusterId
 from witness.core.effects import Outcome
 from witness.http.error_map import PROBLEM_STATUS, Problem, outcome_body, problem_body, status_of
 from witness.http.keys import GATE, SERVICES
@@ -69,13 +68,6 @@ def needs(role: OperatorRole, handler: Handler) -> Handler:
             gate.running -= 1
 
     return guarded
-
-
-def own_cluster_only(identity: Identity, cluster_id: ClusterId) -> None:
-    """What the listener accepts at the handshake already: agents and operators of this cluster."""
-    require_cluster(identity, cluster_id)
-    if identity.role not in (Role.AGENT, Role.OPERATOR):
-        raise PeerRefused(f"{identity} is refused: this port is for agents and operators")
 
 
 @web.middleware

@@ -138,9 +138,6 @@ class Driver:
     def plan_switchover(self, group: GroupId, to: SiteId, author: Author) -> Command | Outcome:
         return self._guarded(lambda: self.node.plan_switchover(group, to, author, self._clock.now()))
 
-    def status(self) -> dict[str, object]:
-        return self._guarded(lambda: self.node.status(self._clock.now()))
-
     def group_status(self, group: GroupId) -> dict[str, object] | None:
         return self._guarded(lambda: self.node.group_status(group, self._clock.now()))
 
