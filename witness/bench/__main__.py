@@ -29,6 +29,7 @@ from witness.demo.layout import Ports
 from witness.demo.processes import Fleet
 
 EXIT_FAILED = 1
+TAIL_LINES = 5
 
 
 class Bench:
@@ -44,6 +45,9 @@ class Bench:
             await self._own(fleet, root)
             if self.etcd:
                 await self._etcd(root)
+        except (Expected, TimeoutError):
+            self._say_tails(root)
+            raise
         finally:
             await fleet.end()
             remove_root(root)
@@ -66,6 +70,11 @@ class Bench:
     @staticmethod
     def _weights(cluster: Cluster) -> Json:
         return {name: memory_of(child.pid).rss_mb for name, child in cluster.witnesses.items()}
+
+    def _say_tails(self, root: Path) -> None:
+        for log in sorted(root.glob("*.log")):
+            for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]:
+                self.console.print(f"{log.name}: {line[:400]}", markup=False)
 
     async def _etcd(self, root: Path) -> None:
         version = etcd_version()
@@ -188,8 +197,8 @@ def _run(bench: Bench) -> int:
 
     try:
         asyncio.run(work())
-    except Expected as failed:
-        bench.figures["failed"] = str(failed)
+    except (Expected, TimeoutError) as failed:
+        bench.figures["failed"] = str(failed) or "a load process did not answer in time"
         bench.console.print(f"[bold red]FAILED[/bold red] {failed}")
         return EXIT_FAILED
     except (KeyboardInterrupt, asyncio.CancelledError):

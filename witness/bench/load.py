@@ -71,10 +71,14 @@ class Client:
 
 async def run_streams(job: Job) -> Job:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        clients = [await _open(session, job, one) for one in job["sites"]]
+        clients: list[Client] = []
+        tasks: list[asyncio.Task[None]] = []
         until = asyncio.Event()
-        tasks = [asyncio.create_task(client.run(until)) for client in clients]
         try:
+            for site in job["sites"]:
+                # Each begins at once: a stream that does not answer pings while others connect is taken for dead.
+                clients.append(await _open(session, job, site))
+                tasks.append(asyncio.create_task(clients[-1].run(until)))
             await _settled(clients, tasks, job)
             await _said_go()
             cpu, began = os.times(), time.perf_counter()
