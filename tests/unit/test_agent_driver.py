@@ -142,7 +142,7 @@ async def test_bounds_are_answered_when_the_newest_is_on_disk() -> None:
     world = World()
     world.driver.start()
     answered: list[GroupId] = []
-    world.driver.agent.bounds_stored = lambda group, now: answered.append(group)  # type: ignore[method-assign]
+    world.driver.agent.bounds_stored = lambda group, now: answered.append(group)  # type: ignore[method-assign]  # only the answer is looked at
     world.may_store.clear()
     world.driver._perform(StoreBounds(G, Epoch(6), Epoch(5)))
     world.driver._perform(StoreBounds(G, Epoch(6), Epoch(6)))
