@@ -20,6 +20,7 @@ RENEWALS_AFTER = 2
 """So many renewals after the leader's death show that they have resumed."""
 SILENCE_S = 0.5
 """A woken platform would send some thirty signs in this time."""
+RENEWAL_TRIES = 5
 KILL_AHEAD_S = 0.03
 """The leader dies so long before a renewal is due: the worst moment."""
 
@@ -134,11 +135,17 @@ async def _watch(story: Story, renewals: Renewals) -> None:
 
 
 async def _just_before_renewal(story: Story) -> None:
-    remaining_s = await story.between_renewals(SITES[0])
-    if remaining_s is not None:
-        ttl_s = story.constants.ttl_ms / 1_000
+    """Returns some milliseconds before a renewal is due; early renewals (news of a site) start the count again."""
+    ttl_s = story.constants.ttl_ms / 1_000
+    for _ in range(RENEWAL_TRIES):
+        remaining_s = await story.between_renewals(SITES[0])
+        if remaining_s is None:
+            return
         due_s = ttl_s / 3 - (ttl_s - remaining_s)
         await asyncio.sleep(max(0.0, due_s - KILL_AHEAD_S))
+        seen = await story.eyes.agent(SITES[0])
+        if seen is not None and seen["remaining_ms"] / 1_000 < remaining_s:
+            return
 
 
 async def _start_again(story: Story, witness: str) -> None:
