@@ -87,6 +87,8 @@ class Renewals:
     def look(self, at_s: float, remaining_s: float) -> None:
         deadline_s = at_s + remaining_s
         if self._deadline_s is None:
+            # The one before the first look: it was answered soon after it was sent.
+            self.seen.append((deadline_s - self.ttl_s, deadline_s - self.ttl_s))
             self._deadline_s = deadline_s
         elif deadline_s > self._deadline_s + RENEWAL_JUMP_S:
             self.seen.append((at_s, deadline_s - self.ttl_s))

@@ -42,6 +42,10 @@ async def come_back(story: Story) -> None:
         story.marks.append((time.monotonic_ns(), "c"))
         quarantined = await story.eyes.site(home)
         causes = [] if quarantined is None else [one["cause"] for one in quarantined["quarantine"]]
+        if story.weak:
+            story.world.forget_guard(home)
+            story.show.warn(f"without a namespace nobody can prove that all of {home} died, a reboot apart: as an")
+            story.show.warn("operator would who has looked, the demo removes the dead guard's record")
         began = time.monotonic()
         await story.world.start_agent(home)
         seen = await story.settled(home, *DORMANT)

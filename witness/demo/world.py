@@ -128,6 +128,10 @@ class World:
         except (OSError, ValueError):
             return {}
 
+    def forget_guard(self, site: str) -> None:
+        """Only where everything of the site was killed and seen dead."""
+        (self.layout.sites[site].runtime / f"{GROUP}.guard").unlink(missing_ok=True)
+
     # -- faults ---------------------------------------------------------------------------------------------
 
     async def kill_site(self, site: str) -> int:
