@@ -18,9 +18,7 @@ from proto.units import Epoch, GroupId
 class ExecGuards(Protocol):
     """The exec guards of this host (agents/fencing/exec_registry.py)."""
 
-    def set_deadline(
-        self, group: str, epoch: int, term_at_ns: int, kill_at_ns: int, deadline_ns: int
-    ) -> None: ...
+    def set_deadline(self, group: str, epoch: int, term_at_ns: int, kill_at_ns: int, deadline_ns: int) -> None: ...
 
     async def stop_all(self, group: str, grace_ns: int) -> object: ...
 
@@ -50,8 +48,6 @@ class RunnerParts:
     """Gives back what a guard holds here; only after its end is proven."""
     end_leftovers: Callable[[GroupId], None]
     """Blocking: ends what former guards left and proves it, or raises NotProvenDown."""
-    rehearse: Callable[[], Awaitable[str]]
-    """Starts and ends a guard, once per process, to see how processes can be held here, in words."""
     execs: ExecGuards
     clock: Clock
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]

@@ -50,9 +50,7 @@ class DownProof:
         if running:
             return f"exec guards still have something running: pids {', '.join(map(str, running[:8]))}"
         seen = await asyncio.gather(*(check.still_up() for check in self._plans.checks))
-        up = [
-            f"{check.name}: {words}" for check, words in zip(self._plans.checks, seen, strict=True) if words
-        ]
+        up = [f"{check.name}: {words}" for check, words in zip(self._plans.checks, seen, strict=True) if words]
         return f"not down: {'; '.join(up)}" if up else ""
 
     async def _end_leftovers(self) -> None:

@@ -15,8 +15,6 @@ from agents.fencing.leftover import end_leftovers
 from proto.clock import Clock
 from proto.units import Epoch, GroupId
 
-REHEARSAL = "_rehearsal"
-"""No group can be called so."""
 LEFTOVER_WAIT_S = 5.0
 
 
@@ -31,29 +29,6 @@ class HostExecGuards:
 
     def running(self, group: str) -> tuple[int, ...]:
         return tuple(one.pid for one in self._registry.status() if one.group == group and one.running)
-
-
-class Rehearsal:
-    """Tells once per process how processes can be held on this host, by holding none."""
-
-    def __init__(self, runtime_dir: Path) -> None:
-        self._runtime_dir = runtime_dir
-        self._task: asyncio.Task[str] | None = None
-
-    async def words(self) -> str:
-        """Raises GuardError when no guard can be started at all."""
-        failed = self._task is not None and self._task.done() and self._task.exception() is not None
-        if self._task is None or failed:
-            self._task = asyncio.create_task(self._hold_none(), name="rehearsal")
-        return await asyncio.shield(self._task)
-
-    async def _hold_none(self) -> str:
-        await asyncio.to_thread(end_leftovers, self._runtime_dir, REHEARSAL, LEFTOVER_WAIT_S)
-        guard = await GuardHandle.spawn(REHEARSAL, self._runtime_dir)
-        words = guard.containment.value + (f" ({guard.note})" if guard.note else "")
-        await guard.fence()
-        await guard.release()
-        return words
 
 
 def host_parts(
@@ -73,7 +48,6 @@ def host_parts(
         start_guard=start_guard,
         release_guard=release_guard,
         end_leftovers=lambda group: _end(runtime_dir, group),
-        rehearse=Rehearsal(runtime_dir).words,
         execs=HostExecGuards(registry),
         clock=clock,
         spawn=spawn,

@@ -3,7 +3,8 @@
 Rule: at most one plan runs, and it is answered exactly once; a fence overtakes it at once and goes on until it is
 proven. What has ended is said only on proof. With `enforce: false` nothing is started, stopped or looked for.
 Guards outlive their plans: a guard is watched from its start to its end, and an end that was not asked for is
-told as lost.
+told as lost. The next guard is started while the group is dormant, unarmed and holding nothing: a takeover does not
+wait for an interpreter to start, and how processes can be held here is known before it matters.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ STOP_GRACE_MS_MAX = 10_000
 PROOF_S = 5.0
 FENCE_AGAIN_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """A fence that is not proven is tried again after these, the last one for ever."""
+SPARE_AGAIN_S = (1.0, 5.0, 30.0)
+"""A dormant group's guard that could not be started or died is started again after these, the last for ever."""
 WATCHES_ONLY = "enforce: false: this agent only watches"
 
 
@@ -39,9 +42,7 @@ class GroupRunner:
         self._parts = parts
         self._reports = reports
         self._log = structlog.stdlib.get_logger("agents.actions").bind(group=plans.group)
-        self._arming = Arming(
-            plans.group, parts.execs, parts.spawn, lambda text: self._log.warning("guard", why=text)
-        )
+        self._arming = Arming(plans.group, parts.execs, parts.spawn, lambda text: self._log.warning("guard", why=text))
         self._proof = DownProof(plans, parts)
         self._plan: StartPlan | None = None
         self._plan_task: asyncio.Task[None] | None = None
@@ -49,6 +50,8 @@ class GroupRunner:
         self._starting: asyncio.Future[Guard] | None = None
         self._guard: Guard | None = None
         self._end_asked = False
+        self._epoch_seen = Epoch(0)
+        self._spare_task: asyncio.Task[None] | None = None
         self._progress = ""
 
     # -- effects ------------------------------------------------------------------------------------------
@@ -88,9 +91,7 @@ class GroupRunner:
         plan = self._plan
         running = self._fence_task is not None and not self._fence_task.done()
         return {
-            "plan": None
-            if plan is None
-            else {"kind": plan.kind.value, "number": plan.plan, "now": self._progress},
+            "plan": None if plan is None else {"kind": plan.kind.value, "number": plan.plan, "now": self._progress},
             "fencing": running,
             "guard": self._guard is not None,
         }
@@ -128,29 +129,21 @@ class GroupRunner:
         self._progress = ""
         self._log.log(20 if ok else 30, "plan.end", plan=plan.plan, kind=plan.kind.value, ok=ok, text=text)
         self._reports.plan_finished(self.plans.group, plan.plan, ok=ok, text=text)
+        if ok and plan.kind is not PlanKind.ACTIVATE:
+            self._prepare()
 
     async def _verify_down(self, plan: StartPlan) -> str:
         self._progress = "looking for what runs"
         await self._proof.prove(plan.timeout_ms * 0.8 / 1_000)
-        self._progress = "looking how processes can be held here"
-        try:
-            words = await self._parts.rehearse()
-        except (GuardError, OSError) as error:
-            words = f"no guard can be started: {error}"
-            self._log.error("guard.rehearsal", why=words)
-        self._reports.guard_containment(self.plans.group, words)
         return "nothing runs"
 
     async def _activate(self, plan: StartPlan) -> str:
-        require(self._guard is None, f"{self.plans.group}: an activation beside a guard that was not ended")
         self._progress = "starting the guard"
         self._end_asked = False
-        guard = await self._started(Epoch(plan.epoch - 1))
+        self._epoch_seen = Epoch(max(self._epoch_seen, plan.epoch))
+        guard = await self._dormant_guard() or await self._started(Epoch(plan.epoch - 1))
         self._progress = "arming the guard"
         await self._arming.attach(guard)
-        status = await guard.status()
-        words = status.containment.value + (f" ({status.note})" if status.note else "")
-        self._reports.guard_containment(self.plans.group, words)
         await self._steps(plan, guard).run(self.plans.activation)
         return "active"
 
@@ -188,6 +181,35 @@ class GroupRunner:
 
     # -- guards -------------------------------------------------------------------------------------------
 
+    def _prepare(self) -> None:
+        """Proven down: the guard of the next activation may start now."""
+        if self._spare_task is None or self._spare_task.done():
+            self._spare_task = self._parts.spawn(self._start_spare(), f"next guard {self.plans.group}")
+
+    async def _start_spare(self) -> None:
+        for attempt in itertools.count():
+            if self._guard is not None or self._starting is not None or self._plan is not None:
+                return
+            self._end_asked = False
+            try:
+                guard = await self._started(self._epoch_seen)
+                status = await guard.status()
+            except (GuardError, OSError) as error:
+                words = f"no guard can be started: {error}"
+                self._log.error("guard.start", why=words)
+            else:
+                words = status.containment.value + (f" ({status.note})" if status.note else "")
+                self._reports.guard_containment(self.plans.group, words)
+                return
+            self._reports.guard_containment(self.plans.group, words)
+            await asyncio.sleep(SPARE_AGAIN_S[min(attempt, len(SPARE_AGAIN_S) - 1)])
+
+    async def _dormant_guard(self) -> Guard | None:
+        """The guard that was started while dormant, unless it is gone."""
+        if self._starting is not None:
+            await asyncio.wait({self._starting})
+        return self._guard
+
     async def _started(self, finished: Epoch) -> Guard:
         """Shielded: a guard that was asked for is always known here, also when its plan is gone meanwhile."""
         self._starting = asyncio.ensure_future(self._parts.start_guard(self.plans.group, finished))
@@ -207,7 +229,14 @@ class GroupRunner:
             text = down.cause
         except GuardError as error:
             text = str(error)
-        if guard is self._guard and not self._end_asked:
+        if guard is not self._guard or self._end_asked:
+            return
+        if self._arming.latest is None:
+            self._log.warning("guard.lost", why=text, while_="dormant")
+            self._guard = None
+            await self._parts.release_guard(guard)
+            self._prepare()
+        else:
             self._reports.guard_lost(self.plans.group, text)
 
     def _stop_arming(self) -> None:
@@ -241,6 +270,7 @@ class GroupRunner:
                 break
         self._log.info("fence.proven")
         self._reports.fenced(self.plans.group, ok=True, text="nothing runs")
+        self._prepare()
 
     async def _fence_once(self) -> None:
         """The guard's word is tried first; its record decides, also when its handle knows nothing any more."""

@@ -32,9 +32,7 @@ class FakeExecs:
         self.fenced = 0
         self.pids: tuple[int, ...] = ()
 
-    def set_deadline(
-        self, group: str, epoch: int, term_at_ns: int, kill_at_ns: int, deadline_ns: int
-    ) -> None:
+    def set_deadline(self, group: str, epoch: int, term_at_ns: int, kill_at_ns: int, deadline_ns: int) -> None:
         self.deadlines.append(deadline_ns)
 
     async def stop_all(self, group: str, grace_ns: int) -> object:
@@ -88,7 +86,6 @@ class World:
             start_guard=self._start,
             release_guard=self._release,
             end_leftovers=self._end_leftovers,
-            rehearse=self._rehearse,
             execs=self.execs,
             clock=self.clock,
             spawn=self._spawn,
@@ -111,9 +108,6 @@ class World:
     def _end_leftovers(self, _group: GroupId) -> None:
         if self.leftover_problem:
             raise NotProvenDown(self.leftover_problem)
-
-    async def _rehearse(self) -> str:
-        return "pid-namespace"
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         self.tasks.append(asyncio.create_task(work, name=name))
@@ -139,9 +133,7 @@ class World:
 
     def start(self, kind: PlanKind, timeout_ms: int = 5_000) -> int:
         self.number += 1
-        self.runner.start_plan(
-            StartPlan(G, self.number, kind, Epoch(7), "takeover", self.deadlines(), timeout_ms)
-        )
+        self.runner.start_plan(StartPlan(G, self.number, kind, Epoch(7), "takeover", self.deadlines(), timeout_ms))
         return self.number
 
     def extend(self) -> int:
@@ -150,7 +142,7 @@ class World:
         return int(deadlines.deadline)
 
     def armed(self) -> int | None:
-        rungs = self.guards[-1].model.authority.rungs
+        rungs = self.guards[0].model.authority.rungs
         return rungs.deadline_ns if rungs else None
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -168,6 +160,9 @@ class World:
         await self.until(lambda: self.ends(plan) != [])
         ((_, _, ok, text),) = self.ends(plan)
         return ok, text
+
+    def plan_tasks(self) -> list[asyncio.Task[None]]:
+        return [task for task in self.tasks if task.get_name().startswith(("plan", "fence"))]
 
     def ends(self, plan: int) -> list[tuple[Any, ...]]:
         return [report for report in self.reports if report[:2] == ("plan", plan)]
@@ -195,7 +190,7 @@ async def active(world: World) -> None:
 async def test_verify_down_needs_every_proof(tmp_path: Path) -> None:
     world = World(tmp_path, well)
     assert await world.done(world.start(PlanKind.VERIFY_DOWN)) == (True, "nothing runs")
-    assert world.of("containment") == [("containment", "pid-namespace")]
+    await world.until(lambda: world.of("containment") == [("containment", "pid-namespace (simulated)")])
     world.check.says = "takes connections"
     assert await world.done(world.start(PlanKind.VERIFY_DOWN, 300)) == (
         False,
@@ -246,9 +241,7 @@ async def test_an_activation_that_takes_too_long_is_cancelled(tmp_path: Path) ->
     world = World(tmp_path, lambda _step: Behaviour(hangs=True), activation=ONE)
     ok, text = await world.done(world.start(PlanKind.ACTIVATE, 200))
     assert (ok, text) == (False, "not done within 200 ms, at step 1 of 1: one")
-    assert (await world.done(world.start(PlanKind.DEACTIVATE)))[0], (
-        "the guard of a failed activation is ended"
-    )
+    assert (await world.done(world.start(PlanKind.DEACTIVATE)))[0], "the guard of a failed activation is ended"
     assert world.guards[0].model.down is not None
 
 
@@ -292,7 +285,7 @@ async def test_a_lost_guard_is_told_once(tmp_path: Path) -> None:
     await world.until(lambda: world.of("fenced") != [])
     assert world.of("lost") == [("lost", "the guard died")]
     assert world.of("fenced") == [("fenced", True, "nothing runs")]
-    assert world.released == world.guards
+    assert world.released == world.guards[:1]
 
 
 async def test_deactivation_ends_everything_and_loses_nothing(tmp_path: Path) -> None:
@@ -303,8 +296,31 @@ async def test_deactivation_ends_everything_and_loses_nothing(tmp_path: Path) ->
     assert not world.guards[0].model.alive
     assert (world.execs.stopped, world.of("lost")) == (1, [])
     assert world.steps[-1].env["THIRDSITE_PLAN"] == "deactivate-7-2"
-    await active(world)
+    refused, text = await world.done(world.start(PlanKind.ACTIVATE))
+    assert (refused, "epoch-too-low" in text) == (False, True), "a finished epoch is never activated again"
     assert len(world.guards) == 2, "a spent guard is never used again"
+
+
+async def test_the_next_guard_starts_while_dormant_and_is_used(tmp_path: Path) -> None:
+    world = World(tmp_path, well, activation=ONE)
+    assert await world.done(world.start(PlanKind.VERIFY_DOWN)) == (True, "nothing runs")
+    await world.until(lambda: len(world.guards) == 1)
+    assert world.guards[0].model.authority.rungs is None, "it holds nothing"
+    await active(world)
+    assert len(world.guards) == 1
+    assert world.armed() is not None
+
+
+async def test_a_dormant_guard_that_dies_is_replaced_and_nothing_is_lost(tmp_path: Path) -> None:
+    world = World(tmp_path, well, activation=ONE)
+    await world.done(world.start(PlanKind.VERIFY_DOWN))
+    await world.until(lambda: len(world.guards) == 1)
+    world.guards[0].crash()
+    await world.until(lambda: len(world.guards) == 2)
+    assert world.of("lost") == []
+    assert world.released == world.guards[:1]
+    await active(world)
+    assert world.guards[1].model.authority.rungs is not None
 
 
 async def test_a_failed_deactivation_step_delays_nothing(tmp_path: Path) -> None:
@@ -317,9 +333,7 @@ async def test_a_failed_deactivation_step_delays_nothing(tmp_path: Path) -> None
     assert (ok, text) == (True, "verified down; a step failed: one: exit code 1")
 
 
-async def test_deactivation_without_proof_is_no_deactivation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_deactivation_without_proof_is_no_deactivation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agents.actions.runner.PROOF_S", 0.1)
     world = World(tmp_path, daemon, activation=ONE)
     await active(world)
@@ -335,7 +349,7 @@ async def test_a_fence_overtakes_a_plan_which_is_answered_once(tmp_path: Path) -
     world.runner.fence(Fence(G, "the lease ran out"))
     assert world.ends(plan) == [("plan", plan, False, "cut short by a fence: the lease ran out")]
     await world.until(lambda: world.of("fenced") != [])
-    await asyncio.gather(*world.tasks, return_exceptions=True)
+    await asyncio.gather(*world.plan_tasks(), return_exceptions=True)
     assert len(world.ends(plan)) == 1
     assert world.of("fenced") == [("fenced", True, "nothing runs")]
     assert not world.guards[0].model.alive
@@ -367,7 +381,7 @@ async def test_a_fence_goes_on_until_it_is_proven(tmp_path: Path, monkeypatch: p
     assert all(report == ("fenced", False, "its init is still there") for report in world.of("fenced"))
     world.leftover_problem = ""
     await world.until(lambda: world.of("fenced")[-1][1])
-    await asyncio.gather(*world.tasks, return_exceptions=True)
+    await asyncio.gather(*world.plan_tasks(), return_exceptions=True)
     assert [report[1] for report in world.of("fenced")].count(True) == 1
 
 
