@@ -55,8 +55,6 @@ class NodeClock:
 
     def __init__(self, events: Events, rate_ppm: int = 0) -> None:
         self.rate_ppm = rate_ppm
-        self.leapt_ns = 0
-        """How far BOOTTIME ran ahead by leaps, in all: outside of every drift bound."""
         self._events = events
         self._true_ns = events.now_ns
         self._boot_ns = BOOTED_NS
@@ -87,7 +85,6 @@ class NodeClock:
         """All clocks of the machine jump ahead together, as after a migration that guessed."""
         self._boot_ns += ahead_ns
         self._wall_ahead_ns += ahead_ns
-        self.leapt_ns += ahead_ns
 
     def step_wall(self, ahead_ns: int) -> None:
         self._wall_ahead_ns += ahead_ns

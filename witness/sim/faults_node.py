@@ -56,9 +56,7 @@ def mad_clock(world: World, rng: random.Random) -> None:
 
 def leap(world: World, rng: random.Random) -> None:
     """One witness's clock jumps ahead."""
-    host = rng.choice(list(world.witnesses.values()))
-    host.clock.leap(rng.randint(100, 60_000) * NS_PER_MS)
-    host.rearm()
+    world.leap([rng.choice(list(world.witnesses.values()))], rng.randint(100, 60_000) * NS_PER_MS)
     world.hit("witness-leap")
 
 

@@ -1,0 +1,182 @@
+"""Wrong variants of single safety rules, each with the faults that make it matter: the checkers must see them.
+
+Each is a patch of one name in the code under test; nothing of it is in the product. `budget` is how many schedules
+may pass until it is caught (about three times what it took when it was written).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
+
+import pytest
+
+import witness.core.lease_rules
+import witness.core.node
+import witness.core.timers
+from agents.core.lease_holder import LeaseHolder
+from agents.fencing.memory import GuardModel
+from proto import limits
+from proto.commands import VoteKind
+from proto.groups import Failback
+from proto.health import DataChecks
+from proto.lease import LeaseConstants
+from proto.units import NS_PER_MS, NS_PER_S, Epoch
+from witness.core.timers import LeaseTimers
+from witness.sim.faults import FAULTS, Fault
+from witness.sim.plans import GroupShell
+from witness.sim.setup import Setup, draw
+from witness.sim.world import World
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True)
+class Broken:
+    name: str
+    patch: Patch
+    kinds: tuple[str, ...]
+    caught_as: frozenset[str]
+    budget: int
+    drift_max_ppm: int = 10_000
+    extreme: bool = False
+
+
+def counted_from_the_answer(patch: pytest.MonkeyPatch) -> None:
+    right = LeaseHolder.renewed
+
+    def renewed(self, epoch, sent, constants, now):
+        return right(self, epoch, now, constants, now)
+
+    patch.setattr(LeaseHolder, "renewed", renewed)
+
+
+def wait_without_drift(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(witness.core.timers, "witness_wait", lambda constants: constants.ttl_ns)
+
+
+def minority_expires(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(witness.core.lease_rules, "majority", lambda members: 1)
+
+
+def step_uncapped(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(limits, "TIMER_STEP_MAX_NS", 1 << 60)
+
+
+def stale_votes_count(patch: pytest.MonkeyPatch) -> None:
+    """A vote for whatever renewal ends the lease as it is now."""
+
+    def cast(scope, command, vote):
+        group = scope.state.groups.get(vote.group)
+        if group is None or group.lease is None or group.lease.epoch != vote.epoch:
+            return False
+        right = replace(vote, number=group.lease.renewal)
+        return original(scope, command, right)
+
+    original = witness.core.lease_rules._cast_expiry
+    patch.setattr(witness.core.lease_rules, "_cast_expiry", cast)
+
+
+def votes_outlive_renewals(patch: pytest.MonkeyPatch) -> None:
+    """A timer goes on where it was instead of starting in full."""
+    right = LeaseTimers.follow
+
+    def follow(self, name, group):
+        timer = self._timers.get((VoteKind.EXPIRY, name))
+        lease = None if group is None else group.lease
+        if timer is not None and lease is not None and lease.epoch == timer.epoch:
+            timer.number = lease.renewal
+            return
+        right(self, name, group)
+
+    patch.setattr(LeaseTimers, "follow", follow)
+
+
+def released_before_down(patch: pytest.MonkeyPatch) -> None:
+    """The runner says 'down' when it has asked for it."""
+    right = GroupShell._end_guard
+
+    def end_guard(self, plan, what):
+        right(self, plan, what)
+        self._finish(plan, ok=True, text="")
+
+    patch.setattr(GroupShell, "_end_guard", end_guard)
+
+
+def no_kernel_floor(patch: pytest.MonkeyPatch) -> None:
+    """While the guard is stopped nothing ends its processes."""
+    right = GuardModel.next_deadline
+    patch.setattr(GuardModel, "next_deadline", lambda self: None if self.frozen else right(self))
+
+
+def epoch_reused(patch: pytest.MonkeyPatch) -> None:
+    def floor(group):
+        return Epoch(group.epoch - 1)
+
+    patch.setattr(witness.core.lease_rules, "epoch_floor", floor)
+    patch.setattr(witness.core.node, "epoch_floor", floor)
+    patch.setattr(LeaseHolder, "may_begin", lambda self, epoch: self.epoch == 0)
+
+
+LAST_LEAP: WeakKeyDictionary[World, int] = WeakKeyDictionary()
+APART_NS = 5 * NS_PER_S
+
+
+def leap_all(world, rng: random.Random) -> None:
+    """The host of all witnesses moved and guessed the time: all of them jump ahead; once in a while."""
+    if world.events.now_ns - LAST_LEAP.get(world, -APART_NS) < APART_NS:
+        return
+    LAST_LEAP[world] = world.events.now_ns
+    world.leap(list(world.witnesses.values()), rng.randint(1_000, 20_000) * NS_PER_MS)
+    world.hit("leap-all")
+
+
+OVERLAP = frozenset({"overlap"})
+EARLY = frozenset({"overlap", "early-expiry"})
+BROKEN = (
+    Broken(
+        "counted-from-the-answer", counted_from_the_answer, ("slow", "site-freeze", "cut-site"), OVERLAP, 60
+    ),
+    Broken(
+        "wait-without-drift",
+        wait_without_drift,
+        ("site-freeze",),
+        EARLY,
+        30,
+        drift_max_ppm=100_000,
+        extreme=True,
+    ),
+    Broken("minority-expires", minority_expires, ("mad-clock", "cut-site", "lossy"), EARLY, 30),
+    Broken("step-uncapped", step_uncapped, ("leap-all", "site-freeze"), EARLY, 30, drift_max_ppm=100_000),
+    Broken("stale-votes-count", stale_votes_count, ("witness-stop", "raft-partition"), EARLY, 30),
+    Broken("votes-outlive-renewals", votes_outlive_renewals, (), EARLY, 10),
+    Broken("released-before-down", released_before_down, ("switchover", "stop-deaf"), OVERLAP, 30),
+    Broken("no-kernel-floor", no_kernel_floor, ("site-freeze",), OVERLAP, 30),
+    Broken("epoch-reused", epoch_reused, ("switchover",), frozenset({"epoch", "story", "crash"}), 20),
+)
+
+
+def setup_for(broken: Broken, seed: int) -> Setup:
+    """A plain two-site group under the faults that matter, and leases of a second."""
+    drawn = draw(seed, list(FAULTS))
+    config = replace(
+        drawn.groups[0],
+        sites=drawn.sites[:2],
+        constants=LeaseConstants(1_000, broken.drift_max_ppm, 0),
+        failback=Failback.MANUAL,
+        max_replication_lag_ms=None,
+    )
+    return replace(
+        drawn,
+        sites=drawn.sites[:2],
+        groups=(config,),
+        kinds=broken.kinds,
+        safety_s=30.0,
+        data_checks=DataChecks.PASSED,
+        drift_extreme=broken.extreme,
+    )
+
+
+EXTRA_FAULTS = {"leap-all": Fault(leap_all, 3.0)}
