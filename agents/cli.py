@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The agent's YAML file.")]
+PIPE_COLUMNS = 200
 DEFAULT_SOCKET = Path("/run/thirdsite/status.sock")
 
 
@@ -46,9 +47,7 @@ def run(config: Config) -> None:
 
 @app.command("status")
 def status(
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Take the socket from this file.")
-    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Take the socket from this file.")] = None,
     socket: Annotated[Path, typer.Option("--socket", help="The agent's status socket.")] = DEFAULT_SOCKET,
     as_json: Annotated[bool, typer.Option("--json", help="The whole state as JSON.")] = False,
 ) -> None:
@@ -67,7 +66,8 @@ def status(
 
     from agents.local.status_text import status_view  # noqa: PLC0415 - see above
 
-    Console().print(status_view(view))
+    # A pipe has no width: nothing is cut for it.
+    Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(status_view(view))
 
 
 @app.command("check")

@@ -70,21 +70,15 @@ def _written(duration: str) -> Any:
 
 def _hex_id(value: object) -> str:
     if not isinstance(value, str) or len(value) != 32 or set(value) - set("0123456789abcdef"):
-        raise refusal(
-            "a cluster id is 32 lower-case hex digits", "copy it from `witness pki` or a witness's status"
-        )
+        raise refusal("a cluster id is 32 lower-case hex digits", "copy it from `witness pki` or a witness's status")
     return value
 
 
 def _argv(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value or not value[0]:
-        raise refusal(
-            "a command is a list whose first item is the program", 'write for example ["/bin/true"]'
-        )
+        raise refusal("a command is a list whose first item is the program", 'write for example ["/bin/true"]')
     if len(value) > COMMAND_ITEMS_MAX or any("\0" in item for item in value):
-        raise refusal(
-            f"at most {COMMAND_ITEMS_MAX} items without NUL are taken", "put the rest into a script"
-        )
+        raise refusal(f"at most {COMMAND_ITEMS_MAX} items without NUL are taken", "put the rest into a script")
     return value
 
 
@@ -169,9 +163,7 @@ class StepConfig(ConfigModel):
     directory: str = Field(default="/", pattern="^/")
 
     def spec(self) -> StepSpec:
-        return StepSpec(
-            self.name, self.command, self.timeout, self.retries, self.retry_delay, self.env, self.directory
-        )
+        return StepSpec(self.name, self.command, self.timeout, self.retries, self.retry_delay, self.env, self.directory)
 
 
 class PlanConfig(ConfigModel):
@@ -220,9 +212,7 @@ class ProbeConfig(ConfigModel):
     target: ConfigAddress | None = None
     url: Annotated[str, Field(pattern=r"^https?://\S+$", max_length=2048)] | None = None
     command: Command | None = None
-    status: tuple[Annotated[int, Field(ge=100, le=599)], ...] = Field(
-        default=(200,), min_length=1, max_length=32
-    )
+    status: tuple[Annotated[int, Field(ge=100, le=599)], ...] = Field(default=(200,), min_length=1, max_length=32)
     verify_tls: bool = Field(default=True, description="false: an https:// probe takes any certificate")
     interval: Annotated[DurationMs, duration_between(PROBE_INTERVAL_MS_MIN, 3_600_000)] = _written("1s")
     timeout: LookTimeout = _written("500ms")
@@ -336,9 +326,7 @@ class AgentConfig(ConfigModel):
         _unique([witness.address for witness in self.witnesses], "address", "witnesses")
         _unique([group.group for group in self.groups], "group", "groups")
         if self.state_dir == self.runtime_dir:
-            raise refusal(
-                "state_dir outlives a reboot, runtime_dir must not: they differ", "choose two directories"
-            )
+            raise refusal("state_dir outlives a reboot, runtime_dir must not: they differ", "choose two directories")
         path = self.runtime_dir / STATUS_SOCKET
         length = len(str(path).encode())
         if length > UNIX_PATH_BYTES_MAX:

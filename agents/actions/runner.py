@@ -20,6 +20,7 @@ from agents.actions.plans import GroupPlans
 from agents.actions.proof import DownProof
 from agents.actions.steps import StepFailed, StepRunner
 from agents.core.effects import ExtendDeadline, Fence, PlanKind, StartPlan
+from agents.core.lease_holder import NO_EPOCH
 from agents.fencing.base import Guard, GuardError
 from proto.invariants import require
 from proto.units import NS_PER_MS, Epoch, InstantNs
@@ -37,7 +38,10 @@ WATCHES_ONLY = "enforce: false: this agent only watches"
 class GroupRunner:
     """Owned by the driver; its inputs are effects of the core, its outputs go to `reports`."""
 
-    def __init__(self, plans: GroupPlans, parts: RunnerParts, reports: RunnerReports) -> None:
+    def __init__(
+        self, plans: GroupPlans, parts: RunnerParts, reports: RunnerReports, epoch_seen: Epoch = NO_EPOCH
+    ) -> None:
+        """`epoch_seen`: the highest epoch that this host ever acted upon; guards refuse it and all below."""
         self.plans = plans
         self._parts = parts
         self._reports = reports
@@ -50,7 +54,7 @@ class GroupRunner:
         self._starting: asyncio.Future[Guard] | None = None
         self._guard: Guard | None = None
         self._end_asked = False
-        self._epoch_seen = Epoch(0)
+        self._epoch_seen = epoch_seen
         self._spare_task: asyncio.Task[None] | None = None
         self._progress = ""
 
@@ -84,15 +88,18 @@ class GroupRunner:
             self._finish(self._plan, ok=False, text=f"cut short by a fence: {effect.cause}")
         self._stop_arming()
         self._parts.execs.fence(self.plans.group)
-        if self._fence_task is None or self._fence_task.done():
+        if not self._fencing:
             self._fence_task = self._parts.spawn(self._fence_until_proven(), f"fence {self.plans.group}")
+
+    @property
+    def _fencing(self) -> bool:
+        return self._fence_task is not None and not self._fence_task.done()
 
     def status(self) -> dict[str, object]:
         plan = self._plan
-        running = self._fence_task is not None and not self._fence_task.done()
         return {
             "plan": None if plan is None else {"kind": plan.kind.value, "number": plan.plan, "now": self._progress},
-            "fencing": running,
+            "fencing": self._fencing,
             "guard": self._guard is not None,
         }
 
@@ -188,7 +195,7 @@ class GroupRunner:
 
     async def _start_spare(self) -> None:
         for attempt in itertools.count():
-            if self._guard is not None or self._starting is not None or self._plan is not None:
+            if self._guard is not None or self._starting is not None or self._plan is not None or self._fencing:
                 return
             self._end_asked = False
             try:

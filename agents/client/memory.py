@@ -30,9 +30,7 @@ class MemoryConnection:
         frame = await self._incoming.get()
         if frame == _END or len(frame) > FRAME_BYTES_MAX:
             self._end()
-            raise ConnectionLost(
-                "closed by the other end" if frame == _END else f"a frame of {len(frame)} bytes"
-            )
+            raise ConnectionLost("closed by the other end" if frame == _END else f"a frame of {len(frame)} bytes")
         return frame
 
     async def close(self) -> None:

@@ -211,9 +211,7 @@ class WitnessStreams:
         self.hello = hello
         self.events = events
         self.jitter = jitter
-        self._streams = {
-            witness: _Stream(witness, str(address), self) for witness, address in addresses.items()
-        }
+        self._streams = {witness: _Stream(witness, str(address), self) for witness, address in addresses.items()}
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -46,11 +46,7 @@ class WebSocketConnection:
         if message.type is aiohttp.WSMsgType.TEXT:
             return "a text frame, binary ones are expected"
         code = self._socket.close_code
-        return (
-            "closed by the witness"
-            if code in (None, 1000, 1001, 1006)
-            else f"closed by the witness, code {code}"
-        )
+        return "closed by the witness" if code in (None, 1000, 1001, 1006) else f"closed by the witness, code {code}"
 
     async def close(self) -> None:
         await self._socket.close()

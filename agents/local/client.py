@@ -40,9 +40,7 @@ def agent_status(path: Path) -> dict[str, Any]:
         view: dict[str, Any] = json.loads(body)
     except (OSError, http.client.HTTPException, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise AgentUnreachable(
-            f"{path}: no agent answers ({why}): is it running, with this runtime_dir?"
-        ) from error
+        raise AgentUnreachable(f"{path}: no agent answers ({why}): is it running, with this runtime_dir?") from error
     finally:
         connection.close()
     return view

@@ -23,9 +23,7 @@ class LocalServer:
     """Owned by the supervisor; the store's lock has shown already that no other agent uses the directory."""
 
     def __init__(self, app: web.Application, http: Endpoint | None, socket_path: Path) -> None:
-        self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, keepalive_timeout=KEEPALIVE_S
-        )
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=KEEPALIVE_S)
         self._http = http
         self._socket_path = socket_path
         self._servers: list[asyncio.Server] = []

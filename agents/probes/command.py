@@ -72,9 +72,7 @@ class _Command(asyncio.SubprocessProtocol):
             self.exited.set_result(None)
 
 
-async def run_command(
-    argv: tuple[str, ...], timeout_ms: int, env: dict[str, str] | None = None
-) -> CommandResult:
+async def run_command(argv: tuple[str, ...], timeout_ms: int, env: dict[str, str] | None = None) -> CommandResult:
     """Never raises for what the command does; at most one process group is alive, and none after the return."""
     loop = asyncio.get_running_loop()
     try:
@@ -99,9 +97,7 @@ async def run_command(
         await _end(transport, command)
 
 
-async def _finish(
-    transport: asyncio.SubprocessTransport, command: _Command, timeout_ms: int
-) -> CommandResult:
+async def _finish(transport: asyncio.SubprocessTransport, command: _Command, timeout_ms: int) -> CommandResult:
     await asyncio.wait({command.exited}, timeout=timeout_ms / 1_000)
     if not command.exited.done():
         return CommandResult(None, _text(command.output), "no end within its timeout")
@@ -111,12 +107,14 @@ async def _finish(
 
 async def _end(transport: asyncio.SubprocessTransport, command: _Command) -> None:
     """Kills only while the process is not reaped: until then its group cannot be anybody else's."""
-    if transport.get_returncode() is None:
-        # Gone already, or another user's by now: then close() below is all that is left.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(transport.get_pid(), signal.SIGKILL)
-        await asyncio.wait({command.exited}, timeout=KILL_WAIT_S)
-    transport.close()
+    try:
+        if transport.get_returncode() is None:
+            # Gone already, or another user's by now: then close() below is all that is left.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(transport.get_pid(), signal.SIGKILL)
+            await asyncio.wait({command.exited}, timeout=KILL_WAIT_S)
+    finally:
+        transport.close()
 
 
 def _text(output: bytearray) -> str:

@@ -16,9 +16,7 @@ HEADER_BYTES_MAX = 16 * 1024
 
 
 class HttpProbe:
-    def __init__(
-        self, url: str, statuses: tuple[int, ...], timeout_ms: int, *, verify_tls: bool = True
-    ) -> None:
+    def __init__(self, url: str, statuses: tuple[int, ...], timeout_ms: int, *, verify_tls: bool = True) -> None:
         self._url = url
         self._statuses = frozenset(statuses)
         self._timeout_s = timeout_ms / 1_000

@@ -16,6 +16,8 @@ from proto.units import GroupId
 
 HANG_GRACE_S = 0.25
 """Probes keep their own timeout; only one that does not is cut off here."""
+END_S = 1.5
+"""For a cancelled look to end what it started."""
 FIRST_LOOK_SPREAD_S = 0.1
 """At most this much later than the start: readiness must not wait for a whole interval."""
 
@@ -71,8 +73,9 @@ class ProbeSchedule:
                 result = await _within(hanging, scheduled.timeout_ms / 1_000 + HANG_GRACE_S)
                 self._sink(scheduled.group, scheduled.name, result)
         finally:
-            if hanging is not None:
+            if hanging is not None and not hanging.done():
                 hanging.cancel()
+                await asyncio.wait({hanging}, timeout=END_S)
 
 
 _HUNG = ProbeResult(passed=False, detail="the look hangs")

@@ -213,9 +213,7 @@ class Driver:
 
     async def _store(self, effect: StoreBounds, number: int) -> None:
         async with self._store_locks.setdefault(effect.group, asyncio.Lock()):
-            await asyncio.to_thread(
-                self._shell.store_bounds, effect.group, effect.epoch_bound, effect.finished_epoch
-            )
+            await asyncio.to_thread(self._shell.store_bounds, effect.group, effect.epoch_bound, effect.finished_epoch)
         if number == self._stores[effect.group]:
             self._input(lambda now: self.agent.bounds_stored(effect.group, now))
 

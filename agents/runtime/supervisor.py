@@ -99,9 +99,11 @@ class Agent:
 
     def _add_runners(self) -> None:
         parts = host_parts(self.settings.runtime_dir, self.registry, self._clock, self.driver.spawn)
+        bounds = self._store.bounds()
         for group in self.settings.groups:
             plans = group_plans(self.settings.site, group, self.settings.state_dir / STEP_LOGS)
-            self.driver.runners[group.group] = GroupRunner(plans, parts, self.driver)
+            seen, _ = bounds[group.group]
+            self.driver.runners[group.group] = GroupRunner(plans, parts, self.driver, seen)
 
     def _make_streams(self) -> WitnessStreams:
         addresses = dict(self.settings.witnesses)
@@ -152,9 +154,7 @@ class Agent:
         self.driver.shutdown()
         longest_ms = max(group.deactivation.timeout_ms for group in self.settings.groups)
         waits = [asyncio.create_task(self.driver.finished.wait()), asyncio.create_task(self._stop_now.wait())]
-        await asyncio.wait(
-            waits, timeout=longest_ms / 1_000 + STOP_MARGIN_S, return_when=asyncio.FIRST_COMPLETED
-        )
+        await asyncio.wait(waits, timeout=longest_ms / 1_000 + STOP_MARGIN_S, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
         orderly = self.driver.finished.is_set()
@@ -167,9 +167,7 @@ class Agent:
         await self.registry.close()
         self._store.close()
         if not orderly:
-            raise LocalFault(
-                "stopped before everything was verified down: the guards end it at their deadlines"
-            )
+            raise LocalFault("stopped before everything was verified down: the guards end it at their deadlines")
         log.info("stopped")
 
     def reload(self) -> None:

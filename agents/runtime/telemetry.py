@@ -39,14 +39,10 @@ class Telemetry:
         self.words: deque[dict[str, object]] = deque(maxlen=WORDS_KEPT)
         self._clock = clock
         self._log = get_logger("agents.core")
-        self._sent = self._counter(
-            "thirdsite_agent_messages", "Messages sent to witnesses.", ("witness", "kind")
-        )
+        self._sent = self._counter("thirdsite_agent_messages", "Messages sent to witnesses.", ("witness", "kind"))
         self._plans = self._counter("thirdsite_agent_plans", "Plans started.", ("group", "kind"))
         self._fences = self._counter("thirdsite_agent_fences", "Fences begun.", ("group",))
-        self._renewals = self._counter(
-            "thirdsite_agent_renewals", "Deadlines that were extended.", ("group",)
-        )
+        self._renewals = self._counter("thirdsite_agent_renewals", "Deadlines that were extended.", ("group",))
         self._alarms = self._counter("thirdsite_agent_alarms", "Lines that somebody should look at.", ())
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
@@ -102,16 +98,12 @@ class _Collector:
                 value = float(group[field])
                 gauge.add_metric([group["group"]], value / 1_000 if field == "remaining_ms" else value)
             yield gauge
-        state = GaugeMetricFamily(
-            "thirdsite_agent_group_state", "1 for the state it is in.", labels=("group", "state")
-        )
+        state = GaugeMetricFamily("thirdsite_agent_group_state", "1 for the state it is in.", labels=("group", "state"))
         for group in view["groups"]:
             for one in SiteState:
                 state.add_metric([group["group"], one.value], float(group["state"] == one.value))
         yield state
-        opened = GaugeMetricFamily(
-            "thirdsite_agent_stream_open", "1 while the stream is open.", labels=("witness",)
-        )
+        opened = GaugeMetricFamily("thirdsite_agent_stream_open", "1 while the stream is open.", labels=("witness",))
         for stream in view["streams"]:
             opened.add_metric([stream["witness"]], float(stream["connected"]))
         yield opened

@@ -101,9 +101,7 @@ class ScriptedLease:
         ours = (release.epoch, release.claim) == (self.epoch, self.claim)
         if ours:
             self.expire()
-        return ReleaseAnswer(
-            release.nonce, release.group, release.epoch, Reason.OK if ours else Reason.NOT_HOLDER
-        )
+        return ReleaseAnswer(release.nonce, release.group, release.epoch, Reason.OK if ours else Reason.NOT_HOLDER)
 
 
 class ScriptedWitness:

@@ -73,9 +73,7 @@ class World:
             StepSpec("env", ("/bin/sh", "-c", f"env | grep THIRDSITE_ > {tmp_path}/env")),
             StepSpec("start", ("/bin/bash", "-c", f"({start})")),
         )
-        self.deactivation: tuple[StepSpec, ...] = (
-            StepSpec("drain", ("/usr/bin/touch", f"{tmp_path}/drained")),
-        )
+        self.deactivation: tuple[StepSpec, ...] = (StepSpec("drain", ("/usr/bin/touch", f"{tmp_path}/drained")),)
         self.checks: tuple[CheckSpec, ...] = ()
         self.probes: tuple[ProbeSpec, ...] = ()
         self.enforce = True
@@ -153,9 +151,7 @@ class World:
     async def activate(self, epoch: int) -> None:
         await self.until(lambda: self.lease.state in (SiteState.STANDBY, SiteState.FENCED), "never dormant")
         self.lease.grant(epoch)
-        await self.until(
-            lambda: self.lease.state is SiteState.ACTIVE and self.view()["active"], "never active"
-        )
+        await self.until(lambda: self.lease.state is SiteState.ACTIVE and self.view()["active"], "never active")
 
     async def ask(self, path: str) -> tuple[int, dict[str, str], str]:
         url = f"http://127.0.0.1:{self.port}{path}"
@@ -201,9 +197,7 @@ async def test_grant_claim_active_revoke_release(world: World) -> None:
         assert (await world.ask("/"))[0] == 503
         await world.until_state(SiteState.STANDBY)
         assert world.lease.reports[-1].finished_epoch == 7
-        assert agent.core.groups[G].containment.startswith(
-            ("pid-namespace", "user+pid-namespace", "process-group")
-        )
+        assert agent.core.groups[G].containment.startswith(("pid-namespace", "user+pid-namespace", "process-group"))
         await world.activate(9)
         assert len(world.platform()) == 1
 
@@ -264,9 +258,7 @@ async def test_what_cannot_be_proven_down_is_never_standby(world: World) -> None
         target = Endpoint("127.0.0.1", stubborn.getsockname()[1])
         world.checks = (CheckSpec("port", ProbeKind.TCP, target, (), 500),)
         async with witness(world) as w1, world.running(w1):
-            await world.until(
-                lambda: any(report.blockers for report in world.lease.reports), "nothing was told"
-            )
+            await world.until(lambda: any(report.blockers for report in world.lease.reports), "nothing was told")
             assert world.lease.state is SiteState.UNKNOWN
             stubborn.close()
             await world.until_state(SiteState.STANDBY)
@@ -293,9 +285,7 @@ async def test_renewals_go_over_another_witness_when_one_is_silent(world: World)
 
 async def test_a_group_that_is_only_watched_is_left_alone(world: World) -> None:
     world.enforce = False
-    ready = ProbeSpec(
-        "disk", ProbeRole.READY, ProbeKind.EXEC, None, "", ("/bin/true",), (200,), True, 100, 1_000, 1, 1
-    )
+    ready = ProbeSpec("disk", ProbeRole.READY, ProbeKind.EXEC, None, "", ("/bin/true",), (200,), True, 100, 1_000, 1, 1)
     world.probes = (ready,)
     async with witness(world) as w1, world.running(w1):
         await world.until(lambda: any(report.ready for report in world.lease.reports), "never ready")
@@ -311,6 +301,7 @@ async def test_bounds_outlive_the_agent(world: World) -> None:
     async with witness(world) as w1:
         async with world.running(w1):
             await world.activate(8)
+        world.lease.reports.clear()
         async with world.running(w1):
             await world.until_state(SiteState.STANDBY)
             assert (world.lease.reports[-1].epoch_bound, world.lease.reports[-1].finished_epoch) == (8, 8)

@@ -169,9 +169,7 @@ async def test_output_is_capped() -> None:
 
 async def test_a_cancelled_look_leaves_nothing(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
-    look = asyncio.create_task(
-        run_command(("/bin/sh", "-c", f"echo $$ > {pid_file}; exec sleep 600"), 60_000)
-    )
+    look = asyncio.create_task(run_command(("/bin/sh", "-c", f"echo $$ > {pid_file}; exec sleep 600"), 60_000))
     await wait_for(lambda: pid_file.exists() and pid_file.read_text().strip() != "")
     look.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -107,17 +107,13 @@ def test_a_lag_probe_must_print_a_number() -> None:
 
 
 def test_no_value_of_the_environment_reaches_an_error() -> None:
-    words = refused(
-        "env: {SHOP_CONFIG: /etc/shop/server.toml}", "timeout: 10m\n          env: {PASS: hunter2}"
-    )
+    words = refused("env: {SHOP_CONFIG: /etc/shop/server.toml}", "timeout: 10m\n          env: {PASS: hunter2}")
     assert "may take 600000 ms" in words
     assert "hunter2" not in words
 
 
 def test_every_problem_is_told_at_once() -> None:
-    text = (
-        EXAMPLE.read_text().replace("role: ready", "role: redy").replace("kill_budget: 1s", "kill_budget: 1")
-    )
+    text = EXAMPLE.read_text().replace("role: ready", "role: redy").replace("kill_budget: 1s", "kill_budget: 1")
     with pytest.raises(ConfigRefused) as caught:
         parse_agent_config(text)
     assert len(caught.value.problems) == 2
