@@ -25,7 +25,9 @@ from proto.limits import FRAME_BYTES_MAX
 from witness.bench.etcd_client import EtcdClient
 from witness.bench.wire import SimAgent
 
-ANSWER_S = 10.0
+ANSWER_S = 1.0
+SILENT_MAX = 15
+WELCOME_S = 10.0
 SETTLE_S = 30.0
 SETTLE_POLL_S = 0.05
 Job = dict[str, Any]
@@ -42,31 +44,53 @@ class Client:
         self.agent = agent
         self.samples_ns: list[int] = []
         self.answers = 0
+        self.resent = 0
         self.measuring = False
         self._socket = socket
         self._window = window
-        self._sent: collections.OrderedDict[bytes, int] = collections.OrderedDict()
+        self._asked: dict[bytes, int] = {}
 
     async def run(self, until: asyncio.Event) -> None:
         for _ in range(self._window):
-            await self._send()
+            await self._send(time.perf_counter_ns())
+        silent = 0
         while not until.is_set():
-            async with asyncio.timeout(ANSWER_S):
-                message = await self._socket.receive()
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    message = await self._socket.receive()
+            except TimeoutError:
+                silent += 1
+                if silent > SILENT_MAX:
+                    raise LoadFailed(f"{self.agent.site}: no answer for {silent * ANSWER_S:.0f} s") from None
+                await self._send_again()
+                continue
+            silent = 0
             if message.type is not aiohttp.WSMsgType.BINARY:
                 raise LoadFailed(f"{self.agent.site}: the stream ended: {message.type.name} {message.data!s:.80}")
-            nonce = self.agent.answered(message.data)
-            sent_ns = None if nonce is None else self._sent.pop(nonce, None)
-            if sent_ns is not None:
-                if self.measuring:
-                    self.samples_ns.append(time.perf_counter_ns() - sent_ns)
-                    self.answers += 1
-                await self._send()
+            await self._take(message.data)
 
-    async def _send(self) -> None:
+    async def _take(self, frame: bytes) -> None:
+        nonce = self.agent.answered(frame)
+        asked_ns = None if nonce is None else self._asked.pop(nonce, None)
+        if asked_ns is None:
+            return
+        now_ns = time.perf_counter_ns()
+        if self.measuring:
+            self.samples_ns.append(now_ns - asked_ns)
+            self.answers += 1
+        await self._send(now_ns)
+
+    async def _send(self, asked_ns: int) -> None:
         frame, nonce = self.agent.heartbeat()
-        self._sent[nonce] = time.perf_counter_ns()
+        self._asked[nonce] = asked_ns
         await self._socket.send_bytes(frame)
+
+    async def _send_again(self) -> None:
+        """As an agent does: what a witness lost is asked anew. Its latency counts from the first time."""
+        asked, self._asked = self._asked, {}
+        self.resent += len(asked)
+        for asked_ns in asked.values():
+            await self._send(asked_ns)
 
 
 async def run_streams(job: Job) -> Job:
@@ -99,6 +123,7 @@ async def run_streams(job: Job) -> Job:
     return {
         "seconds": seconds,
         "answers": sum(client.answers for client in clients),
+        "resent": sum(client.resent for client in clients),
         "samples_ns": [one for client in clients for one in client.samples_ns],
         "holding": sum(client.agent.holding for client in clients),
         "verdicts": dict(verdicts),
@@ -114,7 +139,7 @@ async def _open(session: aiohttp.ClientSession, job: Job, site: Job) -> Client:
     socket = await session.ws_connect(url, ssl=context, compress=0, max_msg_size=FRAME_BYTES_MAX)
     agent = SimAgent(site["site"], job["cluster"], tuple(site["groups"]))
     await socket.send_bytes(agent.hello())
-    welcome = await socket.receive(timeout=ANSWER_S)
+    welcome = await socket.receive(timeout=WELCOME_S)
     if welcome.type is not aiohttp.WSMsgType.BINARY:
         raise LoadFailed(f"{agent.site}: no welcome: {welcome.data!s:.80}")
     return Client(agent, socket, int(job.get("window", 1)))

@@ -49,7 +49,8 @@ async def commits(cluster: Cluster, leader: str, clients: int, size: Size) -> Js
     await cluster.configure(leader, groups, ttl_ms=GROUP_TTL_MS, mode=Mode.OBSERVE)
     job = _streams(cluster, leader, {site: (name,) for name, pair in groups.items() for site in pair}, clients)
     [result], cpu = await _run(cluster, [job | {"kind": "commits", "window": 1}], size)
-    return latency(result["samples_ns"], result["seconds"]) | {"cpu_per_process": cpu}
+    resent = {"resent": result["resent"]}
+    return latency(result["samples_ns"], result["seconds"]) | resent | {"cpu_per_process": cpu}
 
 
 async def heartbeats(cluster: Cluster, leader: str, size: Size) -> Json:
@@ -80,6 +81,7 @@ async def heartbeats(cluster: Cluster, leader: str, size: Size) -> Json:
         "groups": len(groups),
         "renewals_share": 0.5,
         "held": sum(one["holding"] for one in results),
+        "resent": sum(one["resent"] for one in results),
         "answer_p50_ms": answered["p50_ms"],
         "answer_p99_ms": answered["p99_ms"],
         "cpu_per_process": cpu,
