@@ -15,6 +15,7 @@ import itertools
 import structlog
 
 from agents.actions.arming import Arming
+from agents.actions.holding import containment_words
 from agents.actions.parts import RunnerParts, RunnerReports
 from agents.actions.plans import GroupPlans
 from agents.actions.proof import DownProof
@@ -205,7 +206,7 @@ class GroupRunner:
                 words = f"no guard can be started: {error}"
                 self._log.error("guard.start", why=words)
             else:
-                words = status.containment.value + (f" ({status.note})" if status.note else "")
+                words = containment_words(status)
                 self._reports.guard_containment(self.plans.group, words)
                 return
             self._reports.guard_containment(self.plans.group, words)

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from agents.actions.holding import containment_words
 from agents.actions.parts import RunnerParts
 from agents.actions.plans import GroupPlans
 from agents.actions.runner import WATCHES_ONLY, GroupRunner
 from agents.core.effects import ExtendDeadline, Fence, PlanKind, StartPlan
-from agents.fencing.base import Guard, GuardGone, NotProvenDown, Step
+from agents.fencing.base import Containment, Guard, GuardGone, GuardStatus, NotProvenDown, Step
+from agents.fencing.containment import NOTES, PID_NAMESPACE, PROCESS_GROUP
 from agents.fencing.memory import Behaviour, MemoryGuard
 from agents.settings import StepSpec
 from proto.clock import ManualClock
@@ -405,3 +407,29 @@ async def test_renewals_after_the_end_was_asked_arm_nothing(tmp_path: Path) -> N
     await world.until(lambda: world.of("fenced") != [])
     assert world.armed() == before
     assert len(world.execs.deadlines) == 1
+
+
+async def test_no_guard_is_started_beside_a_fence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.actions.runner.PROOF_S", 0.05)
+    monkeypatch.setattr("agents.actions.runner.SPARE_AGAIN_S", (0.01,))
+    world = World(tmp_path, well, activation=ONE)
+    world.start_problem = "no memory"
+    assert (await world.done(world.start(PlanKind.VERIFY_DOWN)))[0]
+    await world.until(lambda: len(world.of("containment")) >= 2)
+    world.leftover_problem = "its init is still there"
+    world.runner.fence(Fence(G, "x"))
+    world.start_problem = ""
+    await world.until(lambda: len(world.of("fenced")) >= 3)
+    assert world.guards == []
+    world.leftover_problem = ""
+    await world.until(lambda: world.of("fenced")[-1][1] and len(world.guards) == 1)
+
+
+def test_the_strongest_holding_needs_no_words() -> None:
+    def words(kind: Containment, note: str) -> str:
+        return containment_words(GuardStatus("dormant", kind, note, 0, None, None, None, ()))
+
+    whole = NOTES[PID_NAMESPACE]
+    assert words(Containment.PID_NAMESPACE, whole) == "pid-namespace"
+    assert words(Containment.PID_NAMESPACE, f"{whole}; no own /proc") == "pid-namespace (no own /proc)"
+    assert "weaker" in words(Containment.PROCESS_GROUP, NOTES[PROCESS_GROUP])
