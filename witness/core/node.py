@@ -119,7 +119,8 @@ class WitnessNode:
         self._dirty |= changes.dirty
         if fresh:
             for _, heard in changes.heard:
-                self._dirty.update(name for name in heard if groups[name].phase is Phase.VACANT)
+                # a group may be heard and deleted in one entry
+                self._dirty.update(name for name in heard if name in groups and groups[name].phase is Phase.VACANT)
 
     def snapshot(self) -> bytes:
         return self.machine.snapshot()
@@ -182,8 +183,9 @@ class WitnessNode:
         votes = self._timers.due_votes()
         if votes:
             self._try_submit(Votes(self.self_id, votes))
-        for request in self._batcher.overdue(now):
-            reason = Reason.OUTCOME_UNKNOWN if self.consensus.has_quorum else Reason.NO_QUORUM
+        for request, proposed in self._batcher.overdue(now):
+            # What entered a proposal may be committed once a majority is back: only the rest was certainly not done.
+            reason = Reason.OUTCOME_UNKNOWN if proposed or self.consensus.has_quorum else Reason.NO_QUORUM
             self._resolve(request, Outcome(reason))
         due = [name for name, at in self._deciding.again.items() if at <= now]
         for name in due:

@@ -62,6 +62,9 @@ class LeaseTimers:
         revocation = lease.revocation
         if timer is not None and timer.epoch == lease.epoch and timer.number < lease.renewal and revocation is None:
             timer.number, timer.due = lease.renewal, self._counted + timer.wait_ns
+            key = (VoteKind.EXPIRY, name)
+            if timer.due < self._queued.get(key, 0):  # a vote was cast and had no effect: do not wait for the next one
+                self._queue(key, timer.due)
             return
         self._start(VoteKind.EXPIRY, name, lease.epoch, lease.renewal, witness_wait(lease.constants))
         if revocation is not None and group is not None and group.phase is Phase.REVOKING:
