@@ -136,9 +136,7 @@ def leap_all(world, rng: random.Random) -> None:
 OVERLAP = frozenset({"overlap"})
 EARLY = frozenset({"overlap", "early-expiry"})
 BROKEN = (
-    Broken(
-        "counted-from-the-answer", counted_from_the_answer, ("slow", "site-freeze", "cut-site"), OVERLAP, 60
-    ),
+    Broken("counted-from-the-answer", counted_from_the_answer, ("slow", "site-freeze", "cut-site"), OVERLAP, 60),
     Broken(
         "wait-without-drift",
         wait_without_drift,

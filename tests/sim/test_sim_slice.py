@@ -99,9 +99,7 @@ def test_the_hash_seed_changes_nothing():
 def test_a_violation_is_one_line_that_replays_and_a_bad_exit(monkeypatch, capsys):
     def broken(seed, **_):
         found = run_schedule(seed)
-        return Result(
-            1, found.events, found.simulated_ns, [(seed, violation)], found.faults_hit, found.activations
-        )
+        return Result(1, found.events, found.simulated_ns, [(seed, violation)], found.faults_hit, found.activations)
 
     violation = cli_violation()
     monkeypatch.setattr("witness.sim.run.run_schedule", broken)

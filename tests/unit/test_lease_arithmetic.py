@@ -22,9 +22,7 @@ def true_end(began_ns: Fraction, counted_ns: int, rate_ppm: int) -> Fraction:
 
 
 @given(TTL, DRIFT, DELAY, st.data())
-def test_within_the_bound_the_holder_is_down_before_any_witness_has_counted(
-    ttl_ms, drift_ppm, delay_ns, data
-):
+def test_within_the_bound_the_holder_is_down_before_any_witness_has_counted(ttl_ms, drift_ppm, delay_ns, data):
     constants = LeaseConstants(ttl_ms, drift_ppm, 0)
     holder_ppm = data.draw(st.integers(-drift_ppm, drift_ppm))
     witness_ppm = data.draw(st.integers(-drift_ppm, drift_ppm))

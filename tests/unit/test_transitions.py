@@ -37,30 +37,22 @@ def test_authority_needs_a_grant_and_a_claim():
     assert {at for (at, given), _ in LEADS_TO.items() if given is LeaseInput.CLAIM} == {Phase.GRANTED}
 
 
-@pytest.mark.parametrize(
-    "pair", sorted(REFUSED, key=str), ids=lambda pair: f"{pair[0].value}-{pair[1].value}"
-)
+@pytest.mark.parametrize("pair", sorted(REFUSED, key=str), ids=lambda pair: f"{pair[0].value}-{pair[1].value}")
 def test_a_refused_pair_has_a_reason_and_asking_for_it_is_a_bug(pair):
     assert refusal(*pair) is REFUSED[pair]
     with pytest.raises(KeyError):
         next_phase(*pair)
 
 
-@pytest.mark.parametrize(
-    "pair", sorted(LEADS_TO, key=str), ids=lambda pair: f"{pair[0].value}-{pair[1].value}"
-)
+@pytest.mark.parametrize("pair", sorted(LEADS_TO, key=str), ids=lambda pair: f"{pair[0].value}-{pair[1].value}")
 def test_an_allowed_pair_is_not_refused(pair):
     assert refusal(*pair) is None
     assert next_phase(*pair) is LEADS_TO[pair]
 
 
 def test_a_site_becomes_active_only_by_activating_and_activating_only_by_authority():
-    assert {at for (at, _), to in SITE_TRANSITIONS.items() if to is SiteState.ACTIVE} == {
-        SiteState.ACTIVATING
-    }
-    assert {given for (_, given), to in SITE_TRANSITIONS.items() if to is SiteState.ACTIVATING} == {
-        SiteInput.AUTHORITY
-    }
+    assert {at for (at, _), to in SITE_TRANSITIONS.items() if to is SiteState.ACTIVE} == {SiteState.ACTIVATING}
+    assert {given for (_, given), to in SITE_TRANSITIONS.items() if to is SiteState.ACTIVATING} == {SiteInput.AUTHORITY}
 
 
 def test_a_site_becomes_dormant_only_by_proof():

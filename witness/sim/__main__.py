@@ -23,13 +23,9 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         prog="python -m witness.sim", description=__doc__.splitlines()[0] if __doc__ else ""
     )
     parser.add_argument("--schedules", type=int, default=SCHEDULES_DEFAULT, metavar="N")
-    parser.add_argument(
-        "--seed", type=int, default=1, metavar="S", help="schedules have the seeds S, S+1, ..."
-    )
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="schedules have the seeds S, S+1, ...")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
-    parser.add_argument(
-        "--trace", action="store_true", help="tell the story of the first schedule, and no other"
-    )
+    parser.add_argument("--trace", action="store_true", help="tell the story of the first schedule, and no other")
     found = parser.parse_args(argv)
     if found.schedules < 1 or found.seed < 0:
         parser.error("--schedules must be at least 1 and --seed at least 0")

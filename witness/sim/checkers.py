@@ -57,9 +57,7 @@ class Checkers:
         self.activations += 1
         highest = self._begun.get(group, Epoch(0))
         if epoch <= highest:
-            self.found(
-                "epoch", f"{host} begins {group} under epoch {epoch}, epoch {highest} was begun before"
-            )
+            self.found("epoch", f"{host} begins {group} under epoch {epoch}, epoch {highest} was begun before")
         self._begun[group] = max(highest, epoch)
         self.running(group, host)
 
@@ -102,9 +100,7 @@ class ReplicaChecker:
                 self.events.append(event)
                 new.append(event)
             else:
-                self._found(
-                    "ledger", f"{witness} tells event {event.seq}, {len(self.events) + 1} was never told"
-                )
+                self._found("ledger", f"{witness} tells event {event.seq}, {len(self.events) + 1} was never told")
         return new
 
     def verify(self) -> None:
@@ -147,9 +143,7 @@ class StoryChecker:
             self._holders(story, event)
         elif event.kind in self.ENDS:
             if story.vacant:
-                self._found(
-                    "story", f"event {event.seq}: {event.kind.value} of {event.group}, which is vacant"
-                )
+                self._found("story", f"event {event.seq}: {event.kind.value} of {event.group}, which is vacant")
             if event.kind is not EventKind.UNBARRED:
                 self._holders(story, event)
             self.expired += event.kind is EventKind.EXPIRED
@@ -158,9 +152,7 @@ class StoryChecker:
     def _granted(self, story: _Story, event: Event) -> None:
         self.granted += 1
         if not story.vacant:
-            self._found(
-                "story", f"event {event.seq}: {event.group} granted to {event.site} without an end before"
-            )
+            self._found("story", f"event {event.seq}: {event.group} granted to {event.site} without an end before")
         if event.epoch <= story.epoch:
             self._found("story", f"event {event.seq}: epoch {event.epoch} granted after {story.epoch}")
         story.epoch, story.holder, story.vacant = event.epoch, event.site, False
@@ -205,7 +197,5 @@ class ExpiryChecker:
         shortest_ns = counted_ns * PPM // (PPM + constants.drift_max_ppm)
         gone_ns = self._now() - since_ns
         if epoch == event.epoch and gone_ns < shortest_ns - 1_000:
-            says = (
-                f"renewal {renewal} of epoch {epoch} expired after {gone_ns} ns, {shortest_ns} ns must pass"
-            )
+            says = f"renewal {renewal} of epoch {epoch} expired after {gone_ns} ns, {shortest_ns} ns must pass"
             self._found("early-expiry", f"{event.group}: {says}")

@@ -86,9 +86,7 @@ def raft_partition(world: World, rng: random.Random) -> None:
     names = list(world.witnesses)
     pairs = [(a, b) for a in names for b in names if a < b]
     alone = rng.choice(names)
-    kept = rng.choice(
-        ([p for p in pairs if alone not in p], [p for p in pairs if p != rng.choice(pairs)], [])
-    )
+    kept = rng.choice(([p for p in pairs if alone not in p], [p for p in pairs if p != rng.choice(pairs)], []))
     world.hit("raft-partition")
     world.note("network", f"witnesses linked: {kept}")
     world.consensus.set_links(kept)

@@ -115,9 +115,7 @@ def site_power(world: World, rng: random.Random) -> None:
     if site is not None:
         world.hit("site-power")
         site.power_off()
-        world.events.after(
-            rng.randint(500, 6_000) * NS_PER_MS, lambda: None if site.agent else site.power_on()
-        )
+        world.events.after(rng.randint(500, 6_000) * NS_PER_MS, lambda: None if site.agent else site.power_on())
 
 
 def guard_kill(world: World, rng: random.Random) -> None:

@@ -71,9 +71,7 @@ class GroupShell:
         if self.platform.proves("fence"):
             self._host.feed(lambda agent, now: agent.fenced(self.group, True, "", now))
         else:
-            self._host.feed(
-                lambda agent, now: agent.fenced(self.group, False, "a process is still seen", now)
-            )
+            self._host.feed(lambda agent, now: agent.fenced(self.group, False, "a process is still seen", now))
             self._host.later(FENCE_AGAIN_NS, self._fenced)
 
     # -- plans --------------------------------------------------------------------------------------------
@@ -82,9 +80,7 @@ class GroupShell:
         if self._plan is not plan:
             return
         if self.guard is not None:
-            self._host.checkers.found(
-                "guard", f"{self._host.name} activates {self.group} over a living guard"
-            )
+            self._host.checkers.found("guard", f"{self._host.name} activates {self.group} over a living guard")
         _, finished = self._host.disk.bounds.get(self.group, (Epoch(0), Epoch(0)))
         self.guard = GuardModel(lambda step: self._acts[step.step_id], finished)
         self._ran = False

@@ -39,9 +39,7 @@ class Stream:
         self.witness_heard_ns = now_ns
 
     def to_witness(self, message: AgentMessage) -> None:
-        self.host.network.carry(
-            self.host.name, self.witness.name, lambda: self.witness.arrives(self, message)
-        )
+        self.host.network.carry(self.host.name, self.witness.name, lambda: self.witness.arrives(self, message))
 
     def to_agent(self, message: WitnessMessage) -> None:
         self.host.network.carry(self.witness.name, self.host.name, lambda: self._arrived(message))

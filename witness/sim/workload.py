@@ -63,9 +63,7 @@ def maintenance(world: World, rng: random.Random) -> None:
     desk = _desk(world, rng)
     if desk is not None:
         host, group = desk
-        command = SetMaintenance(
-            group.config.group, rng.choice(group.config.sites), rng.random() < 0.5, AUTHOR
-        )
+        command = SetMaintenance(group.config.group, rng.choice(group.config.sites), rng.random() < 0.5, AUTHOR)
         host.submit(command, _asked(world, "maintenance"))
 
 
@@ -73,9 +71,7 @@ def quarantine(world: World, rng: random.Random) -> None:
     desk = _desk(world, rng)
     if desk is not None:
         host, group = desk
-        command = SetQuarantine(
-            group.config.group, rng.choice(group.config.sites), rng.random() < 0.4, (), AUTHOR
-        )
+        command = SetQuarantine(group.config.group, rng.choice(group.config.sites), rng.random() < 0.4, (), AUTHOR)
         host.submit(command, _asked(world, "quarantine"))
 
 
@@ -129,12 +125,7 @@ class Caretaker:
         world = self._world
         for host in world.witnesses.values():
             node = host.node
-            if (
-                node is None
-                or host.stopped
-                or not node.consensus.leading
-                or node.machine.state.cluster is None
-            ):
+            if node is None or host.stopped or not node.consensus.leading or node.machine.state.cluster is None:
                 continue
             for config in world.setup.groups:
                 group = node.machine.state.groups.get(config.group)

@@ -82,15 +82,12 @@ class World:
             store_id=rng_for(self.setup.seed, f"store/{site}").randbytes(16),
             witnesses=WITNESSES,
             groups=tuple(
-                GroupSettings(config.group, True, None, ACTIVATION_MS, DEACTIVATION_MS, ())
-                for config in groups
+                GroupSettings(config.group, True, None, ACTIVATION_MS, DEACTIVATION_MS, ()) for config in groups
             ),
         )
         around = Surroundings(self.events, self.network, self.checkers, self.witnesses, self.hit, self.note)
         platforms = {
-            config.group: Platform(
-                rng_for(self.setup.seed, f"platform/{name}"), self.hit, self.setup.data_checks
-            )
+            config.group: Platform(rng_for(self.setup.seed, f"platform/{name}"), self.hit, self.setup.data_checks)
             for config in groups
         }
         return SiteHost(name, settings, NodeClock(self.events, self._rate_ppm(rng)), around, rng, platforms)
@@ -159,9 +156,7 @@ class World:
     def some_ttls(self, rng: random.Random) -> int:
         """A span around the lease: where the arithmetic is decided."""
         ttl_ns = rng.choice(self.setup.groups).constants.ttl_ns
-        return round(
-            ttl_ns * rng.choice((rng.uniform(0.02, 1.0), rng.uniform(0.5, 1.5), rng.uniform(1.0, 4.0)))
-        )
+        return round(ttl_ns * rng.choice((rng.uniform(0.02, 1.0), rng.uniform(0.5, 1.5), rng.uniform(1.0, 4.0))))
 
     # -- after the faults ---------------------------------------------------------------------------------
 
@@ -218,9 +213,7 @@ class World:
             elif self.events.now_ns - calm_since >= calm_ns:
                 return True
             self.run_until(self.events.now_ns + LOOK_NS)
-        self.checkers.found(
-            "stuck", f"not settled {self.recovery_bound_ns() / NS_PER_S:.1f} s after the faults"
-        )
+        self.checkers.found("stuck", f"not settled {self.recovery_bound_ns() / NS_PER_S:.1f} s after the faults")
         return False
 
     def served(self) -> bool:
@@ -234,9 +227,7 @@ class World:
         one = served[0].agent.groups[group]
         nodes = [host.node for host in self.witnesses.values() if host.node is not None]
         known = [node.machine.state.groups.get(group) for node in nodes]
-        agreed = all(
-            state and state.epoch == one.holder.epoch and state.phase is Phase.HELD for state in known
-        )
+        agreed = all(state and state.epoch == one.holder.epoch and state.phase is Phase.HELD for state in known)
         return agreed and one.state is SiteState.ACTIVE
 
     def close(self) -> None:
