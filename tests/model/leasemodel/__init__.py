@@ -1,0 +1,16 @@
+"""The explicit-state model of lease, expiry votes, grant, release and restart (docs/lease-safety.md).
+
+Read in this order:
+
+    state.py      what is remembered: one lease machine, three witnesses, the copies of the agents, what is in flight
+    rules.py      the rules of the protocol, one method a clause; this is what is being proven
+    moves.py      everything that can happen next: time, the network, commits, crashes
+    reduce.py     which states count as the same one, and why that loses nothing
+    claims.py     what must hold in every reachable state
+    engine.py     the search: breadth first, shortest counterexample, dead ends
+    scenarios.py  the bounds of each search
+    mutations.py  REMOVED_RULES: rules taken away one at a time, each of which must be caught
+    report.py     traces that people can read
+
+Run it with `python tests/model/run.py --help`.
+"""
