@@ -1,0 +1,174 @@
+"""A group's guards and fences: watched from start to end, overtaking plans, going on until they are proven."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from runner_rig import ONE, TWO, G, World, active, daemon, well
+
+from agents.actions.holding import containment_words
+from agents.actions.runner import WATCHES_ONLY
+from agents.core.effects import Fence, PlanKind
+from agents.fencing.base import Containment, GuardStatus, Step
+from agents.fencing.containment import NOTES, PID_NAMESPACE, PROCESS_GROUP
+from agents.fencing.memory import Behaviour
+from proto.units import NS_PER_MS
+
+
+async def test_a_lost_guard_is_told_once(tmp_path: Path) -> None:
+    world = World(tmp_path, daemon, activation=ONE)
+    await active(world)
+    world.guards[0].crash()
+    await world.until(lambda: world.of("lost") != [])
+    world.runner.fence(Fence(G, "guard lost"))
+    await world.until(lambda: world.of("fenced") != [])
+    assert world.of("lost") == [("lost", "the guard died")]
+    assert world.of("fenced") == [("fenced", True, "nothing runs")]
+    assert world.released == world.guards[:1]
+
+
+async def test_deactivation_ends_everything_and_loses_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, daemon, activation=ONE, deactivation=TWO)
+    await active(world)
+    assert await world.done(world.start(PlanKind.DEACTIVATE)) == (True, "verified down")
+    assert world.guards[0].model.down is not None
+    assert not world.guards[0].model.alive
+    assert (world.execs.stopped, world.of("lost")) == (1, [])
+    assert world.steps[-1].env["THIRDSITE_PLAN"] == "deactivate-7-2"
+    refused, text = await world.done(world.start(PlanKind.ACTIVATE))
+    assert (refused, "epoch-too-low" in text) == (False, True), "a finished epoch is never activated again"
+    assert len(world.guards) == 2, "a spent guard is never used again"
+
+
+async def test_the_next_guard_starts_while_dormant_and_is_used(tmp_path: Path) -> None:
+    world = World(tmp_path, well, activation=ONE)
+    assert await world.done(world.start(PlanKind.VERIFY_DOWN)) == (True, "nothing runs")
+    await world.until(lambda: len(world.guards) == 1)
+    assert world.guards[0].model.authority.rungs is None, "it holds nothing"
+    await active(world)
+    assert len(world.guards) == 1
+    assert world.armed() is not None
+
+
+async def test_a_dormant_guard_that_dies_is_replaced_and_nothing_is_lost(tmp_path: Path) -> None:
+    world = World(tmp_path, well, activation=ONE)
+    await world.done(world.start(PlanKind.VERIFY_DOWN))
+    await world.until(lambda: len(world.guards) == 1)
+    world.guards[0].crash()
+    await world.until(lambda: len(world.guards) == 2)
+    assert world.of("lost") == []
+    assert world.released == world.guards[:1]
+    await active(world)
+    assert world.guards[1].model.authority.rungs is not None
+
+
+async def test_a_failed_deactivation_step_delays_nothing(tmp_path: Path) -> None:
+    def behave(step: Step) -> Behaviour:
+        return Behaviour(exit_code=1) if step.argv == ("/bin/one",) else Behaviour(leaves_running=True)
+
+    world = World(tmp_path, behave, activation=(TWO[1],), deactivation=ONE)
+    await active(world)
+    ok, text = await world.done(world.start(PlanKind.DEACTIVATE))
+    assert (ok, text) == (True, "verified down; a step failed: one: exit code 1")
+
+
+async def test_deactivation_without_proof_is_no_deactivation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.actions.runner.PROOF_S", 0.1)
+    world = World(tmp_path, daemon, activation=ONE)
+    await active(world)
+    world.check.says = "takes connections"
+    ok, text = await world.done(world.start(PlanKind.DEACTIVATE))
+    assert (ok, text) == (False, "not down: port: takes connections")
+
+
+async def test_a_fence_overtakes_a_plan_which_is_answered_once(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda _step: Behaviour(hangs=True, ignores_term=True), activation=ONE)
+    plan = world.start(PlanKind.ACTIVATE)
+    await world.until(lambda: len(world.steps) == 1)
+    world.runner.fence(Fence(G, "the lease ran out"))
+    assert world.ends(plan) == [("plan", plan, False, "cut short by a fence: the lease ran out")]
+    await world.until(lambda: world.of("fenced") != [])
+    await asyncio.gather(*world.plan_tasks(), return_exceptions=True)
+    assert len(world.ends(plan)) == 1
+    assert world.of("fenced") == [("fenced", True, "nothing runs")]
+    assert not world.guards[0].model.alive
+    assert world.of("lost") == []
+
+
+async def test_a_fence_waits_for_a_guard_that_is_being_started(tmp_path: Path) -> None:
+    world = World(tmp_path, well, activation=ONE)
+    world.may_start.clear()
+    world.start(PlanKind.ACTIVATE)
+    await asyncio.sleep(0)
+    world.runner.fence(Fence(G, "revoked"))
+    await asyncio.sleep(0.01)  # the fence has this long to say too much
+    assert world.of("fenced") == []
+    world.may_start.set()
+    await world.until(lambda: world.of("fenced") != [])
+    assert world.guards[0].model.down is not None
+    assert world.steps == []
+
+
+async def test_a_fence_goes_on_until_it_is_proven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.actions.runner.PROOF_S", 0.05)
+    world = World(tmp_path, daemon, activation=ONE)
+    await active(world)
+    world.leftover_problem = "its init is still there"
+    world.runner.fence(Fence(G, "x"))
+    world.runner.fence(Fence(G, "x again"))
+    await world.until(lambda: len(world.of("fenced")) >= 2)
+    assert all(report == ("fenced", False, "its init is still there") for report in world.of("fenced"))
+    world.leftover_problem = ""
+    await world.until(lambda: world.of("fenced")[-1][1])
+    await asyncio.gather(*world.plan_tasks(), return_exceptions=True)
+    assert [report[1] for report in world.of("fenced")].count(True) == 1
+
+
+async def test_a_group_that_is_only_watched_is_never_touched(tmp_path: Path) -> None:
+    world = World(tmp_path, well, activation=ONE, enforce=False)
+    for kind in PlanKind:
+        world.start(kind)
+    world.runner.fence(Fence(G, "x"))
+    world.extend()
+    assert [report[-1] for report in world.reports] == [WATCHES_ONLY] * 4
+    assert (world.guards, world.tasks, world.execs.fenced, world.execs.deadlines) == ([], [], 0, [])
+
+
+async def test_renewals_after_the_end_was_asked_arm_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, daemon, activation=ONE)
+    await active(world)
+    before = world.armed()
+    world.runner.fence(Fence(G, "x"))
+    world.clock.advance(NS_PER_MS)
+    world.extend()
+    await world.until(lambda: world.of("fenced") != [])
+    assert world.armed() == before
+    assert len(world.execs.deadlines) == 1
+
+
+async def test_no_guard_is_started_beside_a_fence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.actions.runner.PROOF_S", 0.05)
+    monkeypatch.setattr("agents.actions.runner.SPARE_AGAIN_S", (0.01,))
+    world = World(tmp_path, well, activation=ONE)
+    world.start_problem = "no memory"
+    assert (await world.done(world.start(PlanKind.VERIFY_DOWN)))[0]
+    await world.until(lambda: len(world.of("containment")) >= 2)
+    world.leftover_problem = "its init is still there"
+    world.runner.fence(Fence(G, "x"))
+    world.start_problem = ""
+    await world.until(lambda: len(world.of("fenced")) >= 3)
+    assert world.guards == []
+    world.leftover_problem = ""
+    await world.until(lambda: world.of("fenced")[-1][1] and len(world.guards) == 1)
+
+
+def test_the_strongest_holding_needs_no_words() -> None:
+    def words(kind: Containment, note: str) -> str:
+        return containment_words(GuardStatus("dormant", kind, note, 0, None, None, None, ()))
+
+    whole = NOTES[PID_NAMESPACE]
+    assert words(Containment.PID_NAMESPACE, whole) == "pid-namespace"
+    assert words(Containment.PID_NAMESPACE, f"{whole}; no own /proc") == "pid-namespace (no own /proc)"
+    assert "weaker" in words(Containment.PROCESS_GROUP, NOTES[PROCESS_GROUP])
