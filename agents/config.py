@@ -18,8 +18,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from agents.core.settings import ProbeRole
-from agents.probes.base import ProbeKind
+from agents.core.settings import ProbeKind, ProbeRole
 from agents.settings import (
     STATUS_SOCKET,
     CheckSpec,

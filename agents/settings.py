@@ -17,8 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agents.core.settings import AgentSettings, GroupSettings, ProbeRole, ProbeSettings
-from agents.probes.base import ProbeKind
+from agents.core.settings import AgentSettings, GroupSettings, ProbeKind, ProbeRole, ProbeSettings
 from proto.timing import SiteBudgets
 from proto.units import ClusterId, GroupId, SiteId, WitnessId
 

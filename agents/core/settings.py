@@ -9,6 +9,14 @@ from proto.timing import SiteBudgets
 from proto.units import ClusterId, GroupId, SiteId, WitnessId
 
 
+class ProbeKind(Enum):
+    """How a probe or a down check looks (agents/probes has a body for each)."""
+
+    TCP = "tcp"
+    HTTP = "http"
+    EXEC = "exec"
+
+
 class ProbeRole(Enum):
     """What a probe's verdict means for its group."""
 

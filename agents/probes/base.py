@@ -7,14 +7,7 @@ is decided by agents/core/health.py, how often to look by schedule.py. A look th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
-
-
-class ProbeKind(Enum):
-    TCP = "tcp"
-    HTTP = "http"
-    EXEC = "exec"
 
 
 @dataclass(frozen=True, slots=True)

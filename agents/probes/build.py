@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agents.core.settings import ProbeRole
-from agents.probes.base import Probe, ProbeKind
+from agents.core.settings import ProbeKind, ProbeRole
+from agents.probes.base import Probe
 from agents.probes.exec import ExecProbe
 from agents.probes.http import HttpProbe
 from agents.probes.schedule import ScheduledProbe

@@ -17,8 +17,7 @@ import aiohttp
 import pytest
 from scripted_witness import ScriptedLease, ScriptedWitness
 
-from agents.core.settings import ProbeRole
-from agents.probes.base import ProbeKind
+from agents.core.settings import ProbeKind, ProbeRole
 from agents.runtime.supervisor import Agent
 from agents.settings import (
     CheckSpec,
