@@ -73,7 +73,10 @@ class Family(Generic[T]):
         return value
 
     def encode(self, value: T) -> bytes:
-        data: bytes = msgpack.packb([PROTOCOL_VERSION, *self.to_list(value)], use_bin_type=True)
+        try:
+            data: bytes = msgpack.packb([PROTOCOL_VERSION, *self.to_list(value)], use_bin_type=True)
+        except (ValueError, OverflowError) as error:  # half a surrogate pair, a number beyond 64 bits
+            raise FrameRefused(f"{self.name}: cannot be written: {type(error).__name__}") from error
         if len(data) > self.bytes_max:
             raise FrameRefused(f"{self.name}: {len(data)} bytes, at most {self.bytes_max} may be sent")
         return data

@@ -60,4 +60,8 @@ def _labels(raw: Any) -> tuple[tuple[str, str], ...]:
     for key, value in raw.items():
         if not isinstance(key, str) or not isinstance(value, str) or len(key) + len(value) > TEXT_CHARS_MAX:
             raise BadValue(f"labels.{key}", value, f"text to text, at most {TEXT_CHARS_MAX} characters", "shorten it")
+        if any("\ud800" <= char <= "\udfff" for char in key + value):
+            raise BadValue(
+                ascii(f"labels.{key}"), ascii(value), "half of a surrogate pair is no character", "send valid Unicode"
+            )
     return tuple(sorted(raw.items()))

@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 from proto import limits
-from proto.codec import encode_command, encode_entry
+from proto.codec import COMMANDS, encode_command, encode_entry
 from proto.commands import Command, HeartbeatFrame, LogEntry
 from proto.errors import FrameRefused, ThirdsiteError
 from proto.units import InstantNs, WallMs, WitnessId
@@ -49,6 +49,9 @@ class Batcher:
             raise Overloaded(f"{len(self._pending)} commands wait already")
         try:
             encoded = encode_command(command)
+            if not isinstance(command, HeartbeatFrame):
+                # What no replica could read would take the whole entry with it, other groups' renewals included.
+                COMMANDS.decode(encoded)
         except FrameRefused as error:
             raise Overloaded(str(error)) from error
         request = self._next_request
@@ -103,8 +106,8 @@ class Batcher:
         """The entry in flight may be lost (leader changed, proposal refused): go on with the next one."""
         self._in_flight = None
 
-    def overdue(self, now: InstantNs) -> list[int]:
-        """Requests that waited too long; they are forgotten here."""
+    def overdue(self, now: InstantNs) -> list[tuple[int, bool]]:
+        """Requests that waited too long, forgotten here; True beside those that may be committed all the same."""
         found: list[int] = []
         while self._open:
             request, since = next(iter(self._open.items()))
@@ -112,15 +115,17 @@ class Batcher:
                 break
             del self._open[request]
             found.append(request)
-        if found:
-            gone = set(found)
-            self._pending = deque(one for one in self._pending if one.request not in gone)
-            self._requests_of = {
-                number: requests
-                for number, requests in self._requests_of.items()
-                if any(request in self._open for request in requests)
-            }
-        return found
+        if not found:
+            return []
+        proposed = {request for requests in self._requests_of.values() for request in requests}
+        gone = set(found)
+        self._pending = deque(one for one in self._pending if one.request not in gone)
+        self._requests_of = {
+            number: requests
+            for number, requests in self._requests_of.items()
+            if any(request in self._open for request in requests)
+        }
+        return [(request, request in proposed) for request in found]
 
     def next_deadline(self) -> InstantNs | None:
         deadlines = []

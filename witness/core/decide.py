@@ -159,7 +159,7 @@ def _judge_holder(group: GroupState, sight: GroupSight, now: InstantNs) -> Decis
         return Decision(name, _NOTHING, Reason.NO_CANDIDATE)
     age_ns = sight.heard_age_ns(lease.site, now)
     if age_ns is not None and age_ns > heard_max_ns(group):
-        return Decision(name, _NOTHING, Reason.WAITING_FOR_EXPIRY)
+        return Decision(name, _NOTHING, Reason.WAITING_FOR_EXPIRY, retry_in_ns=1_000 * NS_PER_MS)
     return (
         _away_from_unfit(group, lease.site, sight, now)
         or _failback(group, lease.site, sight, now)
@@ -193,9 +193,10 @@ def _failback(group: GroupState, holder: SiteId, sight: GroupSight, now: Instant
     settled = report is not None and report.state is SiteState.ACTIVE
     if group.config.failback is not Failback.AUTOMATIC or holder == preferred or since is None or not settled:
         return None
-    if blockers_of(group, preferred, sight, now):
-        return None
     name = group.config.group
+    if blockers_of(group, preferred, sight, now):
+        # Lag and freshness pass without a changed report: nobody else would look again.
+        return Decision(name, _NOTHING, Reason.HOLDER_ACTIVE, retry_in_ns=1_000 * NS_PER_MS)
     left_ns = since + group.config.failback_after_ms * NS_PER_MS - now
     if left_ns > 0:
         return Decision(name, _NOTHING, Reason.HOLDER_ACTIVE, retry_in_ns=left_ns)

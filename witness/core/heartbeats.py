@@ -21,12 +21,15 @@ from proto.messages import (
     RevokePhase,
     Verdict,
 )
-from proto.units import Epoch, GroupId, Incarnation, RenewalNo, SiteId
+from proto.units import EPOCH_MAX, Epoch, GroupId, Incarnation, RenewalNo, SiteId
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
 from witness.core.lease_rules import DONE, carry, refused
 from witness.core.state import AgentRecord, GroupState, Lease, QuarantineNote, SiteRecord
 from witness.core.transitions import LeaseInput, Phase, next_phase, refusal
+
+EPOCH_BOUND_MAX = EPOCH_MAX - (1 << 40)
+"""Grants go above every site's bound; one that leaves no room above it would end the group's epochs for good."""
 
 _REVOKE_PHASE = {Phase.REVOKING: RevokePhase.REVOKING, Phase.OVERDUE: RevokePhase.DUE}
 
@@ -103,6 +106,8 @@ def _report(
     try:
         report = REPORTS.decode(entry.report)
     except FrameRefused:
+        return Reason.MALFORMED
+    if report.epoch_bound > EPOCH_BOUND_MAX:
         return Reason.MALFORMED
     name = group.config.group
     before = record.report

@@ -80,5 +80,10 @@ class Sights:
 
 
 def heard_max_ns(group: GroupState) -> int:
-    """A site is heard while its last fresh heartbeat is at most this old: one ttl, three heartbeats."""
-    return group.config.constants.ttl_ms * NS_PER_MS + limits.TIMER_STEP_MAX_NS
+    """A site is heard while its last fresh heartbeat is at most this old: one ttl, three heartbeats.
+
+    Agents keep the pace of the lease in force, so a shorter ttl that waits for the next epoch does not count yet.
+    """
+    in_force = group.config.constants if group.lease is None else group.lease.constants
+    ttl_ms = max(group.config.constants.ttl_ms, in_force.ttl_ms)
+    return ttl_ms * NS_PER_MS + limits.TIMER_STEP_MAX_NS

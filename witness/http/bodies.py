@@ -33,6 +33,8 @@ class Body:
         value: str = self._typed(name, str, default)
         if len(value) > TEXT_CHARS_MAX:
             raise BadValue(name, value, f"at most {TEXT_CHARS_MAX} characters", "shorten it")
+        if any("\ud800" <= char <= "\udfff" for char in value):
+            raise BadValue(name, ascii(value), "half of a surrogate pair is no character", "send valid Unicode")
         return value
 
     def number(self, name: str) -> int | None:

@@ -120,17 +120,17 @@ class Driver:
 
     def heartbeat(self, frame: bytes, on_outcome: OnOutcome) -> None:
         """Proposes a checked Heartbeat frame. Raises Overloaded and then proposes nothing."""
-        now = self._clock.now()
+        now = self._require_room()
         self._expect("heartbeat", now, self._guarded(lambda: self.node.heartbeat(frame, now)), on_outcome)
 
     def release(self, command: ReleaseLease, on_outcome: OnOutcome) -> None:
-        now = self._clock.now()
+        now = self._require_room()
         self._expect("release", now, self._guarded(lambda: self.node.submit(command, now)), on_outcome)
 
     async def submit(self, command: Command) -> Outcome:
         """An operator's command; returns when it was applied, refused, or given up by the node."""
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        now = self._clock.now()
+        now = self._require_room()
         number = self._guarded(lambda: self.node.submit(command, now))
         self._expect("operator", now, number, lambda outcome: None if future.done() else future.set_result(outcome))
         return await future
@@ -147,8 +147,13 @@ class Driver:
 
     # -- the work between -----------------------------------------------------------------------------------
 
+    def _require_room(self) -> InstantNs:
+        """Without a quorum nothing is resolved for ten seconds, whatever comes in: a full table refuses."""
+        if len(self._waiting) >= WAITING_MAX:
+            raise Overloaded(f"{len(self._waiting)} requests wait for their outcome already")
+        return self._clock.now()
+
     def _expect(self, kind: str, now: InstantNs, number: int, on_outcome: OnOutcome) -> None:
-        require(len(self._waiting) < WAITING_MAX, f"{len(self._waiting)} requests were never resolved")
         self._waiting[number] = (kind, now, on_outcome)
         self._perform()
 
