@@ -45,6 +45,12 @@ def witness_wait(constants: LeaseConstants) -> DurationNs:
     return DurationNs(d_ns + constants.lock_delay_ms * NS_PER_MS)
 
 
+def lock_delay_wait(constants: LeaseConstants) -> DurationNs:
+    """How long a site that was fenced waits before it releases: the full lock delay, also on the fastest clock."""
+    delay_ns = constants.lock_delay_ms * NS_PER_MS
+    return DurationNs(-(-delay_ns * (PPM + constants.drift_max_ppm) // PPM))
+
+
 def takeover_wait_max(constants: LeaseConstants) -> DurationNs:
     """True-time bound from a holder's last renewal to expiry votes by witnesses within the drift bound."""
     r = constants.drift_max_ppm

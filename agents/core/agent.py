@@ -40,6 +40,9 @@ _URGENT_SPACING_NS = 10 * NS_PER_MS
 _CLOCK_BASE_NS = 10 * NS_PER_S
 _DRIFT_UNKNOWN_PPM = limits.DRIFT_MAX_PPM_DEFAULT
 _PINGS_KEPT = 4
+_HEAD_BYTES = 256
+_ENTRY_BYTES = 110
+"""One group's part of a heartbeat beside its report: name, epoch, claim, lag."""
 
 
 class SiteAgent:
@@ -256,6 +259,8 @@ class SiteAgent:
         self._heartbeat_last = now.boottime_ns
         self._seq += 1
         entries = tuple(group.heartbeat() for group in self.groups.values())
+        if sum(len(entry.report) + _ENTRY_BYTES for entry in entries) > limits.FRAME_BYTES_MAX - _HEAD_BYTES:
+            entries = tuple(group.heartbeat(terse=True) for group in self.groups.values())
         for group in self.groups.values():
             group.urgent = False
         nonce = Nonce(self._tokens())

@@ -21,7 +21,7 @@ from proto.clock import ClockReading
 from proto.decisions import Reason
 from proto.health import DORMANT_STATES, SiteState
 from proto.invariants import require
-from proto.lease import LeaseConstants
+from proto.lease import LeaseConstants, lock_delay_wait
 from proto.messages import GroupAnswer, GroupHeartbeat, Notice, NoticeKind, ReleaseKind, RevokePhase, Verdict
 from proto.timing import LocalDeadlines, SiteBudgets, default_budgets, local_deadlines
 from proto.units import NS_PER_MS, Claim, Epoch, InstantNs
@@ -47,6 +47,8 @@ class PendingRelease:
     text: str
     give_up_at: InstantNs
     again_at: InstantNs
+    not_before: InstantNs
+    """After a fence the lock delay passes first: a license server may keep the killed session open."""
 
 
 class GroupAgent:
@@ -89,7 +91,8 @@ class GroupAgent:
 
     # -- what the witnesses hear --------------------------------------------------------------------------
 
-    def heartbeat(self) -> GroupHeartbeat:
+    def heartbeat(self, *, terse: bool = False) -> GroupHeartbeat:
+        """`terse`: without words for people, because the groups' reports together must fit one frame."""
         renewing = self.holder.epoch != NO_EPOCH and self.state is not SiteState.FENCING
         return GroupHeartbeat(
             group=self.settings.group,
@@ -106,6 +109,8 @@ class GroupAgent:
                 containment=self.containment,
                 timing=self.timing_blockers(),
                 trouble=self.trouble,
+                closing=self._closing,
+                terse=terse,
             ),
         )
 
@@ -250,10 +255,13 @@ class GroupAgent:
             self.trouble = f"fence not proven: {text}"
             self._emit(Tell(self.settings.group, self.trouble, alarm=True))
             return
-        self._ending = (ReleaseKind.CLEAN, f"fenced: {self.trouble}"[:300])
+        # An activation that failed stays one, or this site would be granted again at once, and fail again.
+        self._ending = (self._ending[0], f"fenced: {self.trouble}"[:300])
         self._down(SiteInput.FENCED, now)
 
     def guard_lost(self, text: str) -> None:
+        if self.state is SiteState.ACTIVATING:
+            self._ending = (ReleaseKind.ACTIVATION_FAILED, "")
         if self.state in LIVE_STATES:
             self.fence(f"guard lost: {text}")
 
@@ -262,23 +270,29 @@ class GroupAgent:
         if storing is None:
             return
         self._stored = (self.holder.bound, self.holder.finished)
-        if storing is _Storing.CLAIM and self.state in DORMANT_STATES:
+        if storing is _Storing.CLAIM and self._closing:
+            self._finish_former()
+        elif storing is _Storing.CLAIM and self.state in DORMANT_STATES:
             self._revoked = False
             self._cause = "grant"
             self.trouble = ""
             self.holder.begin(self.holder.bound, Claim(self._tokens()))
         if self.release is not None:
-            self.release.again_at = now.boottime_ns
+            self.release.again_at = max(now.boottime_ns, self.release.not_before)
         self.urgent = True
 
     # -- moves --------------------------------------------------------------------------------------------
 
     def close(self, now: ClockReading) -> None:
         """The agent process stops: deactivate in order, release, claim nothing more."""
-        del now
         self._closing = True
         self._cause = "shutdown"
         self._stop_when_active(ReleaseKind.CLEAN, "agent stopped: verified down")
+        if self.state in DORMANT_STATES and self.holder.epoch != NO_EPOCH:
+            # Claimed, not answered yet: declined, and released in case the claim was committed.
+            self._ending = (ReleaseKind.CLEAN, "agent stopped before it began")
+            self._end_epoch(self.known_constants, now)
+        self.urgent = True
 
     def closed(self) -> bool:
         """Dormant with nothing left to release (or never enforcing)."""
@@ -309,15 +323,21 @@ class GroupAgent:
 
     def _down(self, how: SiteInput, now: ClockReading) -> None:
         """Verified down: the epoch ends here for good, durably, and then it is released."""
-        claim = self.holder.claim
-        constants = self.holder.constants
         self._move(how)
-        epoch = self.holder.end()
+        constants = self.holder.constants
+        delay_ns = 0
+        if how is SiteInput.FENCED and constants is not None:
+            delay_ns = lock_delay_wait(constants)
+        self._end_epoch(constants, now, delay_ns)
+
+    def _end_epoch(self, constants: LeaseConstants | None, now: ClockReading, delay_ns: int = 0) -> None:
+        claim, epoch = self.holder.claim, self.holder.end()
         if epoch != NO_EPOCH and constants is not None:
             kind, text = self._ending
-            give_up = InstantNs(now.boottime_ns + 2 * constants.ttl_ns)
+            not_before = InstantNs(now.boottime_ns + delay_ns)
+            give_up = InstantNs(not_before + 2 * constants.ttl_ns)
             never = InstantNs(give_up + 1)
-            self.release = PendingRelease(epoch, claim, kind, text, give_up, never)
+            self.release = PendingRelease(epoch, claim, kind, text, give_up, never, not_before)
         self._ending = (ReleaseKind.CLEAN, "")
         self._store(_Storing.FINISH)
 

@@ -11,8 +11,12 @@ from proto.lease import LeaseConstants
 from proto.timing import SiteBudgets, check_site
 from proto.units import Epoch
 
+_CONTAINMENT_BYTES_MAX = 400
 _BLOCKERS_BYTES_MAX = limits.REPORT_BYTES_MAX - 700
 """What remains of a report for words, after its fixed fields."""
+_STOPPING = "this agent is being stopped"
+_TERSE_BYTES_MAX = 40
+"""Of the containment's words in a terse report, which has no others."""
 
 
 def timing_blockers(constants: LeaseConstants, budgets: SiteBudgets) -> tuple[str, ...]:
@@ -33,14 +37,19 @@ def report_bytes(
     containment: str,
     timing: tuple[str, ...],
     trouble: str,
+    closing: bool,
+    terse: bool,
 ) -> bytes:
-    """`stored` are the bounds that are on disk; `timing` and `trouble` are said before what the probes found."""
-    said = ((trouble,) if trouble else ()) + timing
+    """`stored` are the bounds that are on disk; `timing` and `trouble` are said before what the probes found.
+
+    A closing agent claims nothing, so it is not ready: a grant to it would only run out.
+    """
+    said = ((trouble,) if trouble else ()) + timing + ((_STOPPING,) if closing else ())
     return REPORTS.encode(
         HealthReport(
             state=state,
             enforce=settings.enforce,
-            ready=health.ready and not timing,
+            ready=health.ready and not timing and not closing,
             healthy=health.healthy,
             data_checks=health.data_checks,
             epoch_bound=stored[0],
@@ -48,10 +57,15 @@ def report_bytes(
             group_version=group_version,
             store_id=agent.store_id,
             agent_version=agent.agent_version,
-            containment=containment,
-            blockers=_fitting(said + health.blockers_while(active=state is SiteState.ACTIVE)),
+            containment=_cut(containment, _TERSE_BYTES_MAX if terse else _CONTAINMENT_BYTES_MAX),
+            blockers=() if terse else _fitting(said + health.blockers_while(active=state is SiteState.ACTIVE)),
         )
     )
+
+
+def _cut(words: str, bytes_max: int) -> str:
+    """At most so many bytes; what is no valid text (a path of strange bytes) does not stop a heartbeat."""
+    return words.encode("utf-8", "replace")[:bytes_max].decode("utf-8", "ignore")
 
 
 def _fitting(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -59,7 +73,7 @@ def _fitting(words: tuple[str, ...]) -> tuple[str, ...]:
     kept: list[str] = []
     left = _BLOCKERS_BYTES_MAX
     for word in words[: limits.BLOCKERS_MAX]:
-        line = word[:200]
+        line = _cut(word[:200], 4 * 200)
         left -= len(line.encode()) + 4
         if left < 0:
             break
