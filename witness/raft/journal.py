@@ -17,13 +17,16 @@ from proto.invariants import require
 from witness.raft.messages import COMMAND_KINDS, ENTRIES_PER_MESSAGE_MAX
 from witness.raft.store import Entry, RaftState, Store, StoreRefused
 
+TAIL_BYTES_DEFAULT = 16 * 1024 * 1024
+
 
 class Journal:
     """Method names are the library's (pysyncobj.journal.Journal); the engine adapter hands it over."""
 
-    def __init__(self, store: Store, tail_entries: int) -> None:
+    def __init__(self, store: Store, tail_entries: int, tail_bytes: int = TAIL_BYTES_DEFAULT) -> None:
         self._store = store
         self._tail_entries = tail_entries
+        self._tail_bytes = tail_bytes
         self._entries: list[Entry] = store.read_entries()
         self._bytes = 0
         self._floor = 1
@@ -72,8 +75,17 @@ class Journal:
         """Nothing: `add` truncates when, and only when, a term differs."""
 
     def deleteEntriesTo(self, entryTo: int) -> None:  # noqa: N802, N803  # the library's names
-        """Called once the snapshot that covers them is on disk; a tail stays for followers that lag a little."""
-        drop = max(0, entryTo - self._tail_entries)
+        """Called once the snapshot that covers them is on disk; a tail stays for followers that lag a little.
+
+        The tail is bounded by bytes too: a log of large entries would else stay above its limit whatever is folded,
+        and be folded again in every turn.
+        """
+        drop, tail_bytes = entryTo, 0
+        while drop > max(0, entryTo - self._tail_entries):
+            tail_bytes += len(self._entries[drop - 1][0])
+            if tail_bytes > self._tail_bytes:
+                break
+            drop -= 1
         self._bytes -= sum(len(entry[0]) for entry in self._entries[:drop])
         del self._entries[:drop]
         self._store.trim_below(self._entries[0][1])

@@ -83,7 +83,7 @@ class RaftNode:
         self._status: ConsensusStatus | None = None
         self.filter = MessageFilter(peers, timers.election_min_ms * NS_PER_MS)
         self.transfer = SnapshotTransfer(store.cluster_id, self._read_snapshot_file)
-        self._journal = Journal(store, compaction.tail_entries)
+        self._journal = Journal(store, compaction.tail_entries, compaction.tail_bytes)
         self._engine = Engine(
             self_id=self_id,
             peers=peers,

@@ -65,7 +65,12 @@ class CompactionLimits:
     entries_max: int = 20_000
     log_bytes_max: int = 64 * 1024 * 1024
     tail_entries: int = 2_000
-    """Kept behind the snapshot, so that a follower that lags a little needs no image."""
+    """Kept behind the snapshot, so that a follower that lags a little needs no image ..."""
+
+    @property
+    def tail_bytes(self) -> int:
+        """... as far as they fit into this: what is kept must leave the log well below its limit."""
+        return self.log_bytes_max // 4
 
     def __post_init__(self) -> None:
         if not 0 <= self.tail_entries <= self.entries_max // 2:
