@@ -32,7 +32,7 @@ class Size:
 
     seconds: float = 6.0
     clients: int = 256
-    sites: int = 8
+    sites: int = 16
     groups: int = 100
     window: int = 2
     processes: int = 2
