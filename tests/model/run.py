@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in map(run, jobs) if options.jobs == 1 else pool.map(run, jobs):
             lines.append(line)
             if not options.json:
-                _print_line(line, trace=options.trace or (options.removed is None and bool(line.trace)))
+                _print_line(line, trace=options.trace or not line.ok)
     if options.json:
         print(json.dumps(_as_json(lines, with_trace=options.trace)))
     else:
