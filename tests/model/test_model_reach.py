@@ -79,7 +79,7 @@ def kinds_in(bounds: Bounds) -> set[str]:
 
 
 def test_every_move_happens() -> None:
-    seen = set().union(*(kinds_in(BY_NAME[name]) for name in ("repeats", "revoke", "restore-configure", "crash"))
+    seen = set().union(*(kinds_in(BY_NAME[name]) for name in ("repeats", "revoke", "restore-configure", "crash")))
     assert seen == ALL_MOVES
 
 
