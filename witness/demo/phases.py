@@ -141,14 +141,14 @@ async def _watch(story: Story, renewals: Renewals) -> None:
 async def _just_before_renewal(story: Story) -> None:
     """Returns some milliseconds before a renewal is due; early renewals (news of a site) start the count again."""
     ttl_s = story.constants.ttl_ms / 1_000
+    period_s = ttl_s / 3
     for _ in range(RENEWAL_TRIES):
         remaining_s = await story.between_renewals(SITES[0])
         if remaining_s is None:
             return
-        due_s = ttl_s / 3 - (ttl_s - remaining_s)
-        await asyncio.sleep(max(0.0, due_s - KILL_AHEAD_S))
+        await asyncio.sleep(max(0.0, period_s - (ttl_s - remaining_s) - KILL_AHEAD_S))
         seen = await story.eyes.agent(SITES[0])
-        if seen is not None and seen["remaining_ms"] / 1_000 < remaining_s:
+        if seen is not None and ttl_s - seen["remaining_ms"] / 1_000 > 0.8 * period_s:
             return
 
 
