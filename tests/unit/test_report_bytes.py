@@ -1,0 +1,78 @@
+"""A report fits its frame whatever the words, and its bytes change only when something changed."""
+
+from __future__ import annotations
+
+from agent_rig import SETTINGS
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.core.health import HealthSummary
+from agents.core.report import report_bytes, timing_blockers
+from proto import limits
+from proto.codec import REPORTS
+from proto.health import DataChecks, SiteState
+from proto.lease import LeaseConstants
+from proto.timing import SiteBudgets
+from proto.units import Epoch
+
+WORDS = st.text(max_size=400)
+
+
+def made(**changes) -> bytes:
+    fields = {
+        "state": SiteState.STANDBY,
+        "health": HealthSummary(True, True, DataChecks.PASSED, 5),
+        "stored": (Epoch(3), Epoch(2)),
+        "group_version": 4,
+        "containment": "pid-namespace",
+        "timing": (),
+        "trouble": "",
+        "closing": False,
+        "terse": False,
+        **changes,
+    }
+    return report_bytes(SETTINGS.groups[0], SETTINGS, **fields)
+
+
+@given(st.lists(WORDS, max_size=limits.BLOCKERS_MAX * 2), WORDS, WORDS, st.booleans())
+def test_whatever_the_words_the_report_fits_and_can_be_read(blockers, trouble, containment, terse):
+    health = HealthSummary(False, False, DataChecks.FAILED, 5, tuple(blockers))
+    data = made(health=health, trouble=trouble, containment=containment, timing=("t" * 300,), terse=terse)
+    assert len(data) <= limits.REPORT_BYTES_MAX
+    report = REPORTS.decode(data)
+    assert len(report.blockers) <= limits.BLOCKERS_MAX
+    assert not report.ready
+    if terse:
+        assert report.blockers == ()
+
+
+def test_equal_facts_have_equal_bytes():
+    assert made() == made()
+    assert made() != made(group_version=5)
+    assert made(health=HealthSummary(True, True, DataChecks.PASSED, 99)) == made(), "the lag travels beside it"
+
+
+def test_the_durable_bounds_are_reported_and_nothing_else():
+    report = REPORTS.decode(made(stored=(Epoch(9), Epoch(8))))
+    assert (report.epoch_bound, report.finished_epoch) == (9, 8)
+
+
+def test_trouble_and_timing_come_before_what_the_probes_found():
+    health = HealthSummary(False, True, DataChecks.NONE, 5, ("ready probe: refused",))
+    report = REPORTS.decode(made(health=health, trouble="fenced", timing=("stop_budget_ms",)))
+    assert report.blockers == ("fenced", "stop_budget_ms", "ready probe: refused")
+
+
+def test_unsafe_timing_and_closing_are_not_ready():
+    constants = LeaseConstants(1_000, 10_000, 0)
+    timing = timing_blockers(constants, SiteBudgets(900, 100))
+    assert timing
+    assert not REPORTS.decode(made(timing=timing)).ready
+    assert not REPORTS.decode(made(closing=True)).ready
+    assert timing_blockers(constants, SiteBudgets(250, 100)) == ()
+
+
+def test_service_words_are_told_only_while_active():
+    health = HealthSummary(True, False, DataChecks.NONE, 5, ("service probe: 503",), 1)
+    assert REPORTS.decode(made(health=health)).blockers == ()
+    assert REPORTS.decode(made(health=health, state=SiteState.ACTIVE)).blockers == ("service probe: 503",)
