@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from proto.errors import BadValue
-from proto.limits import TTL_MS_MAX, TTL_MS_MIN
+from proto.limits import TTL_MS_MAX
 from witness.demo.eyes import Expected, open_eyes
 from witness.demo.findings import Findings
 from witness.demo.keep import say_kept
@@ -26,7 +26,7 @@ from witness.demo.show import Show
 from witness.demo.story import Story
 from witness.demo.world import World
 
-TTL_DEFAULT = "3s"
+TTL_MS_LOWEST = 1_000
 TAIL_LINES = 8
 TAIL_BYTES = 4_096
 _TTL = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|)")
@@ -40,8 +40,9 @@ def parse_ttl(text: str) -> int:
     if found is None:
         raise BadValue("--ttl", text, "a number of seconds is expected", remedy)
     ttl_ms = round(float(found[1]) * (1 if found[2] == "ms" else 1_000))
-    if not TTL_MS_MIN <= ttl_ms <= TTL_MS_MAX:
-        raise BadValue("--ttl", text, f"must lie between {TTL_MS_MIN} ms and {TTL_MS_MAX} ms", remedy)
+    if not TTL_MS_LOWEST <= ttl_ms <= TTL_MS_MAX:
+        rule = f"must lie between {TTL_MS_LOWEST} ms, which outlasts the election of a leader, and {TTL_MS_MAX} ms"
+        raise BadValue("--ttl", text, rule, remedy)
     return ttl_ms
 
 

@@ -32,6 +32,7 @@ PORTS = range(20_000, 32_000)
 """Below the ports that the kernel hands out for outgoing connections."""
 DIRECTORY_CHARS_MAX = 60
 """Sockets live below it, and their paths are short by nature."""
+RAFT_DEFAULTS_TTL_MS = 3_000
 PROGRAM = Path(__file__).with_name("platform_service.py")
 
 
@@ -149,6 +150,7 @@ class Layout:
             "tls": self._tls(f"witness-{place.name}"),
             "metrics": {"listen": f"{HOST}:{place.metrics}"},
             "log": {"level": "info", "format": "json"},
+            **_raft(self.ttl_ms),
         }
 
     def _ctl_config(self) -> dict[str, Any]:
@@ -214,6 +216,20 @@ def _python() -> tuple[str, ...]:
 
 def _step(name: str, command: list[str]) -> dict[str, Any]:
     return {"name": name, "command": command, "timeout": "8s"}
+
+
+def _raft(ttl_ms: int) -> dict[str, Any]:
+    """The defaults suit leases from 3 s on; a shorter one needs a leader sooner, or its death costs the lease."""
+    if ttl_ms >= RAFT_DEFAULTS_TTL_MS:
+        return {}
+    election = max(100, 600 * ttl_ms // RAFT_DEFAULTS_TTL_MS)
+    timers = {
+        "append_period": election // 12,
+        "election_min": election // 2,
+        "election_max": election,
+        "leader_fallback": 2 * election,
+    }
+    return {"raft": {name: f"{value}ms" for name, value in timers.items()}}
 
 
 def _directory() -> Path:
