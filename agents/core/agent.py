@@ -18,6 +18,7 @@ from agents.core.streams import Attempt, StreamTable
 from agents.core.view import agent_view
 from proto import limits
 from proto.clock import ClockReading, clock_disagreement
+from proto.decisions import Reason
 from proto.health import DataChecks
 from proto.messages import (
     LAG_UNKNOWN_MS,
@@ -208,6 +209,11 @@ class SiteAgent:
             return
         if self._answer_by is not None and self._answer_by[1] == message.nonce:
             self._answer_by = None
+        if attempt.seq == self._seq and any(one.reason is Reason.STALE_HEARTBEAT for one in message.groups):
+            # Our newest attempt cannot be stale: a twin with our incarnation and claims is ahead of us. Whatever
+            # we released now would be released under its feet (DESIGN sections 1 and 3; FAULTS O3).
+            self._new_incarnation("another copy of this agent speaks with our incarnation: a cloned machine?", now)
+            return
         for answer in message.groups:
             group = self.groups.get(answer.group)
             if group is not None:
@@ -264,7 +270,7 @@ class SiteAgent:
         for group in self.groups.values():
             group.urgent = False
         nonce = Nonce(self._tokens())
-        self.streams.sent(nonce, Attempt(now, witness, {entry.group: entry.epoch for entry in entries}))
+        self.streams.sent(nonce, Attempt(self._seq, now, witness, {entry.group: entry.epoch for entry in entries}))
         wait_ns = min(self.streams.answer_wait_ns(witness), self.interval_ns())
         self._answer_by = (InstantNs(now.boottime_ns + wait_ns), nonce, witness)
         beat = Heartbeat(self.settings.site, self.incarnation, self._seq, nonce, now.wall_ms, entries)

@@ -23,6 +23,7 @@ _ANSWER_WAIT_MAX_NS = 1_000 * NS_PER_MS
 class Attempt:
     """One heartbeat in flight: when it was about to be sent, over which stream, carrying which epochs."""
 
+    seq: int
     sent: ClockReading
     witness: WitnessId
     carried: Mapping[GroupId, Epoch]
