@@ -57,6 +57,7 @@ class Reason(Enum):
     IN_MAINTENANCE = "in-maintenance"
     QUARANTINED = "quarantined"
     CONFIG_NOT_CARRIED = "config-not-carried"
+    OTHER_SITE_NOT_DOWN = "other-site-not-down"
     # why a decision was taken, or none
     HOLDER_ACTIVE = "holder-active"
     GRANT_UNCLAIMED = "grant-unclaimed"
@@ -127,6 +128,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.IN_MAINTENANCE: "it is in maintenance",
     Reason.QUARANTINED: "it is in quarantine",
     Reason.CONFIG_NOT_CARRIED: "it was added and the holder has not renewed with that configuration yet",
+    Reason.OTHER_SITE_NOT_DOWN: "another site is heard and does not say that it is down; end what runs there, or vouch "
+    "for it by putting it in maintenance",
     Reason.HOLDER_ACTIVE: "the holder renews",
     Reason.GRANT_UNCLAIMED: "granted, and not claimed yet",
     Reason.WAITING_FOR_EXPIRY: "the holder is silent; its lease has not run out yet",

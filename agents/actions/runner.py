@@ -68,6 +68,7 @@ class GroupRunner:
             return
         if plan.kind is PlanKind.ACTIVATE:
             require(plan.deadlines is not None, f"{self.plans.group}: an activation without deadlines")
+            self._end_asked = False
             if plan.deadlines is not None:
                 self._arming.begin(plan.epoch, plan.deadlines)
         self._plan = plan
@@ -147,7 +148,6 @@ class GroupRunner:
 
     async def _activate(self, plan: StartPlan) -> str:
         self._progress = "starting the guard"
-        self._end_asked = False
         self._epoch_seen = Epoch(max(self._epoch_seen, plan.epoch))
         guard = await self._dormant_guard() or await self._started(Epoch(plan.epoch - 1))
         self._progress = "arming the guard"
@@ -196,6 +196,7 @@ class GroupRunner:
 
     async def _start_spare(self) -> None:
         for attempt in itertools.count():
+            await self._proof.settled()
             if self._guard is not None or self._starting is not None or self._plan is not None or self._fencing:
                 return
             self._end_asked = False

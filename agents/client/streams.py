@@ -64,7 +64,8 @@ class _Stream:
         self._owner = owner
         self._log = structlog.stdlib.get_logger("agents.stream").bind(witness=witness, address=address)
         self._outbox: asyncio.Queue[AgentMessage] | None = None
-        self._overflow = asyncio.Event()
+        self._end = asyncio.Event()
+        self._end_why = ""
 
     async def keep_open(self) -> None:
         backoff = Backoff(self._owner.jitter)
@@ -122,12 +123,14 @@ class _Stream:
         if (welcome.witness, welcome.cluster) != (self.witness, hello.cluster):
             says = f"this address leads to witness {welcome.witness} of cluster {welcome.cluster}"
             raise _SentAway(Goodbye(GoodbyeCode.WRONG_CLUSTER, says))
+        if self._owner.hello().incarnation != hello.incarnation:
+            raise ConnectionLost("the agent began a new incarnation")
         self.status.state, self.status.leading = StreamState.OPEN, welcome.leading
         self.status.problem, self.status.goodbye = "", None
         self.status.opened += 1
         self._log.info("stream.open", leading=welcome.leading)
         self._outbox = asyncio.Queue(QUEUE_FRAMES_MAX)
-        self._overflow.clear()
+        self._end.clear()
         self._owner.events.stream_opened(self.witness, welcome.leading)
         try:
             await self._both_ways(connection, self._outbox)
@@ -141,7 +144,7 @@ class _Stream:
         tasks = (
             asyncio.create_task(self._reading(connection)),
             asyncio.create_task(self._writing(connection, outbox)),
-            asyncio.create_task(self._overflowing()),
+            asyncio.create_task(self._ending()),
         )
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -161,9 +164,14 @@ class _Stream:
         while True:
             await self._send(connection, await outbox.get())
 
-    async def _overflowing(self) -> None:
-        await self._overflow.wait()
-        raise ConnectionLost(f"{QUEUE_FRAMES_MAX} messages wait to be sent: the witness does not take them")
+    async def _ending(self) -> None:
+        await self._end.wait()
+        raise ConnectionLost(self._end_why)
+
+    def end(self, why: str) -> None:
+        """Closes the stream that is open; it is opened anew as after any loss."""
+        self._end_why = why
+        self._end.set()
 
     async def _send(self, connection: Connection, message: AgentMessage) -> None:
         try:
@@ -191,7 +199,7 @@ class _Stream:
         try:
             self._outbox.put_nowait(message)
         except asyncio.QueueFull:
-            self._overflow.set()
+            self.end(f"{QUEUE_FRAMES_MAX} messages wait to be sent: the witness does not take them")
             return False
         return True
 
@@ -225,6 +233,11 @@ class WitnessStreams:
     def send(self, witness: WitnessId, message: AgentMessage) -> bool:
         """False when the stream is not open or was too full; the core has its own way to notice."""
         return self._streams[witness].send(message)
+
+    def reopen(self) -> None:
+        """Every stream ends and says Hello again, with whatever is to be said by then."""
+        for stream in self._streams.values():
+            stream.end("the agent began a new incarnation")
 
     def status(self) -> dict[str, dict[str, object]]:
         return {witness: stream.status.words() for witness, stream in self._streams.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from agents.core.effects import Effect, Send, Tell
+from agents.core.effects import Effect, ReopenStreams, Send, Tell
 from agents.core.group import RELEASE_AGAIN_NS, GroupAgent
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_EPOCH, LeaseHolder
@@ -195,8 +195,9 @@ class SiteAgent:
         self._clock_base = now
         self.incarnation = Incarnation(self._tokens())
         self._seq = 0
-        self.streams.void_all()
+        self.streams.forget_all()
         self._answer_by = None
+        self._effects.append(ReopenStreams())
         for group in self.groups.values():
             group.abandon(text)
             group.urgent = True

@@ -78,6 +78,11 @@ class Fence:
 
 
 @dataclass(frozen=True, slots=True)
+class ReopenStreams:
+    """Close every stream and open it anew: a witness knows a stream by the incarnation of its Hello."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tell:
     """A line for the log and `site-agent status`; `alarm` when somebody should look at once."""
 
@@ -86,4 +91,4 @@ class Tell:
     alarm: bool = False
 
 
-Effect = Send | StoreBounds | StartPlan | ExtendDeadline | Fence | Tell
+Effect = Send | ReopenStreams | StoreBounds | StartPlan | ExtendDeadline | Fence | Tell

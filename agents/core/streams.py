@@ -90,9 +90,10 @@ class StreamTable:
             stream.suspect = True
             stream.leading = False
 
-    def void_all(self) -> None:
-        """A new incarnation: whatever is in flight means nothing any more."""
+    def forget_all(self) -> None:
+        """A new incarnation: what is in flight means nothing any more, and no stream knows it."""
         self._attempts.clear()
+        self.open.clear()
         self.unanswered = 0
 
     def answer_wait_ns(self, witness: WitnessId) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NoReturn, Protocol
 
 from agents.core.agent import SiteAgent
-from agents.core.effects import Effect, ExtendDeadline, Fence, Send, StartPlan, StoreBounds, Tell
+from agents.core.effects import Effect, ExtendDeadline, Fence, ReopenStreams, Send, StartPlan, StoreBounds, Tell
 from agents.core.health import HealthFold, HealthSummary
 from agents.core.view import group_view
 from agents.probes.base import ProbeResult
@@ -43,6 +43,9 @@ class Shell(Protocol):
     """What the driver's surroundings do for it."""
 
     def send(self, witness: WitnessId, message: AgentMessage) -> bool: ...
+
+    def reopen_streams(self) -> None:
+        """Ends every stream; each opens again with a Hello of the core's present incarnation."""
 
     def store_bounds(self, group: GroupId, bound: Epoch, finished: Epoch) -> None:
         """Blocking and durable; called from a thread, one call at a time for each group."""
@@ -184,6 +187,8 @@ class Driver:
     def _perform(self, effect: Effect) -> None:
         if isinstance(effect, Send):
             self._shell.send(effect.witness, effect.message)
+        elif isinstance(effect, ReopenStreams):
+            self._shell.reopen_streams()
         elif isinstance(effect, StoreBounds):
             self._start_storing(effect)
         elif isinstance(effect, StartPlan):

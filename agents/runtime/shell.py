@@ -25,6 +25,10 @@ class AgentShell:
     def send(self, witness: WitnessId, message: AgentMessage) -> bool:
         return self.streams is not None and self.streams.send(witness, message)
 
+    def reopen_streams(self) -> None:
+        if self.streams is not None:
+            self.streams.reopen()
+
     def store_bounds(self, group: GroupId, bound: Epoch, finished: Epoch) -> None:
         self._store.store_bounds(group, bound, finished)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from agents.core.agent import SiteAgent
-from agents.core.effects import Effect, Fence, PlanKind, Send, StartPlan, Tell
+from agents.core.effects import Effect, Fence, PlanKind, ReopenStreams, Send, StartPlan, Tell
 from agents.core.health import HealthSummary
 from agents.core.settings import AgentSettings, GroupSettings
 from proto.clock import ManualClock
@@ -59,7 +59,11 @@ class AgentRig:
         self.told: list[str] = []
         self.sent: list[tuple[WitnessId, Heartbeat]] = []
         self.take()
-        for witness in (W1, W2, W3)[:streams]:
+        self._streams = streams
+        self._open_streams()
+
+    def _open_streams(self) -> None:
+        for witness in (W1, W2, W3)[: self._streams]:
             self.agent.stream_opened(witness, witness == W1, self.clock.read())
             self.take()
 
@@ -75,6 +79,9 @@ class AgentRig:
 
     def take(self) -> list[Effect]:
         new = self.agent.take_effects()
+        if any(isinstance(effect, ReopenStreams) for effect in new):
+            self._open_streams()
+            new += self.agent.take_effects()
         self.effects += new
         self.told += [effect.text for effect in new if isinstance(effect, Tell)]
         self.sent += [

@@ -6,7 +6,7 @@ import itertools
 import secrets
 
 from agents.core.agent import SiteAgent
-from agents.core.effects import Fence, Send, StartPlan, StoreBounds
+from agents.core.effects import Fence, ReopenStreams, Send, StartPlan, StoreBounds
 from agents.core.health import HealthSummary
 from agents.core.settings import AgentSettings, GroupSettings
 from proto.clock import ManualClock
@@ -216,6 +216,8 @@ class Pump:
                     self.agent.bounds_stored(effect.group, clock.read())
                 elif isinstance(effect, StartPlan):
                     self.agent.plan_finished(effect.group, effect.plan, ok=True, text="", now=clock.read())
+                elif isinstance(effect, ReopenStreams):
+                    self.agent.stream_opened(W, leading=True, now=clock.read())
                 elif isinstance(effect, Fence):
                     self.agent.fenced(effect.group, ok=True, text="", now=clock.read())
 

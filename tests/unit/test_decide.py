@@ -14,7 +14,7 @@ from proto.health import DataChecks, SiteState
 from proto.messages import LAG_UNKNOWN_MS, ReleaseKind
 from proto.units import NS_PER_MS, Epoch, InstantNs
 from witness.core.decide import backoff_left_ns, blockers_of, decide, grant_cause, revoke_cause
-from witness.core.sight import GroupSight, heard_max_ns
+from witness.core.sight import GroupSight, heard_max_ns, speaks_now_ns
 from witness.core.transitions import Phase
 
 NOW = InstantNs(1_000_000 * NS_PER_MS)
@@ -88,10 +88,25 @@ def test_a_silent_holder_is_waited_out():
 def test_after_an_expiry_the_other_site_takes_over():
     scene = Scene().active()
     scene.rig.expire()
+    assert scene.decide().kind is DecisionKind.NOTHING, "while it speaks and says that it is active, nobody takes over"
+    scene.sight.heard[A] = InstantNs(NOW - speaks_now_ns(scene.group) - 1)
     decision = scene.decide()
     assert (decision.kind, decision.reason, decision.site) == (DecisionKind.GRANT, Reason.HOLDER_EXPIRED, B)
     assert {one.reason for one in decision.blockers} == {Reason.NOT_VERIFIED_DOWN, Reason.QUARANTINED}
     assert grant_cause(scene.group, B) is Cause.TAKEOVER
+
+
+@pytest.mark.parametrize(
+    "said", [report(state=SiteState.FENCING), report(state=SiteState.UNKNOWN), report(enforce=False)]
+)
+def test_a_site_that_speaks_and_is_not_down_keeps_the_other_from_starting_unless_somebody_vouches(said):
+    scene = Scene()
+    scene.rig.beat(A, said=said)
+    decision = scene.decide()
+    assert decision.kind is DecisionKind.NOTHING
+    assert Reason.OTHER_SITE_NOT_DOWN in {one.reason for one in decision.blockers if one.site == B}
+    scene.group.sites[A].maintenance = True
+    assert (scene.decide().kind, scene.decide().site) == (DecisionKind.GRANT, B)
 
 
 def test_after_a_release_the_preferred_site_may_go_on():
@@ -311,6 +326,7 @@ def test_a_cooldown_never_blocks_recovery():
     scene = Scene(cooldown_ms=60_000, moves_max=1).active()
     scene.sight.moves.append(NOW)
     scene.rig.expire()
+    del scene.sight.heard[A]
     assert scene.decide().kind is DecisionKind.GRANT
 
 

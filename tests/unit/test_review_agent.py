@@ -146,11 +146,6 @@ def test_a_stale_answer_to_the_newest_attempt_means_a_twin_and_to_an_older_one_m
 # -- open -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="P4: after clocks disagreed the new incarnation speaks over streams whose Hello named the old one; every "
-    "witness sends it away as WRONG_IDENTITY and is asked again only 2.5 to 5 s later",
-)
 def test_a_new_incarnation_speaks_only_over_streams_that_know_it():
     clock = ManualClock()
     agent = site_agent(clock)

@@ -187,10 +187,6 @@ def test_a_live_clone_is_found_at_its_next_renewal_and_never_releases_under_its_
 # -- open -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="P1: the other site is granted although this one says, freshly, that its fence is not proven",
-)
 def test_no_grant_while_another_site_that_is_heard_says_that_it_is_not_down():
     world = World()
     world.activate(A)
@@ -203,10 +199,6 @@ def test_no_grant_while_another_site_that_is_heard_says_that_it_is_not_down():
     assert world.group.lease is None or world.group.lease.site != B
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="P1 at adoption: a site is granted while another one, heard, does not enforce and may run the platform",
-)
 def test_no_grant_while_another_site_that_is_heard_does_not_enforce():
     world = World()
     world.beat(A, state=SiteState.UNKNOWN, enforce=False)
@@ -214,10 +206,6 @@ def test_no_grant_while_another_site_that_is_heard_does_not_enforce():
     assert world.group.lease is None
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="P4: a preferred site that is heard and never claims is granted for ever; the eligible one never is",
-)
 def test_a_site_that_never_claims_does_not_keep_the_group_from_the_other_one():
     world = World()
     granted = set()
@@ -232,9 +220,6 @@ def test_a_site_that_never_claims_does_not_keep_the_group_from_the_other_one():
     assert B in granted
 
 
-@pytest.mark.xfail(
-    strict=True, reason="P4: paused in the middle of a handover, the group is vacant for as long as it is paused"
-)
 def test_pausing_in_the_middle_of_a_handover_does_not_leave_the_group_vacant():
     world = World()
     epoch = world.activate(A)

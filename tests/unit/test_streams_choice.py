@@ -61,7 +61,7 @@ def test_what_is_in_flight_is_void_for_a_new_incarnation_and_bounded_at_all_time
         streams.sent(nonce(number), Attempt(1, at(0), W1, {}))
     assert streams.answered(nonce(0), at(1)) is None
     assert streams.answered(nonce(limits.NONCES_PENDING_MAX), at(1)) is not None
-    streams.void_all()
+    streams.forget_all()
     assert streams.answered(nonce(limits.NONCES_PENDING_MAX + 1), at(1)) is None
 
 

@@ -15,7 +15,7 @@ from proto.health import DataChecks, SiteState
 from proto.messages import LAG_UNKNOWN_MS
 from proto.units import NS_PER_MS, InstantNs, SiteId
 from witness.core.heartbeats import proven_down
-from witness.core.sight import GroupSight, heard_max_ns
+from witness.core.sight import GroupSight, heard_max_ns, speaks_now_ns
 from witness.core.state import GroupState, SiteRecord
 from witness.core.transitions import LeaseInput, Phase
 
@@ -78,8 +78,8 @@ def _fill_vacancy(group: GroupState, sight: GroupSight, now: InstantNs) -> Decis
 
 
 def _in_order(group: GroupState) -> list[SiteId]:
-    """The successor of a handover first, then the sites in the order of preference."""
-    order = list(group.config.sites)
+    """The successor of a handover first, then the order of preference; who left the last grant unclaimed comes last."""
+    order = sorted(group.config.sites, key=lambda site: site == group.unclaimed_by)
     if group.successor is not None and group.successor.site in group.sites:
         order.remove(group.successor.site)
         order.insert(0, group.successor.site)
@@ -136,6 +136,29 @@ def blockers_of(group: GroupState, site: SiteId, sight: GroupSight, now: Instant
     if not record.carried:
         found.append(Blocker(site, Reason.CONFIG_NOT_CARRIED))
     found.extend(_lag(group, site, record))
+    found.extend(_others_not_down(group, site, sight, now))
+    return found
+
+
+def _others_not_down(group: GroupState, site: SiteId, sight: GroupSight, now: InstantNs) -> list[Blocker]:
+    """A vacant lease is no proof against a site that speaks now and does not say that it is down.
+
+    It may run something outside of its guard, or only watch a platform that somebody else started. An operator
+    vouches for it by putting it in maintenance. A site that is silent is judged by its lease alone.
+    """
+    if group.phase is not Phase.VACANT:
+        return []
+    found: list[Blocker] = []
+    for other, record in group.sites.items():
+        report, age_ns = record.report, sight.heard_age_ns(other, now)
+        if other == site or report is None or age_ns is None or age_ns > speaks_now_ns(group):
+            continue
+        ended = other == group.last_holder and group.last_end is LeaseInput.RELEASE
+        released = ended and report.finished_epoch < group.epoch  # said before it proved itself down and released
+        if record.maintenance or released or (report.verified_down and report.enforce):
+            continue
+        said = report.state.value if report.enforce else f"{report.state.value}, enforce: false"
+        found.append(Blocker(site, Reason.OTHER_SITE_NOT_DOWN, f"{other}: {said}"))
     return found
 
 

@@ -119,6 +119,8 @@ def set_mode(scope: Scope, command: SetMode) -> Outcome:
         return refused(Reason.ALREADY_SO)
     if command.mode is Mode.OBSERVE and group.phase not in (Phase.VACANT, Phase.BARRED):
         return refused(Reason.LEASE_HELD)
+    if command.mode is Mode.PAUSED and (group.phase in (Phase.REVOKING, Phase.OVERDUE) or group.successor is not None):
+        return refused(Reason.HANDOVER_RUNNING, "a handover is under way; pause when it has ended")
     if group.mode is Mode.OBSERVE and not _all_down(group):
         return refused(Reason.SITES_NOT_DOWN)
     text = f"{group.mode.value} -> {command.mode.value}"

@@ -179,6 +179,7 @@ def _claim_or_renew(
     if lease.claim is None:
         group.phase = next_phase(group.phase, LeaseInput.CLAIM)
         lease.claim = entry.claim
+        group.unclaimed_by = None
         scope.ledger.append(EventKind.CLAIMED, "authority begins", group=name, site=lease.site, epoch=lease.epoch)
         scope.changes.dirty.add(name)
     elif lease.claim != entry.claim:

@@ -229,7 +229,9 @@ def _expire(scope: Scope, group: GroupState, lease: Lease) -> None:
         scope.ledger.append(
             EventKind.EXPIRED, f"{text} (votes: {voters})", group=name, site=lease.site, epoch=lease.epoch
         )
-        if claimed:
+        if not claimed:
+            group.unclaimed_by = lease.site
+        else:
             note = QuarantineNote(lease.epoch, REASON_TEXT[Reason.UNCLEAN_END])
             quarantine(scope, group, lease, QuarantineCause.UNCLEAN_END, note)
     end_lease(scope, group, LeaseInput.EXPIRY)

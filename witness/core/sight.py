@@ -87,3 +87,11 @@ def heard_max_ns(group: GroupState) -> int:
     in_force = group.config.constants if group.lease is None else group.lease.constants
     ttl_ms = max(group.config.constants.ttl_ms, in_force.ttl_ms)
     return ttl_ms * NS_PER_MS + limits.TIMER_STEP_MAX_NS
+
+
+def speaks_now_ns(group: GroupState) -> int:
+    """A site speaks now while its last fresh heartbeat is younger than this.
+
+    Less than a ttl, so that a holder that fell silent never does when its lease has expired (D >= ttl).
+    """
+    return group.config.constants.ttl_ms * NS_PER_MS * 9 // 10

@@ -97,6 +97,8 @@ class GroupState:
     last_end: LeaseInput | None = None
     """How the last lease ended: RELEASE or EXPIRY; None before the first."""
     last_holder: SiteId | None = None
+    unclaimed_by: SiteId | None = None
+    """The site that let the last grant run out unclaimed: others come first until somebody claims."""
 
 
 @dataclass(slots=True)

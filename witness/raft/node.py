@@ -36,6 +36,8 @@ from witness.raft.timers import CompactionLimits, RaftTimers
 
 MESSAGES_PER_TURN_MAX = 512
 TURN_BYTES_MAX = 8 * 1024 * 1024
+PROPOSAL_AGE_MAX_NS = 2_000 * NS_PER_MS
+"""A proposal that found no leader for this long is dropped: its proposer has given it up (the port allows losses)."""
 PEER_QUEUE_BYTES_HIGH = 4 * 1024 * 1024
 """A peer with more than this unsent gets nothing new until it has drained: the log keeps it for later."""
 
@@ -68,7 +70,7 @@ class RaftNode:
         self._timers = timers
         self._inbox: deque[tuple[WitnessId, Message, int]] = deque()
         self._inbox_bytes = 0
-        self._proposals: deque[bytes] = deque()
+        self._proposals: deque[tuple[int, bytes]] = deque()
         self._outbox: Outbox = {}
         self._outbox_bytes: dict[WitnessId, int] = dict.fromkeys(peers, 0)
         self._unsent_bytes: dict[WitnessId, int] = dict.fromkeys(peers, 0)
@@ -134,7 +136,7 @@ class RaftNode:
             raise ProposalRefused(f"a proposal of {len(data)} bytes exceeds {ENTRY_BYTES_MAX}")
         if len(self._proposals) >= PROPOSALS_QUEUED_MAX:
             raise ProposalRefused(f"{PROPOSALS_QUEUED_MAX} proposals wait already, most likely for a leader")
-        self._proposals.append(data)
+        self._proposals.append((self._now_ns, data))
 
     def turn(self, now_ns: InstantNs, unsent_bytes: dict[WitnessId, int]) -> TurnResult:
         """One turn; `unsent_bytes` says how much each peer's connection still holds."""
@@ -216,9 +218,11 @@ class RaftNode:
         self._installing = False
 
     def _hand_over_proposals(self) -> None:
+        while self._proposals and self._now_ns - self._proposals[0][0] > PROPOSAL_AGE_MAX_NS:
+            self._proposals.popleft()
         leader = self._engine.leader
         while self._proposals and self._leader_reachable() and (leader == self.self_id or not self._full(leader)):
-            data = self._proposals.popleft()
+            _, data = self._proposals.popleft()
             self._engine.command(data)
             if leader is not None and leader != self.self_id:
                 self._outbox_bytes[leader] += len(data)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from agents.core.agent import SiteAgent
-from agents.core.effects import Effect, ExtendDeadline, Fence, Send, StartPlan, StoreBounds
+from agents.core.effects import Effect, ExtendDeadline, Fence, ReopenStreams, Send, StartPlan, StoreBounds
 from agents.core.settings import AgentSettings
 from proto.clock import ClockReading
 from proto.health import SiteState
@@ -228,6 +228,8 @@ class SiteHost:
     def _perform_one(self, effect: Effect) -> None:
         if isinstance(effect, Send):
             self.streams.send(effect.witness, effect.message)
+        elif isinstance(effect, ReopenStreams):
+            self.later(0, self.streams.reopen)
         elif isinstance(effect, StoreBounds):
             self._store(effect)
         elif isinstance(effect, StartPlan):

@@ -149,6 +149,11 @@ class StreamKeeper:
         self._host.do(lambda: self.over(stream, refused=False))
         return True
 
+    def reopen(self) -> None:
+        """A new incarnation: every stream ends, also one whose Hello is under way, and says Hello again."""
+        for stream in list(self._streams.values()):
+            self.over(stream, refused=False)
+
     def process_gone(self, *, told: bool) -> None:
         """The process ended: its kernel closes the connections, unless that is gone as well."""
         for stream in self._streams.values():
