@@ -15,7 +15,6 @@ from agents.core.lease_holder import NO_EPOCH, LeaseHolder
 from agents.core.settings import AgentSettings
 from agents.core.site import LIVE_STATES
 from agents.core.streams import Attempt, StreamTable
-from agents.core.view import agent_view
 from proto import limits
 from proto.clock import ClockReading, clock_disagreement
 from proto.decisions import Reason
@@ -170,9 +169,6 @@ class SiteAgent:
         effects = list(self._effects)
         self._effects.clear()
         return effects
-
-    def status(self, now: ClockReading) -> dict[str, object]:
-        return agent_view(self, now)
 
     # -- clocks -------------------------------------------------------------------------------------------
 

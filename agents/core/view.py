@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from agents.core.agent import SiteAgent
+from agents.core.group import GroupAgent
 from proto.clock import ClockReading
 from proto.health import SiteState
 from proto.messages import LAG_UNKNOWN_MS
 from proto.units import NS_PER_MS
-
-if TYPE_CHECKING:
-    from agents.core.agent import SiteAgent
-    from agents.core.group import GroupAgent
 
 
 def agent_view(agent: SiteAgent, now: ClockReading) -> dict[str, object]:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn, Protocol
 from agents.core.agent import SiteAgent
 from agents.core.effects import Effect, ExtendDeadline, Fence, ReopenStreams, Send, StartPlan, StoreBounds, Tell
 from agents.core.health import HealthFold, HealthSummary
-from agents.core.view import group_view
+from agents.core.view import agent_view, group_view
 from agents.probes.base import ProbeResult
 from proto.clock import Clock, ClockReading
 from proto.invariants import require
@@ -145,7 +145,7 @@ class Driver:
     # -- what people and programs ask -----------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
-        view: dict[str, Any] = self.agent.status(self._clock.read())
+        view: dict[str, Any] = agent_view(self.agent, self._clock.read())
         for group in view["groups"]:
             name = GroupId(group["group"])
             group.update(self.runners[name].status())

@@ -7,6 +7,7 @@ from agent_rig import TTL_MS, W1, W2, W3, AgentRig, G
 
 from agents.core.effects import ExtendDeadline, Fence, Send, StartPlan, StoreBounds
 from agents.core.health import HealthSummary
+from agents.core.view import agent_view
 from proto import limits
 from proto.decisions import Reason
 from proto.health import DataChecks, SiteState
@@ -119,7 +120,7 @@ def test_without_streams_nothing_is_sent_and_nothing_spins():
 
 def test_the_status_is_plain_and_says_what_remains():
     rig = AgentRig().active()
-    status = rig.agent.status(rig.clock.read())
+    status = agent_view(rig.agent, rig.clock.read())
     group = status["groups"][0]
     assert (group["state"], group["active"], group["epoch"]) == ("active", True, 2)
     assert 0 < group["remaining_ms"] <= TTL_MS
