@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proto.clock import Clock
 from proto.invariants import InvariantViolation
@@ -14,6 +14,8 @@ from witness.sim.checkers import Violation
 from witness.sim.faults import FAULTS
 from witness.sim.setup import Setup, draw
 from witness.sim.world import Note, World
+
+NO_KINDS = "none"
 
 
 @dataclass(slots=True)
@@ -27,6 +29,8 @@ class Result:
     """With the seed of its schedule."""
     faults_hit: Counter[str] = field(default_factory=Counter)
     activations: int = 0
+    kinds: tuple[str, ...] = ()
+    """Of a single schedule."""
 
     def add(self, other: Result) -> None:
         self.schedules += other.schedules
@@ -73,18 +77,27 @@ def run_schedule(seed: int, *, trace: Note | None = None, setup: Setup | None = 
         violations=[(seed, violation) for violation in world.checkers.violations],
         faults_hit=world.faults_hit,
         activations=world.checkers.activations,
+        kinds=world.setup.kinds,
     )
 
 
-def replay_line(seed: int, violation: Violation) -> str:
-    return f"python -m witness.sim --schedules 1 --seed {seed}  # {violation}"
+def drawn(seed: int, kinds: tuple[str, ...] | None) -> Setup:
+    """The seed's own schedule, or the same one under other kinds of faults."""
+    setup = draw(seed, list(FAULTS))
+    return setup if kinds is None else replace(setup, kinds=kinds)
 
 
-def campaign(seed: int, schedules: int, told: Callable[[int, Result], None]) -> Result:
+def replay_line(seed: int, kinds: tuple[str, ...], violation: Violation) -> str:
+    return f"python -m witness.sim --schedules 1 --seed {seed} --kinds {','.join(kinds) or NO_KINDS}  # {violation}"
+
+
+def campaign(
+    seed: int, schedules: int, told: Callable[[int, Result], None], kinds: tuple[str, ...] | None = None
+) -> Result:
     """Seeds seed, seed + 1, ...; `told` hears of each schedule as it ends."""
     total = Result()
     for number in range(schedules):
-        result = run_schedule(seed + number)
+        result = run_schedule(seed + number, setup=drawn(seed + number, kinds))
         total.add(result)
         told(number + 1, result)
     return total

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from proto.commands import Author, ConfigureGroup, SetMaintenance, SetMode, SetQuarantine
+from proto.commands import Author, ConfigureGroup, DeleteGroup, SetMaintenance, SetMode, SetQuarantine
 from proto.groups import GroupConfig, Mode
 from proto.lease import LeaseConstants
 from proto.units import NS_PER_MS
@@ -86,6 +86,14 @@ def reconfigure(world: World, rng: random.Random) -> None:
     rng.shuffle(order)
     config = replace(group.config, constants=constants, sites=tuple(order))
     host.submit(ConfigureGroup(config, group.version, AUTHOR), _asked(world, "reconfigure"))
+
+
+def delete(world: World, rng: random.Random) -> None:
+    """A group that is vacant at this moment goes; the caretaker creates it again, above its old epochs."""
+    desk = _desk(world, rng)
+    if desk is not None:
+        host, group = desk
+        host.submit(DeleteGroup(group.config.group, AUTHOR), _asked(world, "delete"))
 
 
 def shutdown(world: World, rng: random.Random) -> None:
@@ -164,5 +172,6 @@ BLOWS: dict[str, tuple[Strike, float]] = {
     "maintenance": (maintenance, 5.0),
     "quarantine": (quarantine, 5.0),
     "reconfigure": (reconfigure, 6.0),
+    "delete": (delete, 1.5),
     "shutdown": (shutdown, 6.0),
 }
