@@ -98,8 +98,19 @@ def parse_config(text: str, model: type[Model], *, file: str, base: Path) -> Mod
         # By way of JSON, because there arrays are tuples and text is an enum's value even in strict mode.
         return model.model_validate_json(json.dumps(tree.data), context={"base": base})
     except ValidationError as error:
-        found = [_problem(one, model, tree) for one in error.errors(include_url=False)]
+        found = [_problem(one, model, tree) for one in _own_errors(error.errors(include_url=False))]
         raise ConfigRefused(file, tuple(sorted(found, key=lambda problem: problem.line or 0))) from error
+
+
+def _own_errors(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without "too short" for a list whose elements are refused: pydantic counts only what it could read."""
+    places = [one["loc"] for one in errors]
+    return [
+        one
+        for one in errors
+        if one["type"] != "too_short"
+        or not any(len(place) > len(one["loc"]) and place[: len(one["loc"])] == one["loc"] for place in places)
+    ]
 
 
 def config_schema(model: type[ConfigModel]) -> dict[str, Any]:
@@ -296,6 +307,10 @@ def _words(error: ErrorDetails, path: Path_, model: type[BaseModel]) -> tuple[st
         limit = next(iter(context.values()), "?")
         sign = {"greater_than_equal": "at least", "less_than_equal": "at most"}.get(kind, kind.replace("_", " "))
         return f"must be {sign} {limit}", "change it"
+    if kind in {"too_short", "too_long"}:
+        few = kind == "too_short"
+        limit = context.get("min_length" if few else "max_length", "?")
+        return f"must have at {'least' if few else 'most'} {limit}", "add one" if few else "remove some"
     return error["msg"][:1].lower() + error["msg"][1:], "change it"
 
 

@@ -46,7 +46,7 @@ def test_the_example_of_groups_loads_and_survives_the_api() -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("groups: []", "g.yaml:1: groups: "),
+        ("groups: []", "g.yaml:1: groups: []: must have at least 1; add one"),
         ("groups:\n- {group: a, sites: [x, y], ttl: 3}", "g.yaml:2: groups[0].ttl: 3: a duration is a number with"),
         ("groups:\n- {group: a, sites: [x, y], ttl: 100ms}", "groups[0]: ttl_ms: '100': must lie between 500 and"),
         ("groups:\n- {group: a, sites: [x]}", "groups[0]: sites: ['x']: a group has 2 to 5 sites"),
@@ -83,14 +83,32 @@ def test_without_a_named_cluster_it_says_how_to_name_one(monkeypatch: pytest.Mon
 def test_apply_knows_create_change_and_nothing() -> None:
     wanted = to_fields(load_groups(EXAMPLE)[0])
     assert plan_change(wanted, None).action is Action.CREATE
-    assert plan_change(wanted, {"config": wanted, "version": 4}).action is Action.NOTHING
-    found = {"config": {**wanted, "ttl_ms": 3_000, "cooldown_ms": 1}, "version": 4}
+    assert plan_change(wanted, {"config": wanted, "mode": "automatic", "version": 4}).action is Action.NOTHING
+    found = {"config": {**wanted, "ttl_ms": 3_000, "cooldown_ms": 1}, "mode": "automatic", "version": 4}
     change = plan_change(wanted, found)
     assert (change.action, change.expected_version) == (Action.CHANGE, 4)
     assert change.fields == (FieldChange("cooldown_ms", 1, 60_000), FieldChange("ttl_ms", 3_000, 10_000))
     assert [field.note for field in change.fields] == ["", "with the next epoch"]
     lines = [line.plain for line in render.change_lines(change)]
     assert lines[-1] == "  ttl_ms: 3000 -> 10000   (with the next epoch)"
+    assert "  sites: dc-a, dc-b" in [line.plain for line in render.change_lines(plan_change(wanted, None))]
+
+
+def test_a_mode_that_differs_is_told_and_never_sent() -> None:
+    wanted = to_fields(load_groups(EXAMPLE)[0])
+    change = plan_change(wanted, {"config": wanted, "mode": "manual", "version": 4})
+    assert change.action is Action.NOTHING
+    lines = [line.plain for line in render.change_lines(change)]
+    assert lines[0] == "shop: unchanged"
+    assert lines[1].startswith("  mode: manual -> automatic   (stays: ")
+
+
+def test_a_refused_group_is_not_also_counted_as_missing(tmp_path: Path) -> None:
+    file = tmp_path / "g.yaml"
+    file.write_text("groups:\n- {group: a, sites: [x, y], ttl: 3}", encoding="utf-8")
+    with pytest.raises(ConfigRefused) as caught:
+        load_groups(file)
+    assert len(caught.value.problems) == 1
 
 
 # -- switchover -------------------------------------------------------------------------------------------
@@ -198,7 +216,12 @@ def test_tables_fit_80_columns_and_carry_no_colour_without_a_terminal() -> None:
         console.print(render.groups_table([group]))
         console.print(render.group_detail(group))
     text = capture.get()
+    assert {str(render._state({"state": "active", "heard_ms_ago": age}, 10_000)) for age in (None, 10_001, 9_999)} == {
+        "silent (was active)",
+        "active",
+    }
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "\x1b" not in text
     assert "b: not ready" in text
+    assert "witnessctl quarantine clear" in text
     assert "quarantine: unclean-end, epoch 3" in re.sub(r"\s+", " ", text)

@@ -1,6 +1,8 @@
 """What `apply` would change: the wanted fields against those that the cluster has. Pure, so that a dry run is exact.
 
 Fields of the lease (ttl_ms, drift_max_ppm, lock_delay_ms) take effect with the next epoch; that is said beside them.
+The mode of a group that exists is not the file's to change: a difference there is told and nothing is sent for it,
+or every `apply` after a `witnessctl mode` would say that it had done what it cannot do.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ class FieldChange:
         if self.field in NEXT_EPOCH:
             return "with the next epoch"
         if self.field in AT_CREATION:
-            return "only at creation: use witnessctl mode"
+            return "stays: the file sets it at creation only; use witnessctl mode"
         return ""
 
 
@@ -49,8 +51,10 @@ def plan_change(wanted: Mapping[str, Any], found: Mapping[str, Any] | None) -> G
     if found is None:
         fields = tuple(FieldChange(name, None, value) for name, value in wanted.items() if name != "group")
         return GroupChange(group, Action.CREATE, 0, fields)
-    config = found["config"]
+    # The mode in force is beside the config: what the config holds is only what was asked for at the last `apply`.
+    config = {**found["config"], "mode": found["mode"]}
     changed = tuple(
         FieldChange(name, config.get(name), value) for name, value in wanted.items() if config.get(name) != value
     )
-    return GroupChange(group, Action.CHANGE if changed else Action.NOTHING, int(found["version"]), changed)
+    sent = any(change.field not in AT_CREATION for change in changed)
+    return GroupChange(group, Action.CHANGE if sent else Action.NOTHING, int(found["version"]), changed)

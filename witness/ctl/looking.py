@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from witness.ctl.client import ClusterClient, group_path
-from witness.ctl.errors import Unreachable
+from witness.ctl.errors import Refused, Unreachable
 from witness.ctl.render import (
     console,
     event_line,
@@ -58,6 +58,14 @@ def _watch(look: Callable[[], Any], draw: Callable[[Any], RenderableType], *, as
         while True:
             print_json(look())
             pause(WATCH_S)
+    if not console.is_terminal:
+        while True:
+            try:
+                console.print(draw(look()), "")
+            except Unreachable as error:
+                console.print(str(error), "")
+            console.file.flush()
+            pause(WATCH_S)
     with Live(console=console, auto_refresh=False, transient=False) as live:
         while True:
             try:
@@ -74,15 +82,19 @@ def _one(client: ClusterClient, group: str) -> dict[str, Any]:
 def _cluster(client: ClusterClient) -> dict[str, Any]:
     """Every witness by its own word, then the groups as one of them sees them."""
     witnesses: dict[str, Any] = {}
+    refused = False
     for address in client.witnesses:
         try:
             answer = client.ask_one(address, "/v1/status")
         except Unreachable as error:
             witnesses[str(address)] = str(error)
         else:
+            refused = refused or not answer.ok
             witnesses[str(address)] = answer.body if answer.ok else str(answer.body.get("words", answer.status))
     if all(isinstance(said, str) for said in witnesses.values()):
         reasons = "\n  ".join(f"{address}: {said}" for address, said in witnesses.items())
+        if refused:
+            raise Refused(f"no witness tells its status:\n  {reasons}")
         raise Unreachable(f"no witness answered:\n  {reasons}")
     return {"witnesses": witnesses, "groups": list(all_groups(client))}
 

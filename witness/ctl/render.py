@@ -53,7 +53,7 @@ def groups_table(groups: Iterable[Json]) -> Table:
     made = table("GROUP", "MODE", "LEASE", "HOLDER", "EPOCH", "SITES")
     for group in groups:
         phase = str(group["phase"])
-        sites = Text("\n").join(_site_line(site) for site in group["sites"])
+        sites = Text("\n").join(_site_line(site, group["constants"]["ttl_ms"]) for site in group["sites"])
         mode = str(group["mode"])
         made.add_row(
             group["group"],
@@ -66,14 +66,21 @@ def groups_table(groups: Iterable[Json]) -> Table:
     return made
 
 
-def _site_line(site: Json) -> Text:
+def _state(site: Json, ttl_ms: int) -> Text:
+    """A site that was not heard for a whole lease has no known state: by their last reports two would be active."""
     state = str(site["state"] or "unknown")
-    line = Text(f"{site['site']} ") + Text(state, _STATE_STYLE.get(state, "yellow"))
+    if site["state"] and (site["heard_ms_ago"] is None or site["heard_ms_ago"] > ttl_ms):
+        return Text(f"silent (was {state})", "red")
+    return Text(state, _STATE_STYLE.get(state, "yellow"))
+
+
+def _site_line(site: Json, ttl_ms: int) -> Text:
+    line = Text(f"{site['site']} ") + _state(site, ttl_ms)
     if site["maintenance"]:
         line += Text(" maintenance", "yellow")
     if site["quarantine"]:
         line += Text(" quarantine", "red")
-    if site["heard_ms_ago"] is None or site["heard_ms_ago"] > 10_000:
+    if site["heard_ms_ago"] is None or site["heard_ms_ago"] > ttl_ms:
         line += Text(f" heard {seconds(site['heard_ms_ago'])}", "red")
     return line
 
@@ -97,7 +104,7 @@ def group_detail(group: Json) -> RenderableType:
     facts.add_row("timing", timing)
     facts.add_row("takeover", f"within {group['takeover_max_ms'] / 1_000:.1f} s of a site's death, plus its activation")
     facts.add_row("decision", _decision(group["decision"]))
-    return Group(facts, Text(""), _sites_table(group["sites"]), *_notes(group))
+    return Group(facts, Text(""), _sites_table(group["sites"], constants["ttl_ms"]), *_notes(group))
 
 
 def _decision(decision: Json) -> str:
@@ -107,15 +114,14 @@ def _decision(decision: Json) -> str:
     return words
 
 
-def _sites_table(sites: Iterable[Json]) -> Table:
+def _sites_table(sites: Iterable[Json], ttl_ms: int) -> Table:
     made = table("SITE", "STATE", "HEARD", "READY", "HEALTHY", "LAG", "AGENT")
     for site in sites:
-        state = str(site["state"] or "unknown")
         lag = "-" if site["lag_ms"] is None else f"{site['lag_ms']} ms"
         name = f"{site['site']} *" if site.get("preferred") else str(site["site"])
         made.add_row(
             name,
-            Text(state, _STATE_STYLE.get(state, "yellow")),
+            _state(site, ttl_ms),
             seconds(site["heard_ms_ago"]),
             _yes(site["ready"]),
             _yes(site["healthy"]),
@@ -135,6 +141,12 @@ def _notes(group: Json) -> Iterable[Text]:
         notes += [f"its agent says: {blocker}" for blocker in site["blockers"]]
         for note in notes:
             yield Text(f"{site['site']}: {note}", "yellow")
+        if site["quarantine"]:
+            yield Text(f"  it lifts when data probes pass; else: {_clear_words(group, site)}", "dim")
+
+
+def _clear_words(group: Json, site: Json) -> str:
+    return f"witnessctl quarantine clear {group['group']} {site['site']} --reason ..."
 
 
 def _yes(value: object) -> str:
@@ -159,6 +171,10 @@ def change_lines(change: GroupChange) -> Iterable[Text]:
     for field in change.fields:
         if change.action is Action.CREATE and field.after in (None, {}, []):
             continue
-        before = "" if change.action is Action.CREATE else f"{field.before} -> "
-        note = f"   ({field.note})" if field.note and change.action is Action.CHANGE else ""
-        yield Text(f"  {field.field}: {before}{field.after}{note}")
+        before = "" if change.action is Action.CREATE else f"{_value(field.before)} -> "
+        note = f"   ({field.note})" if field.note and change.action is not Action.CREATE else ""
+        yield Text(f"  {field.field}: {before}{_value(field.after)}{note}")
+
+
+def _value(value: object) -> str:
+    return ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
