@@ -12,13 +12,13 @@ from typing import Annotated
 
 import typer
 
-from proto.errors import LocalFault, ThirdsiteError
+from proto.errors import BadValue, ThirdsiteError
 from witness.pki.cli import app as pki_app
 
-EXIT_REFUSED = 2
-"""The request or a file was refused; nothing was changed."""
+EXIT_USAGE = 64
 EXIT_CONFIG = 78
-"""EX_CONFIG of sysexits(3): the configuration or the data directory cannot be used as it is."""
+"""EX_CONFIG of sysexits(3): configuration, certificate, key or data directory cannot be used as they are."""
+_CLICK_USAGE = 2
 
 app = typer.Typer(
     name="witness",
@@ -26,6 +26,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="A node of the witness cluster, and the tools that belong to it.",
+    epilog=(
+        "Exit codes: 0 done, 64 wrong usage, 70 internal fault or the disk failed (run), 78 configuration, "
+        "certificate, key or data directory not usable as it is."
+    ),
 )
 app.add_typer(pki_app, name="pki")
 
@@ -86,7 +90,10 @@ def main() -> None:
         app()
     except ThirdsiteError as error:
         typer.echo(f"witness: {error}", err=True)
-        sys.exit(EXIT_CONFIG if isinstance(error, LocalFault) else EXIT_REFUSED)
+        option = isinstance(error, BadValue) and error.field.startswith("--")
+        sys.exit(EXIT_USAGE if option else EXIT_CONFIG)
+    except SystemExit as leaving:
+        sys.exit(EXIT_USAGE if leaving.code == _CLICK_USAGE else leaving.code)
 
 
 if __name__ == "__main__":

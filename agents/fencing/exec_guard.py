@@ -187,6 +187,9 @@ class ExecFront(Front):
 
 
 def main(arguments: list[str]) -> int:
+    if exec_options.asks_for_help(arguments):
+        os.write(1, exec_options.USAGE.encode())
+        return 0
     try:
         options = exec_options.parse(arguments)
     except exec_options.UsageError as error:

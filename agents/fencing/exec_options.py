@@ -33,6 +33,12 @@ class ExecOptions:
         self.command = command
 
 
+def asks_for_help(arguments: list[str]) -> bool:
+    """Only before the `--`: what follows belongs to the command."""
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--help" in own or "-h" in own
+
+
 def parse(arguments: list[str]) -> ExecOptions:
     """Raises UsageError."""
     if "--" not in arguments:

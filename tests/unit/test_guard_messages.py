@@ -146,6 +146,12 @@ def test_wrong_exec_options(arguments: list[str], why: str) -> None:
         exec_options.parse(arguments)
 
 
+def test_help_is_asked_for_before_the_command_only() -> None:
+    assert exec_options.asks_for_help(["--help"])
+    assert exec_options.asks_for_help(["-h", "--", "x"])
+    assert not exec_options.asks_for_help(["--group=g", "--", "x", "--help"])
+
+
 def test_exec_options() -> None:
     options = exec_options.parse(["--group=g", "--wait", "2.5", "--", "sh", "-c", "--", "x"])
     assert (options.group, options.wait_s, options.command) == ("g", 2.5, ["sh", "-c", "--", "x"])
