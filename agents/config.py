@@ -121,8 +121,8 @@ LookTimeout = Annotated[DurationMs, duration_between(TIMEOUT_MS_MIN, 60_000)]
 
 class TlsConfig(ConfigModel):
     ca: ConfigPath = Field(description="the cluster's own CA", examples=["/etc/thirdsite/ca.pem"])
-    cert: ConfigPath = Field(description="this agent's certificate", examples=["/etc/thirdsite/agent.pem"])
-    key: ConfigPath = Field(description="its private key", examples=["/etc/thirdsite/agent.key"])
+    cert: ConfigPath = Field(description="this agent's certificate", examples=["/etc/thirdsite/cert.pem"])
+    key: ConfigPath = Field(description="its private key", examples=["/etc/thirdsite/key.pem"])
     crl: ConfigPath | None = Field(default=None, description="the CA's revocations")
 
 
