@@ -24,7 +24,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 
 from leasemodel import checks, engine
-from leasemodel.mutations import REDUNDANT_RULES, REMOVED_RULES, REMOVED_WAYS_OUT, Removed
+from leasemodel.removed import REDUNDANT_RULES, REMOVED_RULES, REMOVED_WAYS_OUT, Removed
 from leasemodel.report import trace_words
 from leasemodel.scenarios import BY_NAME, LARGE, SMALL, Bounds
 

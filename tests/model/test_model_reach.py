@@ -18,9 +18,9 @@ from leasemodel.rules import Rules
 from leasemodel.scenarios import BY_NAME, Bounds
 from leasemodel.state import NOBODY, State
 
-ONLY_WITH_A_REMOVED_RULE = {"replica_answer", "new_incarnation_heard", "delete_group"}
+ONLY_WITH_A_REMOVED_RULE = {"grant_seen", "replica_answer", "new_incarnation_heard", "delete_group"}
 ALL_MOVES = {
-    "tick", "send", "answer", "forget", "stand_down", "decline", "grant_seen", "commit_release", "cold_start",
+    "tick", "send", "answer", "forget", "stand_down", "decline", "commit_release", "cold_start",
     "commit_heartbeat", "repeat_heartbeat", "propose_grant", "commit_grant", "lose_grant", "apply", "cast_vote",
     "commit_vote", "witness_restart", "configure", "revoke", "recreate",
 }  # fmt: skip

@@ -6,8 +6,8 @@ import pytest
 from leasemodel.checks import check_removed
 from leasemodel.engine import Limits
 from leasemodel.moves import initial, successors
-from leasemodel.mutations import REDUNDANT_RULES, REMOVED_RULES, Removed
 from leasemodel.reduce import Canonical
+from leasemodel.removed import REDUNDANT_RULES, REMOVED_RULES, Removed
 from leasemodel.scenarios import BY_NAME
 
 LIMITS = Limits(states_max=1_000_000, seconds_max=110.0)

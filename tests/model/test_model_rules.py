@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from leasemodel.checks import check_rules, check_ways_out
 from leasemodel.engine import Limits
-from leasemodel.mutations import REMOVED_WAYS_OUT, Removed
+from leasemodel.removed import REMOVED_WAYS_OUT, Removed
 from leasemodel.report import trace_words
 from leasemodel.scenarios import BY_NAME, SMALL, Bounds
 

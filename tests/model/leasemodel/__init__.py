@@ -9,7 +9,9 @@ Read in this order:
     claims.py     what must hold in every reachable state
     engine.py     the search: breadth first, shortest counterexample, dead ends
     scenarios.py  the bounds of each search
-    mutations.py  REMOVED_RULES: rules taken away one at a time, each of which must be caught
+    mutations.py  wrong variants of the rules
+    removed.py    REMOVED_RULES: which variant must be caught where, and what it breaks
+    checks.py     the searches that the tests and the command line share
     report.py     traces that people can read
 
 Run it with `python tests/model/run.py --help`.

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from leasemodel import claims, engine
 from leasemodel.moves import FAULTS, MAD_WITNESS, Move, initial, successors
-from leasemodel.mutations import Removed
 from leasemodel.reduce import Canonical
+from leasemodel.removed import Removed
 from leasemodel.rules import Rules
 from leasemodel.scenarios import BY_NAME, Bounds
 from leasemodel.state import State

@@ -107,14 +107,9 @@ def _agent_moves(state: State, rules: Rules, index: int) -> Iterator[Step]:
     lease = state.machine.lease
     for number, attempt in enumerate(copy.attempts):
         for epoch, ttl in attempt.answers:
-            yield (
-                ("answer", index, number, epoch),
-                _adopted(
-                    state,
-                    index,
-                    rules.on_answer(copy, attempt, epoch, ttl),
-                ),
-            )
+            after = rules.on_answer(copy, attempt, epoch, ttl)
+            if after is not copy:
+                yield ("answer", index, number, epoch), _adopted(state, index, after)
         yield ("forget", index, number, 0), _with_copy(state, index, _without_attempt(copy, number))
     if len(copy.attempts) < rules.bounds.attempts:
         attempt = Attempt(0, copy.incarnation, copy.epoch, 1, 1, ())
@@ -124,7 +119,9 @@ def _agent_moves(state: State, rules: Rules, index: int) -> Iterator[Step]:
     elif lease and rules.is_holder(lease, site, copy.incarnation) and rules.may_release(copy):
         yield ("decline", index, lease.epoch, 0), _with_copy(state, index, rules.release(copy, lease.epoch))
     if lease and rules.is_holder(lease, site, copy.incarnation):
-        yield ("grant_seen", index, lease.epoch, 0), _adopted(state, index, rules.on_grant_seen(copy, lease))
+        after = rules.on_grant_seen(copy, lease)
+        if after is not copy:
+            yield ("grant_seen", index, lease.epoch, 0), _adopted(state, index, after)
     if copy.release != NO_RECORD:
         yield from _release_commit(state, rules, index)
     if state.incarnations[site] < rules.bounds.incarnations:
@@ -146,7 +143,9 @@ def _adopted(state: State, index: int, after: Copy) -> State:
         bit = 1 << after.epoch
         broken = EPOCH_ACTIVATED_TWICE if activated & bit else broken
         activated |= bit
-    return _with_copy(state, index, after)._replace(activated=activated, broken=broken)
+    machine, witnesses, copies, grants, incarnations, recreations, top, _, _ = state
+    copies = (*copies[:index], after, *copies[index + 1 :])
+    return State(machine, witnesses, copies, grants, incarnations, recreations, top, activated, broken)
 
 
 def _release_commit(state: State, rules: Rules, index: int) -> Iterator[Step]:
@@ -253,7 +252,7 @@ def _witness_moves(state: State, rules: Rules, index: int) -> Iterator[Step]:
     mad = rules.bounds.mad_witness and index == MAD_WITNESS
     if lease and witness.applied != (lease.epoch, lease.renewal):
         timer = 0 if mad else rules.timer_on_apply(witness, lease, state.machine)
-        applied = witness._replace(applied=(lease.epoch, lease.renewal), timer=timer)
+        applied = Witness((lease.epoch, lease.renewal), timer, witness.votes, witness.counted)
         yield ("apply", index, lease.epoch, lease.renewal), _with_witness(state, index, applied)
     runs_out = witness.applied != NO_RECORD and witness.timer == 0
     if runs_out and not witness.counted and witness.applied not in witness.votes:

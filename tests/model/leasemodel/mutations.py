@@ -1,18 +1,10 @@
-"""REMOVED_RULES: the rules taken away one at a time. Each must break a promise within a small scenario.
+"""The wrong variants of the rules: each class overrides the one method of `Rules` that holds its clause.
 
-A class overrides the one method of `Rules` that holds the clause. `scenario` is a search in which that is caught;
-the story of the counterexample is in docs/lease-safety.md, and `run.py --removed NAME` prints it.
-
-Rules that are doubled by others are taken away together with their double: void nonces and the bound of finished
-epochs guard the same door, and so do (epoch, claim) in a renewal and the incarnation. What was tried and is *not*
-needed for safety within the model is listed in the docs page too.
+removed.py says in which scenario each is searched and what it must break.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from leasemodel.claims import OVERLAP, REPEATED_GRANT
 from leasemodel.rules import EVERYTHING, Rules
 from leasemodel.state import NO_RECORD, NOBODY, Attempt, Copy, Grant, Lease, Machine, Record, Witness
 
@@ -43,6 +35,24 @@ class LateAnswerHonoured(Rules):
 
     def epoch_is_open(self, copy: Copy, epoch: int) -> bool:
         return copy.epoch in (0, epoch)
+
+    def end_of_epoch(self, copy: Copy, epoch: int) -> Copy:
+        return copy._replace(authority=0, epoch=0, finished=max(copy.finished, epoch))
+
+
+class FinishedEpochsForgotten(Rules):
+    """No bound of finished epochs is kept; nonces become void all the same."""
+
+    remembers = frozenset({"answers"})
+
+    def epoch_is_open(self, copy: Copy, epoch: int) -> bool:
+        return copy.epoch in (0, epoch)
+
+
+class NoncesStayValid(Rules):
+    """Nonces stay valid after the end of their epoch; the bound of finished epochs is kept."""
+
+    remembers = frozenset({"answers"})
 
     def end_of_epoch(self, copy: Copy, epoch: int) -> Copy:
         return copy._replace(authority=0, epoch=0, finished=max(copy.finished, epoch))
@@ -331,69 +341,3 @@ class RestartedNeverVotes(Rules):
 
 NEVER = -1
 """A timer that does not run: neither out nor counting."""
-
-
-@dataclass(frozen=True)
-class Removed:
-    """One rule that was taken away, where that is caught, and what it breaks."""
-
-    name: str
-    rules: type[Rules]
-    scenario: str
-    breaks: tuple[str, ...] = (OVERLAP,)
-    """The promise that the search goes on for; a lesser one that breaks on the way does not end it."""
-
-    @property
-    def about(self) -> str:
-        return (self.rules.__doc__ or "").strip()
-
-
-REMOVED_RULES: tuple[Removed, ...] = (
-    Removed("deadline-from-arrival", DeadlineFromArrival, "basic"),
-    Removed("nonce-not-checked", NonceNotChecked, "two-heartbeats"),
-    Removed("late-answer-honoured", LateAnswerHonoured, "basic"),
-    Removed("grant-gives-authority", GrantGivesAuthority, "basic"),
-    Removed("replica-answers", ReplicaAnswers, "basic"),
-    Removed("release-before-down", ReleaseBeforeDown, "basic"),
-    Removed("release-without-claim", ReleaseWithoutClaim, "clone"),
-    Removed("release-without-epoch", ReleaseWithoutEpoch, "three-epochs"),
-    Removed("second-claim-accepted", SecondClaimAccepted, "clone"),
-    Removed("incarnation-kept", IncarnationKept, "crash"),
-    Removed("new-incarnation-vacates", NewIncarnationVacates, "clone-cold"),
-    Removed("grant-without-compare-and-set", GrantWithoutCompareAndSet, "grants"),
-    Removed("epoch-not-raised", EpochNotRaised, "basic", (REPEATED_GRANT,)),
-    Removed("ttl-of-configuration", TtlOfConfiguration, "configure"),
-    Removed("stale-votes-count", StaleVotesCount, "basic"),
-    Removed("votes-name-epoch-only", VotesNameEpochOnly, "basic"),
-    Removed("votes-name-renewal-only", VotesNameRenewalOnly, "three-epochs"),
-    Removed("one-witness-votes-twice", OneWitnessVotesTwice, "basic"),
-    Removed("minority-expires", MinorityExpires, "basic"),
-    Removed("revoke-vacates", RevokeVacates, "revoke"),
-    Removed("deleted-while-held", DeletedWhileHeld, "basic"),
-    Removed("no-tombstone", NoTombstone, "basic", (REPEATED_GRANT,)),
-    Removed("no-barred-start", NoBarredStart, "restore"),
-    Removed("epoch-restored", EpochRestored, "restore", (REPEATED_GRANT,)),
-    Removed("barred-for-configured-ttl", BarredForConfiguredTtl, "restore-configure"),
-    Removed("barred-lease-renewable", BarredLeaseRenewable, "restore"),
-    Removed("no-drift-in-timer", NoDriftInTimer, "basic"),
-    Removed("no-lock-delay-in-timer", NoLockDelayInTimer, "lock-delay"),
-    Removed("stopped-site-releases-at-once", StoppedSiteReleasesAtOnce, "lock-delay"),
-    Removed("timer-not-restarted", TimerNotRestarted, "basic"),
-    Removed("timer-from-proposers-clock", TimerFromProposersClock, "basic"),
-    Removed("restart-counts-as-elapsed", RestartCountsAsElapsed, "basic"),
-)
-"""Each breaks a promise."""
-
-REDUNDANT_RULES: tuple[Removed, ...] = (
-    Removed("grant-compares-epoch-only", GrantComparesEpochOnly, "grants"),
-    Removed("grant-compares-vacancy-only", GrantComparesVacancyOnly, "grants"),
-)
-"""Taken away alone, these break nothing within the bounds: another rule does the same work."""
-
-REMOVED_WAYS_OUT: tuple[Removed, ...] = (
-    Removed("barred-never-ends", BarredNeverEnds, "restore"),
-    Removed("refused-never-ends", RefusedNeverEnds, "revoke"),
-    Removed("all-witnesses-needed", AllWitnessesNeeded, "basic"),
-    Removed("restarted-never-votes", RestartedNeverVotes, "basic"),
-)
-"""Each leaves a state from which no site can become active any more."""

@@ -53,6 +53,8 @@ class Rules:
         left = self.authority_left(copy, attempt, ttl)
         if left <= 0 or (copy.epoch == 0 and not self.may_activate(copy)):
             return copy
+        if epoch == copy.epoch and left <= copy.authority:
+            return copy
         return copy._replace(authority=max(copy.authority, left), epoch=epoch)
 
     def on_grant_seen(self, copy: Copy, lease: Lease) -> Copy:
