@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from agents.core.effects import Effect, ReopenStreams, Send, Tell
-from agents.core.group import RELEASE_AGAIN_NS, GroupAgent
+from agents.core.group import GroupAgent
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_EPOCH, LeaseHolder
+from agents.core.release import RELEASE_AGAIN_NS
 from agents.core.settings import AgentSettings
 from agents.core.site import LIVE_STATES
 from agents.core.streams import Attempt, StreamTable

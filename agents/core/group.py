@@ -8,12 +8,12 @@ leads out. A plan that was overtaken answers to nobody: its number no longer mat
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
 from agents.core.effects import Effect, ExtendDeadline, Fence, PlanKind, StartPlan, StoreBounds, Tell
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_EPOCH, LeaseHolder
+from agents.core.release import PendingRelease
 from agents.core.report import report_bytes, timing_blockers
 from agents.core.settings import AgentSettings, GroupSettings
 from agents.core.site import LIVE_STATES, SiteInput, site_after
@@ -28,8 +28,8 @@ from proto.units import NS_PER_MS, Claim, Epoch, InstantNs
 
 VERIFY_AGAIN_NS = 2_000 * NS_PER_MS
 """A site that cannot prove itself down tries again after this."""
-RELEASE_AGAIN_NS = 300 * NS_PER_MS
 
+UNKNOWN_GROUP = "the witnesses know no such group, or it does not name this site: see `witnessctl groups`"
 _NOT_LOST = frozenset({Reason.STALE_HEARTBEAT, Reason.REVOKE_DUE})
 """Refusals that do not mean that the lease is lost: a reordered attempt; a handover whose time is over."""
 
@@ -37,18 +37,6 @@ _NOT_LOST = frozenset({Reason.STALE_HEARTBEAT, Reason.REVOKE_DUE})
 class _Storing(Enum):
     CLAIM = "claim"
     FINISH = "finish"
-
-
-@dataclass(slots=True)
-class PendingRelease:
-    epoch: Epoch
-    claim: Claim
-    kind: ReleaseKind
-    text: str
-    give_up_at: InstantNs
-    again_at: InstantNs
-    not_before: InstantNs
-    """After a fence the lock delay passes first: a license server may keep the killed session open."""
 
 
 class GroupAgent:
@@ -73,6 +61,8 @@ class GroupAgent:
         self.release: PendingRelease | None = None
         self.trouble = ""
         """Why the site was fenced or cannot prove itself down, for people."""
+        self.unknown = False
+        """The witnesses have no such group, or it has no such site."""
         self.group_version = 0
         self.known_constants: LeaseConstants | None = None
         self._agent = agent
@@ -131,7 +121,11 @@ class GroupAgent:
 
     def answered(self, answer: GroupAnswer, sent: ClockReading, carried: Epoch, now: ClockReading) -> None:
         """An answer to the attempt that was sent at `sent` and carried `carried` for this group."""
-        if answer.verdict is not Verdict.UNKNOWN_GROUP:
+        unknown = answer.verdict is Verdict.UNKNOWN_GROUP
+        if unknown and not self.unknown:
+            self._emit(Tell(self.settings.group, UNKNOWN_GROUP, alarm=True))
+        self.unknown = unknown
+        if not unknown:
             self.group_version = answer.group_version
             self.known_constants = LeaseConstants(answer.ttl_ms, answer.drift_max_ppm, answer.lock_delay_ms)
         if answer.verdict is Verdict.RENEWED and carried == answer.epoch:
@@ -270,6 +264,8 @@ class GroupAgent:
         if storing is None:
             return
         self._stored = (self.holder.bound, self.holder.finished)
+        if storing is _Storing.FINISH and not self._superseded:
+            self.trouble = ""  # it is over and proven; the ledger and the log keep why
         if storing is _Storing.CLAIM and self._closing:
             self._finish_former()
         elif storing is _Storing.CLAIM and self.state in DORMANT_STATES:

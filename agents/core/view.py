@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agents.core.agent import SiteAgent
-from agents.core.group import GroupAgent
+from agents.core.group import UNKNOWN_GROUP, GroupAgent
 from proto.clock import ClockReading
 from proto.health import SiteState
 from proto.messages import LAG_UNKNOWN_MS
@@ -49,5 +49,9 @@ def group_view(group: GroupAgent, now: ClockReading) -> dict[str, object]:
         "lag_ms": None if group.health.lag_ms == LAG_UNKNOWN_MS else group.health.lag_ms,
         "containment": group.containment,
         "trouble": group.trouble,
-        "blockers": [*group.timing_blockers(), *group.health.blockers_while(active=group.state is SiteState.ACTIVE)],
+        "blockers": [
+            *((UNKNOWN_GROUP,) if group.unknown else ()),
+            *group.timing_blockers(),
+            *group.health.blockers_while(active=group.state is SiteState.ACTIVE),
+        ],
     }

@@ -170,7 +170,7 @@ async def test_a_damaged_snapshot_file_keeps_the_witness_from_starting(small: Lo
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(StoreRefused, match=r"damaged.*readmit"):
+    with pytest.raises(StoreRefused, match=r"damaged.*must not vote"):
         await small.start(leader)
     small.stores[leader].close()
     path.unlink()

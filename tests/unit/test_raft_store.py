@@ -49,7 +49,7 @@ def reopened(store: Store) -> Store:
 
 
 def test_a_missing_store_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(StoreRefused, match="readmitted"):
+    with pytest.raises(StoreRefused, match="must not vote"):
         open_store(tmp_path, CLUSTER, ME)
     assert list(tmp_path.iterdir()) == []
 
@@ -131,7 +131,7 @@ def test_damage_is_refused_with_the_remedy(store: Store, statement: str) -> None
     store.close()
     change(store.directory, statement)
     again = open_store(store.directory, CLUSTER, ME)
-    with pytest.raises(StoreRefused, match=r"damaged.*readmit"):
+    with pytest.raises(StoreRefused, match=r"damaged.*must not vote"):
         Journal(again, tail_entries=0)
     again.close()
 

@@ -69,7 +69,7 @@ def test_damage_before_the_last_transaction_is_found(dead: Path, tmp_path: Path)
         damaged = bytearray(wal)
         damaged[at] ^= 4
         assert find_damage(bytes(damaged)) is not None, at
-    with pytest.raises(StoreRefused, match=r"damaged.*readmit"):
+    with pytest.raises(StoreRefused, match=r"damaged.*must not vote"):
         entries(copy(dead, tmp_path, bytes(damaged)))
 
 

@@ -121,7 +121,7 @@ def _report(
     record.report_bytes = entry.report
     record.report = report
     if before is None or before.state is not report.state:
-        epoch = Epoch(entry.epoch or report.finished_epoch)
+        epoch = Epoch(max(entry.epoch, report.epoch_bound))
         text = _state_words(before, report)
         scope.ledger.append(EventKind.SITE_STATE, text, group=name, site=beat.site, epoch=epoch)
     _lift_proven(scope, group, record, beat.site)

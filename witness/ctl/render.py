@@ -124,7 +124,7 @@ def _sites_table(sites: Iterable[Json], ttl_ms: int) -> Table:
             _state(site, ttl_ms),
             seconds(site["heard_ms_ago"]),
             _yes(site["ready"]),
-            _yes(site["healthy"]),
+            _yes(site["healthy"]) if site["state"] == "active" else "-",
             lag,
             f"{site.get('agent_version') or '-'}{'' if site.get('enforce') in (True, None) else ' (watches only)'}",
         )

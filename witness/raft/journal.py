@@ -15,7 +15,7 @@ from typing import overload
 
 from proto.invariants import require
 from witness.raft.messages import COMMAND_KINDS, ENTRIES_PER_MESSAGE_MAX
-from witness.raft.store import Entry, RaftState, Store, StoreRefused
+from witness.raft.store import STAY_DOWN, Entry, RaftState, Store, StoreRefused
 
 TAIL_BYTES_DEFAULT = 16 * 1024 * 1024
 
@@ -38,7 +38,7 @@ class Journal:
         state = store.read_state() or RaftState(0, None, 0, 0)
         self._term, self._voted_for = state.term, state.voted_for
         if self._entries and self._entries[-1][2] > self._term:
-            raise StoreRefused("the log is newer than the recorded term: create the store anew and readmit the witness")
+            raise StoreRefused(f"the log is newer than the recorded term: {STAY_DOWN}")
 
     # -- what the engine calls -------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from witness.raft.port import (
 )
 from witness.raft.snapshot_file import Snapshot, decode_snapshot, read_snapshot, write_snapshot
 from witness.raft.snapshot_transfer import SnapshotTransfer
-from witness.raft.store import Store, StoreRefused
+from witness.raft.store import STAY_DOWN, Store, StoreRefused
 from witness.raft.timers import CompactionLimits, RaftTimers
 
 MESSAGES_PER_TURN_MAX = 512
@@ -100,7 +100,7 @@ class RaftNode:
         if self._engine.applied_index < self._engine.first_index:
             raise StoreRefused(
                 f"{store.directory}: the log starts at {self._engine.first_index} but the snapshot that covers what "
-                "is before it is missing; move the directory away, create it anew and readmit the witness"
+                f"is before it is missing; {STAY_DOWN}"
             )
 
     # -- what the driver calls -------------------------------------------------------------------------------
@@ -334,10 +334,7 @@ class RaftNode:
             if snapshot is not None:
                 self._replicated.restore(snapshot.image)
         except SnapshotRefused as refused:
-            raise StoreRefused(
-                f"{self._store.snapshot_path}: {refused}; move the directory away, create it anew and readmit the "
-                "witness"
-            ) from refused
+            raise StoreRefused(f"{self._store.snapshot_path}: {refused}; {STAY_DOWN}") from refused
         return snapshot
 
     def _read_snapshot_file(self) -> bytes | None:

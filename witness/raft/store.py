@@ -49,6 +49,13 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT N
 """
 
 
+STAY_DOWN = (
+    "it must not vote with this, or with a blank disk in its place: bring the undamaged disk back, or leave this "
+    "witness stopped; the others go on deciding while they are a majority"
+)
+"""The remedy until a witness can be readmitted."""
+
+
 class StoreRefused(LocalFault):
     """The data directory cannot be used as it is; the message says what to do."""
 
@@ -236,10 +243,7 @@ class Store:
             self._lock_fd = -1
 
     def _damaged(self, what: str) -> StoreRefused:
-        return StoreRefused(
-            f"{self.directory / STORE_NAME}: {what} is damaged; this witness must not vote with it: move the "
-            "directory away, create it anew and readmit the witness"
-        )
+        return StoreRefused(f"{self.directory / STORE_NAME}: {what} is damaged; {STAY_DOWN}")
 
 
 def create_store(directory: Path, cluster_id: ClusterId, witness_id: WitnessId) -> None:
@@ -272,8 +276,8 @@ def open_store(directory: Path, cluster_id: ClusterId, witness_id: WitnessId) ->
     path = directory / STORE_NAME
     if not path.is_file():
         raise StoreRefused(
-            f"{path} is missing. A new witness is initialised once, explicitly; a witness that lost its disk must "
-            "be initialised and readmitted, or it could vote twice"
+            f"{path} is missing. A new cluster's witness is initialised once (`witness init`). If this witness had a "
+            f"disk before: {STAY_DOWN}"
         )
     with contextlib.ExitStack() as undo:
         lock_fd = _lock(directory)
@@ -286,9 +290,7 @@ def open_store(directory: Path, cluster_id: ClusterId, witness_id: WitnessId) ->
             _check_identity(path, db, {"cluster": cluster_id, "witness": witness_id})
             store = Store(directory, db, lock_fd)
         except sqlite3.Error as error:
-            raise StoreRefused(
-                f"{path} cannot be read ({error}); move the directory away, create it anew and readmit the witness"
-            ) from error
+            raise StoreRefused(f"{path} cannot be read ({error}); {STAY_DOWN}") from error
         _sync_path(directory)
         undo.pop_all()
     return store
@@ -311,10 +313,7 @@ def _check_wal(path: Path) -> None:
         return
     damage = find_damage(wal)
     if damage is not None:
-        raise StoreRefused(
-            f"{path}: {damage} is damaged; this witness must not vote with it: move the directory away, create it "
-            "anew and readmit the witness"
-        )
+        raise StoreRefused(f"{path}: {damage} is damaged; {STAY_DOWN}")
 
 
 def _configure(db: sqlite3.Connection) -> None:
@@ -331,7 +330,7 @@ def _check_identity(path: Path, db: sqlite3.Connection, expected: dict[str, str]
             f"{path} has format {version or 'unknown'}, this program reads {FORMAT}; run the version that wrote it"
         )
     if len(bytes(found.get("incarnation", b""))) != INCARNATION_BYTES:
-        raise StoreRefused(f"{path} has no disk incarnation; create it anew and readmit the witness")
+        raise StoreRefused(f"{path} has no disk incarnation; {STAY_DOWN}")
     for name, value in expected.items():
         have = bytes(found.get(name, b"")).decode(errors="replace")
         if have != value:

@@ -181,7 +181,9 @@ class PySyncObjConsensus:
             self._store.put_meta(_DISK_MARK + peer, disk)
             self._schedule()
         elif known != disk:
-            raise RemoteFault(f"{peer} comes with another disk than before; an operator must readmit it")
+            raise RemoteFault(
+                f"{peer} comes with another disk than before; a blank or copied disk must not vote: stop that witness"
+            )
 
     def readmit(self, peer: WitnessId) -> None:
         """An operator vouches for a new disk of `peer`: the next one it brings is taken as its own."""

@@ -55,7 +55,12 @@ class RaftTimers:
     @staticmethod
     def _bound(name: str, value: int, lowest: int, highest: int) -> None:
         if not isinstance(value, int) or not lowest <= value <= highest:
-            raise BadValue(f"raft.{name}", value, f"must be {lowest} to {highest}", "see the reference of raft.*")
+            raise BadValue(
+                f"raft.{name}",
+                value,
+                f"must be {lowest} to {highest}",
+                "leave it out for the default, which suits witnesses in one location",
+            )
 
 
 @dataclass(frozen=True, slots=True)

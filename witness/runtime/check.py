@@ -22,4 +22,5 @@ def check_witness(config: Path) -> Iterator[str]:
     days = own.days_left(SystemClock().read().wall_ns / NS_PER_S)
     yield f"certificate     {settings.tls.cert}: {own.identity}, {days:.0f} days left"
     made = (settings.data_dir / STORE_NAME).exists()
-    yield f"data directory  {settings.data_dir}: {'there' if made else f'run `witness init -c {config}` once'}"
+    words = "there (its content is verified at the start)" if made else f"run `witness init -c {config}` once"
+    yield f"data directory  {settings.data_dir}: {words}"
