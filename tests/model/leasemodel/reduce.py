@@ -67,7 +67,10 @@ class Canonical:
 
 
 def _fresh_witness(witness: Witness, current: Record, keep: frozenset[str]) -> Witness:
-    """Forget votes and timers for anything but the current record, and the timer behind a vote."""
+    """Forget votes and timers for anything but the current record, and the timer behind a vote.
+
+    Where timers are kept, those of the running epoch are: no wrong variant lets one outlive its epoch.
+    """
     applied, timer, votes, counted = witness
     if "votes" not in keep:
         votes = () if counted or current not in votes else (current,)
@@ -76,6 +79,8 @@ def _fresh_witness(witness: Witness, current: Record, keep: frozenset[str]) -> W
             applied, timer = current, 0
         elif applied != current:
             applied, timer = (applied, 0) if "records" in keep else (NO_RECORD, 0)
+    elif applied[0] != current[0]:
+        applied, timer = NO_RECORD, 0
     return Witness(applied, timer, votes, counted)
 
 

@@ -68,7 +68,7 @@ REMOVED_RULES: tuple[Removed, ...] = (
 """Each breaks a promise."""
 
 REDUNDANT_RULES: tuple[Removed, ...] = (
-    Removed("nonces-stay-valid", wrong.NoncesStayValid, "basic"),
+    Removed("nonces-stay-valid", wrong.NoncesStayValid, "grants"),
     Removed("grant-compares-epoch-only", wrong.GrantComparesEpochOnly, "grants"),
     Removed("grant-compares-vacancy-only", wrong.GrantComparesVacancyOnly, "grants"),
 )
