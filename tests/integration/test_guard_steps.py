@@ -42,6 +42,10 @@ async def armed(world: World, kind: Containment | None = None) -> GuardHandle:
     return guard
 
 
+C_LIBRARY_SIGNALS = 0b11 << 31
+"""32 and 33 belong to the C library; some callers (GNU make) leave them ignored, and nobody may set them."""
+
+
 def log_of(world: World, name: str) -> str:
     return (world.path / f"{name}.log").read_text()
 
@@ -60,7 +64,8 @@ async def test_a_step_gets_exactly_what_was_handed_in(world: World, kind: Contai
     assert "/" in lines
     assert "/dev/null" in lines
     assert [line for line in lines if line.isdigit()] == ["0", "1", "2", "3"]  # 3 is ls's own
-    assert "SigIgn:\t0000000000000000" in lines
+    (ignored,) = (int(line.split()[1], 16) for line in lines if line.startswith("SigIgn"))
+    assert ignored & ~C_LIBRARY_SIGNALS == 0
 
 
 async def test_a_namespace_shows_only_itself(world: World) -> None:

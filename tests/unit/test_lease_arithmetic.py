@@ -44,7 +44,7 @@ def test_beyond_the_bound_they_overlap(ttl_ms, drift_ppm):
 @given(TTL, DRIFT, st.integers(0, limits.LOCK_DELAY_MS_MAX))
 def test_the_wait_is_rounded_up_and_the_lock_delay_is_added(ttl_ms, drift_ppm, lock_delay_ms):
     constants = LeaseConstants(ttl_ms, drift_ppm, lock_delay_ms)
-    exact = Fraction(ttl_ms * NS_PER_MS * (PPM + drift_ppm), PPM - drift_ppm) + lock_delay_ms * NS_PER_MS
+    exact = Fraction((ttl_ms + lock_delay_ms) * NS_PER_MS * (PPM + drift_ppm), PPM - drift_ppm)
     assert 0 <= witness_wait(constants) - exact < 1
 
 
