@@ -195,7 +195,7 @@ async def test_grant_claim_active_revoke_release(world: World) -> None:
         assert (world.dir / "drained").exists()
         assert (await world.ask("/"))[0] == 503
         await world.until_state(SiteState.STANDBY)
-        assert world.lease.reports[-1].finished_epoch == 7
+        await world.until(lambda: world.lease.reports[-1].finished_epoch == 7, "never said that epoch 7 is finished")
         assert agent.core.groups[G].containment.startswith(("pid-namespace", "user+pid-namespace", "process-group"))
         await world.activate(9)
         assert len(world.platform()) == 1

@@ -191,11 +191,19 @@ class ScriptedAgent:
         except (TimeoutError, ConnectionError):
             return None
 
+    async def answered(self, ws: aiohttp.ClientWebSocketResponse) -> HeartbeatAnswer:
+        """As agents do: an attempt whose answer stays out (an election took it) is followed by a fresh one."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                answer = await self.renew(ws, wait_s=1.0)
+                if answer is not None:
+                    return answer
+                assert not ws.closed
+
     async def until_granted(self, ws: aiohttp.ClientWebSocketResponse) -> Epoch:
         async with asyncio.timeout(WAIT_S):
             while True:
-                answer = await self.renew(ws)
-                assert answer is not None
+                answer = await self.answered(ws)
                 if answer.groups and answer.groups[0].verdict is Verdict.GRANTED:
                     return answer.groups[0].epoch
                 await asyncio.sleep(0.1)
@@ -218,20 +226,17 @@ async def test_a_cluster_of_processes_keeps_a_lease_alive_over_its_leaders_death
     follower = next(name for name in cluster.names if name != leader)
     async with agent.stream(follower) as ws:
         agent.epoch = await agent.until_granted(ws)
-        claimed = await agent.renew(ws)
-        assert claimed is not None
+        claimed = await agent.answered(ws)
         assert claimed.groups[0].verdict is Verdict.RENEWED
         agent.state = SiteState.ACTIVE
-        renewed = await agent.renew(ws)
-        assert renewed is not None
-        before = renewed.groups[0]
-        assert (before.verdict, before.epoch, before.renewal) == (Verdict.RENEWED, agent.epoch, 2)
+        before = (await agent.answered(ws)).groups[0]
+        assert (before.verdict, before.epoch) == (Verdict.RENEWED, agent.epoch)
+        assert before.renewal > claimed.groups[0].renewal >= 1
 
         cluster.kill(leader)
         gap_s = await _renewed_again(agent, ws)
         assert gap_s < GAP_S_MAX, cluster.logs()
-        after = await agent.renew(ws)
-        assert after is not None
+        after = await agent.answered(ws)
         assert (after.groups[0].verdict, after.groups[0].epoch) == (Verdict.RENEWED, before.epoch)
 
     code, shop = await cluster.ctl("status", "shop")
