@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import secrets
 import select
 import subprocess
 import sys
@@ -95,11 +96,16 @@ class Processes:
         raise AssertionError("no leader")
 
     def agreed(self) -> list[str]:
+        """What all have applied, up to a barrier that is committed now: copies that are equal because all of them
+        stand at the same snapshot, before the new leader committed anything, prove nothing about what is in the log.
+        """
+        barrier = f"barrier-{secrets.token_hex(4)}"
+        assert self.ask(self.leader(), "commit", barrier) == {"committed": barrier}
         deadline_s = time.monotonic() + ANSWER_S
         while time.monotonic() < deadline_s:
             told = [self.ask(witness, "data")["data"] for witness in self.running]
-            if all(data == told[0] for data in told):
-                return list(told[0])
+            if all(data == told[0] for data in told) and barrier in told[0]:
+                return [text for text in told[0] if not text.startswith("barrier-")]
             time.sleep(0.02)
         raise AssertionError("the copies differ")
 
