@@ -138,7 +138,7 @@ async def test_every_node_applies_the_same_entries_in_index_order(body: Body) ->
         assert {entry.term for entry in state.entries} == {body.port(IDS[0]).status().term}
 
 
-async def test_effects_leave_after_the_turns_sync(body: Body) -> None:
+async def test_turn_synced_follows_what_was_applied(body: Body) -> None:
     await led(body)
     state = body.states[IDS[0]]
     before = state.synced
