@@ -68,21 +68,21 @@ def test_garbage_is_refused(data: bytes) -> None:
 
 
 def test_a_file_replaces_its_predecessor_whole(tmp_path: Path) -> None:
-    path = tmp_path / "snapshot.bin"
-    assert read_snapshot(path, CLUSTER) is None
-    write_snapshot(path, DATA)
+    assert read_snapshot(tmp_path, CLUSTER) is None
+    write_snapshot(tmp_path, DATA)
     later = Snapshot((b"\0last", 42, 4), (b"\1", 43, 5), b"other")
-    write_snapshot(path, encode_snapshot(later, CLUSTER))
-    assert read_snapshot(path, CLUSTER) == later
+    write_snapshot(tmp_path, encode_snapshot(later, CLUSTER))
+    assert read_snapshot(tmp_path, CLUSTER) == later
     assert [found.name for found in tmp_path.iterdir()] == ["snapshot.bin"]
 
 
 def test_a_snapshot_that_cannot_be_written_ends_the_process(tmp_path: Path) -> None:
     with pytest.raises(DurabilityLost):
-        write_snapshot(tmp_path / "missing" / "snapshot.bin", DATA)
+        write_snapshot(tmp_path / "missing", DATA)
 
 
 def test_a_directory_in_its_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "snapshot.bin").mkdir()
     with pytest.raises(SnapshotRefused):
         read_snapshot(tmp_path, CLUSTER)
 

@@ -29,9 +29,9 @@ from witness.raft.port import (
     Role,
     SnapshotRefused,
 )
-from witness.raft.snapshot_file import Snapshot, decode_snapshot, read_snapshot, write_snapshot
+from witness.raft.snapshot_file import Snapshot, decode_snapshot, read_snapshot, read_snapshot_bytes, write_snapshot
 from witness.raft.snapshot_transfer import SnapshotTransfer
-from witness.raft.store import STAY_DOWN, Store, StoreRefused
+from witness.raft.store import SNAPSHOT_NAME, STAY_DOWN, Store, StoreRefused
 from witness.raft.timers import CompactionLimits, RaftTimers
 
 MESSAGES_PER_TURN_MAX = 512
@@ -314,7 +314,7 @@ class RaftNode:
         return self._replicated.snapshot()
 
     def save(self, data: bytes) -> None:
-        write_snapshot(self._store.snapshot_path, data)
+        write_snapshot(self._store.disk, data)
 
     def install(self, snapshot: Snapshot, data: bytes) -> bool:
         try:
@@ -322,29 +322,29 @@ class RaftNode:
         except SnapshotRefused:
             self.transfer.refused += 1
             return False
-        write_snapshot(self._store.snapshot_path, data)
+        write_snapshot(self._store.disk, data)
         self._applied = True
         return True
 
     def load(self) -> Snapshot | None:
         try:
-            snapshot = read_snapshot(self._store.snapshot_path, self._store.cluster_id)
+            snapshot = read_snapshot(self._store.disk, self._store.cluster_id)
             if snapshot is not None and snapshot.last_index < self._journal[0][1]:
                 raise SnapshotRefused(f"it ends at {snapshot.last_index}, before the log begins")
             if snapshot is not None:
                 self._replicated.restore(snapshot.image)
         except SnapshotRefused as refused:
-            raise StoreRefused(f"{self._store.snapshot_path}: {refused}; {STAY_DOWN}") from refused
+            raise StoreRefused(f"{self._store.directory / SNAPSHOT_NAME}: {refused}; {STAY_DOWN}") from refused
         return snapshot
 
     def _read_snapshot_file(self) -> bytes | None:
         try:
-            data = self._store.snapshot_path.read_bytes()
-            decode_snapshot(data, self._store.cluster_id)
-        except FileNotFoundError:
-            return None
-        except (OSError, SnapshotRefused) as error:
-            raise StoreRefused(f"{self._store.snapshot_path}: {error}; this witness's disk is damaged") from error
+            data = read_snapshot_bytes(self._store.disk)
+            if data is not None:
+                decode_snapshot(data, self._store.cluster_id)
+        except SnapshotRefused as refused:
+            path = self._store.directory / SNAPSHOT_NAME
+            raise StoreRefused(f"{path}: {refused}; this witness's disk is damaged") from refused
         return data
 
 

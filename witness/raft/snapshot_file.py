@@ -10,7 +10,6 @@ entry that it covers may go (D-2).
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,10 @@ import msgpack
 
 from proto.errors import DurabilityLost
 from proto.units import ClusterId
+from witness.raft.disk import Disk
 from witness.raft.messages import COMMAND_BYTES_MAX, COMMAND_KINDS, NUMBER_MAX
 from witness.raft.port import SnapshotRefused
-from witness.raft.store import Entry, sync_paths
+from witness.raft.store import SNAPSHOT_NAME, Entry, as_disk
 
 MAGIC: Final = b"3SITESNP"
 VERSION: Final = 1
@@ -104,28 +104,29 @@ def _entry(value: object) -> Entry:
     return command, index, term
 
 
-def write_snapshot(path: Path, data: bytes) -> None:
-    """Durable replacement: temporary file, sync, rename, sync of the directory."""
-    unfinished = path.with_suffix(".tmp")
+def write_snapshot(where: Path | Disk, data: bytes) -> None:
+    """Durable replacement, whole or not at all."""
+    disk = as_disk(where)
     try:
-        with unfinished.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(path)
-        sync_paths([path.parent])
+        disk.replace(SNAPSHOT_NAME, data)
     except OSError as error:
-        raise DurabilityLost(f"{path}: {error}; the snapshot may not be on disk, so the process ends") from error
+        raise DurabilityLost(
+            f"{disk.directory / SNAPSHOT_NAME}: {error}; the snapshot may not be on disk, so the process ends"
+        ) from error
 
 
-def read_snapshot(path: Path, cluster_id: ClusterId) -> Snapshot | None:
-    """The node's own snapshot; None when there is none yet."""
+def read_snapshot_bytes(where: Path | Disk) -> bytes | None:
+    """The file as it is, for a peer; None when there is none yet. Check it with `decode_snapshot`."""
+    disk = as_disk(where)
     try:
-        if path.stat().st_size > SNAPSHOT_BYTES_MAX:
-            raise SnapshotRefused(f"{path} is larger than {SNAPSHOT_BYTES_MAX} bytes")
-        data = path.read_bytes()
+        return disk.read(SNAPSHOT_NAME, SNAPSHOT_BYTES_MAX)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise SnapshotRefused(f"{path} cannot be read: {error}") from error
-    return decode_snapshot(data, cluster_id)
+        raise SnapshotRefused(f"{disk.directory / SNAPSHOT_NAME} cannot be read: {error}") from error
+
+
+def read_snapshot(where: Path | Disk, cluster_id: ClusterId) -> Snapshot | None:
+    """The node's own snapshot; None when there is none yet."""
+    data = read_snapshot_bytes(where)
+    return None if data is None else decode_snapshot(data, cluster_id)

@@ -11,13 +11,10 @@ Rejected: one file per concern (two files can be of different times, D7), a hand
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import secrets
-import sqlite3
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,10 +22,15 @@ from typing import Final
 from proto.errors import DurabilityLost, LocalFault
 from proto.invariants import require
 from proto.units import ClusterId, WitnessId
+from witness.raft.disk import DISK_FAULTS, Database, DatabaseFault, Disk, DiskBusy
+from witness.raft.posix_disk import PosixDisk
 from witness.raft.wal_check import find_damage
 
 FORMAT: Final = 1
 STORE_NAME: Final = "witness.db"
+WAL_NAME: Final = f"{STORE_NAME}-wal"
+WAL_BYTES_MAX: Final = 1024 * 1024 * 1024
+UNFINISHED_NAMES: Final = tuple(f"{STORE_NAME[:-3]}.new{end}" for end in ("", "-wal", "-journal"))
 LOCK_NAME: Final = "lock"
 SNAPSHOT_NAME: Final = "snapshot.bin"
 INCARNATION_BYTES: Final = 16
@@ -39,14 +41,14 @@ META_KEY_CHARS_MAX: Final = 100
 Entry = tuple[bytes, int, int]
 """command, index, term: the engine's own shape."""
 
-_SCHEMA: Final = """
-CREATE TABLE identity (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE raft_state (one INTEGER PRIMARY KEY CHECK (one = 1), term INTEGER NOT NULL, voted_for TEXT,
-  last_index INTEGER NOT NULL, last_term INTEGER NOT NULL, crc INTEGER NOT NULL);
-CREATE TABLE entries (idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, command BLOB NOT NULL, crc INTEGER NOT NULL);
-CREATE TABLE events (seq INTEGER PRIMARY KEY, data BLOB NOT NULL);
-CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
-"""
+_TABLES: Final = (
+    "identity (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    """raft_state (one INTEGER PRIMARY KEY CHECK (one = 1), term INTEGER NOT NULL, voted_for TEXT,
+       last_index INTEGER NOT NULL, last_term INTEGER NOT NULL, crc INTEGER NOT NULL)""",
+    "entries (idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, command BLOB NOT NULL, crc INTEGER NOT NULL)",
+    "events (seq INTEGER PRIMARY KEY, data BLOB NOT NULL)",
+    "meta (name TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",
+)
 
 
 STAY_DOWN = (
@@ -83,37 +85,32 @@ def _meta_crc(name: str, value: bytes) -> int:
 class Store:
     """Owned by one process (lock file). Writes are collected and reach the disk with `commit`."""
 
-    def __init__(self, directory: Path, connection: sqlite3.Connection, lock_fd: int) -> None:
-        self.directory = directory
-        self._db = connection
-        self._lock_fd = lock_fd
+    def __init__(self, disk: Disk, database: Database, unlock: Callable[[], None]) -> None:
+        self.disk = disk
+        self.directory = disk.directory
+        self._db = database
+        self._unlock = unlock
         self._entries: list[tuple[int, int, bytes, int]] = []
         self._state: RaftState | None = None
         self._meta: dict[str, bytes] = {}
         self._events: list[tuple[int, bytes]] = []
         self._truncate_from: int | None = None
         self._trim_below = 0
-        identity = dict(connection.execute("SELECT name, value FROM identity"))
+        identity: dict[str, bytes] = dict(database.execute("SELECT name, value FROM identity"))
         self.cluster_id = ClusterId(bytes(identity["cluster"]).decode())
         self.witness_id = WitnessId(bytes(identity["witness"]).decode())
         self.incarnation = bytes(identity["incarnation"])
-        row = connection.execute("SELECT max(seq) FROM events").fetchone()
-        self._last_event = int(row[0]) if row[0] is not None else 0
-        row = connection.execute("SELECT min(idx) FROM entries").fetchone()
-        self._first_row = int(row[0]) if row[0] is not None else 0
+        self._last_event = int(database.execute("SELECT max(seq) FROM events")[0][0] or 0)
+        self._first_row = int(database.execute("SELECT min(idx) FROM entries")[0][0] or 0)
 
     # -- reading ---------------------------------------------------------------------------------------------
-
-    @property
-    def snapshot_path(self) -> Path:
-        return self.directory / SNAPSHOT_NAME
 
     @property
     def last_event_seq(self) -> int:
         return self._last_event
 
     def read_state(self) -> RaftState | None:
-        rows = self._db.execute("SELECT term, voted_for, last_index, last_term, crc FROM raft_state").fetchall()
+        rows = self._db.execute("SELECT term, voted_for, last_index, last_term, crc FROM raft_state")
         if not rows:
             return None
         state = RaftState(*rows[0][:4])
@@ -149,12 +146,12 @@ class Store:
     def get_meta(self, name: str) -> bytes | None:
         if name in self._meta:
             return self._meta[name]
-        row = self._db.execute("SELECT value, crc FROM meta WHERE name = ?", (name,)).fetchone()
-        if row is None:
+        rows = self._db.execute("SELECT value, crc FROM meta WHERE name = ?", (name,))
+        if not rows:
             return None
-        if _meta_crc(name, row[0]) != row[1]:
+        if _meta_crc(name, rows[0][0]) != rows[0][1]:
             raise self._damaged(f"mark {name}")
-        return bytes(row[0])
+        return bytes(rows[0][0])
 
     # -- collecting ------------------------------------------------------------------------------------------
 
@@ -184,8 +181,8 @@ class Store:
                 self._events.append((seq, data))
                 self._last_event = seq
                 continue
-            row = self._db.execute("SELECT data FROM events WHERE seq = ?", (seq,)).fetchone()
-            stored = row[0] if row else next((data for known, data in self._events if known == seq), None)
+            rows = self._db.execute("SELECT data FROM events WHERE seq = ?", (seq,))
+            stored = rows[0][0] if rows else next((data for known, data in self._events if known == seq), None)
             if stored is None:
                 self._events.append((seq, data))
             elif bytes(stored) != data:
@@ -201,7 +198,7 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             self._write()
             self._db.execute("COMMIT")
-        except (sqlite3.Error, OSError) as error:
+        except DISK_FAULTS as error:
             raise DurabilityLost(
                 f"{self.directory / STORE_NAME}: {error}; the process ends because what it promised may not be "
                 "on disk: check the disk and its free space, then start the witness again"
@@ -211,7 +208,7 @@ class Store:
         return True
 
     def _write(self) -> None:
-        execute, many = self._db.execute, self._db.executemany
+        execute, many = self._db.execute, self._db.many
         if self._truncate_from is not None:
             execute("DELETE FROM entries WHERE idx >= ?", (self._truncate_from,))
         if self._entries:
@@ -238,92 +235,94 @@ class Store:
 
     def close(self) -> None:
         self._db.close()
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        self._unlock()
 
     def _damaged(self, what: str) -> StoreRefused:
         return StoreRefused(f"{self.directory / STORE_NAME}: {what} is damaged; {STAY_DOWN}")
 
 
-def create_store(directory: Path, cluster_id: ClusterId, witness_id: WitnessId) -> None:
+def create_store(where: Path | Disk, cluster_id: ClusterId, witness_id: WitnessId) -> None:
     """The explicit first step of a witness's life; refuses a directory that already has a store."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = directory / STORE_NAME
-    if path.exists() or (directory / SNAPSHOT_NAME).exists():
-        raise StoreRefused(f"{path} exists already; it is never overwritten: move it away first")
-    unfinished = path.with_suffix(".new")
-    for leftover in (unfinished, Path(f"{unfinished}-wal"), Path(f"{unfinished}-journal")):
-        leftover.unlink(missing_ok=True)
-    with sqlite3.connect(unfinished, isolation_level=None) as db:
-        db.execute("PRAGMA synchronous=FULL")
-        db.executescript(_SCHEMA)
+    disk = as_disk(where)
+    disk.make()
+    if disk.exists(STORE_NAME) or disk.exists(SNAPSHOT_NAME):
+        raise StoreRefused(f"{disk.directory / STORE_NAME} exists already; it is never overwritten: move it away first")
+    disk.remove(*UNFINISHED_NAMES)
+    database = disk.open_database(UNFINISHED_NAMES[0])
+    try:
+        for statement in (f"PRAGMA page_size={disk.page_bytes}", "PRAGMA synchronous=FULL", "BEGIN"):
+            database.execute(statement)
+        for table in _TABLES:
+            database.execute(f"CREATE TABLE {table}")
         rows = (
             ("format", str(FORMAT).encode()),
             ("cluster", cluster_id.encode()),
             ("witness", witness_id.encode()),
             ("incarnation", secrets.token_bytes(INCARNATION_BYTES)),
         )
-        db.executemany("INSERT INTO identity VALUES (?, ?)", rows)
-    db.close()
-    _sync_path(unfinished)
-    unfinished.rename(path)
-    _sync_path(directory)
+        database.many("INSERT INTO identity VALUES (?, ?)", rows)
+        database.execute("COMMIT")
+    finally:
+        database.close()
+    disk.publish(UNFINISHED_NAMES[0], STORE_NAME)
 
 
-def open_store(directory: Path, cluster_id: ClusterId, witness_id: WitnessId) -> Store:
+def open_store(where: Path | Disk, cluster_id: ClusterId, witness_id: WitnessId) -> Store:
     """The store of exactly this witness, locked for this process; StoreRefused names what is wrong."""
-    path = directory / STORE_NAME
-    if not path.is_file():
+    disk = as_disk(where)
+    path = disk.directory / STORE_NAME
+    if not disk.exists(STORE_NAME):
         raise StoreRefused(
             f"{path} is missing. A new cluster's witness is initialised once (`witness init`). If this witness had a "
             f"disk before: {STAY_DOWN}"
         )
     with contextlib.ExitStack() as undo:
-        lock_fd = _lock(directory)
-        undo.callback(os.close, lock_fd)
-        _check_wal(path)
+        unlock = _lock(disk)
+        undo.callback(unlock)
+        _check_wal(disk)
         try:
-            db = sqlite3.connect(path, isolation_level=None, cached_statements=64)
-            undo.callback(db.close)
-            _configure(db)
-            _check_identity(path, db, {"cluster": cluster_id, "witness": witness_id})
-            store = Store(directory, db, lock_fd)
-        except sqlite3.Error as error:
-            raise StoreRefused(f"{path} cannot be read ({error}); {STAY_DOWN}") from error
-        _sync_path(directory)
+            database = disk.open_database(STORE_NAME)
+            undo.callback(database.close)
+            _configure(disk, database)
+            _check_identity(path, database, {"cluster": cluster_id, "witness": witness_id})
+            store = Store(disk, database, unlock)
+        except DatabaseFault as fault:
+            raise StoreRefused(f"{path} cannot be read ({fault}); {STAY_DOWN}") from fault
+        disk.sync_names()
         undo.pop_all()
     return store
 
 
-def _lock(directory: Path) -> int:
-    lock_fd = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock_fd)
-        raise StoreRefused(f"{directory} is in use by another process; only one witness may run on it") from error
-    return lock_fd
+def as_disk(where: Path | Disk) -> Disk:
+    return PosixDisk(where) if isinstance(where, Path) else where
 
 
-def _check_wal(path: Path) -> None:
+def _lock(disk: Disk) -> Callable[[], None]:
     try:
-        wal = path.with_name(path.name + "-wal").read_bytes()
+        return disk.lock(LOCK_NAME)
+    except DiskBusy as busy:
+        raise StoreRefused(f"{disk.directory} is in use by another process; only one witness may run on it") from busy
+
+
+def _check_wal(disk: Disk) -> None:
+    try:
+        wal = disk.read(WAL_NAME, WAL_BYTES_MAX)
     except FileNotFoundError:
         return
     damage = find_damage(wal)
     if damage is not None:
-        raise StoreRefused(f"{path}: {damage} is damaged; {STAY_DOWN}")
+        raise StoreRefused(f"{disk.directory / STORE_NAME}: {damage} is damaged; {STAY_DOWN}")
 
 
-def _configure(db: sqlite3.Connection) -> None:
-    for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "cache_size=-8192"):
-        db.execute(f"PRAGMA {pragma}")
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # wal_check rests on a WAL without leftovers
+def _configure(disk: Disk, database: Database) -> None:
+    pragmas = ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "cache_size=-8192")
+    for pragma in (*pragmas, f"wal_autocheckpoint={disk.wal_pages}"):
+        database.execute(f"PRAGMA {pragma}")
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # wal_check rests on a WAL without leftovers
 
 
-def _check_identity(path: Path, db: sqlite3.Connection, expected: dict[str, str]) -> None:
-    found = dict(db.execute("SELECT name, value FROM identity"))
+def _check_identity(path: Path, database: Database, expected: dict[str, str]) -> None:
+    found: dict[str, bytes] = dict(database.execute("SELECT name, value FROM identity"))
     version = bytes(found.get("format", b"")).decode(errors="replace")
     if version != str(FORMAT):
         raise StoreRefused(
@@ -337,16 +336,3 @@ def _check_identity(path: Path, db: sqlite3.Connection, expected: dict[str, str]
             raise StoreRefused(
                 f"{path} belongs to {name} {have}, not to {value}; check the data directory in the configuration"
             )
-
-
-def _sync_path(path: Path) -> None:
-    file_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(file_fd)
-    finally:
-        os.close(file_fd)
-
-
-def sync_paths(paths: Iterable[Path]) -> None:
-    for path in paths:
-        _sync_path(path)
