@@ -16,6 +16,7 @@ sys.path.append(str(Path(__file__).parents[1] / "integration"))
 
 from raft_cluster import IDS, Loopback, Recorder
 
+from proto.features import FEATURE_MAX
 from proto.units import NS_PER_MS, InstantNs, WitnessId
 from witness.raft.memory import MemoryCluster
 from witness.raft.port import ENTRY_BYTES_MAX, PROPOSALS_QUEUED_MAX, ConsensusPort, ProposalRefused, Role
@@ -236,3 +237,14 @@ async def test_a_proposal_is_never_committed_twice(body: Body) -> None:
     await commit(body, rest[0], b"end", rest)
     data = body.states[rest[0]].data
     assert len(set(data)) == len(data)
+
+
+async def test_the_status_says_what_each_connected_witness_can_work_at(body: Body) -> None:
+    leader = await led(body)
+    others = {witness for witness in IDS if witness != leader}
+    status = body.port(leader).status()
+    assert {witness for witness, _ in status.features} == others == status.connected
+    assert all(level == FEATURE_MAX for _, level in status.features)
+    gone = min(others)
+    await body.kill(gone)
+    await body.until(lambda: gone not in dict(body.port(leader).status().features), "who left tells nothing any more")

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from proto.features import FEATURE_MAX
 from proto.invariants import require
 from proto.units import NS_PER_MS, NS_PER_S, DurationNs, InstantNs, LogIndex, Term, WitnessId
 from witness.raft.memory_network import Appended, Delivery, Notice, Pending, Post, Proposal, Round
@@ -58,6 +59,7 @@ class _Member:
     """What was committed when this node (re)started has unknown age."""
     queue: deque[bytes] = field(default_factory=deque)
     status: ConsensusStatus | None = None
+    feature_max: int = FEATURE_MAX
     paused: bool = False
     """Its process stands still: it hears, sends and applies nothing, and still believes what it believed."""
 
@@ -107,8 +109,9 @@ class MemoryCluster:
 
     # -- what the simulator calls ----------------------------------------------------------------------------
 
-    def attach(self, witness: WitnessId, replicated: Replicated) -> MemoryConsensus:
+    def attach(self, witness: WitnessId, replicated: Replicated, feature_max: int = FEATURE_MAX) -> MemoryConsensus:
         """The node starts, from its last snapshot if it has one."""
+        self._members[witness].feature_max = feature_max
         self.restart(witness, replicated)
         return MemoryConsensus(self, witness)
 
@@ -208,6 +211,7 @@ class MemoryCluster:
             has_quorum=led and self._now_ns - since_ns <= recent_ns,
             connected=frozenset(w for w in self._members if w != witness and self._linked(witness, w)),
             caught_up=led and member.applied == member.commit and member.commit >= member.replay_until,
+            features=tuple((w, m.feature_max) for w, m in self._members.items() if self._linked(witness, w)),
         )
 
     # -- one instant -----------------------------------------------------------------------------------------
@@ -390,4 +394,5 @@ class MemoryCluster:
 
 
 def _shape(status: ConsensusStatus) -> tuple[object, ...]:
-    return status.role, status.leader, status.term, status.has_quorum, status.connected, status.caught_up
+    told = status.role, status.leader, status.term, status.has_quorum, status.connected, status.caught_up
+    return *told, status.features

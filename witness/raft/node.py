@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from proto.features import FEATURE_FIRST
 from proto.units import NS_PER_MS, InstantNs, LogIndex, Term, WitnessId
 from witness.raft.age import AgeBook, LeaderRounds
 from witness.raft.engine_adapter import Engine
@@ -75,6 +76,7 @@ class RaftNode:
         self._outbox_bytes: dict[WitnessId, int] = dict.fromkeys(peers, 0)
         self._unsent_bytes: dict[WitnessId, int] = dict.fromkeys(peers, 0)
         self._linked: set[WitnessId] = set()
+        self._features: dict[WitnessId, int] = {}
         self._installing = False
         self._leader_lost = False
         self._applied = False
@@ -114,13 +116,16 @@ class RaftNode:
         self._inbox.append((peer, message, size))
         self._inbox_bytes += size
 
-    def link_up(self, peer: WitnessId) -> None:
+    def link_up(self, peer: WitnessId, feature_max: int = FEATURE_FIRST) -> None:
+        """`feature_max`: the highest feature level that the peer says it can work at."""
         self._linked.add(peer)
+        self._features[peer] = feature_max
         self._engine.link_up(peer)
 
     def link_down(self, peer: WitnessId) -> None:
         """What it sent and we did not read yet is void: its next connection starts afresh."""
         self._linked.discard(peer)
+        self._features.pop(peer, None)
         self._engine.link_down(peer)
         self.filter.disconnected(peer)
         if self._rounds is not None:
@@ -189,6 +194,7 @@ class RaftNode:
             has_quorum=self._has_quorum(role),
             connected=frozenset(self._linked),
             caught_up=self._caught_up(role),
+            features=tuple(sorted(self._features.items())),
         )
 
     # -- the turn's parts ------------------------------------------------------------------------------------
@@ -350,7 +356,8 @@ class RaftNode:
 
 def _shape(status: ConsensusStatus) -> tuple[object, ...]:
     """What `status_changed` tells; indexes move all the time and are left out."""
-    return status.role, status.leader, status.term, status.has_quorum, status.connected, status.caught_up
+    told = status.role, status.leader, status.term, status.has_quorum, status.connected, status.caught_up
+    return *told, status.features
 
 
 def _size(message: Message) -> int:

@@ -69,6 +69,8 @@ class ConsensusStatus:
     connected: frozenset[WitnessId]
     caught_up: bool
     """Everything known to be committed when the leader was last heard is applied here."""
+    features: tuple[tuple[WitnessId, int], ...] = ()
+    """The highest feature level of each connected witness, by its own word (proto.features)."""
 
 
 class Replicated(Protocol):
@@ -87,7 +89,7 @@ class Replicated(Protocol):
         """The turn that applied entries or changed the status is on disk: its effects may leave now."""
 
     def status_changed(self, status: ConsensusStatus) -> None:
-        """Role, leader, term, quorum or connections changed."""
+        """Role, leader, term, quorum, connections or what the connected ones can do changed."""
 
 
 class ConsensusPort(Protocol):

@@ -1,0 +1,46 @@
+"""Feature levels: what the cluster has agreed to write, so that an older witness never misreads a newer one's words.
+
+Rule: everything that is replicated carries the level that it needs, where it is read before anything else: the second
+byte of a log entry, of a command, of an image (a msgpack array whose first field is the level, for ever). The
+replicated state holds the cluster's level. It rises by one step, by a command, and only when every witness can work
+at the next one. Nobody writes what needs more than the cluster's level; whoever meets more than its own FEATURE_MAX
+stops with the remedy in its message. It never skips, and never refuses as malformed what a newer witness applies.
+
+To add something: raise FEATURE_MAX once a release, name the new thing in SINCE, and nothing else. Rejected: one
+version number of the program (two releases with one format could not work together), flags one by one (every
+combination would have to be tested), levels that fall (an older witness cannot read what was written meanwhile).
+docs/adr/0008-feature-level.md has the reasons.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proto.errors import LocalFault
+
+FEATURE_FIRST: Final = 1
+FEATURE_MAX: Final = 1
+"""The highest level that this program can work at; each witness tells it to the others in its introduction."""
+LEVEL_CEILING: Final = 127
+"""A level is one byte of msgpack."""
+
+SINCE: dict[str, int] = {}
+"""What came after the first level -> its level. Names: 'Grant' (a command or message), 'Grant.site' (a field, which
+must have a default: its value wherever it is not written), 'Cause.DRILL' (a member of an enum)."""
+
+
+class UpgradeRequired(LocalFault):
+    """Something needs a higher feature level than this program has: the process stops, with the remedy."""
+
+
+def since(name: str) -> int:
+    return SINCE.get(name, FEATURE_FIRST)
+
+
+def require_level(level: int, feature_max: int, what: str) -> None:
+    """Raises UpgradeRequired unless this program can work at `level`."""
+    if level > feature_max:
+        raise UpgradeRequired(
+            f"{what} needs feature level {level}, this program works up to level {feature_max}: install the version "
+            "that the other witnesses run, or a newer one, and start this witness again; its data stays as it is"
+        )

@@ -1,0 +1,48 @@
+"""Which life of the cluster a store belongs to: its restore lineage, and the feature level that its content has.
+
+Rule: a restore of all witnesses begins a new lineage (16 bytes; zeros before any restore), written into each store
+before the witness starts. Witnesses of two lineages never speak Raft to each other: a leftover of the life before a
+restore would bring back what the restore reset. One exception: a learner that has no lineage yet, since a blank disk
+cannot know it; it learns the lineage with the state that it is sent, before it may vote.
+docs/adr/0009-restore-lineage.md has the reasons.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from proto.features import FEATURE_FIRST
+
+LINEAGE_BYTES: Final = 16
+NO_LINEAGE: Final = bytes(LINEAGE_BYTES)
+LINEAGE_MARK: Final = "lineage"
+FEATURE_MARK: Final = "feature-level"
+
+
+class Marks(Protocol):
+    """What is needed of a store: its small marks."""
+
+    def get_meta(self, name: str) -> bytes | None: ...
+    def put_meta(self, name: str, value: bytes) -> None: ...
+
+
+def lineage_of(store: Marks) -> bytes:
+    return store.get_meta(LINEAGE_MARK) or NO_LINEAGE
+
+
+def feature_level_of(store: Marks) -> int:
+    """The highest level that this store's content was told to have."""
+    return int(store.get_meta(FEATURE_MARK) or FEATURE_FIRST)
+
+
+def keep_marks(store: Marks, level: int, lineage: bytes) -> None:
+    """The replicated state says both; they reach the disk with the next commit."""
+    if level > feature_level_of(store):
+        store.put_meta(FEATURE_MARK, str(level).encode())
+    if lineage != lineage_of(store):
+        store.put_meta(LINEAGE_MARK, lineage)
+
+
+def lineages_fit(own: bytes, theirs: bytes, *, a_learner: bool) -> bool:
+    """Whether two witnesses may speak Raft; `a_learner`: one of the two does not vote yet."""
+    return own == theirs or (a_learner and NO_LINEAGE in (own, theirs))
