@@ -62,6 +62,7 @@ IMPURE_CALLS = {
 }
 OWNED = {
     "pysyncobj": (("witness.raft",), "use the port, witness/raft/port.py"),
+    "apsw": (("witness.sim.disk",), "use the port, witness/raft/disk.py"),
     "pickle": ((), "use proto/codec.py: nothing is unpickled here"),
     "marshal": ((), "use proto/codec.py"),
     "shelve": ((), "use SQLite"),

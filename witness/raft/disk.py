@@ -74,6 +74,9 @@ class Disk(Protocol):
     def make(self) -> None:
         """Makes the directory where it is missing, for its owner alone."""
 
+    def random_bytes(self, count: int) -> bytes:
+        """For identities: nobody can foresee them; a simulated disk draws them from its seed."""
+
     def lock(self, name: str) -> Callable[[], None]:
         """Takes the lock file for this process, or raises DiskBusy. The result lets it go; so does a process's end."""
 
@@ -110,4 +113,6 @@ class Disk(Protocol):
         """What this process may still write on the file system."""
 
     def open_database(self, name: str) -> Database:
-        """Opens the file, makes it when it is missing; pragmas are the opener's."""
+        """Opens the file, makes it when it is missing. Pragmas are the opener's, locking_mode=EXCLUSIVE before all
+        others: no body shares a write-ahead log between processes.
+        """

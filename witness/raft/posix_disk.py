@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -67,6 +68,9 @@ class PosixDisk:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for path in made:
             _sync(path.parent)
+
+    def random_bytes(self, count: int) -> bytes:
+        return secrets.token_bytes(count)
 
     def lock(self, name: str) -> Callable[[], None]:
         lock_fd = os.open(self._directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

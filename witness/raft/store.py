@@ -11,7 +11,6 @@ Rejected: one file per concern (two files can be of different times, D7), a hand
 from __future__ import annotations
 
 import contextlib
-import secrets
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -258,7 +257,7 @@ def create_store(where: Path | Disk, cluster_id: ClusterId, witness_id: WitnessI
             ("format", str(FORMAT).encode()),
             ("cluster", cluster_id.encode()),
             ("witness", witness_id.encode()),
-            ("incarnation", secrets.token_bytes(INCARNATION_BYTES)),
+            ("incarnation", disk.random_bytes(INCARNATION_BYTES)),
         )
         database.many("INSERT INTO identity VALUES (?, ?)", rows)
         database.execute("COMMIT")
@@ -315,7 +314,13 @@ def _check_wal(disk: Disk) -> None:
 
 
 def _configure(disk: Disk, database: Database) -> None:
-    pragmas = ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "cache_size=-8192")
+    pragmas = (
+        "locking_mode=EXCLUSIVE",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "cache_size=-8192",
+        "temp_store=MEMORY",
+    )
     for pragma in (*pragmas, f"wal_autocheckpoint={disk.wal_pages}"):
         database.execute(f"PRAGMA {pragma}")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # wal_check rests on a WAL without leftovers
