@@ -21,6 +21,7 @@ from witness.raft.messages import (
     check_message,
 )
 from witness.raft.port import Role
+from witness.raft.standing import Standing
 
 W1, W2, W3 = (WitnessId(name) for name in ("w1", "w2", "w3"))
 ELECTION_NS = 300 * NS_PER_MS
@@ -60,7 +61,7 @@ def chunk(value: object, **changes: Any) -> Message:
 
 def ack(next_index: int, **changes: Any) -> Message:
     base = {"type": "next_node_idx", "term": 5, "next_node_idx": next_index, "reset": False, "success": False}
-    return {**base, "heard": 0, "stamp": 0, **changes}
+    return {**base, "heard": 0, "stamp": 0, "votes": True, "floor": 0, **changes}
 
 
 def vote_request(term: int) -> Message:
@@ -190,6 +191,71 @@ def test_a_candidate_of_an_older_term_is_told_ours() -> None:
     assert verdict.reply is not None
 
 
+def pre_vote(term: int = 6, last: tuple[int, int] = (5, 10)) -> Message:
+    return {"type": "pre_vote", "term": term, "last_log_index": last[1], "last_log_term": last[0]}
+
+
+@pytest.mark.parametrize(
+    ("message", "view", "granted"),
+    [
+        (pre_vote(), View(leader=None), True),
+        (pre_vote(last=(6, 1)), View(leader=None), True),
+        (pre_vote(last=(5, 9)), View(leader=None), False),
+        (pre_vote(last=(4, 99)), View(leader=None), False),
+        (pre_vote(term=5), View(leader=None), False),
+        (pre_vote(), View(role=Role.CANDIDATE, leader=None), True),
+        (pre_vote(), View(role=Role.LEADER, leader=W1), False),
+    ],
+)
+def test_d13_leave_to_stand_is_given_like_a_vote_and_changes_nothing(
+    message: Message, view: View, granted: bool
+) -> None:
+    verdict = make().inbound(W2, message, view, 0)
+    assert verdict.deliver is None
+    assert verdict.reply == {"type": "pre_vote_answer", "term": message["term"], "granted": granted, "current": 5}
+
+
+def test_d13_no_leave_to_stand_while_a_leader_is_heard() -> None:
+    filter_ = make()
+    filter_.inbound(W2, append(8, []), View(), 1_000)
+    for after_ns, granted in ((ELECTION_NS // 2, False), (ELECTION_NS, True)):
+        reply = filter_.inbound(W3, pre_vote(), View(), 1_000 + after_ns).reply
+        assert reply is not None
+        assert reply["granted"] is granted
+
+
+def test_d13_an_answer_counts_towards_the_round_and_tells_a_higher_term() -> None:
+    filter_, view = make(), View(leader=None)
+    filter_.pre_votes.begin(6, 100)
+    answer = {"type": "pre_vote_answer", "term": 6, "granted": True, "current": 5}
+    assert filter_.inbound(W2, {**answer, "granted": False}, view, 200) == Verdict()
+    assert not filter_.pre_votes.take_win(5, None)
+    assert delivered(filter_.inbound(W2, {**answer, "granted": False, "current": 9}, view, 200))["term"] == 9
+    assert filter_.inbound(W2, answer, view, 200) == Verdict()
+    assert filter_.pre_votes.take_win(5, 99)
+    assert not filter_.pre_votes.take_win(5, 99)
+
+
+# -- a disk that may have forgotten something: D-25 ----------------------------------------------------------
+
+
+def test_d25_a_learner_votes_for_nobody() -> None:
+    filter_ = MessageFilter([W2, W3], ELECTION_NS, Standing.LEARNER)
+    view = View(leader=None)
+    assert filter_.inbound(W2, vote_request(6), view, 0) == Verdict()
+    assert filter_.inbound(W2, pre_vote(), view, 0) == Verdict()
+    assert filter_.counters["vote_of_learner"] == 2
+
+
+def test_d25_what_a_learner_acknowledges_is_no_success() -> None:
+    filter_ = make()
+    message = delivered(filter_.inbound(W2, ack(11, success=True, votes=False, floor=5), leading(), 0))
+    assert message["success"] is False
+    assert W2 in filter_.learners
+    assert delivered(filter_.inbound(W2, ack(11, success=True), leading(), 0))["success"] is True
+    assert W2 not in filter_.learners
+
+
 def test_proposals_go_to_a_leader_only() -> None:
     message = {"type": "apply_command", "command": b"\0x"}
     assert make().inbound(W2, message, View(), 0) == Verdict()
@@ -211,6 +277,12 @@ GOOD: list[Message] = [
     vote_request(7),
     {"type": "response_vote", "term": 1},
     {"type": "apply_command", "command": b"\0x"},
+    {"type": "pre_vote", "term": 6, "last_log_index": 3, "last_log_term": 2},
+    {"type": "pre_vote_answer", "term": 6, "granted": True, "current": 5},
+]
+ANSWERED_BEFORE_THE_FILTER: list[Message] = [
+    {"type": "readmission_ask", "disk": b"d" * 16},
+    {"type": "readmission_answer", "disk": b"d" * 16, "current": 5},
 ]
 
 BAD: list[object] = [
@@ -249,11 +321,18 @@ BAD: list[object] = [
     chunk([b"abc", True, True]),
     ack(3, reset=True, success=True),
     ack(3, success=1),
+    ack(3, votes=1),
+    ack(3, floor=-1),
     {**ack(3), "more": 1},
+    {"type": "pre_vote", "term": -1, "last_log_index": 3, "last_log_term": 2},
+    {"type": "pre_vote_answer", "term": 6, "granted": 1, "current": 5},
+    {"type": "readmission_ask", "disk": b"short"},
+    {"type": "readmission_answer", "disk": "text" * 4, "current": 5},
+    {"type": "readmission_answer", "disk": b"d" * 16, "current": None},
 ]
 
 
-@pytest.mark.parametrize("message", GOOD, ids=lambda m: m["type"])
+@pytest.mark.parametrize("message", [*GOOD, *ANSWERED_BEFORE_THE_FILTER], ids=lambda m: m["type"])
 def test_good_messages_pass(message: Message) -> None:
     assert check_message(message) is message
 

@@ -24,6 +24,7 @@ from proto.errors import LocalFault
 from proto.invariants import require
 from proto.units import NS_PER_S, WitnessId
 from witness.raft.engine_parts import (
+    NEVER_S,
     Ambient,
     EngineHooks,
     EngineSerializer,
@@ -46,12 +47,14 @@ _MODULE_NAMES: Final = ("createJournal", "pickle", "monotonicTime", "random", "l
 _METHODS: Final = (
     "_SyncObj__applyLogEntries",
     "_SyncObj__doApplyCommand",
+    "_SyncObj__generateRaftTimeout",
     "_SyncObj__loadDumpFile",
     "_SyncObj__onMessageReceived",
     "_SyncObj__onNodeConnected",
     "_SyncObj__onNodeDisconnected",
     "_SyncObj__sendAppendEntries",
     "_SyncObj__setCurrentTerm",
+    "_SyncObj__setState",
     "_applyCommand",
     "_checkCommandsToApply",
     "doTick",
@@ -114,7 +117,8 @@ def _install() -> None:
 class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no types
     """One Raft member. The node calls `begin`, then `deliver`, `command` and `tick`, all within one turn."""
 
-    _SyncObj__raftElectionDeadline: float
+    _may_stand = False
+    _election_due_s = 0.0
 
     def __init__(
         self,
@@ -159,8 +163,10 @@ class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no type
         Ambient.now_s = now_ns / NS_PER_S
         Ambient.rng = self._rng
 
-    def deliver(self, peer: WitnessId, message: Message) -> None:
+    def deliver(self, peer: WitnessId, message: Message, *, counts: bool = True) -> None:
+        """`counts` is False for an acknowledgement that tells nothing about a majority (a learner's)."""
         node = self._members[peer]
+        responded_s = self._SyncObj__lastResponseTime.get(node)
         kind = message["type"]
         if kind == "append_entries":
             self._SyncObj__serializer.sender = peer
@@ -169,6 +175,8 @@ class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no type
         self._SyncObj__onMessageReceived(node, message)
         if kind == "next_node_idx" and message["success"] and self.role is Role.LEADER:
             self._SyncObj__raftNextIndex[node] = max(known, self._SyncObj__raftNextIndex[node])  # D-32
+        if not counts and responded_s is not None:
+            self._SyncObj__lastResponseTime[node] = responded_s
 
     def command(self, data: bytes) -> None:
         self._applyCommand(data, None, REGULAR)
@@ -180,6 +188,7 @@ class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no type
         if self._journal.log_bytes > self._compaction.log_bytes_max:
             self.force_snapshot()
         self.doTick(0)
+        self._may_stand = False
         self._SyncObj__connectedNodes |= self._held & self._linked
         self._held.clear()
 
@@ -192,10 +201,35 @@ class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no type
         self._transfer.cancel(peer)
         self._SyncObj__onNodeDisconnected(self._members[peer])
 
+    # -- elections: the engine counts, the node decides whether it may stand (D-13) ---------------------------
+
+    @property
+    def _SyncObj__raftElectionDeadline(self) -> float:  # noqa: N802  # the library's name
+        """What the library's tick sees: never, until the node lets it stand."""
+        return self._election_due_s if self._may_stand else NEVER_S
+
+    @_SyncObj__raftElectionDeadline.setter
+    def _SyncObj__raftElectionDeadline(self, due_s: float) -> None:  # noqa: N802  # the library's name
+        self._election_due_s = due_s
+
+    @property
+    def election_is_due(self) -> bool:
+        return self.role is not Role.LEADER and self._election_due_s * NS_PER_S < self.now_ns
+
+    def rearm_election(self) -> None:
+        """From now on a full timeout, drawn anew: the library keeps an old one after leading or following (D-33)."""
+        self._election_due_s = self.now_ns / NS_PER_S + self._SyncObj__generateRaftTimeout()
+
     def hurry_election(self, within_ns: int) -> None:
-        """The leader's connection ended: stand soon, spread at random, instead of waiting for the timeout."""
+        """The leader's connection ended: ask soon, spread at random, instead of waiting for the timeout."""
         soon_s = (self.now_ns + within_ns * self._rng.random()) / NS_PER_S
-        self._SyncObj__raftElectionDeadline = min(self._SyncObj__raftElectionDeadline, soon_s)
+        self._election_due_s = min(self._election_due_s, soon_s)
+
+    def stand(self) -> None:
+        """Begins an election in the tick that follows; a leader gives up its term for a new one of its own."""
+        if self.role is Role.LEADER:
+            self._SyncObj__setState(_ROLES.index(Role.FOLLOWER))
+        self._may_stand, self._election_due_s = True, 0.0
 
     def force_snapshot(self) -> None:
         self._SyncObj__forceLogCompaction = True
@@ -243,7 +277,7 @@ class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no type
     def deadline_ns(self) -> int:
         """When the engine wants its next turn at the latest, by its own timers."""
         leading = self.role is Role.LEADER
-        due_s = self._SyncObj__newAppendEntriesTime if leading else self._SyncObj__raftElectionDeadline
+        due_s = self._SyncObj__newAppendEntriesTime if leading else self._election_due_s
         return int(due_s * NS_PER_S) + 1
 
     def majority_heard(self, within_ns: int) -> bool:

@@ -37,6 +37,7 @@ class Journal:
             self._bytes += len(command)
         state = store.read_state() or RaftState(0, None, 0, 0)
         self._term, self._voted_for = state.term, state.voted_for
+        self._durable_term = self._term
         if self._entries and self._entries[-1][2] > self._term:
             raise StoreRefused(f"the log is newer than the recorded term: {STAY_DOWN}")
 
@@ -139,13 +140,20 @@ class Journal:
         self._append(*last)
         self._floor = max(self._floor, last[1])
 
+    @property
+    def term_is_durable(self) -> bool:
+        """The term, and our vote in it, are on disk."""
+        return self._durable_term == self._term
+
     def commit(self) -> bool:
         """One transaction for the turn. True when something was written."""
         if self._stale_state:
             end = self._entries[-1]
             self._store.set_state(RaftState(self._term, self._voted_for, end[1], end[2]))
             self._stale_state = False
-        return self._store.commit()
+        wrote = self._store.commit()
+        self._durable_term = self._term
+        return wrote
 
     def _append(self, command: bytes, index: int, term: int) -> None:
         self._entries.append((command, index, term))

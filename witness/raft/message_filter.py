@@ -4,8 +4,9 @@ The library trusts its peers and its own past in ways that Raft does not allow. 
 missing, message by message (numbers are the project's review findings, docs/adr): terms on acknowledgements and
 step-down on a higher one (D-4), commit indexes bounded by what the message itself matches (D-1, D-3), the lowest
 reset wins (D-11), a prefix below our snapshot counts as matching (D-28), one vote per sender (D-19), no vote while
-a leader is heard (D-13), proposals only to a leader and never in circles, two leaders of one term are noticed.
-Dropping a message is always safe in Raft; every other change must leave a message that a correct peer could send.
+a leader is heard (D-13), none by a disk that may have forgotten one (D-25), no success by it either, proposals only
+to a leader and never in circles, two leaders of one term are noticed. Dropping a message is always safe in Raft;
+every other change must leave a message that a correct peer could send.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from proto.units import WitnessId
+from witness.raft.elections import PreVotes
 from witness.raft.messages import TERM_JUMP_MAX, Message
 from witness.raft.port import Role
+from witness.raft.standing import Learners, Standing
 
 STICKY_PERCENT = 90
 """Of the shortest election timeout: a leader heard more recently than this keeps our vote."""
@@ -51,9 +54,12 @@ DROP = Verdict()
 
 
 class MessageFilter:
-    def __init__(self, peers: Collection[WitnessId], election_min_ns: int) -> None:
+    def __init__(self, peers: Collection[WitnessId], election_min_ns: int, standing: Standing = Standing.VOTER) -> None:
         self._peers = frozenset(peers)
-        self._sticky_ns = election_min_ns * STICKY_PERCENT // 100
+        self.election_min_ns = election_min_ns
+        self.standing = standing
+        self.pre_votes = PreVotes(peers)
+        self.learners = Learners()
         self._lowest_reset: dict[WitnessId, tuple[int, int]] = {}
         self._votes: tuple[int, set[WitnessId]] = (-1, set())
         self.leader_heard_ns: int | None = None
@@ -76,6 +82,10 @@ class MessageFilter:
             return self._vote_request(sender, message, view, now_ns)
         if kind == "response_vote":
             return self._vote(sender, message, view)
+        if kind == "pre_vote":
+            return self._pre_vote(message, view, now_ns)
+        if kind == "pre_vote_answer":
+            return self._pre_vote_answer(sender, message, view)
         return Verdict(deliver=message) if view.role is Role.LEADER else self._drop("proposal_to_non_leader")
 
     def disconnected(self, peer: WitnessId) -> None:
@@ -133,6 +143,12 @@ class MessageFilter:
         if message["term"] < view.term or view.role is not Role.LEADER:
             return self._drop("ack_of_older_term")
         next_index = message["next_node_idx"]
+        votes = message["votes"]
+        self.learners.heard(sender, votes=votes, floor=message["floor"], next_index=next_index)
+        if message["success"] and not votes:
+            self.counters["success_of_learner"] += 1
+            self._lowest_reset.pop(sender, None)
+            return Verdict(deliver={**message, "success": False})
         if message["success"]:
             if not 1 <= next_index <= view.last_index + 1:
                 return self._drop("ack_beyond_log")
@@ -149,14 +165,38 @@ class MessageFilter:
 
     # -- votes -----------------------------------------------------------------------------------------------
 
+    def _leader_is_heard(self, now_ns: int) -> bool:
+        heard_ns = self.leader_heard_ns
+        return heard_ns is not None and now_ns - heard_ns < self.election_min_ns * STICKY_PERCENT // 100
+
     def _vote_request(self, sender: WitnessId, message: Message, view: EngineView, now_ns: int) -> Verdict:
         if message["term"] < view.term:
             return Verdict(reply=keepalive(view))
-        heard_ns = self.leader_heard_ns
-        recent = heard_ns is not None and now_ns - heard_ns < self._sticky_ns
-        if view.role is Role.FOLLOWER and view.leader not in {None, sender} and recent:
+        if self.standing is not Standing.VOTER:
+            return self._drop("vote_of_learner")
+        if view.role is Role.FOLLOWER and view.leader not in {None, sender} and self._leader_is_heard(now_ns):
             return self._drop("vote_while_leader_heard")
         return Verdict(deliver=message)
+
+    def _pre_vote(self, message: Message, view: EngineView, now_ns: int) -> Verdict:
+        """Would we vote for this candidate in that term? Says so and changes nothing (D-13)."""
+        if self.standing is not Standing.VOTER:
+            return self._drop("vote_of_learner")
+        last = view.last_index
+        behind = (message["last_log_term"], message["last_log_index"]) < (view.term_at(last) or 0, last)
+        led = view.role is Role.LEADER or self._leader_is_heard(now_ns)
+        granted = message["term"] > view.term and not behind and not led
+        self.counters["pre_vote_granted" if granted else "pre_vote_refused"] += 1
+        answer = {"type": "pre_vote_answer", "term": message["term"], "granted": granted, "current": view.term}
+        return Verdict(reply=answer)
+
+    def _pre_vote_answer(self, sender: WitnessId, message: Message, view: EngineView) -> Verdict:
+        if message["current"] > view.term + TERM_JUMP_MAX:
+            return self._drop("term_jump")
+        if message["current"] > view.term:
+            return Verdict(deliver=step_down(message["current"]))
+        self.pre_votes.answered(sender, message["term"], granted=message["granted"])
+        return DROP
 
     def _vote(self, sender: WitnessId, message: Message, view: EngineView) -> Verdict:
         if view.role is not Role.CANDIDATE or message["term"] != view.term:

@@ -3,7 +3,9 @@
 Pure. A message is a dict with exactly the keys of its kind (D-20, D-21, S3, S4). Refused whole: the library's
 `transmission` of split entries (D-22), `timeout_now`, `apply_command_response` (we ask for none: D-17, D-18),
 utility messages, and every entry that is neither a plain command nor a no-op (membership, version: D-16, D-31).
-Added to the library's messages: the term of an acknowledgement (D-4), and the stamps of witness.raft.age.
+Added to the library's messages: the term of an acknowledgement (D-4), the stamps of witness.raft.age, whether the
+sender votes at all and above which term it may (witness.raft.standing). Added kinds: the round before an election
+(D-13) and the questions of a witness that is being readmitted (D-25); the engine sees none of them.
 """
 
 from __future__ import annotations
@@ -32,16 +34,24 @@ STAMP_MAX = (1 << 63) - 1
 TERM_JUMP_MAX = 1 << 32
 """A term that is further ahead than any election storm can get is forged (S3)."""
 SNAPSHOT_ID_BYTES = 32
+DISK_BYTES = 16
+"""A disk incarnation."""
 
 _KEYS: Final[dict[str, tuple[frozenset[str], ...]]] = {
     "append_entries": (
         frozenset({"type", "term", "commit_index", "entries", "prevLogIdx", "prevLogTerm", "last", "sent", "echo"}),
         frozenset({"type", "term", "commit_index", "serialized", "last", "sent", "echo"}),
     ),
-    "next_node_idx": (frozenset({"type", "term", "next_node_idx", "reset", "success", "heard", "stamp"}),),
+    "next_node_idx": (
+        frozenset({"type", "term", "next_node_idx", "reset", "success", "heard", "stamp", "votes", "floor"}),
+    ),
     "request_vote": (frozenset({"type", "term", "last_log_index", "last_log_term"}),),
     "response_vote": (frozenset({"type", "term"}),),
     "apply_command": (frozenset({"type", "command"}),),
+    "pre_vote": (frozenset({"type", "term", "last_log_index", "last_log_term"}),),
+    "pre_vote_answer": (frozenset({"type", "term", "granted", "current"}),),
+    "readmission_ask": (frozenset({"type", "disk"}),),
+    "readmission_answer": (frozenset({"type", "disk", "current"}),),
 }
 
 
@@ -122,9 +132,9 @@ def _check_chunk(chunk: object) -> None:
 
 
 def _check_ack(value: Message) -> None:
-    _number(value, "term", "next_node_idx")
+    _number(value, "term", "next_node_idx", "floor")
     _number(value, "heard", "stamp", highest=STAMP_MAX)
-    _flag(value, "reset", "success")
+    _flag(value, "reset", "success", "votes")
     if value["reset"] and value["success"]:
         raise FrameRefused("an acknowledgement cannot both succeed and reset")
 
@@ -135,6 +145,21 @@ def _check_vote_request(value: Message) -> None:
 
 def _check_vote(value: Message) -> None:
     _number(value, "term")
+
+
+def _check_pre_vote_answer(value: Message) -> None:
+    _number(value, "term", "current")
+    _flag(value, "granted")
+
+
+def _check_ask(value: Message) -> None:
+    if not isinstance(value["disk"], bytes) or len(value["disk"]) != DISK_BYTES:
+        raise FrameRefused(f"raft message {value['type']}: disk must have {DISK_BYTES} bytes")
+
+
+def _check_answer(value: Message) -> None:
+    _check_ask(value)
+    _number(value, "current")
 
 
 def _check_proposal(value: Message) -> None:
@@ -149,4 +174,8 @@ _CHECKS: Final[dict[str, Callable[[Message], None]]] = {
     "request_vote": _check_vote_request,
     "response_vote": _check_vote,
     "apply_command": _check_proposal,
+    "pre_vote": _check_vote_request,
+    "pre_vote_answer": _check_pre_vote_answer,
+    "readmission_ask": _check_ask,
+    "readmission_answer": _check_answer,
 }

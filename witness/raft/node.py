@@ -2,15 +2,17 @@
 
 A *turn*, always in this order: deliver what came, hand over proposals, tick the engine (which applies what is
 committed), tell a changed status, commit the journal, and only then flush to the peers and let the owner's effects
-go (`turn_synced`). Nothing leaves before the commit. Whoever drives this object (witness.raft.syncobj on asyncio,
-a simulator on its own time) ends the process on any exception that leaves `turn`.
+go (`turn_synced`). Nothing leaves before the commit, with one exception that Raft allows (thesis, 10.2.1): a leader
+whose term and own vote are on disk already may hand out its appends early, so that its followers sync beside it; it
+counts its own copy of an entry in the next turn at the earliest, when its own sync is over. Whoever drives this
+object (witness.raft.syncobj on asyncio, a simulator on its own time) ends the process on any exception out of `turn`.
 """
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from proto.features import FEATURE_FIRST
@@ -20,6 +22,7 @@ from witness.raft.engine_adapter import Engine
 from witness.raft.journal import Journal
 from witness.raft.message_filter import MessageFilter
 from witness.raft.messages import Message
+from witness.raft.outbox import Outbox, TurnOutbox
 from witness.raft.port import (
     ENTRY_BYTES_MAX,
     PROPOSALS_QUEUED_MAX,
@@ -32,17 +35,17 @@ from witness.raft.port import (
 )
 from witness.raft.snapshot_file import Snapshot, decode_snapshot, read_snapshot, read_snapshot_bytes, write_snapshot
 from witness.raft.snapshot_transfer import SnapshotTransfer
+from witness.raft.standing import Progress, Standing
 from witness.raft.store import SNAPSHOT_NAME, STAY_DOWN, Store, StoreRefused
+from witness.raft.suffrage import Suffrage, standing_in
 from witness.raft.timers import CompactionLimits, RaftTimers
 
 MESSAGES_PER_TURN_MAX = 512
 TURN_BYTES_MAX = 8 * 1024 * 1024
 PROPOSAL_AGE_MAX_NS = 2_000 * NS_PER_MS
 """A proposal that found no leader for this long is dropped: its proposer has given it up (the port allows losses)."""
-PEER_QUEUE_BYTES_HIGH = 4 * 1024 * 1024
-"""A peer with more than this unsent gets nothing new until it has drained: the log keeps it for later."""
 
-Outbox = dict[WitnessId, list[Message]]
+READMISSION_KINDS = frozenset({"readmission_ask", "readmission_answer"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,8 @@ class RaftNode:
         self._inbox: deque[tuple[WitnessId, Message, int]] = deque()
         self._inbox_bytes = 0
         self._proposals: deque[tuple[int, bytes]] = deque()
-        self._outbox: Outbox = {}
-        self._outbox_bytes: dict[WitnessId, int] = dict.fromkeys(peers, 0)
-        self._unsent_bytes: dict[WitnessId, int] = dict.fromkeys(peers, 0)
+        self._peers = tuple(peers)
+        self._outbox = TurnOutbox(peers)
         self._linked: set[WitnessId] = set()
         self._features: dict[WitnessId, int] = {}
         self._installing = False
@@ -85,7 +87,8 @@ class RaftNode:
         self._ages = AgeBook()
         self._now_ns = now_ns
         self._status: ConsensusStatus | None = None
-        self.filter = MessageFilter(peers, timers.election_min_ms * NS_PER_MS)
+        self.filter = MessageFilter(peers, timers.election_min_ms * NS_PER_MS, standing_in(store))
+        self._suffrage = Suffrage(peers, store, self.filter)
         self.transfer = SnapshotTransfer(store.cluster_id, self._read_snapshot_file)
         self._journal = Journal(store, compaction.tail_entries, compaction.tail_bytes)
         self._engine = Engine(
@@ -143,11 +146,27 @@ class RaftNode:
             raise ProposalRefused(f"{PROPOSALS_QUEUED_MAX} proposals wait already, most likely for a leader")
         self._proposals.append((self._now_ns, data))
 
-    def turn(self, now_ns: InstantNs, unsent_bytes: dict[WitnessId, int]) -> TurnResult:
-        """One turn; `unsent_bytes` says how much each peer's connection still holds."""
+    @property
+    def standing(self) -> Standing:
+        return self._suffrage.standing
+
+    def readmission(self) -> Progress | None:
+        """How far it is; None for a voter."""
+        return self._suffrage.progress()
+
+    def turn(
+        self,
+        now_ns: InstantNs,
+        unsent_bytes: dict[WitnessId, int],
+        early_send: Callable[[Outbox], None] | None = None,
+    ) -> TurnResult:
+        """One turn; `unsent_bytes` says how much each peer's connection still holds.
+
+        `early_send` gets what may leave before the turn is on disk; it is not in the result again.
+        """
         self._now_ns = now_ns
         self._applied = False
-        self._unsent_bytes.update(unsent_bytes)
+        self._outbox.begin(unsent_bytes)
         self._engine.begin(now_ns)
         if self._leader_lost:
             self._leader_lost = False
@@ -155,12 +174,16 @@ class RaftNode:
         self._deliver()
         self._hand_over_proposals()
         self._track_leadership()
-        self._engine.tick([peer for peer in self._linked if self._full(peer)])
+        for peer, letter in self._suffrage.before_tick(self._engine, self._linked, now_ns):
+            self.outgoing(peer, letter)
+        self._engine.tick([peer for peer in self._linked if self._outbox.full(peer)])
+        self._suffrage.after_tick(self._engine)
         changed = self._tell_status()
+        if early_send is not None:
+            self._send_early(early_send)
         wrote = self._journal.commit()
-        outbox, self._outbox = self._outbox, {}
-        self._outbox_bytes = dict.fromkeys(self._outbox_bytes, 0)
-        return TurnResult(outbox, self._applied or changed or wrote)
+        self._suffrage.after_commit()
+        return TurnResult(self._outbox.take(), self._applied or changed or wrote)
 
     def finish(self) -> None:
         self._replicated.turn_synced()
@@ -168,7 +191,7 @@ class RaftNode:
     def wants_turn(self) -> bool:
         """Another turn is due at once."""
         leader = self._engine.leader
-        free = leader == self.self_id or not self._full(leader)
+        free = leader == self.self_id or not self._outbox.full(leader)
         waiting = bool(self._proposals) and self._leader_reachable() and free
         return bool(self._inbox) or waiting or self._engine.wants_turn
 
@@ -199,12 +222,24 @@ class RaftNode:
 
     # -- the turn's parts ------------------------------------------------------------------------------------
 
+    def _send_early(self, early_send: Callable[[Outbox], None]) -> None:
+        if self._engine.role is not Role.LEADER or not self._journal.term_is_durable:
+            return
+        early = self._outbox.take_appends()
+        if early:
+            early_send(early)
+
     def _deliver(self) -> None:
         count, size_sum = 0, 0
         while self._inbox and count < MESSAGES_PER_TURN_MAX and size_sum < TURN_BYTES_MAX:
             peer, message, size = self._inbox.popleft()
             self._inbox_bytes -= size
             count, size_sum = count + 1, size_sum + size
+            if message["type"] in READMISSION_KINDS:
+                answer = self._suffrage.handle(peer, message, self._engine.term)
+                if answer is not None:
+                    self.outgoing(peer, answer)
+                continue
             verdict = self.filter.inbound(peer, message, self._engine, self._now_ns)
             if verdict.deliver is not None:
                 self._deliver_one(peer, verdict.deliver)
@@ -217,21 +252,24 @@ class RaftNode:
             self._heard = peer, message["sent"]
             if message["echo"]:
                 self._ages.confirmed(message["last"], message["echo"])
-        elif kind == "next_node_idx" and self._rounds is not None and self._rounds.term == message["term"]:
+        counts = bool(message.get("votes", True))
+        if kind == "next_node_idx" and counts and self._rounds is not None and self._rounds.term == message["term"]:
             self._rounds.answered(peer, message["heard"], message["stamp"], self._now_ns)
         self._installing = "serialized" in message
-        self._engine.deliver(peer, message)
+        self._engine.deliver(peer, message, counts=counts)
         self._installing = False
 
     def _hand_over_proposals(self) -> None:
         while self._proposals and self._now_ns - self._proposals[0][0] > PROPOSAL_AGE_MAX_NS:
             self._proposals.popleft()
         leader = self._engine.leader
-        while self._proposals and self._leader_reachable() and (leader == self.self_id or not self._full(leader)):
+        while (
+            self._proposals and self._leader_reachable() and (leader == self.self_id or not self._outbox.full(leader))
+        ):
             _, data = self._proposals.popleft()
             self._engine.command(data)
             if leader is not None and leader != self.self_id:
-                self._outbox_bytes[leader] += len(data)
+                self._outbox.promised(leader, len(data))
 
     def _leader_reachable(self) -> bool:
         leader = self._engine.leader
@@ -243,13 +281,8 @@ class RaftNode:
             self._rounds = None
             return
         if self._rounds is None or self._rounds.term != engine.term:
-            self._rounds = LeaderRounds(engine.term, self._outbox_bytes)
+            self._rounds = LeaderRounds(engine.term, self._peers)
         self._ages.leading(engine.term, engine.last_index, self._now_ns)
-
-    def _full(self, peer: WitnessId | None) -> bool:
-        if peer is None:
-            return True
-        return self._unsent_bytes[peer] + self._outbox_bytes[peer] > PEER_QUEUE_BYTES_HIGH
 
     def _tell_status(self) -> bool:
         status, before = self.status(), self._status
@@ -287,13 +320,8 @@ class RaftNode:
             if answer is None:
                 return False
             message = answer
-        queue = self._outbox.setdefault(peer, [])
-        if not (queue and _replaces(message, queue[-1])):
-            queue.append(message)
-        else:
-            queue[-1] = message
-        self._outbox_bytes[peer] += _size(message)
-        return stop or self._full(peer)
+        self._outbox.post(peer, message)
+        return stop or self._outbox.full(peer)
 
     def _stamped_append(self, peer: WitnessId, message: Message) -> Message:
         engine, rounds = self._engine, self._rounds
@@ -309,7 +337,8 @@ class RaftNode:
                 return None  # nothing was installed, so nothing is acknowledged (D-9)
             message = {**message, "next_node_idx": installed + 1}
         heard_ns = self._heard[1] if self._heard is not None and self._heard[0] == peer else 0
-        return {**message, "term": self._engine.term, "heard": heard_ns, "stamp": self._now_ns}
+        stamps = self._suffrage.stamps()
+        return {**message, **stamps, "term": self._engine.term, "heard": heard_ns, "stamp": self._now_ns}
 
     def apply(self, data: bytes, index: int, term: int) -> None:
         self._applied = True
@@ -358,17 +387,3 @@ def _shape(status: ConsensusStatus) -> tuple[object, ...]:
     """What `status_changed` tells; indexes move all the time and are left out."""
     told = status.role, status.leader, status.term, status.has_quorum, status.connected, status.caught_up
     return *told, status.features
-
-
-def _size(message: Message) -> int:
-    chunk = message.get("serialized")
-    if chunk is not None:
-        return len(chunk[0]) + 128
-    return 128 + sum(len(entry[0]) + 16 for entry in message.get("entries", ()))
-
-
-def _replaces(new: Message, old: Message) -> bool:
-    """A later success says all that an earlier one in the same turn said."""
-    both = new["type"] == old["type"] == "next_node_idx"
-    succeed = both and new["success"] and old["success"]
-    return bool(succeed and new["next_node_idx"] >= old["next_node_idx"])

@@ -17,6 +17,7 @@ from proto.errors import RemoteFault
 from proto.units import NS_PER_S, InstantNs, WitnessId
 from witness.raft.messages import Message
 from witness.raft.node import RaftNode
+from witness.raft.outbox import Outbox
 from witness.raft.peer_transport import Address, PeerTls, PeerTransport, Plaintext
 from witness.raft.port import ConsensusStatus, ProposalRefused, Replicated
 from witness.raft.store import INCARNATION_BYTES, Store
@@ -150,15 +151,19 @@ class PySyncObjConsensus:
     def _one_turn(self, transport: PeerTransport) -> None:
         self.turns += 1
         node = self._node
-        result = node.turn(InstantNs(self._clock_ns()), transport.unsent_bytes())
-        for peer, messages in result.outbox.items():
-            transport.send(peer, messages)
+        result = node.turn(InstantNs(self._clock_ns()), transport.unsent_bytes(), self._send)
+        self._send(result.outbox)
         if result.synced:
             node.finish()
         if self._paused and node.inbox_bytes < INBOX_BYTES_HIGH // 2:
             self._paused = False
             transport.resume_reading()
         self._arm()
+
+    def _send(self, outbox: Outbox) -> None:
+        if self._transport is not None:
+            for peer, messages in outbox.items():
+                self._transport.send(peer, messages)
 
     def _arm(self) -> None:
         if self._timer is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from proto.errors import BadValue
 
 APPENDS_PER_ELECTION_MIN = 3
-FALLBACK_ELECTIONS_MAX = 4
+FALLBACK_ELECTIONS_MAX = 2
 PERIOD_MS_MIN = 5
 ELECTION_MS_MAX = 60_000
 
@@ -49,7 +49,7 @@ class RaftTimers:
                 "raft.leader_fallback_ms",
                 self.leader_fallback_ms,
                 f"must be more than election_max_ms = {lowest} and at most {highest}",
-                "two to three times election_max_ms is usual",
+                "twice election_max_ms is usual",
             )
 
     @staticmethod
