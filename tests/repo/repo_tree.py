@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ("proto", "witness", "agents")
-SKIPPED_DIRS = frozenset(
+SKIPPED = frozenset(
     {".git", ".venv", "build", "dist", "node_modules", "__pycache__", ".hypothesis"}
     | {".mypy_cache", ".ruff_cache", ".pytest_cache", "thirdsite.egg-info"}
 )
@@ -96,8 +96,8 @@ def source_of(path: str, text: str) -> Source:
 def all_files() -> tuple[str, ...]:
     found: list[str] = []
     for folder, dirs, files in os.walk(ROOT):
-        dirs[:] = sorted(name for name in dirs if name not in SKIPPED_DIRS)
-        found.extend((Path(folder) / name).relative_to(ROOT).as_posix() for name in files)
+        dirs[:] = sorted(name for name in dirs if name not in SKIPPED)
+        found.extend((Path(folder) / name).relative_to(ROOT).as_posix() for name in files if name not in SKIPPED)
     return tuple(sorted(found))
 
 
