@@ -24,7 +24,7 @@ from proto.edge.config_types import (
 from proto.edge.identity import check_cluster_id
 from proto.errors import BadValue
 from proto.units import ClusterId
-from witness.raft.timers import RaftTimers
+from witness.raft.timers import PROFILES, RaftTimers
 from witness.settings import (
     LimitSettings,
     Listen,
@@ -71,13 +71,23 @@ def _written(duration: str) -> Any:
 _Timer = Annotated[DurationMs, duration_between(5, 240_000)]
 
 
-class RaftConfig(ConfigModel):
-    """The defaults suit witnesses in one location, with round trips below some 10 ms."""
+class RaftProfile(Enum):
+    FAST = "fast"
+    STANDARD = "standard"
+    WIDE = "wide"
 
-    append_period: _Timer = _written("50ms")
-    election_min: _Timer = _written("300ms")
-    election_max: _Timer = _written("600ms")
-    leader_fallback: _Timer = _written("1200ms")
+
+class RaftConfig(ConfigModel):
+    """A profile, and single timers where it does not fit. Measured round trips stretch elections beyond them."""
+
+    profile: RaftProfile = Field(
+        default=RaftProfile.STANDARD,
+        description="fast: one quiet local network; standard: one location; wide: round trips up to some 200 ms",
+    )
+    append_period: _Timer | None = None
+    election_min: _Timer | None = None
+    election_max: _Timer | None = None
+    leader_fallback: _Timer | None = None
 
     @model_validator(mode="after")
     def _relations(self) -> RaftConfig:
@@ -89,7 +99,13 @@ class RaftConfig(ConfigModel):
         return self
 
     def timers(self) -> RaftTimers:
-        return RaftTimers(self.append_period, self.election_min, self.election_max, self.leader_fallback)
+        profile = PROFILES[self.profile.value]
+        return RaftTimers(
+            self.append_period or profile.append_period_ms,
+            self.election_min or profile.election_min_ms,
+            self.election_max or profile.election_max_ms,
+            self.leader_fallback or profile.leader_fallback_ms,
+        )
 
 
 _DEFAULTS = LimitSettings()

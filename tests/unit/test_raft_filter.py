@@ -51,12 +51,12 @@ def make() -> MessageFilter:
 
 def append(previous: int, entries: list[tuple[bytes, int, int]], **changes: Any) -> Message:
     base = {"type": "append_entries", "term": 5, "commit_index": 10, "entries": entries, "prevLogIdx": previous}
-    return {**base, "prevLogTerm": 1, "last": 10, "sent": 1, "echo": 0, **changes}
+    return {**base, "prevLogTerm": 1, "last": 10, "sent": 1, "echo": 0, "pace": 300, **changes}
 
 
 def chunk(value: object, **changes: Any) -> Message:
     base = {"type": "append_entries", "term": 5, "commit_index": 99, "serialized": value, "last": 10, "sent": 1}
-    return {**base, "echo": 0, **changes}
+    return {**base, "echo": 0, "pace": 300, **changes}
 
 
 def ack(next_index: int, **changes: Any) -> Message:

@@ -73,6 +73,8 @@ class LeaderRounds:
 
     def __init__(self, term: int, peers: Iterable[WitnessId]) -> None:
         self.term = term
+        self.round_trips_ns: dict[WitnessId, int] = {}
+        """The latest of each peer that answered in this term."""
         self._heard_ns: dict[WitnessId, int] = dict.fromkeys(peers, 0)
         self._stamps: dict[WitnessId, deque[tuple[int, int]]] = {
             peer: deque(maxlen=STAMPS_MAX) for peer in self._heard_ns
@@ -85,7 +87,8 @@ class LeaderRounds:
 
     def answered(self, peer: WitnessId, heard_ns: int, stamp_ns: int, now_ns: int) -> None:
         """`heard_ns` is our own reading that came back; one from the future was never ours."""
-        if heard_ns <= now_ns:
+        if 0 < heard_ns <= now_ns:
+            self.round_trips_ns[peer] = now_ns - heard_ns
             self._heard_ns[peer] = max(self._heard_ns[peer], heard_ns)
         stamps = self._stamps[peer]
         if len(stamps) < STAMPS_MAX:

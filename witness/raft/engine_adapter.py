@@ -36,6 +36,7 @@ from witness.raft.engine_parts import (
 )
 from witness.raft.journal import Journal
 from witness.raft.messages import NO_OP, REGULAR, Message
+from witness.raft.pace import Pace
 from witness.raft.port import Role
 from witness.raft.snapshot_file import Snapshot
 from witness.raft.snapshot_transfer import SnapshotTransfer
@@ -132,10 +133,12 @@ class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no type
         compaction: CompactionLimits,
         now_ns: int,
         rng: random.Random,
+        pace: Pace,
     ) -> None:
         check_engine()
         _install()
         self._hooks = hooks
+        self._pace = pace
         self._journal = journal
         self._compaction = compaction
         self._transfer = transfer
@@ -148,8 +151,8 @@ class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no type
         self.begin(now_ns)
         outlet = Outlet()
         outlet.engine = self
-        settings = engine_settings(timers, compaction, journal)
-        super().__init__(Member(self_id), list(self._members.values()), settings, transport=outlet)
+        self._settings = engine_settings(timers, compaction, journal)
+        super().__init__(Member(self_id), list(self._members.values()), self._settings, transport=outlet)
         self._SyncObj__serializer = EngineSerializer(self, transfer)
         self._poller = NoPoller()
         _check_fields(self)
@@ -187,6 +190,7 @@ class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no type
             self._hold(self._members[peer])
         if self._journal.log_bytes > self._compaction.log_bytes_max:
             self.force_snapshot()
+        self._settings.leaderFallbackTimeout = self._pace.leader_fallback_ms / 1_000
         self.doTick(0)
         self._may_stand = False
         self._SyncObj__connectedNodes |= self._held & self._linked
@@ -215,6 +219,10 @@ class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no type
     @property
     def election_is_due(self) -> bool:
         return self.role is not Role.LEADER and self._election_due_s * NS_PER_S < self.now_ns
+
+    def _SyncObj__generateRaftTimeout(self) -> float:  # noqa: N802  # the library's name
+        lowest_ms, highest_ms = self._pace.election_min_ms, self._pace.election_max_ms
+        return (lowest_ms + (highest_ms - lowest_ms) * self._rng.random()) / 1_000
 
     def rearm_election(self) -> None:
         """From now on a full timeout, drawn anew: the library keeps an old one after leading or following (D-33)."""

@@ -3,9 +3,9 @@
 Pure. A message is a dict with exactly the keys of its kind (D-20, D-21, S3, S4). Refused whole: the library's
 `transmission` of split entries (D-22), `timeout_now`, `apply_command_response` (we ask for none: D-17, D-18),
 utility messages, and every entry that is neither a plain command nor a no-op (membership, version: D-16, D-31).
-Added to the library's messages: the term of an acknowledgement (D-4), the stamps of witness.raft.age, whether the
-sender votes at all and above which term it may (witness.raft.standing). Added kinds: the round before an election
-(D-13) and the questions of a witness that is being readmitted (D-25); the engine sees none of them.
+Added to the library's messages: the term of an acknowledgement (D-4), the stamps of witness.raft.age and pace,
+whether the sender votes at all and above which term it may (witness.raft.standing). Added kinds: the round before an
+election (D-13) and the questions of a witness that is being readmitted (D-25); the engine sees none of them.
 """
 
 from __future__ import annotations
@@ -34,13 +34,15 @@ STAMP_MAX = (1 << 63) - 1
 TERM_JUMP_MAX = 1 << 32
 """A term that is further ahead than any election storm can get is forged (S3)."""
 SNAPSHOT_ID_BYTES = 32
+PACE_MS_MAX = 600_000
 DISK_BYTES = 16
 """A disk incarnation."""
 
+_STAMPS: Final = frozenset({"last", "sent", "echo", "pace"})
 _KEYS: Final[dict[str, tuple[frozenset[str], ...]]] = {
     "append_entries": (
-        frozenset({"type", "term", "commit_index", "entries", "prevLogIdx", "prevLogTerm", "last", "sent", "echo"}),
-        frozenset({"type", "term", "commit_index", "serialized", "last", "sent", "echo"}),
+        frozenset({"type", "term", "commit_index", "entries", "prevLogIdx", "prevLogTerm"}) | _STAMPS,
+        frozenset({"type", "term", "commit_index", "serialized"}) | _STAMPS,
     ),
     "next_node_idx": (
         frozenset({"type", "term", "next_node_idx", "reset", "success", "heard", "stamp", "votes", "floor"}),
@@ -92,6 +94,7 @@ def check_command(command: object) -> None:
 def _check_append(value: Message) -> None:
     _number(value, "term", "commit_index", "last")
     _number(value, "sent", "echo", highest=STAMP_MAX)
+    _number(value, "pace", highest=PACE_MS_MAX)
     if "serialized" in value:
         _check_chunk(value["serialized"])
         return

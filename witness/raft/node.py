@@ -23,6 +23,7 @@ from witness.raft.journal import Journal
 from witness.raft.message_filter import MessageFilter
 from witness.raft.messages import Message
 from witness.raft.outbox import Outbox, TurnOutbox
+from witness.raft.pace import Pace, majority_round_trip_ns
 from witness.raft.port import (
     ENTRY_BYTES_MAX,
     PROPOSALS_QUEUED_MAX,
@@ -88,6 +89,7 @@ class RaftNode:
         self._now_ns = now_ns
         self._status: ConsensusStatus | None = None
         self.filter = MessageFilter(peers, timers.election_min_ms * NS_PER_MS, standing_in(store))
+        self._pace = Pace(timers)
         self._suffrage = Suffrage(peers, store, self.filter)
         self.transfer = SnapshotTransfer(store.cluster_id, self._read_snapshot_file)
         self._journal = Journal(store, compaction.tail_entries, compaction.tail_bytes)
@@ -101,6 +103,7 @@ class RaftNode:
             compaction=compaction,
             now_ns=now_ns,
             rng=rng,
+            pace=self._pace,
         )
         if self._engine.applied_index < self._engine.first_index:
             raise StoreRefused(
@@ -167,10 +170,11 @@ class RaftNode:
         self._now_ns = now_ns
         self._applied = False
         self._outbox.begin(unsent_bytes)
+        self.filter.election_min_ns = self._pace.election_min_ms * NS_PER_MS
         self._engine.begin(now_ns)
         if self._leader_lost:
             self._leader_lost = False
-            self._engine.hurry_election(self._timers.election_min_ms * NS_PER_MS // 2)
+            self._engine.hurry_election(self.filter.election_min_ns // 2)
         self._deliver()
         self._hand_over_proposals()
         self._track_leadership()
@@ -249,12 +253,16 @@ class RaftNode:
     def _deliver_one(self, peer: WitnessId, message: Message) -> None:
         kind = message["type"]
         if kind == "append_entries":
+            self._pace.told(message["pace"])
             self._heard = peer, message["sent"]
             if message["echo"]:
                 self._ages.confirmed(message["last"], message["echo"])
         counts = bool(message.get("votes", True))
         if kind == "next_node_idx" and counts and self._rounds is not None and self._rounds.term == message["term"]:
             self._rounds.answered(peer, message["heard"], message["stamp"], self._now_ns)
+            round_trip_ns = majority_round_trip_ns(self._rounds.round_trips_ns, len(self._peers) + 1)
+            if round_trip_ns is not None:
+                self._pace.measured(round_trip_ns, self._now_ns)
         self._installing = "serialized" in message
         self._engine.deliver(peer, message, counts=counts)
         self._installing = False
@@ -293,7 +301,7 @@ class RaftNode:
         return True
 
     def _has_quorum(self, role: Role) -> bool:
-        window_ns = self._timers.election_max_ms * NS_PER_MS
+        window_ns = self._pace.election_max_ms * NS_PER_MS
         if role is Role.LEADER:
             return self._engine.majority_heard(window_ns)
         heard_ns = self.filter.leader_heard_ns
@@ -328,7 +336,8 @@ class RaftNode:
         committed_own = engine.term_at(engine.commit_index) == engine.term
         certain = rounds is not None and rounds.term == engine.term and committed_own
         echo_ns = rounds.echo(peer, self._now_ns) if rounds is not None and certain else 0
-        return {**message, "last": engine.last_index, "sent": self._now_ns, "echo": echo_ns}
+        pace_ms = self._pace.election_min_ms
+        return {**message, "last": engine.last_index, "sent": self._now_ns, "echo": echo_ns, "pace": pace_ms}
 
     def _stamped_answer(self, peer: WitnessId, message: Message) -> Message | None:
         if message["success"] and self._installing:

@@ -2,8 +2,8 @@
 
 Rule: append period x 3 <= election_min < election_max < leader_fallback, so that one lost append never starts an
 election and a leader without a majority stops leading soon after the others may have elected another one (D-14).
-The defaults suit witnesses in one location with a round trip below some 10 ms; a leader's death costs one
-election timeout.
+These are floors: measured round trips stretch the election timeouts beyond them (witness.raft.pace). A leader's death
+costs at most one election timeout and two round trips; less when its connections end with it.
 """
 
 from __future__ import annotations
@@ -61,6 +61,15 @@ class RaftTimers:
                 f"must be {lowest} to {highest}",
                 "leave it out for the default, which suits witnesses in one location",
             )
+
+
+PROFILES = {
+    "fast": RaftTimers(20, 125, 250, 500),
+    "standard": RaftTimers(),
+    "wide": RaftTimers(150, 1_500, 3_000, 6_000),
+}
+"""`fast`: witnesses on one quiet local network. `standard`: one location, round trips below some 20 ms, shared
+machines. `wide`: witnesses apart from one another, round trips up to some 200 ms."""
 
 
 @dataclass(frozen=True, slots=True)
