@@ -60,6 +60,17 @@ def test_a_finished_file_is_published_over_its_predecessor(disk: Disk) -> None:
     assert (disk.names(), disk.read("a", 10)) == (["a"], b"new")
 
 
+def test_a_note_is_overwritten_in_place(disk: Disk) -> None:
+    note = disk.open_note("n")
+    note.write(b"12345")
+    note.write(b"67")
+    assert disk.read("n", 10) == b"67345"
+    note.close()
+    note.close()
+    disk.open_note("n").close()
+    assert disk.size("n") == 5
+
+
 def test_what_is_there_is_removed(disk: Disk) -> None:
     disk.replace("a", b"")
     disk.remove("a", "b")
@@ -141,4 +152,4 @@ def test_a_store_lives_on_it(disk: Disk) -> None:
     assert len(Journal(store, tail_entries=0)) == 399
     assert read_snapshot(disk, CLUSTER) == snapshot
     store.close()
-    assert disk.names() == ["lock", "snapshot.bin", "witness.db"]
+    assert disk.names() == ["lock", "snapshot.bin", "turn", "witness.db"]

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from proto.errors import DurabilityLost
 from proto.invariants import InvariantViolation
-from proto.units import ClusterId, WitnessId
+from proto.units import ClusterId, InstantNs, WitnessId
 from witness.raft.journal import Journal
 from witness.raft.messages import ENTRIES_PER_MESSAGE_MAX
-from witness.raft.store import STORE_NAME, RaftState, Store, StoreRefused, create_store, open_store
+from witness.raft.store import (
+    STANDING_MARK,
+    STORE_NAME,
+    WAL_NAME,
+    RaftState,
+    Store,
+    StoreRefused,
+    create_store,
+    move_aside,
+    open_store,
+)
 
 CLUSTER = ClusterId("cd" * 16)
 ME = WitnessId("w1")
@@ -124,16 +134,25 @@ def test_what_was_not_committed_is_gone(store: Store) -> None:
         "DELETE FROM raft_state",
         "UPDATE raft_state SET voted_for = 'w3'",
         "UPDATE raft_state SET term = term + 1",
+        "UPDATE raft_state SET term = 'one'",
+        "UPDATE raft_state SET turn = turn - 1",
+        "UPDATE entries SET command = 'text' WHERE idx = 2",
+        "UPDATE entries SET idx = -4 WHERE idx = 1",
+        "UPDATE identity SET value = x'00' WHERE name = 'incarnation'",
+        "DELETE FROM identity WHERE name = 'incarnation'",
+        "UPDATE meta SET value = x'6c6561726e6572' WHERE name = 'standing'",
+        "DELETE FROM meta WHERE name = 'standing'",
+        "DELETE FROM meta",
+        "DROP TABLE events",
+        "CREATE TABLE more (a)",
     ],
 )
 def test_damage_is_refused_with_the_remedy(store: Store, statement: str) -> None:
     fill(Journal(store, tail_entries=0), 5)
     store.close()
     change(store.directory, statement)
-    again = open_store(store.directory, CLUSTER, ME)
-    with pytest.raises(StoreRefused, match=r"damaged.*must not vote"):
-        Journal(again, tail_entries=0)
-    again.close()
+    with pytest.raises(StoreRefused, match=r"damaged.*must not vote.*witness readmit -c FILE"):
+        Journal(open_store(store.directory, CLUSTER, ME), tail_entries=0)
 
 
 def test_nothing_is_truncated_but_on_a_conflict_of_terms(store: Store) -> None:
@@ -254,15 +273,113 @@ def test_a_damaged_mark_is_refused(store: Store) -> None:
     store.put_meta("mark", b"value")
     store.commit()
     store.close()
-    change(store.directory, "UPDATE meta SET value = x'00'")
+    change(store.directory, "UPDATE meta SET value = x'00' WHERE name = 'mark'")
+    with pytest.raises(StoreRefused, match="mark 'mark' is damaged"):
+        open_store(store.directory, CLUSTER, ME)
+
+
+def test_a_lost_mark_is_noticed(store: Store) -> None:
+    """A peer's disk, or the word that this one is a learner: without it a witness would vote too early."""
+    store.put_meta("peer-disk/w2", b"1" * 16)
+    store.commit()
+    store.close()
+    change(store.directory, "DELETE FROM meta WHERE name = 'peer-disk/w2'")
+    with pytest.raises(StoreRefused, match="the set of marks"):
+        open_store(store.directory, CLUSTER, ME)
+
+
+def test_a_damaged_event_is_refused_when_it_is_read_and_ends_the_store(store: Store) -> None:
+    store.append_events([(1, b"one"), (2, b"two")])
+    store.commit()
+    store.close()
+    change(store.directory, "UPDATE events SET data = x'00' WHERE seq = 2")
     again = open_store(store.directory, CLUSTER, ME)
-    with pytest.raises(StoreRefused, match="mark mark"):
-        again.get_meta("mark")
+    assert again.read_events(1, 1) == [(1, b"one")]
+    with pytest.raises(StoreRefused, match="event 2 is damaged"):
+        again.read_events(1, 10)
+    with pytest.raises(DurabilityLost, match="event 2"):
+        again.commit()
     again.close()
 
 
-def test_a_failed_write_is_durability_lost(store: Store) -> None:
+def test_a_fresh_store_says_voter_or_learner(store: Store, tmp_path: Path) -> None:
+    assert store.get_meta(STANDING_MARK) == b"voter"
+    create_store(tmp_path / "blank", CLUSTER, ME, learner=True)
+    other = open_store(tmp_path / "blank", CLUSTER, ME)
+    assert other.get_meta(STANDING_MARK) == b"learner"
+    assert other.incarnation != store.incarnation
+    other.close()
+
+
+def test_a_store_goes_aside_and_is_never_deleted(store: Store, tmp_path: Path) -> None:
+    fill(Journal(store, tail_entries=0), 3)
+    store.save_snapshot(b"image")
+    with pytest.raises(StoreRefused, match="in use"):
+        move_aside(store.directory)
+    store.close()
+    aside = move_aside(store.directory)
+    assert aside is not None
+    assert sorted(path.name for path in aside.iterdir()) == ["snapshot.bin", "turn", "witness.db"]
+    create_store(store.directory, CLUSTER, ME, learner=True)
+    old = open_store(aside, CLUSTER, ME)
+    assert len(Journal(old, tail_entries=0)) == 3
+    old.close()
+    assert move_aside(tmp_path / "missing") is None
+
+
+def test_what_is_left_of_a_store_keeps_a_new_one_away(directory: Path) -> None:
+    """A write-ahead log of another store would be read into the new one."""
+    move_aside(directory)
+    for name in (WAL_NAME, "snapshot.bin", "turn"):
+        (directory / name).write_bytes(b"")
+        with pytest.raises(StoreRefused, match="never overwritten"):
+            create_store(directory, CLUSTER, ME)
+        move_aside(directory)
+    create_store(directory, CLUSTER, ME)
+
+
+def test_a_place_that_cannot_be_used_is_said_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreRefused, match="no store was made"):
+        create_store(tmp_path / "file", CLUSTER, ME)
+    create_store(tmp_path / "data", CLUSTER, ME)
+    (tmp_path / "data" / "lock").mkdir()
+    with pytest.raises(StoreRefused, match=r"cannot be used.*mend that"):
+        open_store(tmp_path / "data", CLUSTER, ME)
+
+
+def test_after_a_failed_write_nothing_of_the_store_can_be_used(store: Store) -> None:
+    """D3, I7: what the failed turn collected is in nobody's hands any more."""
+    journal = Journal(store, tail_entries=0)
+    fill(journal, 3)
     store.put_meta("mark", b"value")
     store._db.execute("PRAGMA query_only=1")
     with pytest.raises(DurabilityLost, match="check the disk"):
         store.commit()
+    store._db.execute("PRAGMA query_only=0")
+    uses: list[Callable[[], object]] = [
+        store.commit,
+        journal.commit,
+        store.read_state,
+        store.read_entries,
+        store.marks,
+        store.read_snapshot,
+        store.snapshot_bytes,
+        lambda: store.get_meta("mark"),
+        lambda: store.put_meta("mark", b"other"),
+        lambda: store.read_events(1, 1),
+        lambda: store.append_events([]),
+        lambda: store.add_entry(b"\0", 4, 1),
+        lambda: store.set_state(RaftState(9, None, 0, 0)),
+        lambda: store.truncate_from(1),
+        lambda: store.trim_below(1),
+        lambda: store.save_snapshot(b""),
+        lambda: store.space(InstantNs(0)),
+    ]
+    for use in uses:
+        with pytest.raises(DurabilityLost, match="check the disk"):
+            use()
+    again = reopened(store)
+    assert len(Journal(again, tail_entries=0)) == 3
+    assert again.get_meta("mark") is None
+    again.close()

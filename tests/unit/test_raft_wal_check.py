@@ -9,7 +9,7 @@ import pytest
 
 from proto.units import ClusterId, WitnessId
 from witness.raft.journal import Journal
-from witness.raft.store import STORE_NAME, StoreRefused, create_store, open_store
+from witness.raft.store import NOTE_NAME, STORE_NAME, StoreRefused, create_store, open_store
 from witness.raft.wal_check import find_damage
 
 CLUSTER = ClusterId("cd" * 16)
@@ -59,7 +59,16 @@ def test_a_torn_end_never_counts_as_damage_and_loses_only_the_end(dead: Path, tm
     frame = 24 + 4096
     for length in [*range(len(wal) - 2 * frame, len(wal), 97), *range(0, len(wal), frame * 3 + 11)]:
         assert find_damage(wal[:length]) is None
-    assert entries(copy(dead, tmp_path, wal[:-1])) == COMMITS - 1
+    torn = copy(dead, tmp_path, wal[:-1])
+    (torn / NOTE_NAME).unlink()  # a power loss within the last sync: its turn was not noted
+    assert entries(torn) == COMMITS - 1
+
+
+def test_a_torn_end_that_had_been_synced_is_found(dead: Path, tmp_path: Path) -> None:
+    """D6: rot in the very last transaction looks like a torn one, but its turn was noted."""
+    wal = (dead / WAL).read_bytes()
+    with pytest.raises(StoreRefused, match=f"turn {COMMITS} was on the disk, the last one found is {COMMITS - 1}"):
+        entries(copy(dead, tmp_path, wal[:-1]))
 
 
 def test_damage_before_the_last_transaction_is_found(dead: Path, tmp_path: Path) -> None:

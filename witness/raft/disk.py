@@ -56,6 +56,16 @@ class Database(Protocol):
         """Closing twice is allowed; what was not committed is gone."""
 
 
+class Note(Protocol):
+    """A small file that is overwritten often and never synced."""
+
+    def write(self, data: bytes) -> None:
+        """At its beginning. It may be lost, torn or of an earlier time, never of a later one."""
+
+    def close(self) -> None:
+        """Closing twice is allowed."""
+
+
 class Disk(Protocol):
     """One directory. Made by whoever starts a witness and handed to `create_store` and `open_store`."""
 
@@ -96,6 +106,9 @@ class Disk(Protocol):
 
     def publish(self, unfinished: str, name: str) -> None:
         """Syncs a finished file, renames it over `name` and syncs the directory."""
+
+    def open_note(self, name: str) -> Note:
+        """Makes the file when it is missing."""
 
     def remove(self, *names: str) -> None:
         """Those that are there, durably."""

@@ -35,7 +35,7 @@ class Journal:
             if not command or command[0] not in COMMAND_KINDS:
                 raise StoreRefused(f"log entry {index} is of an unknown kind: run the version that wrote it")
             self._bytes += len(command)
-        state = store.read_state() or RaftState(0, None, 0, 0)
+        state = store.read_state()
         self._term, self._voted_for = state.term, state.voted_for
         self._durable_term = self._term
         if self._entries and self._entries[-1][2] > self._term:

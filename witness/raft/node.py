@@ -34,7 +34,7 @@ from witness.raft.port import (
     Role,
     SnapshotRefused,
 )
-from witness.raft.snapshot_file import Snapshot, decode_snapshot, read_snapshot, read_snapshot_bytes, write_snapshot
+from witness.raft.snapshot_file import Snapshot, decode_snapshot
 from witness.raft.snapshot_transfer import SnapshotTransfer
 from witness.raft.standing import Progress, Standing
 from witness.raft.store import SNAPSHOT_NAME, STAY_DOWN, Store, StoreRefused
@@ -358,7 +358,7 @@ class RaftNode:
         return self._replicated.snapshot()
 
     def save(self, data: bytes) -> None:
-        write_snapshot(self._store.disk, data)
+        self._store.save_snapshot(data)
 
     def install(self, snapshot: Snapshot, data: bytes) -> bool:
         try:
@@ -366,13 +366,13 @@ class RaftNode:
         except SnapshotRefused:
             self.transfer.refused += 1
             return False
-        write_snapshot(self._store.disk, data)
+        self._store.save_snapshot(data)
         self._applied = True
         return True
 
     def load(self) -> Snapshot | None:
         try:
-            snapshot = read_snapshot(self._store.disk, self._store.cluster_id)
+            snapshot = self._store.read_snapshot()
             if snapshot is not None and snapshot.last_index < self._journal[0][1]:
                 raise SnapshotRefused(f"it ends at {snapshot.last_index}, before the log begins")
             if snapshot is not None:
@@ -383,7 +383,7 @@ class RaftNode:
 
     def _read_snapshot_file(self) -> bytes | None:
         try:
-            data = read_snapshot_bytes(self._store.disk)
+            data = self._store.snapshot_bytes()
             if data is not None:
                 decode_snapshot(data, self._store.cluster_id)
         except SnapshotRefused as refused:

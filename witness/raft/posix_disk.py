@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from witness.raft.disk import ASIDE_MAX, ASIDE_PREFIX, Database, DatabaseFault, DiskBusy, FileTooLarge, Row
+from witness.raft.disk import ASIDE_MAX, ASIDE_PREFIX, Database, DatabaseFault, Disk, DiskBusy, FileTooLarge, Note, Row
 
 _FAULTS: Final = (sqlite3.Error, MemoryError, OverflowError, UnicodeError)
 """What the module raises for a damaged file: besides its own errors, a length that cannot be, or text that is none."""
@@ -48,6 +48,21 @@ class PosixDatabase:
             self._db.close()
         except _FAULTS as fault:
             raise DatabaseFault(str(fault)) from fault
+
+
+class PosixNote:
+    """Implements witness.raft.disk.Note."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def write(self, data: bytes) -> None:
+        os.pwrite(self._fd, data, 0)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 class PosixDisk:
@@ -115,6 +130,9 @@ class PosixDisk:
         (self._directory / unfinished).rename(self._directory / name)
         self.sync_names()
 
+    def open_note(self, name: str) -> Note:
+        return PosixNote(self._directory / name)
+
     def remove(self, *names: str) -> None:
         for name in names:
             (self._directory / name).unlink(missing_ok=True)
@@ -154,3 +172,8 @@ def _sync(path: Path) -> None:
         os.fsync(file_fd)
     finally:
         os.close(file_fd)
+
+
+def as_disk(where: Path | Disk) -> Disk:
+    """A path stands for the real disk there."""
+    return PosixDisk(where) if isinstance(where, Path) else where

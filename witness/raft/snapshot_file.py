@@ -4,13 +4,16 @@
 
 Rule: a file is complete, of this cluster and unchanged, or it is refused; nothing is ever loaded half, and the
 state before stays (D-9, I7). It replaces its predecessor by rename, with file and directory synced, before any log
-entry that it covers may go (D-2).
+entry that it covers may go (D-2). On its own disk a stamp stands before it, which peers never see: the disk and the
+turn of the store that it was written beside. A store of an earlier turn, or of another disk, went back in time, or
+the snapshot came from elsewhere (D7).
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,12 +25,16 @@ from proto.units import ClusterId
 from witness.raft.disk import Disk
 from witness.raft.messages import COMMAND_BYTES_MAX, COMMAND_KINDS, NUMBER_MAX
 from witness.raft.port import SnapshotRefused
-from witness.raft.store import SNAPSHOT_NAME, Entry, as_disk
+from witness.raft.posix_disk import as_disk
+from witness.raft.store_rows import Entry
 
+SNAPSHOT_NAME: Final = "snapshot.bin"
 MAGIC: Final = b"3SITESNP"
+STAMP_MAGIC: Final = b"3SITESTP"
 VERSION: Final = 1
 SNAPSHOT_BYTES_MAX: Final = 512 * 1024 * 1024
 _HEAD: Final = struct.Struct(">8sII")
+_STAMP: Final = struct.Struct(">8s16sQI")
 _DIGEST_BYTES: Final = 32
 _HEADER_BYTES_MAX: Final = 2 * COMMAND_BYTES_MAX + 1024
 
@@ -104,11 +111,20 @@ def _entry(value: object) -> Entry:
     return command, index, term
 
 
-def write_snapshot(where: Path | Disk, data: bytes) -> None:
-    """Durable replacement, whole or not at all."""
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Beside which store a snapshot lies."""
+
+    incarnation: bytes
+    turn: int
+    """The last one that was durable when it was written."""
+
+
+def write_snapshot(where: Path | Disk, data: bytes, stamp: Stamp | None = None) -> None:
+    """Durable replacement, whole or not at all. Without a stamp it fits every store of its cluster (a restore)."""
     disk = as_disk(where)
     try:
-        disk.replace(SNAPSHOT_NAME, data)
+        disk.replace(SNAPSHOT_NAME, data if stamp is None else _stamped(stamp) + data)
     except OSError as error:
         raise DurabilityLost(
             f"{disk.directory / SNAPSHOT_NAME}: {error}; the snapshot may not be on disk, so the process ends"
@@ -116,17 +132,48 @@ def write_snapshot(where: Path | Disk, data: bytes) -> None:
 
 
 def read_snapshot_bytes(where: Path | Disk) -> bytes | None:
-    """The file as it is, for a peer; None when there is none yet. Check it with `decode_snapshot`."""
-    disk = as_disk(where)
+    """The snapshot as peers get it; None when there is none yet. Check it with `decode_snapshot`."""
+    found = _read_file(as_disk(where))
+    return None if found is None else found[1]
+
+
+def read_snapshot(where: Path | Disk, cluster_id: ClusterId, own: Stamp | None = None) -> Snapshot | None:
+    """The node's own snapshot; None when there is none yet. `own`: the disk and the turn of the store beside it."""
+    found = _read_file(as_disk(where))
+    if found is None:
+        return None
+    stamp, data = found
+    if own is not None and stamp is not None and stamp.incarnation != own.incarnation:
+        raise SnapshotRefused("the snapshot was written on another disk than the store beside it")
+    if own is not None and stamp is not None and stamp.turn > own.turn:
+        raise SnapshotRefused(
+            f"the snapshot was written beside turn {stamp.turn} of the store, which now ends at turn {own.turn}: the "
+            "store is of an earlier time"
+        )
+    return decode_snapshot(data, cluster_id)
+
+
+def _read_file(disk: Disk) -> tuple[Stamp | None, bytes] | None:
     try:
-        return disk.read(SNAPSHOT_NAME, SNAPSHOT_BYTES_MAX)
+        data = disk.read(SNAPSHOT_NAME, SNAPSHOT_BYTES_MAX + _STAMP.size)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise SnapshotRefused(f"{disk.directory / SNAPSHOT_NAME} cannot be read: {error}") from error
+    if not data.startswith(STAMP_MAGIC):
+        return None, data
+    if len(data) < _STAMP.size:
+        raise SnapshotRefused(f"the snapshot is cut short ({len(data)} bytes)")
+    _, incarnation, turn, crc = _STAMP.unpack_from(data)
+    stamp = Stamp(incarnation, turn)
+    if _stamp_crc(stamp) != crc:
+        raise SnapshotRefused("the snapshot's stamp is damaged")
+    return stamp, data[_STAMP.size :]
 
 
-def read_snapshot(where: Path | Disk, cluster_id: ClusterId) -> Snapshot | None:
-    """The node's own snapshot; None when there is none yet."""
-    data = read_snapshot_bytes(where)
-    return None if data is None else decode_snapshot(data, cluster_id)
+def _stamped(stamp: Stamp) -> bytes:
+    return _STAMP.pack(STAMP_MAGIC, stamp.incarnation, stamp.turn, _stamp_crc(stamp))
+
+
+def _stamp_crc(stamp: Stamp) -> int:
+    return zlib.crc32(stamp.incarnation, zlib.crc32(stamp.turn.to_bytes(8)))

@@ -1,106 +1,138 @@
 """What a witness keeps on disk: identity, term and vote, log entries, event ledger and small marks, in one SQLite file.
 
 Rule: everything a turn wants to keep goes to disk in one transaction (WAL, synchronous=FULL) before anything leaves
-the node; a failed commit is DurabilityLost and ends the process (D-6, D-7, D-8, D3). A store is made only by
-`create_store`; `open_store` never makes one, so that an empty disk is noticed instead of voting again (D-25, O6).
-Whatever is damaged, foreign or newer than this program is refused with the remedy in the message (I7): the state
-row repeats the last entry's place, so that a lost tail of the table is noticed, and every row carries a CRC.
+the node; a failed write or sync is DurabilityLost and ends the process, and this object refuses every further call,
+so that nothing of that turn can be used (D-6, D-7, D-8, D3). A store is made only by `create_store`; `open_store`
+never makes one, so that an empty disk is noticed instead of voting again (D-25, O6). Whatever is damaged, of another
+time, foreign or newer than this program is refused with the remedy in the message (I7): store_rows proves each row,
+store_checks the files.
+
+A turn that changes what votes rest on (term, vote, log, marks) has a number, which it stores. Once it is synced the
+number is noted in a small file beside the store, without a sync. A start that finds less than was noted lost a
+transaction that had been on the disk: rot in the last one, else like a torn end, or a disk that lies about syncs.
+
+The log is copied into the database by this object, not by SQLite's own hook, which keeps failures of it to itself.
 Rejected: one file per concern (two files can be of different times, D7), a hand-written log (torn tails, D-8).
 """
 
 from __future__ import annotations
 
 import contextlib
-import struct
-import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from proto.errors import DurabilityLost, LocalFault
+from proto.errors import DurabilityLost
 from proto.invariants import require
-from proto.units import ClusterId, WitnessId
-from witness.raft.disk import DISK_FAULTS, Database, DatabaseFault, Disk, DiskBusy
-from witness.raft.posix_disk import PosixDisk
-from witness.raft.wal_check import find_damage
+from proto.units import ClusterId, InstantNs, WitnessId
+from witness.raft.disk import DISK_FAULTS, Database, DatabaseFault, Disk
+from witness.raft.posix_disk import as_disk
+from witness.raft.snapshot_file import (
+    SNAPSHOT_NAME,
+    Snapshot,
+    Stamp,
+    read_snapshot,
+    read_snapshot_bytes,
+    write_snapshot,
+)
+from witness.raft.space import Space, SpaceLimits, SpaceWatch
+from witness.raft.store_checks import (
+    LOCK_NAME,
+    NOTE_NAME,
+    STANDING_MARK,
+    STORE_NAME,
+    WAL_NAME,
+    check_database,
+    check_note,
+    check_wal,
+    note_of,
+    refusal,
+    take_lock,
+)
+from witness.raft.store_create import create_store, move_aside
+from witness.raft.store_rows import (
+    GET_STATE,
+    INCARNATION_BYTES,
+    MARKS_MAX,
+    META_KEY_CHARS_MAX,
+    SET_STATE,
+    STAY_DOWN,
+    Entry,
+    RaftState,
+    RowDamaged,
+    StoreRefused,
+    checked_event,
+    checked_log,
+    checked_marks,
+    checked_state,
+    entry_crc,
+    event_crc,
+    mark_rows,
+    state_row,
+)
 
-FORMAT: Final = 1
-STORE_NAME: Final = "witness.db"
-WAL_NAME: Final = f"{STORE_NAME}-wal"
-WAL_BYTES_MAX: Final = 1024 * 1024 * 1024
-UNFINISHED_NAMES: Final = tuple(f"{STORE_NAME[:-3]}.new{end}" for end in ("", "-wal", "-journal"))
-LOCK_NAME: Final = "lock"
-SNAPSHOT_NAME: Final = "snapshot.bin"
-INCARNATION_BYTES: Final = 16
+__all__ = [
+    "INCARNATION_BYTES",
+    "LOCK_NAME",
+    "NOTE_NAME",
+    "SNAPSHOT_NAME",
+    "STANDING_MARK",
+    "STAY_DOWN",
+    "STORE_NAME",
+    "WAL_NAME",
+    "Entry",
+    "RaftState",
+    "Store",
+    "StoreRefused",
+    "as_disk",
+    "create_store",
+    "entry_crc",
+    "move_aside",
+    "open_store",
+]
+
 TRIM_ROWS_PER_COMMIT: Final = 2_000
 EVENTS_READ_MAX: Final = 10_000
-META_KEY_CHARS_MAX: Final = 100
-
-Entry = tuple[bytes, int, int]
-"""command, index, term: the engine's own shape."""
-
-_TABLES: Final = (
-    "identity (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
-    """raft_state (one INTEGER PRIMARY KEY CHECK (one = 1), term INTEGER NOT NULL, voted_for TEXT,
-       last_index INTEGER NOT NULL, last_term INTEGER NOT NULL, crc INTEGER NOT NULL)""",
-    "entries (idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, command BLOB NOT NULL, crc INTEGER NOT NULL)",
-    "events (seq INTEGER PRIMARY KEY, data BLOB NOT NULL)",
-    "meta (name TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",
-)
-
-
-STAY_DOWN = (
-    "it must not vote with this, or with a blank disk in its place: bring the undamaged disk back, or leave this "
-    "witness stopped; the others go on deciding while they are a majority"
-)
-"""The remedy until a witness can be readmitted."""
-
-
-class StoreRefused(LocalFault):
-    """The data directory cannot be used as it is; the message says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class RaftState:
-    term: int
-    voted_for: str | None
-    last_index: int
-    last_term: int
-
-
-def entry_crc(command: bytes, index: int, term: int) -> int:
-    return zlib.crc32(command, zlib.crc32(struct.pack("<QQ", index, term)))
-
-
-def _state_crc(state: RaftState) -> int:
-    return zlib.crc32(repr((state.term, state.voted_for, state.last_index, state.last_term)).encode())
-
-
-def _meta_crc(name: str, value: bytes) -> int:
-    return zlib.crc32(value, zlib.crc32(name.encode()))
+_ROW_BYTES: Final = 32
+"""What SQLite adds to a row, about."""
+_PAGES_PER_COMMIT: Final = 2
+_PAGES_PER_TRIM: Final = 64
 
 
 class Store:
     """Owned by one process (lock file). Writes are collected and reach the disk with `commit`."""
 
-    def __init__(self, disk: Disk, database: Database, unlock: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        database: Database,
+        unlock: Callable[[], None],
+        identity: Mapping[str, bytes],
+        limits: SpaceLimits,
+    ) -> None:
         self.disk = disk
         self.directory = disk.directory
+        self.cluster_id = ClusterId(identity["cluster"].decode())
+        self.witness_id = WitnessId(identity["witness"].decode())
+        self.incarnation = identity["incarnation"]
         self._db = database
         self._unlock = unlock
+        self._lost: str | None = None
         self._entries: list[tuple[int, int, bytes, int]] = []
         self._state: RaftState | None = None
-        self._meta: dict[str, bytes] = {}
+        self._changed: dict[str, bytes] = {}
         self._events: list[tuple[int, bytes]] = []
         self._truncate_from: int | None = None
         self._trim_below = 0
-        identity: dict[str, bytes] = dict(database.execute("SELECT name, value FROM identity"))
-        self.cluster_id = ClusterId(bytes(identity["cluster"]).decode())
-        self.witness_id = WitnessId(bytes(identity["witness"]).decode())
-        self.incarnation = bytes(identity["incarnation"])
+        self._wal_pages = 0
+        self._watch = SpaceWatch(disk, SNAPSHOT_NAME, limits)
+        self._marks = checked_marks(database.execute("SELECT name, value, crc FROM meta"))
+        self._durable, self._turn = checked_state(database.execute(GET_STATE))
         self._last_event = int(database.execute("SELECT max(seq) FROM events")[0][0] or 0)
         self._first_row = int(database.execute("SELECT min(idx) FROM entries")[0][0] or 0)
+        check_note(disk, self.incarnation, self._turn)
+        self._note = disk.open_note(NOTE_NAME)
+        self._note.write(note_of(self.incarnation, self._turn))
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -108,106 +140,155 @@ class Store:
     def last_event_seq(self) -> int:
         return self._last_event
 
-    def read_state(self) -> RaftState | None:
-        rows = self._db.execute("SELECT term, voted_for, last_index, last_term, crc FROM raft_state")
-        if not rows:
-            return None
-        state = RaftState(*rows[0][:4])
-        if _state_crc(state) != rows[0][4]:
-            raise self._damaged("the record of term and vote")
-        return state
+    def read_state(self) -> RaftState:
+        """Term, vote and the log's end as they are on disk; zeros in a fresh store."""
+        with self._reading():
+            self._durable, self._turn = checked_state(self._db.execute(GET_STATE))
+        return self._durable
 
     def read_entries(self) -> list[Entry]:
-        """All entries, checked one by one: CRC, unbroken indexes, terms that do not fall, the recorded end."""
-        entries: list[Entry] = []
-        rows = self._db.execute("SELECT idx, term, command, crc FROM entries ORDER BY idx")
-        for index, term, command, crc in rows:
-            if entry_crc(command, index, term) != crc:
-                raise self._damaged(f"log entry {index}")
-            if entries and (index != entries[-1][1] + 1 or term < entries[-1][2]):
-                raise self._damaged(f"the log between entries {entries[-1][1]} and {index}")
-            entries.append((command, index, term))
+        """All entries, proven one by one, up to the recorded end."""
         state = self.read_state()
-        end = (entries[-1][1], entries[-1][2]) if entries else (0, 0)
-        recorded = (state.last_index, state.last_term) if state else (0, 0)
-        if end != recorded:
-            raise self._damaged(f"the end of the log (ends at {end[0]}, recorded {recorded[0]})")
-        return entries
+        with self._reading():
+            rows = self._db.execute("SELECT idx, term, command, crc FROM entries ORDER BY idx")
+            return checked_log(rows, (state.last_index, state.last_term))
 
     def read_events(self, from_seq: int, limit: int) -> list[tuple[int, bytes]]:
         """Committed events from `from_seq` on, in order; those of the current turn are not among them."""
-        rows = self._db.execute(
-            "SELECT seq, data FROM events WHERE seq >= ? ORDER BY seq LIMIT ?",
-            (from_seq, min(limit, EVENTS_READ_MAX)),
-        )
-        return [(int(seq), bytes(data)) for seq, data in rows]
+        with self._reading():
+            rows = self._db.execute(
+                "SELECT seq, data, crc FROM events WHERE seq >= ? ORDER BY seq LIMIT ?",
+                (from_seq, min(limit, EVENTS_READ_MAX)),
+            )
+            return [checked_event(row) for row in rows]
 
     def get_meta(self, name: str) -> bytes | None:
-        if name in self._meta:
-            return self._meta[name]
-        rows = self._db.execute("SELECT value, crc FROM meta WHERE name = ?", (name,))
-        if not rows:
-            return None
-        if _meta_crc(name, rows[0][0]) != rows[0][1]:
-            raise self._damaged(f"mark {name}")
-        return bytes(rows[0][0])
+        """A mark, as it will be after the next commit."""
+        self._require_sound()
+        return self._marks.get(name)
+
+    def marks(self) -> dict[str, bytes]:
+        """All marks, as they will be after the next commit."""
+        self._require_sound()
+        return dict(self._marks)
+
+    def space(self, now_ns: InstantNs) -> Space:
+        """The room on the disk, as of a second ago at most; cheap enough for every turn."""
+        self._require_sound()
+        try:
+            return self._watch.look(now_ns)
+        except OSError as error:
+            raise self._fail(error) from error
 
     # -- collecting ------------------------------------------------------------------------------------------
 
     def add_entry(self, command: bytes, index: int, term: int) -> None:
+        self._require_sound()
         self._entries.append((index, term, command, entry_crc(command, index, term)))
 
     def truncate_from(self, index: int) -> None:
         """Entries from `index` on are gone; entries added after this call stay."""
+        self._require_sound()
         self._entries = [row for row in self._entries if row[0] < index]
         self._truncate_from = index if self._truncate_from is None else min(index, self._truncate_from)
 
     def trim_below(self, index: int) -> None:
         """Rows below `index` are covered by the snapshot; they go in portions, so that no turn gets long."""
+        self._require_sound()
         self._trim_below = max(self._trim_below, index)
 
     def set_state(self, state: RaftState) -> None:
+        self._require_sound()
         self._state = state
 
     def put_meta(self, name: str, value: bytes) -> None:
+        """A small mark under a name of its own, read back whole at every start: few, and no longer than a line."""
+        self._require_sound()
         require(0 < len(name) <= META_KEY_CHARS_MAX, "the name of a mark is too long")
-        self._meta[name] = value
+        if self._marks.get(name) != value:
+            require(name in self._marks or len(self._marks) < MARKS_MAX, f"more than {MARKS_MAX} marks")
+            self._marks[name] = self._changed[name] = value
 
     def append_events(self, events: Sequence[tuple[int, bytes]]) -> None:
         """Events by number. Numbers that are stored already must bring the same bytes (a replay after a restart)."""
+        self._require_sound()
         for seq, data in events:
             if seq > self._last_event:
                 self._events.append((seq, data))
                 self._last_event = seq
                 continue
-            rows = self._db.execute("SELECT data FROM events WHERE seq = ?", (seq,))
-            stored = rows[0][0] if rows else next((data for known, data in self._events if known == seq), None)
+            with self._reading():
+                rows = self._db.execute("SELECT seq, data, crc FROM events WHERE seq = ?", (seq,))
+                stored = checked_event(rows[0])[1] if rows else None
+            if stored is None:
+                stored = next((collected for known, collected in self._events if known == seq), None)
             if stored is None:
                 self._events.append((seq, data))
-            elif bytes(stored) != data:
+            elif stored != data:
                 raise self._damaged(f"event {seq} (the replayed log gives another one)")
+
+    # -- writing ---------------------------------------------------------------------------------------------
 
     def commit(self) -> bool:
         """One durable transaction for all that was collected; False when there was nothing to write."""
+        self._require_sound()
         trim = self._trim_below > self._first_row
-        dirty = self._entries or self._state or self._meta or self._events or trim
-        if not dirty and self._truncate_from is None:
+        numbered = self._entries or self._state or self._changed or self._truncate_from is not None
+        if not (numbered or self._events or trim):
             return False
+        turn = self._turn + 1 if numbered else self._turn
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            self._write()
+            self._write(turn)
             self._db.execute("COMMIT")
-        except DISK_FAULTS as error:
-            raise DurabilityLost(
-                f"{self.directory / STORE_NAME}: {error}; the process ends because what it promised may not be "
-                "on disk: check the disk and its free space, then start the witness again"
-            ) from error
-        self._entries, self._state, self._meta, self._events = [], None, {}, []
+            if numbered:
+                self._note.write(note_of(self.incarnation, turn))
+            self._copy_log()
+        except DISK_FAULTS as fault:
+            raise self._fail(fault) from fault
+        self._durable, self._turn = self._state or self._durable, turn
+        self._entries, self._state, self._changed, self._events = [], None, {}, []
         self._truncate_from = None
         return True
 
-    def _write(self) -> None:
+    def save_snapshot(self, data: bytes) -> None:
+        """Replaces the snapshot file durably, stamped as this store's at this turn."""
+        self._require_sound()
+        try:
+            write_snapshot(self.disk, data, self._stamp())
+        except DurabilityLost as lost:
+            self._lost = str(lost)
+            raise
+
+    def read_snapshot(self) -> Snapshot | None:
+        """The store's own snapshot, None when there is none yet; SnapshotRefused when it is damaged or another's."""
+        self._require_sound()
+        return read_snapshot(self.disk, self.cluster_id, self._stamp())
+
+    def snapshot_bytes(self) -> bytes | None:
+        """The same for a peer: as it came, without the stamp; the caller checks it."""
+        self._require_sound()
+        return read_snapshot_bytes(self.disk)
+
+    def replaced_log(self, first_index: int) -> None:
+        """The log was replaced by a snapshot's end; rows are counted from there."""
+        self._first_row = first_index
+
+    def close(self) -> None:
+        """What was collected and not committed is gone. Also after DurabilityLost, then without a word."""
+        with contextlib.suppress(*(DISK_FAULTS if self._lost else ())):
+            self._db.close()
+        self._lost = self._lost or "the store is closed"
+        self._unlock()
+        self._note.close()
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    def _write(self, turn: int) -> None:
         execute, many = self._db.execute, self._db.many
+        row_bytes = sum(len(row[2]) + _ROW_BYTES for row in self._entries)
+        row_bytes += sum(len(data) + _ROW_BYTES for _, data in self._events)
+        self._wal_pages += _PAGES_PER_COMMIT + bool(self._events) + row_bytes // self.disk.page_bytes
         if self._truncate_from is not None:
             execute("DELETE FROM entries WHERE idx >= ?", (self._truncate_from,))
         if self._entries:
@@ -216,128 +297,78 @@ class Store:
             below = min(self._trim_below, self._first_row + TRIM_ROWS_PER_COMMIT)
             execute("DELETE FROM entries WHERE idx < ?", (below,))
             self._first_row = below
-        if self._state is not None:
-            state = self._state
-            execute(
-                "INSERT OR REPLACE INTO raft_state VALUES (1, ?, ?, ?, ?, ?)",
-                (state.term, state.voted_for, state.last_index, state.last_term, _state_crc(state)),
-            )
-        if self._meta:
-            rows = [(name, value, _meta_crc(name, value)) for name, value in self._meta.items()]
-            many("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", rows)
+            self._wal_pages += _PAGES_PER_TRIM
+        if turn != self._turn:
+            execute(SET_STATE, state_row(self._state or self._durable, turn))
+        if self._changed:
+            many("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", mark_rows(self._marks, self._changed))
         if self._events:
-            many("INSERT INTO events VALUES (?, ?)", self._events)
+            many(
+                "INSERT INTO events VALUES (?, ?, ?)", [(seq, data, event_crc(seq, data)) for seq, data in self._events]
+            )
 
-    def replaced_log(self, first_index: int) -> None:
-        """The log was replaced by a snapshot's end; rows are counted from there."""
-        self._first_row = first_index
+    def _copy_log(self) -> None:
+        """SQLite's log into the database, when it has grown: a failure is seen here, and ends the process too."""
+        if self._wal_pages >= self.disk.wal_pages:
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._wal_pages = 0
 
-    def close(self) -> None:
-        self._db.close()
-        self._unlock()
+    def _stamp(self) -> Stamp:
+        return Stamp(self.incarnation, self._turn)
 
-    def _damaged(self, what: str) -> StoreRefused:
-        return StoreRefused(f"{self.directory / STORE_NAME}: {what} is damaged; {STAY_DOWN}")
+    def _require_sound(self) -> None:
+        if self._lost is not None:
+            raise DurabilityLost(self._lost)
 
-
-def create_store(where: Path | Disk, cluster_id: ClusterId, witness_id: WitnessId) -> None:
-    """The explicit first step of a witness's life; refuses a directory that already has a store."""
-    disk = as_disk(where)
-    disk.make()
-    if disk.exists(STORE_NAME) or disk.exists(SNAPSHOT_NAME):
-        raise StoreRefused(f"{disk.directory / STORE_NAME} exists already; it is never overwritten: move it away first")
-    disk.remove(*UNFINISHED_NAMES)
-    database = disk.open_database(UNFINISHED_NAMES[0])
-    try:
-        for statement in (f"PRAGMA page_size={disk.page_bytes}", "PRAGMA synchronous=FULL", "BEGIN"):
-            database.execute(statement)
-        for table in _TABLES:
-            database.execute(f"CREATE TABLE {table}")
-        rows = (
-            ("format", str(FORMAT).encode()),
-            ("cluster", cluster_id.encode()),
-            ("witness", witness_id.encode()),
-            ("incarnation", disk.random_bytes(INCARNATION_BYTES)),
+    def _fail(self, fault: BaseException) -> DurabilityLost:
+        self._lost = (
+            f"{self.directory / STORE_NAME}: {fault}; the process ends because what it promised may not be on disk: "
+            "check the disk and its free space, then start the witness again"
         )
-        database.many("INSERT INTO identity VALUES (?, ?)", rows)
-        database.execute("COMMIT")
-    finally:
-        database.close()
-    disk.publish(UNFINISHED_NAMES[0], STORE_NAME)
+        return DurabilityLost(self._lost)
+
+    def _damaged(self, what: object) -> StoreRefused:
+        refused = refusal(self.disk, RowDamaged(what))
+        self._lost = str(refused)
+        return refused
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        self._require_sound()
+        try:
+            yield
+        except (RowDamaged, DatabaseFault) as fault:
+            refused = refusal(self.disk, fault)
+            self._lost = str(refused)
+            raise refused from fault
 
 
-def open_store(where: Path | Disk, cluster_id: ClusterId, witness_id: WitnessId) -> Store:
+def open_store(
+    where: Path | Disk, cluster_id: ClusterId, witness_id: WitnessId, limits: SpaceLimits | None = None
+) -> Store:
     """The store of exactly this witness, locked for this process; StoreRefused names what is wrong."""
     disk = as_disk(where)
-    path = disk.directory / STORE_NAME
-    if not disk.exists(STORE_NAME):
-        raise StoreRefused(
-            f"{path} is missing. A new cluster's witness is initialised once (`witness init`). If this witness had a "
-            f"disk before: {STAY_DOWN}"
-        )
     with contextlib.ExitStack() as undo:
-        unlock = _lock(disk)
-        undo.callback(unlock)
-        _check_wal(disk)
         try:
+            if not disk.exists(STORE_NAME):
+                raise StoreRefused(
+                    f"{disk.directory / STORE_NAME} is missing. A new cluster's witness is initialised once (`witness "
+                    f"init`). If this witness had a disk before: {STAY_DOWN}"
+                )
+            unlock = take_lock(disk)
+            undo.callback(unlock)
+            check_wal(disk)
             database = disk.open_database(STORE_NAME)
-            undo.callback(database.close)
-            _configure(disk, database)
-            _check_identity(path, database, {"cluster": cluster_id, "witness": witness_id})
-            store = Store(disk, database, unlock)
-        except DatabaseFault as fault:
-            raise StoreRefused(f"{path} cannot be read ({fault}); {STAY_DOWN}") from fault
-        disk.sync_names()
+            undo.callback(_close_quietly, database)
+            identity = check_database(disk, database, cluster_id, witness_id)
+            disk.sync_names()
+            store = Store(disk, database, unlock, identity, limits or SpaceLimits())
+        except (RowDamaged, *DISK_FAULTS) as fault:
+            raise refusal(disk, fault) from fault
         undo.pop_all()
     return store
 
 
-def as_disk(where: Path | Disk) -> Disk:
-    return PosixDisk(where) if isinstance(where, Path) else where
-
-
-def _lock(disk: Disk) -> Callable[[], None]:
-    try:
-        return disk.lock(LOCK_NAME)
-    except DiskBusy as busy:
-        raise StoreRefused(f"{disk.directory} is in use by another process; only one witness may run on it") from busy
-
-
-def _check_wal(disk: Disk) -> None:
-    try:
-        wal = disk.read(WAL_NAME, WAL_BYTES_MAX)
-    except FileNotFoundError:
-        return
-    damage = find_damage(wal)
-    if damage is not None:
-        raise StoreRefused(f"{disk.directory / STORE_NAME}: {damage} is damaged; {STAY_DOWN}")
-
-
-def _configure(disk: Disk, database: Database) -> None:
-    pragmas = (
-        "locking_mode=EXCLUSIVE",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "cache_size=-8192",
-        "temp_store=MEMORY",
-    )
-    for pragma in (*pragmas, f"wal_autocheckpoint={disk.wal_pages}"):
-        database.execute(f"PRAGMA {pragma}")
-    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # wal_check rests on a WAL without leftovers
-
-
-def _check_identity(path: Path, database: Database, expected: dict[str, str]) -> None:
-    found: dict[str, bytes] = dict(database.execute("SELECT name, value FROM identity"))
-    version = bytes(found.get("format", b"")).decode(errors="replace")
-    if version != str(FORMAT):
-        raise StoreRefused(
-            f"{path} has format {version or 'unknown'}, this program reads {FORMAT}; run the version that wrote it"
-        )
-    if len(bytes(found.get("incarnation", b""))) != INCARNATION_BYTES:
-        raise StoreRefused(f"{path} has no disk incarnation; {STAY_DOWN}")
-    for name, value in expected.items():
-        have = bytes(found.get(name, b"")).decode(errors="replace")
-        if have != value:
-            raise StoreRefused(
-                f"{path} belongs to {name} {have}, not to {value}; check the data directory in the configuration"
-            )
+def _close_quietly(database: Database) -> None:
+    with contextlib.suppress(*DISK_FAULTS):
+        database.close()

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import apsw
 
-from witness.raft.disk import ASIDE_MAX, ASIDE_PREFIX, Database, DatabaseFault, DiskBusy, FileTooLarge, Row
+from witness.raft.disk import ASIDE_MAX, ASIDE_PREFIX, Database, DatabaseFault, DiskBusy, FileTooLarge, Note, Row
 from witness.sim.disk.faults import CrashPoint, Faults
 from witness.sim.disk.vfs import VFS_NAME, Mount, path_of
 from witness.sim.disk.volume import SimFile, Volume
@@ -73,6 +73,21 @@ class SimDatabase:
 
     def _fault(self, fault: BaseException) -> BaseException:
         return DatabaseFault(str(fault)) if self.mount.end is None else CrashPoint(self.mount.end)
+
+
+class SimNote:
+    """Implements witness.raft.disk.Note."""
+
+    def __init__(self, mount: Mount, name: str, file: SimFile) -> None:
+        self._mount = mount
+        self._name = name
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        self._mount.write(self._name, self._file, data, 0)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class SimDisk:
@@ -141,6 +156,13 @@ class SimDisk:
         mount.sync(unfinished, file)
         mount.change("rename", name, {unfinished: None, name: file})
         mount.sync_names()
+
+    def open_note(self, name: str) -> Note:
+        file = self._mount.volume.names.get(name)
+        if file is None:
+            file = SimFile()
+            self._mount.change("create", name, {name: file})
+        return SimNote(self._mount, name, file)
 
     def remove(self, *names: str) -> None:
         for name in names:
