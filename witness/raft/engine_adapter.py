@@ -323,7 +323,8 @@ class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no type
     def _checkCommandsToApply(self) -> None:  # noqa: N802  # the library's name
         before = self.last_index
         super()._checkCommandsToApply()
-        if self.role is Role.LEADER and (self._applied_in_turn or self.last_index > before):
+        more = self._transfer.take_room()
+        if self.role is Role.LEADER and (self._applied_in_turn or self.last_index > before or more):
             self._SyncObj__sendAppendEntries()
         self._applied_in_turn = False
 

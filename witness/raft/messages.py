@@ -27,7 +27,8 @@ ENTRIES_PER_MESSAGE_MAX = 1024
 BATCH_BYTES = 1024 * 1024
 """The engine's batch; the entry that crosses it is still included."""
 COMMAND_BYTES_MAX = ENTRY_BYTES_MAX + 1
-CHUNK_BYTES_MAX = 256 * 1024
+CHUNK_BYTES_MAX = 64 * 1024
+"""Of a snapshot: small, since a heartbeat to that peer waits until it is through."""
 FRAME_BYTES_MAX = BATCH_BYTES + COMMAND_BYTES_MAX + ENTRIES_PER_MESSAGE_MAX * 64
 NUMBER_MAX = (1 << 53) - 1
 STAMP_MAX = (1 << 63) - 1

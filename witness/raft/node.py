@@ -17,13 +17,12 @@ from dataclasses import dataclass
 
 from proto.features import FEATURE_FIRST
 from proto.units import NS_PER_MS, InstantNs, LogIndex, Term, WitnessId
-from witness.raft.age import AgeBook, LeaderRounds
 from witness.raft.engine_adapter import Engine
 from witness.raft.journal import Journal
 from witness.raft.message_filter import MessageFilter
 from witness.raft.messages import Message
 from witness.raft.outbox import Outbox, TurnOutbox
-from witness.raft.pace import Pace, majority_round_trip_ns
+from witness.raft.pace import Pace
 from witness.raft.port import (
     ENTRY_BYTES_MAX,
     PROPOSALS_QUEUED_MAX,
@@ -36,6 +35,7 @@ from witness.raft.port import (
 )
 from witness.raft.snapshot_file import Snapshot, decode_snapshot
 from witness.raft.snapshot_transfer import SnapshotTransfer
+from witness.raft.stamps import Stamps
 from witness.raft.standing import Progress, Standing
 from witness.raft.store import SNAPSHOT_NAME, STAY_DOWN, Store, StoreRefused
 from witness.raft.suffrage import Suffrage, standing_in
@@ -76,20 +76,17 @@ class RaftNode:
         self._inbox: deque[tuple[WitnessId, Message, int]] = deque()
         self._inbox_bytes = 0
         self._proposals: deque[tuple[int, bytes]] = deque()
-        self._peers = tuple(peers)
         self._outbox = TurnOutbox(peers)
         self._linked: set[WitnessId] = set()
         self._features: dict[WitnessId, int] = {}
         self._installing = False
         self._leader_lost = False
         self._applied = False
-        self._heard: tuple[WitnessId, int] | None = None
-        self._rounds: LeaderRounds | None = None
-        self._ages = AgeBook()
         self._now_ns = now_ns
         self._status: ConsensusStatus | None = None
         self.filter = MessageFilter(peers, timers.election_min_ms * NS_PER_MS, standing_in(store))
         self._pace = Pace(timers)
+        self._stamps = Stamps(peers, self._pace)
         self._suffrage = Suffrage(peers, store, self.filter)
         self.transfer = SnapshotTransfer(store.cluster_id, self._read_snapshot_file)
         self._journal = Journal(store, compaction.tail_entries, compaction.tail_bytes)
@@ -134,8 +131,7 @@ class RaftNode:
         self._features.pop(peer, None)
         self._engine.link_down(peer)
         self.filter.disconnected(peer)
-        if self._rounds is not None:
-            self._rounds.forget(peer)
+        self._stamps.forget(peer)
         if peer == self._engine.leader:
             self.filter.leader_lost()
             self._leader_lost = True
@@ -177,7 +173,7 @@ class RaftNode:
             self._engine.hurry_election(self.filter.election_min_ns // 2)
         self._deliver()
         self._hand_over_proposals()
-        self._track_leadership()
+        self._stamps.track(self._engine, now_ns)
         for peer, letter in self._suffrage.before_tick(self._engine, self._linked, now_ns):
             self.outgoing(peer, letter)
         self._engine.tick([peer for peer in self._linked if self._outbox.full(peer)])
@@ -188,6 +184,11 @@ class RaftNode:
         wrote = self._journal.commit()
         self._suffrage.after_commit()
         return TurnResult(self._outbox.take(), self._applied or changed or wrote)
+
+    def took(self, duration_ns: int) -> None:
+        """How long the last turn kept the process from everything else: syncs and snapshots slow elections down."""
+        if self._engine.role is Role.LEADER:
+            self._pace.measured(duration_ns, self._now_ns)
 
     def finish(self) -> None:
         self._replicated.turn_synced()
@@ -253,18 +254,12 @@ class RaftNode:
     def _deliver_one(self, peer: WitnessId, message: Message) -> None:
         kind = message["type"]
         if kind == "append_entries":
-            self._pace.told(message["pace"])
-            self._heard = peer, message["sent"]
-            if message["echo"]:
-                self._ages.confirmed(message["last"], message["echo"])
-        counts = bool(message.get("votes", True))
-        if kind == "next_node_idx" and counts and self._rounds is not None and self._rounds.term == message["term"]:
-            self._rounds.answered(peer, message["heard"], message["stamp"], self._now_ns)
-            round_trip_ns = majority_round_trip_ns(self._rounds.round_trips_ns, len(self._peers) + 1)
-            if round_trip_ns is not None:
-                self._pace.measured(round_trip_ns, self._now_ns)
+            self._stamps.took_append(peer, message)
+        elif kind == "next_node_idx":
+            self.transfer.answered(peer, message["heard"])
+            self._stamps.took_answer(peer, message, self._now_ns)
         self._installing = "serialized" in message
-        self._engine.deliver(peer, message, counts=counts)
+        self._engine.deliver(peer, message, counts=bool(message.get("votes", True)))
         self._installing = False
 
     def _hand_over_proposals(self) -> None:
@@ -282,15 +277,6 @@ class RaftNode:
     def _leader_reachable(self) -> bool:
         leader = self._engine.leader
         return leader is not None and (leader == self.self_id or leader in self._linked)
-
-    def _track_leadership(self) -> None:
-        engine = self._engine
-        if engine.role is not Role.LEADER:
-            self._rounds = None
-            return
-        if self._rounds is None or self._rounds.term != engine.term:
-            self._rounds = LeaderRounds(engine.term, self._peers)
-        self._ages.leading(engine.term, engine.last_index, self._now_ns)
 
     def _tell_status(self) -> bool:
         status, before = self.status(), self._status
@@ -322,7 +308,7 @@ class RaftNode:
         if kind == "append_entries":
             chunk = message.get("serialized")
             stop = "serialized" in message and (chunk is None or bool(chunk[2]))
-            message = self._stamped_append(peer, message)
+            message = self._stamps.on_append(peer, message, self._engine, self._now_ns)
         elif kind == "next_node_idx":
             answer = self._stamped_answer(peer, message)
             if answer is None:
@@ -331,27 +317,18 @@ class RaftNode:
         self._outbox.post(peer, message)
         return stop or self._outbox.full(peer)
 
-    def _stamped_append(self, peer: WitnessId, message: Message) -> Message:
-        engine, rounds = self._engine, self._rounds
-        committed_own = engine.term_at(engine.commit_index) == engine.term
-        certain = rounds is not None and rounds.term == engine.term and committed_own
-        echo_ns = rounds.echo(peer, self._now_ns) if rounds is not None and certain else 0
-        pace_ms = self._pace.election_min_ms
-        return {**message, "last": engine.last_index, "sent": self._now_ns, "echo": echo_ns, "pace": pace_ms}
-
     def _stamped_answer(self, peer: WitnessId, message: Message) -> Message | None:
         if message["success"] and self._installing:
             installed = self._engine.installed_index
             if installed is None:
                 return None  # nothing was installed, so nothing is acknowledged (D-9)
             message = {**message, "next_node_idx": installed + 1}
-        heard_ns = self._heard[1] if self._heard is not None and self._heard[0] == peer else 0
-        stamps = self._suffrage.stamps()
-        return {**message, **stamps, "term": self._engine.term, "heard": heard_ns, "stamp": self._now_ns}
+        answer = {**message, **self._suffrage.stamps()}
+        return self._stamps.on_answer(peer, answer, self._engine, self._now_ns)
 
     def apply(self, data: bytes, index: int, term: int) -> None:
         self._applied = True
-        age_ns = self._ages.bound(index, term, self._now_ns)
+        age_ns = self._stamps.age_bound(index, term, self._now_ns)
         self._replicated.apply(CommittedEntry(LogIndex(index), Term(term), data, age_ns))
 
     def image(self) -> bytes:

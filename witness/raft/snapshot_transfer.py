@@ -2,13 +2,15 @@
 
 Rules: a received snapshot is put together in memory within a bound, by its id and offsets, and touches nothing
 before it is complete and verified (D-9); a chunk that does not continue what is here voids it, so two connections
-or two leaders can never mix. A sender hands out at most what flow control allows, and starts over for one peer at
-most once a second, so that a peer that refuses an image cannot keep the leader busy. No fork (D-27).
+or two leaders can never mix. At most CHUNKS_IN_FLIGHT_MAX chunks of one peer are unanswered, so that a heartbeat never
+waits behind more than these; a sender starts over for one peer at most once a second, so that a peer that refuses an
+image cannot keep the leader busy. No fork (D-27).
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -18,6 +20,7 @@ from witness.raft.port import SnapshotRefused
 from witness.raft.snapshot_file import SNAPSHOT_BYTES_MAX, Snapshot, decode_snapshot, encode_snapshot
 
 RESTART_AFTER_NS = NS_PER_S
+CHUNKS_IN_FLIGHT_MAX = 4
 
 Chunk = tuple[bytes, bool, bool, bytes, int, int]
 """data, first, last, id of the snapshot, offset, total bytes; the engine itself reads only the third field."""
@@ -29,6 +32,8 @@ class _Sending:
     data: bytes
     last_index: int
     offset: int = 0
+    unanswered_ns: deque[int] = field(default_factory=deque)
+    """When each chunk that was not answered yet was sent."""
 
 
 @dataclass(slots=True)
@@ -49,6 +54,7 @@ class SnapshotTransfer:
         self._current: tuple[bytes, bytes, int] | None = None
         self.finished: dict[WitnessId, int] = {}
         """Peers that got the last chunk, with the snapshot's last index; the adapter takes them from here."""
+        self.has_room = False
         self.refused = 0
         """Received snapshots that were damaged or foreign; shown in the metrics."""
 
@@ -66,6 +72,9 @@ class SnapshotTransfer:
             sending = self._begin(peer, now_ns)
             if sending is None:
                 return None
+        if len(sending.unanswered_ns) >= CHUNKS_IN_FLIGHT_MAX:
+            return None
+        sending.unanswered_ns.append(now_ns)
         data = sending.data[sending.offset : sending.offset + CHUNK_BYTES_MAX]
         offset, total = sending.offset, len(sending.data)
         sending.offset += len(data)
@@ -75,6 +84,20 @@ class SnapshotTransfer:
             self.finished[peer] = sending.last_index
             self._release()
         return data, offset == 0, last, sending.identity, offset, total
+
+    def answered(self, peer: WitnessId, sent_ns: int) -> None:
+        """`peer` has read what was sent to it at `sent_ns`, and everything before."""
+        sending = self._sending.get(peer)
+        if sending is None:
+            return
+        while sending.unanswered_ns and sending.unanswered_ns[0] <= sent_ns:
+            sending.unanswered_ns.popleft()
+            self.has_room = True
+
+    def take_room(self) -> bool:
+        """True once after an answer made room for more chunks."""
+        has_room, self.has_room = self.has_room, False
+        return has_room
 
     def _begin(self, peer: WitnessId, now_ns: int) -> _Sending | None:
         started_ns = self._started_ns.get(peer)

@@ -151,8 +151,10 @@ class PySyncObjConsensus:
     def _one_turn(self, transport: PeerTransport) -> None:
         self.turns += 1
         node = self._node
-        result = node.turn(InstantNs(self._clock_ns()), transport.unsent_bytes(), self._send)
+        began_ns = self._clock_ns()
+        result = node.turn(InstantNs(began_ns), transport.unsent_bytes(), self._send)
         self._send(result.outbox)
+        node.took(self._clock_ns() - began_ns)
         if result.synced:
             node.finish()
         if self._paused and node.inbox_bytes < INBOX_BYTES_HIGH // 2:
