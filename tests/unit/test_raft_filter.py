@@ -361,3 +361,30 @@ def test_whatever_comes_is_refused_in_order_or_well_formed(value: object, good: 
             continue
         for view in (View(), leading(), View(role=Role.CANDIDATE, leader=None)):
             make().inbound(W2, message, view, 10)
+
+
+# -- a disk that is nearly full: D1 --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "taken"),
+    [
+        (append(10, []), True),
+        (append(10, [], prevLogTerm=5), True),
+        (append(10, [(b"\0x", 11, 5)], prevLogTerm=5), False),
+        (append(11, [], prevLogTerm=5), False),
+    ],
+)
+def test_d1_without_room_no_entry_is_taken_and_the_leader_is_still_followed(message: Message, taken: bool) -> None:
+    filter_, view = make(), View(terms=[1] * 10)
+    view.terms[-1] = message["prevLogTerm"]
+    filter_.disk_low = True
+    verdict = filter_.inbound(W2, message, view, 7)
+    assert filter_.leader_heard_ns == 7
+    assert ("entries" in delivered(verdict)) is taken
+    if not taken:
+        assert verdict.reply is not None
+        assert verdict.reply["success"] is False
+        assert verdict.reply["reset"] is False
+        assert delivered(verdict)["serialized"] is None
+        assert delivered(verdict)["commit_index"] == view.commit_index

@@ -1,4 +1,4 @@
-"""Three real nodes in lockstep: a blank disk follows, counts for nothing, and is readmitted (D-25, O6)."""
+"""Three real nodes in lockstep: blank disks (D-25, O6), nearly full disks (D1), leaders without a majority (D-14)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from proto.errors import DurabilityLost
 from proto.units import NS_PER_MS, ClusterId, InstantNs, WitnessId
 from witness.raft.messages import Message
 from witness.raft.node import RaftNode
 from witness.raft.port import CommittedEntry, ConsensusStatus, Role
+from witness.raft.space import Space
+from witness.raft.space import Verdict as SpaceVerdict
 from witness.raft.standing import STANDING_MARK, Standing
 from witness.raft.store import Store, create_store, open_store
 from witness.raft.timers import CompactionLimits, RaftTimers
@@ -210,3 +213,32 @@ def test_d13_a_cut_off_follower_does_not_unseat_the_leader(trio: Trio) -> None:
     trio.nodes[leader].link_up(cut)
     trio.commit(b"together again")
     assert trio.nodes[leader].status().term == term
+
+
+def test_d1_a_leader_without_room_hands_over_and_a_follower_without_room_takes_nothing(
+    trio: Trio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trio.commit(b"before")
+    low = trio.leader()
+    told = Space(1, SpaceVerdict.LOW)
+    monkeypatch.setattr(trio.stores[low], "space", lambda _now_ns: told)
+    trio.step(3_000)
+    leader = trio.leader()
+    assert leader != low
+    trio.commit(b"while low")
+    assert b"while low" not in trio.states[low].data
+    other = next(witness for witness in IDS if witness not in {low, leader})
+    trio.stop(other)
+    trio.nodes[leader].propose(b"needs the low one")
+    trio.step(1_000)
+    assert b"needs the low one" not in trio.states[leader].data, "it was acknowledged without room"
+    monkeypatch.undo()
+    trio.commit(b"room again")
+    trio.step(1_000)
+    assert trio.states[low].data == trio.states[leader].data
+
+
+def test_d1_a_witness_ends_before_its_disk_is_full(trio: Trio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trio.stores[W1], "space", lambda _now_ns: Space(1, SpaceVerdict.CRITICAL))
+    with pytest.raises(DurabilityLost, match="make room"):
+        trio.step(10)

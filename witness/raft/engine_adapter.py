@@ -236,8 +236,15 @@ class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no type
     def stand(self) -> None:
         """Begins an election in the tick that follows; a leader gives up its term for a new one of its own."""
         if self.role is Role.LEADER:
-            self._SyncObj__setState(_ROLES.index(Role.FOLLOWER))
+            self.resign()
         self._may_stand, self._election_due_s = True, 0.0
+
+    def resign(self) -> None:
+        """A leader that should not lead follows nobody until another one is elected."""
+        require(self.role is Role.LEADER, "only a leader can resign")
+        self._SyncObj__setState(_ROLES.index(Role.FOLLOWER))
+        self._SyncObj__raftLeader = None
+        self.rearm_election()
 
     def force_snapshot(self) -> None:
         self._SyncObj__forceLogCompaction = True

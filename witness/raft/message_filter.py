@@ -58,6 +58,8 @@ class MessageFilter:
         self._peers = frozenset(peers)
         self.election_min_ns = election_min_ns
         self.standing = standing
+        self.disk_low = False
+        """No log entry is taken, and so none acknowledged, while the disk is nearly full (D1)."""
         self.pre_votes = PreVotes(peers)
         self.learners = Learners()
         self._lowest_reset: dict[WitnessId, tuple[int, int]] = {}
@@ -120,6 +122,9 @@ class MessageFilter:
         if any(view.term_at(e[1]) not in {None, e[2]} for e in entries if e[1] <= view.commit_index):
             return self._drop("committed_conflict")
         self._heard(message, now_ns)
+        if self.disk_low and (entries or view.term_at(previous) != message["prevLogTerm"]):
+            self.counters["entries_without_room"] += 1
+            return Verdict(deliver=without_entries(message, view), reply=keepalive(view))
         end = previous + len(entries)
         changed = {**message, "entries": [(e[0], e[1], e[2]) for e in entries]}
         if previous < view.first_index:
@@ -207,6 +212,12 @@ class MessageFilter:
             return self._drop("second_vote")
         self._votes[1].add(sender)
         return Verdict(deliver=message)
+
+
+def without_entries(message: Message, view: EngineView) -> Message:
+    """The leader is followed and nothing else happens: what the library makes of a snapshot that is not ready."""
+    rest = {name: value for name, value in message.items() if name not in {"entries", "prevLogIdx", "prevLogTerm"}}
+    return {**rest, "serialized": None, "commit_index": view.commit_index}
 
 
 def keepalive(view: EngineView) -> Message:

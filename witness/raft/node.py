@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from proto.errors import DurabilityLost
 from proto.features import FEATURE_FIRST
 from proto.units import NS_PER_MS, InstantNs, LogIndex, Term, WitnessId
 from witness.raft.engine_adapter import Engine
@@ -35,6 +36,7 @@ from witness.raft.port import (
 )
 from witness.raft.snapshot_file import Snapshot, decode_snapshot
 from witness.raft.snapshot_transfer import SnapshotTransfer
+from witness.raft.space import Verdict
 from witness.raft.stamps import Stamps
 from witness.raft.standing import Progress, Standing
 from witness.raft.store import SNAPSHOT_NAME, STAY_DOWN, Store, StoreRefused
@@ -168,6 +170,7 @@ class RaftNode:
         self._outbox.begin(unsent_bytes)
         self.filter.election_min_ns = self._pace.election_min_ms * NS_PER_MS
         self._engine.begin(now_ns)
+        self._look_at_space(now_ns)
         if self._leader_lost:
             self._leader_lost = False
             self._engine.hurry_election(self.filter.election_min_ns // 2)
@@ -233,6 +236,16 @@ class RaftNode:
         early = self._outbox.take_appends()
         if early:
             early_send(early)
+
+    def _look_at_space(self, now_ns: InstantNs) -> None:
+        """A full disk stops acknowledging before it stops writing."""
+        space = self._store.space(now_ns)
+        if space.verdict is Verdict.CRITICAL:
+            raise DurabilityLost(
+                f"{self._store.directory} has {space.free_bytes} bytes free, too few for one more turn: the process "
+                "ends while everything that it promised is on disk; make room, then start the witness again"
+            )
+        self.filter.disk_low = space.verdict is Verdict.LOW
 
     def _deliver(self) -> None:
         count, size_sum = 0, 0

@@ -37,6 +37,7 @@ class Candidate(EngineView, Protocol):
     def election_is_due(self) -> bool: ...
     def rearm_election(self) -> None: ...
     def stand(self) -> None: ...
+    def resign(self) -> None: ...
     def majority_heard(self, within_ns: int) -> bool: ...
 
 
@@ -47,8 +48,6 @@ class Suffrage:
         self._filter = message_filter
         self._led = False
         self._promoted = False
-        self.stands = True
-        """False while this witness should not lead: its disk is nearly full."""
         self._readmission: Readmission | None = None
         if message_filter.standing is Standing.LEARNER:
             self._readmission = Readmission(self._peers, store.incarnation)
@@ -79,10 +78,12 @@ class Suffrage:
         if self._readmission is not None:
             ask: Message = {"type": "readmission_ask", "disk": self._store.incarnation}
             return [(peer, ask) for peer in self._readmission.due(linked, now_ns)]
+        if engine.role is Role.LEADER and self._filter.disk_low:
+            engine.resign()
         if engine.role is Role.LEADER:
             self._renew_for_learner(engine, now_ns)
             return []
-        if not self.stands:
+        if self._filter.disk_low:
             return []
         if self._filter.pre_votes.take_win(engine.term, self._filter.leader_heard_ns):
             engine.stand()
