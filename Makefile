@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sim bench model docs
+.PHONY: help setup demo test check sim fuzz bench model docs
 
 BIN := .venv/bin
 ARGS ?=
@@ -39,6 +39,9 @@ check: venv  ## ruff, formatting and mypy; changes nothing
 
 sim: venv  ## the simulation of whole clusters (ARGS: --help)
 	@$(BIN)/python -m witness.sim $(ARGS)
+
+fuzz: venv  ## the real Raft node under faulty networks, disks and clocks (ARGS: --schedules N --replay SEED --help)
+	@$(BIN)/python -m witness.sim.raft $(ARGS)
 
 bench: venv  ## latency, throughput, memory and start-up, measured (ARGS: --json)
 	@$(BIN)/python -m witness.bench $(ARGS)

@@ -226,6 +226,10 @@ class SimDisk:
     def used_bytes(self) -> int:
         return self._mount.volume.used_bytes()
 
+    def unsynced(self) -> list[str]:
+        """Names whose writes or place a loss of power might take back."""
+        return self._mount.volume.unsynced()
+
     def content(self, name: str) -> bytes:
         """What a process would read; no fault strikes here."""
         return bytes(self._file(name).view)

@@ -62,6 +62,13 @@ class SimFile:
                 _put(durable, data, offset)
         self.unsynced.clear()
 
+    def would_lose(self) -> bool:
+        """Something written is at stake; that the file was cut short takes nothing back that anybody needs."""
+        written = False
+        for offset, data in self.unsynced:
+            written = (written or bool(data)) if data is not None else written and offset > 0
+        return written
+
     def lose_sync(self, *, forget: bool) -> None:
         """A failed sync: the writes count as done and never reach the disk. The cache keeps them, or forgets them."""
         self.unsynced.clear()
@@ -115,6 +122,11 @@ class Volume:
 
     def used_bytes(self) -> int:
         return sum(len(file.view) for file in self.names.values())
+
+    def unsynced(self) -> list[str]:
+        """Names of what was written or renamed, and not synced."""
+        content = [name for name, file in self.names.items() if file.unsynced and file.would_lose()]
+        return content + [name for change in self._unsynced for name in change]
 
     def copy(self) -> Volume:
         """After the end of the process alone: all that was written is still there, synced or not."""

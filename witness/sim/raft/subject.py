@@ -17,9 +17,13 @@ from proto.units import ClusterId, WitnessId
 from witness.raft.port import Replicated
 from witness.raft.timers import CompactionLimits, RaftTimers
 
-Message = Mapping[str, Any]
+Message = dict[str, Any]
 Outbox = Mapping[WitnessId, list[Message]]
 """Per peer, in the order in which they were made."""
+
+
+class PowerLost(BaseException):
+    """The machine's power fails in the middle of a call: raised by a simulated disk, caught by the host."""
 
 
 class Drive(Protocol):
@@ -71,6 +75,16 @@ class View:
 class Member(Protocol):
     """One running process of a witness. Any exception out of a call ends it; the host throws the object away then."""
 
+    def hello(self, peer: WitnessId) -> Any:
+        """How it introduces itself on a new connection."""
+
+    def admit(self, peer: WitnessId, hello: Any) -> None:
+        """Raises RemoteFault when it wants no connection with who says this."""
+
+    def ping(self) -> Any:
+        """What an idle connection carries now and then; None for nothing but a sign of life."""
+
+    def pinged(self, peer: WitnessId, said: Any) -> None: ...
     def link_up(self, peer: WitnessId) -> None: ...
     def link_down(self, peer: WitnessId) -> None: ...
 

@@ -1,0 +1,239 @@
+"""What must hold, judged from outside by what members put on the wire and into their states.
+
+Rule: nothing here asks the code under test whether it was right, and everything here is small enough to be checked by
+hand-made traces. A violation is kept, never raised: the schedule goes on and tells all that broke. The rules are
+Raft's own (election safety, log matching as far as it is applied, state machine safety, leader completeness), and
+ours: acknowledged is durable, nothing leaves before the sync, an age is never understated, a turn's work is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from proto.units import NS_PER_S, PPM
+
+VIOLATIONS_KEPT = 20
+TERM_KINDS = frozenset({"append_entries", "next_node_idx", "request_vote", "response_vote"})
+"""Messages whose `term` is the sender's own."""
+AGE_SLACK_NS = 2_000
+Message = dict[str, Any]
+Found = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    kind: str
+    at_ns: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.at_ns / NS_PER_S:.6f} s: {self.text}"
+
+
+class Findings:
+    def __init__(self, now: Callable[[], int]) -> None:
+        self.violations: list[Violation] = []
+        self._now = now
+
+    def found(self, kind: str, text: str) -> None:
+        if len(self.violations) < VIOLATIONS_KEPT:
+            self.violations.append(Violation(kind, self._now(), text))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """As the first replica applied it."""
+
+    data: bytes
+    before: int
+    digest: bytes
+    who: str
+
+
+class LogChecker:
+    """Applied sequences are prefixes of one; equal indexes are equal states; what was applied anywhere stays."""
+
+    def __init__(self, found: Found) -> None:
+        self.highest = 0
+        self.entries: dict[int, Entry] = {}
+        self.acknowledgements = 0
+        self._found = found
+        self._index_of: dict[bytes, int] = {}
+        self._twice_allowed = False
+
+    def allow_twice(self) -> None:
+        """The network doubles frames, a handed-over proposal among them."""
+        self._twice_allowed = True
+
+    def applied(self, who: str, index: int, data: bytes, before: int, digest: bytes) -> None:
+        if index <= before:
+            self._found("order", f"{who} applies entry {index} after entry {before}")
+        known = self.entries.get(index)
+        if known is not None:
+            self._compare(who, index, known, data, before, digest)
+            return
+        if index < self.highest:
+            self._found("agreement", f"{who} applies an entry {index}; others went past it without, to {self.highest}")
+        self.entries[index] = Entry(data, before, digest, who)
+        self.highest = max(self.highest, index)
+        if self._index_of.setdefault(data, index) != index and not self._twice_allowed:
+            self._found("twice", f"{who} applies one proposal at {self._index_of[data]} and {index}: {data[:30]!r}")
+
+    def _compare(self, who: str, index: int, known: Entry, data: bytes, before: int, digest: bytes) -> None:
+        if known.data != data:
+            was = f"{known.who} applied {known.data[:30]!r}"
+            self._found("agreement", f"{who} applies {data[:30]!r} at {index}, {was}")
+        elif known.before != before:
+            self._found("prefix", f"{who} came to {index} from {before}, {known.who} came from {known.before}")
+        elif known.digest != digest:
+            self._found("state", f"{who} and {known.who} differ at {index}")
+
+    def has(self, data: bytes) -> bool:
+        return data in self._index_of
+
+    def restored(self, who: str, index: int, digest: bytes) -> None:
+        known = self.entries.get(index)
+        if known is None and index != 0:
+            self._found("agreement", f"{who} restores a state of index {index}, which nobody ever applied")
+        elif known is not None and known.digest != digest:
+            self._found("state", f"{who} restores a state of {index} that differs from {known.who}'s")
+
+    def acknowledged(self, who: str, data: bytes) -> None:
+        """A client was told that its command is done."""
+        self.acknowledgements += 1
+        if data not in self._index_of:
+            self._found("durable", f"{who} acknowledges {data[:30]!r}, which nobody applied")
+
+    def ends(self, who: str, index: int, digest: bytes) -> None:
+        """All is healed and quiet: every replica must have all that was ever applied anywhere."""
+        if index < self.highest:
+            self._found("durable", f"{who} ends at {index}; {self.entries[self.highest].who} applied {self.highest}")
+        else:
+            self.restored(who, index, digest)
+
+
+class LeaderChecker:
+    """One leader a term, by appends and by what members say; its log has all that was applied anywhere."""
+
+    def __init__(self, found: Found, log: LogChecker) -> None:
+        self.elections = 0
+        self._found = found
+        self._log = log
+        self._leaders: dict[int, str] = {}
+
+    def leads(self, who: str, term: int) -> bool:
+        """True for a leader that nobody knew."""
+        known = self._leaders.get(term)
+        if known is None:
+            self._leaders[term] = who
+            self.elections += 1
+            return True
+        if known != who:
+            self._found("leaders", f"{who} and {known} lead term {term}")
+        return False
+
+    def complete(self, who: str, term: int, last_index: int) -> None:
+        """Asked when it begins to lead."""
+        if last_index < self._log.highest:
+            self._found("completeness", f"{who} leads term {term} with a log to {last_index} of {self._log.highest}")
+
+
+class VoteChecker:
+    """Terms never go back, and nobody votes twice in one, across restarts and disks, by what is sent."""
+
+    def __init__(self, found: Found) -> None:
+        self.votes = 0
+        self._found = found
+        self._given: dict[tuple[str, int], str] = {}
+        self._floor: dict[str, int] = {}
+
+    def sent(self, who: str, outbox: Iterable[tuple[str, list[Message]]]) -> None:
+        """All messages of one turn: within it the term may rise, so each is compared with the turns before."""
+        floor = highest = self._floor.get(who, 0)
+        for to, messages in outbox:
+            for message in messages:
+                kind = message["type"]
+                term = message.get("term") if kind in TERM_KINDS else None
+                if term is None:
+                    continue
+                if term < floor:
+                    self._found("term", f"{who} sends {kind} of term {term} after term {floor}")
+                elif term > highest:
+                    highest = term
+                if kind == "response_vote":
+                    self._vote(who, term, to)
+                elif kind == "request_vote":
+                    self._vote(who, term, who)
+        self._floor[who] = highest
+
+    def starts(self, who: str, term: int) -> None:
+        if term < self._floor.get(who, 0):
+            self._found("term", f"{who} starts with term {term}, it sent messages of term {self._floor[who]} before")
+
+    def _vote(self, who: str, term: int, whom: str) -> None:
+        self.votes += 1
+        given = self._given.setdefault((who, term), whom)
+        if given != whom:
+            self._found("votes", f"{who} votes for {whom} in term {term}, it voted for {given} before")
+
+
+class SyncChecker:
+    """Nothing but appends leaves before all that was written is synced (witness.raft.store)."""
+
+    def __init__(self, found: Found) -> None:
+        self._found = found
+
+    def sent(self, who: str, outbox: Iterable[tuple[str, list[Message]]], unsynced: bool) -> None:
+        if not unsynced:
+            return
+        for _, messages in outbox:
+            for message in messages:
+                if message["type"] != "append_entries":
+                    self._found("unsynced", f"{who} sends {message['type']} before its disk is synced")
+                    return
+
+
+class AgeChecker:
+    """An entry is never older than `age_bound_ns` says (witness.raft.age)."""
+
+    def __init__(self, found: Found, now: Callable[[], int]) -> None:
+        self.dated = 0
+        self._found = found
+        self._now = now
+        self._appended_ns: dict[tuple[int, int], int] = {}
+
+    def sent(self, outbox: Iterable[tuple[str, list[Message]]], began_ns: int) -> None:
+        """An entry was in the log at the latest when it was first sent."""
+        for _, messages in outbox:
+            for message in messages:
+                for _command, index, term in message.get("entries", ()):
+                    self._appended_ns.setdefault((index, term), began_ns)
+
+    def applied(self, who: str, index: int, term: int, bound_ns: int | None, rate_ppm: int) -> None:
+        if bound_ns is None:
+            return
+        self.dated += 1
+        appended_ns = self._appended_ns.get((index, term))
+        if appended_ns is None:
+            return
+        age_ns = self._now() - appended_ns
+        true_bound_ns = bound_ns * PPM // (PPM + rate_ppm)
+        if age_ns > true_bound_ns + AGE_SLACK_NS:
+            self._found("age", f"{who} says entry {index} is younger than {true_bound_ns} ns, it is {age_ns} ns old")
+
+
+class WorkChecker:
+    """A turn's messages are bounded by what there is to say, whatever the clock does (D-12)."""
+
+    MESSAGES_FEW = 64
+
+    def __init__(self, found: Found) -> None:
+        self.most = 0
+        self._found = found
+
+    def sent(self, who: str, count: int, allowed: int) -> None:
+        self.most = max(self.most, count)
+        if count > allowed:
+            self._found("work", f"{who} sends {count} messages in one turn, {allowed} would do")

@@ -1,0 +1,114 @@
+"""Everything that is told by hosts and replicas of one schedule, handed to the checkers that it concerns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proto.units import NS_PER_MS
+from witness.raft.port import CommittedEntry, ConsensusStatus, Role
+from witness.sim.clock import Events
+from witness.sim.raft.checkers import (
+    AgeChecker,
+    Findings,
+    LeaderChecker,
+    LogChecker,
+    SyncChecker,
+    VoteChecker,
+    WorkChecker,
+)
+from witness.sim.raft.faults import STALE_KINDS
+from witness.sim.raft.setup import Setup
+from witness.sim.raft.subject import Outbox, View
+
+if TYPE_CHECKING:
+    from witness.sim.raft.host import Host
+    from witness.sim.raft.replica import Replica
+
+CHUNKS_APART = 64
+IMAGE_HEADER_BYTES = 500
+
+
+class Judge:
+    def __init__(self, setup: Setup, events: Events) -> None:
+        self.findings = Findings(lambda: events.now_ns)
+        found = self.findings.found
+        self.log = LogChecker(found)
+        self.leaders = LeaderChecker(found, self.log)
+        self.votes = VoteChecker(found)
+        self.sync = SyncChecker(found)
+        self.ages = AgeChecker(found, lambda: events.now_ns)
+        self.work = WorkChecker(found)
+        self._setup = setup
+        self._ages_hold = "old-bytes" not in setup.kinds
+        """Stamps of an earlier boot of a machine come back with old frames: the connections forbid it, not Raft."""
+        if STALE_KINDS & set(setup.kinds):
+            self.log.allow_twice()
+
+    # -- what a host tells -----------------------------------------------------------------------------------
+
+    def turned(self, host: Host, outbox: Outbox, began_ns: int) -> None:
+        member = host.member
+        if not outbox or member is None:
+            return
+        who, sent = str(host.name), list(outbox.items())
+        self.votes.sent(who, sent)
+        self.sync.sent(who, sent, host.drive.unsynced())
+        count = 0
+        for _, messages in sent:
+            count += len(messages)
+            kind = messages[0]["type"]
+            if kind == "append_entries":
+                self._leads(host, messages[0]["term"])
+        self.ages.sent(sent, began_ns)
+        if count > WorkChecker.MESSAGES_FEW:
+            self.work.sent(who, count, self._messages_allowed(member.view()))
+        self.work.most = max(self.work.most, count)
+
+    def _leads(self, host: Host, term: int) -> None:
+        if self.leaders.leads(str(host.name), term) and host.member is not None:
+            said = host.member.view()
+            if said.leads and said.term == term:
+                self.leaders.complete(str(host.name), term, said.last_index)
+
+    def _messages_allowed(self, view: View) -> int:
+        """Answers to what came in one turn; for each peer the whole log, or an image, in the smallest pieces."""
+        tuning = self._setup.tuning
+        entries = view.last_index // tuning.entries_per_message
+        entries += view.last_index * self._setup.entry_bytes // tuning.batch_bytes
+        chunks = (self._setup.ballast_bytes + 2 * self._setup.entry_bytes + IMAGE_HEADER_BYTES) // tuning.chunk_bytes
+        return 512 + len(self._setup.witnesses) * (entries + chunks + CHUNKS_APART)
+
+    def started(self, host: Host) -> None:
+        if host.member is not None:
+            self.votes.starts(str(host.name), host.member.view().term)
+
+    # -- what a replica tells --------------------------------------------------------------------------------
+
+    def applied(self, replica: Replica, entry: CommittedEntry, before: int, rate_ppm: int) -> None:
+        who = str(replica.witness)
+        self.log.applied(who, int(entry.index), entry.data, before, replica.digest)
+        if self._ages_hold:
+            self.ages.applied(who, int(entry.index), int(entry.term), entry.age_bound_ns, rate_ppm)
+
+    def restored(self, replica: Replica) -> None:
+        self.log.restored(str(replica.witness), replica.index, replica.digest)
+
+    def status(self, replica: Replica, status: ConsensusStatus) -> None:
+        if status.role is Role.LEADER:
+            self.leaders.leads(str(replica.witness), int(status.term))
+
+    def found(self, kind: str, text: str) -> None:
+        self.findings.found(kind, text)
+
+
+def liveness_bound_ns(setup: Setup, connected_ns: int, slow_ns: int) -> int:
+    """Within this, all healed, one leader leads and all have caught up.
+
+    Frames still under way (`slow_ns`) and dead connections must go and new ones come (`connected_ns`), a leader
+    without a majority must give up, then elections: each fails by a split at odds below one half as long as the spread
+    of the timeouts is several round trips, so that 24 in a row fail once in sixteen millions. An image may have to be
+    sent twice, a second apart (witness.raft.snapshot_transfer).
+    """
+    timers = setup.timers
+    elections_ms = 24 * timers.election_max_ms
+    return slow_ns + connected_ns + (timers.leader_fallback_ms + elections_ms + 3_000) * NS_PER_MS

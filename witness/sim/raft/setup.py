@@ -1,0 +1,128 @@
+"""What one schedule is made of, drawn from its seed before anything runs.
+
+Swarm style (Groce et al. 2012): each schedule has its own two to six kinds of faults, with rates of their own, and its
+own constants; one with all kinds at once rarely gets anywhere. Each part of the world draws from a stream of its own,
+so that a kind more, or a draw more, moves nothing else of a seed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from proto.units import NS_PER_MS, ClusterId, WitnessId
+from witness.raft import engine_parts, journal, snapshot_transfer
+from witness.raft.timers import PROFILES, CompactionLimits, RaftTimers
+
+CLUSTER = ClusterId("7a" * 16)
+KINDS_MIN, KINDS_MAX = 2, 6
+EVENTS_MIN, EVENTS_MAX = 60, 150
+LARGE_KIND = "large-entries"
+LARGE_BYTES = 60_000
+ENTRY_OVERHEAD_BYTES = 40
+"""A proposal's own name and the engine's mark: a batch must be larger than any entry (witness.raft.messages)."""
+TIMERS = (
+    PROFILES["standard"],
+    PROFILES["standard"],
+    PROFILES["fast"],
+    RaftTimers(append_period_ms=100, election_min_ms=400, election_max_ms=800, leader_fallback_ms=1_600),
+    RaftTimers(append_period_ms=40, election_min_ms=150, election_max_ms=300, leader_fallback_ms=600),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Module constants of witness.raft that a schedule makes small, so that little data crosses many borders."""
+
+    entries_per_message: int
+    batch_bytes: int
+    chunk_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    seed: int
+    witnesses: tuple[WitnessId, ...]
+    kinds: tuple[str, ...]
+    events: int
+    gap_ns: int
+    """Mean time between two events."""
+    timers: RaftTimers
+    compaction: CompactionLimits
+    tuning: Tuning
+    ballast_bytes: int
+    """An image is at least so large."""
+    cpu_ns: int
+    sync_ns: int
+    """What a turn and a sync take on a healthy machine."""
+    delay_ns: int
+    """One way, at most, on a healthy network."""
+    restart_ns: int
+    """Mean time that a dead process stays away."""
+    proposals: float
+    """Share of the events that are proposals."""
+    entry_bytes: int
+    """No command is larger."""
+
+    @property
+    def minority(self) -> int:
+        """So many may lose their disks' content, and no more."""
+        return (len(self.witnesses) - 1) // 2
+
+
+def rng_for(seed: int, name: str) -> random.Random:
+    return random.Random(f"raft/{seed}/{name}")  # noqa: S311  # a simulation, not a secret
+
+
+def draw(seed: int, known: Iterable[str], of_many: frozenset[str]) -> Setup:
+    """`of_many`: the kinds that need more than one witness."""
+    rng = rng_for(seed, "setup")
+    size = rng.choices((1, 3, 5), (2, 78, 20))[0]
+    kinds_rng = rng_for(seed, "kinds")
+    names = sorted(known if size > 1 else set(known) - of_many)
+    kinds = tuple(sorted(kinds_rng.sample(names, min(len(names), kinds_rng.randint(KINDS_MIN, KINDS_MAX)))))
+    tiny = rng.random() < 0.5
+    entry_bytes = (LARGE_BYTES if LARGE_KIND in kinds else 0) + ENTRY_OVERHEAD_BYTES
+    return Setup(
+        seed=seed,
+        witnesses=tuple(WitnessId(f"w{number}") for number in range(1, size + 1)),
+        kinds=kinds,
+        events=rng.randint(EVENTS_MIN, EVENTS_MAX),
+        gap_ns=rng.choice((15, 30, 40, 60)) * NS_PER_MS,
+        timers=rng.choice(TIMERS),
+        compaction=rng.choice(
+            (CompactionLimits(16, 1024 * 1024, 3), CompactionLimits(32, 1024 * 1024, 0), CompactionLimits())
+        ),
+        tuning=Tuning(
+            entries_per_message=rng.choice((1, 2, 3, 7)) if tiny else 1024,
+            batch_bytes=entry_bytes + rng.choice((2, 600, 4096)) if tiny else 1024 * 1024,
+            chunk_bytes=max(rng.choice((16, 100, 700)), entry_bytes // 50) if tiny else 256 * 1024,
+        ),
+        ballast_bytes=rng.choice((0, 100, 2_000)),
+        cpu_ns=rng.choice((50_000, 200_000, 1_000_000)),
+        sync_ns=rng.choice((50_000, 500_000, 3_000_000)),
+        delay_ns=rng.choice((NS_PER_MS // 5, NS_PER_MS, 5 * NS_PER_MS, 20 * NS_PER_MS)),
+        restart_ns=rng.choice((20, 200, 1_000)) * NS_PER_MS,
+        proposals=rng.choice((0.3, 0.5, 0.7)),
+        entry_bytes=entry_bytes,
+    )
+
+
+@contextmanager
+def tuned(tuning: Tuning) -> Iterator[None]:
+    """The constants as the schedule wants them, and back again."""
+    places = (
+        (journal, "ENTRIES_PER_MESSAGE_MAX", tuning.entries_per_message),
+        (engine_parts, "BATCH_BYTES", tuning.batch_bytes),
+        (snapshot_transfer, "CHUNK_BYTES_MAX", tuning.chunk_bytes),
+    )
+    before = [(module, name, getattr(module, name)) for module, name, _ in places]
+    try:
+        for module, name, value in places:
+            setattr(module, name, value)
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)

@@ -1,0 +1,311 @@
+"""One schedule: a cluster of hosts on one network, the faults that strike it, and the heal at the end.
+
+Two phases, as TigerBeetle's simulator has them: safety under faults, and then, all faults off, liveness within a bound
+of virtual time. A disk that was damaged may have its witness stay down, a minority at most.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+from proto.errors import DurabilityLost
+from proto.units import NS_PER_MS, NS_PER_S, WitnessId
+from witness.raft.disk import DISK_FAULTS
+from witness.raft.port import CommittedEntry, ConsensusStatus
+from witness.raft.store import StoreRefused
+from witness.sim.clock import Events, NodeClock
+from witness.sim.raft import faults
+from witness.sim.raft.faults_disk import HITS
+from witness.sim.raft.faults_net import SLOW_NS_MAX
+from witness.sim.raft.host import Host
+from witness.sim.raft.judge import Judge, liveness_bound_ns
+from witness.sim.raft.network import CONNECTED_WITHIN_NS, Network
+from witness.sim.raft.replica import Replica
+from witness.sim.raft.setup import CLUSTER, LARGE_BYTES, LARGE_KIND, Setup, rng_for
+from witness.sim.raft.sim_drive import SimDrive
+from witness.sim.raft.subject import Member, Message, Outbox, Seat, Subject
+
+Note = Callable[[int, str, str], None]
+QUIET_STEP_NS = 100 * NS_PER_MS
+PROBE_AGAIN = 0.2
+"""A proposal may be lost with a leader."""
+RESTART_CALM_NS = 50 * NS_PER_MS
+
+
+class World:
+    """Implements Watch of hosts and of replicas."""
+
+    def __init__(self, setup: Setup, subject: Subject, trace: Note | None) -> None:
+        self.setup = setup
+        self.events = Events()
+        self.judge = Judge(setup, self.events)
+        self.hits: Counter[str] = Counter()
+        self.hosts: dict[WitnessId, Host] = {}
+        self.damaged: set[WitnessId] = set()
+        self.refused: set[WitnessId] = set()
+        """Stay down: their disks are damaged, and they noticed."""
+        self.happened = 0
+        self.rng = partial(rng_for, setup.seed)
+        self._subject = subject
+        self._trace = trace
+        self._safety = True
+        self._restarts = self.rng("restarts")
+        self._workload = self.rng("workload")
+        self._proposed = 0
+        self._failures: dict[WitnessId, int] = {}
+        self._probe = b""
+        self.replicas: dict[WitnessId, Replica] = {}
+        self.network = Network(setup.witnesses, self.events, self.rng("network"), self.hit)
+        for name in setup.witnesses:
+            self._make(name)
+        for path in self.network.wire.paths.values():
+            path.delay_ns_min, path.delay_ns_max = setup.delay_ns // 10, setup.delay_ns
+
+    def _make(self, name: WitnessId) -> None:
+        host_rng = self.rng(f"host/{name}")
+        self.hosts[name] = Host(
+            name,
+            self._subject.blank(name),
+            self.events,
+            self.network,
+            NodeClock(self.events, host_rng.randint(-50, 50)),
+            partial(self._start, host_rng),
+            self,
+            host_rng,
+            self.setup.cpu_ns,
+        )
+
+    def _start(self, rng: random.Random, host: Host) -> Member:
+        replica = self.replicas[host.name] = Replica(host.name, self, self.setup.ballast_bytes)
+        self._failures[host.name] = self._failures_of(host)
+        seat = Seat(
+            witness=host.name,
+            peers=tuple(peer for peer in self.setup.witnesses if peer != host.name),
+            cluster=CLUSTER,
+            drive=host.drive,
+            replicated=replica,
+            timers=self.setup.timers,
+            compaction=self.setup.compaction,
+            rng=random.Random(rng.random()),  # noqa: S311  # a simulation, not a secret
+            acknowledged=partial(self.judge.log.acknowledged, str(host.name)),
+        )
+        return self._subject.start(seat, host.clock.now())
+
+    # -- phases ----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        for host in self.hosts.values():
+            host.start()
+        faults.set_moods(self)
+        self._schedule()
+        self._run_for(self.setup.gap_ns * self.setup.events)
+        self._heal()
+        self._settle()
+
+    def _schedule(self) -> None:
+        rng = self.rng("schedule")
+        blows = faults.blows_of(self.setup.kinds)
+        for _ in range(self.setup.events):
+            at_ns = int(rng.random() * self.setup.gap_ns * self.setup.events)
+            if not blows or rng.random() < self.setup.proposals:
+                self.events.at(at_ns, self._propose_some)
+            else:
+                kind = rng.choice(blows)
+                self.fault_after(at_ns, partial(self._strike, kind, random.Random(rng.random())))  # noqa: S311  # same
+
+    def _strike(self, kind: str, rng: random.Random) -> None:
+        self.happened += 1
+        faults.BLOWS[kind](self, rng)
+
+    def fault_after(self, delay_ns: int, action: Callable[[], None], *, always: bool = False) -> None:
+        """Strikes as long as the safety phase lasts; `always`: what ends a fault is never harmful."""
+        self.events.after(delay_ns, action if always else partial(self._if_unsafe, action))
+
+    def _if_unsafe(self, action: Callable[[], None]) -> None:
+        if self._safety:
+            action()
+
+    def _run_for(self, span_ns: int) -> None:
+        events, end_ns = self.events, self.events.now_ns + span_ns
+        while events.next_ns() <= end_ns:
+            events.happen()
+        events.now_ns = end_ns
+
+    def _heal(self) -> None:
+        self.note("world", "all faults end")
+        self._safety = False
+        self.network.heal()
+        for host in self.hosts.values():
+            if isinstance(host.drive, SimDrive):
+                host.drive.calm()
+            host.dies_sending = None
+            host.go_on(host.life)
+            self._restart(host)
+
+    def _settle(self) -> None:
+        bound_ns = liveness_bound_ns(self.setup, CONNECTED_WITHIN_NS, SLOW_NS_MAX)
+        began_ns = self.events.now_ns
+        while self.events.now_ns - began_ns < bound_ns:
+            self._run_for(QUIET_STEP_NS)
+            if self._settled():
+                break
+        else:
+            self.judge.found("stuck", f"{bound_ns / NS_PER_S:.1f} s after the end of all faults: {self._views()}")
+            return
+        for name, host in self.hosts.items():
+            if host.name not in self.refused:
+                self.judge.log.ends(str(name), self.replicas[name].index, self.replicas[name].digest)
+
+    def _settled(self) -> bool:
+        """One leads, all follow it, and a command proposed after the heal is applied by all; refused ones apart."""
+        sound = [host for host in self.hosts.values() if host.name not in self.refused]
+        views = [host.member.view() for host in sound if host.member is not None]
+        leaders = {view.leader for view in views}
+        if len(views) < len(sound) or len(leaders) != 1 or None in leaders:
+            return False
+        if not self.judge.log.has(self._probe):
+            if not self._probe or self._workload.random() < PROBE_AGAIN:
+                self._probe = self._propose(self._workload.choice(sound), b"probe")
+            return False
+        return all(self.replicas[host.name].index == self.judge.log.highest for host in sound)
+
+    def _views(self) -> str:
+        said = []
+        for name, host in self.hosts.items():
+            view = None if host.member is None else host.member.view()
+            said.append(f"{name} {'is down' if view is None else view}")
+        return "; ".join(said)
+
+    # -- workload --------------------------------------------------------------------------------------------
+
+    def _propose_some(self) -> None:
+        rng = self._workload
+        self.happened += 1
+        running = self.running()
+        if not running:
+            return
+        large = LARGE_KIND in self.setup.kinds
+        for _ in range(rng.choice((1, 1, 5, 20))):
+            if large and rng.random() < 0.3:
+                self.hit(LARGE_KIND)
+                self._propose(rng.choice(running), bytes(rng.randint(1_000, LARGE_BYTES)))
+            else:
+                self._propose(rng.choice(running), b"")
+
+    def _propose(self, host: Host, ballast: bytes) -> bytes:
+        self._proposed += 1
+        command = b"%d:%s" % (self._proposed, ballast)
+        host.propose(command)
+        return command
+
+    # -- faults ----------------------------------------------------------------------------------------------
+
+    def running(self) -> list[Host]:
+        return [host for host in self.hosts.values() if host.member is not None]
+
+    def may_damage(self, host: Host) -> bool:
+        """True, and noted, while the damaged are a minority."""
+        if host.name not in self.damaged and len(self.damaged) >= self.setup.minority:
+            return False
+        self.damaged.add(host.name)
+        return True
+
+    def hit(self, kind: str) -> None:
+        self.hits[kind] += 1
+
+    def note(self, who: str, what: str) -> None:
+        if self._trace is not None:
+            self._trace(self.events.now_ns, who, what)
+
+    def _restart(self, host: Host) -> None:
+        if host.name not in self.refused:
+            host.start()
+
+    def _failures_of(self, host: Host) -> int:
+        return host.drive.failures() if isinstance(host.drive, SimDrive) else 0
+
+    # -- Watch -----------------------------------------------------------------------------------------------
+
+    def started(self, host: Host) -> None:
+        self.judge.started(host)
+
+    def turned(self, host: Host, outbox: Outbox, began_ns: int) -> None:
+        if self._trace is not None:
+            for peer, messages in outbox.items():
+                for message in messages:
+                    self.note(str(host.name), f"-> {peer} {_told(message)}")
+        self.judge.turned(host, outbox, began_ns)
+
+    def ended(self, host: Host, error: BaseException | None) -> None:
+        if error is not None:
+            self._ended_by_itself(host, error)
+        mean_ns = self.setup.restart_ns if self._safety else RESTART_CALM_NS
+        delay_ns = int(mean_ns * self._restarts.choice((0.1, 0.5, 1, 2)))
+        self.events.after(delay_ns, partial(self._restart, host))
+
+    def _ended_by_itself(self, host: Host, error: BaseException) -> None:
+        self.note(str(host.name), f"ends: {type(error).__name__}: {error}")
+        struck = self._failures_of(host) > self._failures[host.name]
+        if struck and isinstance(error, (DurabilityLost, StoreRefused, *DISK_FAULTS)):
+            return
+        if isinstance(error, StoreRefused) and host.name in self.damaged:
+            self.hit("refused-disk")
+            self.refused.add(host.name)
+        else:
+            self.judge.found("crash", f"{host.name}: {type(error).__name__}: {error}{_where(error)}")
+
+    # -- ReplicaWatch ----------------------------------------------------------------------------------------
+
+    def applied(self, replica: Replica, entry: CommittedEntry, before: int) -> None:
+        self.judge.applied(replica, entry, before, self.hosts[replica.witness].clock.rate_ppm)
+        if self._trace is not None:
+            self.note(str(replica.witness), f"applies {entry.index} of term {entry.term}: {entry.data[:20]!r}")
+
+    def restored(self, replica: Replica) -> None:
+        self.note(str(replica.witness), f"restores an image of {replica.index}")
+        self.judge.restored(replica)
+        if replica.index:
+            self.hit("image-restored")
+
+    def synced(self, replica: Replica) -> None: ...
+
+    def status(self, replica: Replica, status: ConsensusStatus) -> None:
+        self.judge.status(replica, status)
+        if self._trace is not None:
+            shape = f"{status.role.value} of term {status.term} under {status.leader}, quorum {status.has_quorum}"
+            self.note(str(replica.witness), f"{shape}, caught up {status.caught_up}")
+
+    def close(self) -> None:
+        for kind, count in self._disk_hits().items():
+            self.hits[kind] += count
+        for host in self.hosts.values():
+            if host.member is not None:
+                host.member.close()
+        self._subject.close()
+
+    def _disk_hits(self) -> Counter[str]:
+        total: Counter[str] = Counter()
+        for host in self.hosts.values():
+            if isinstance(host.drive, SimDrive):
+                for kind, count in host.drive.hits().items():
+                    if kind in HITS:
+                        total[HITS[kind]] += count
+        return total
+
+
+def _told(message: Message) -> str:
+    text = str({key: value for key, value in message.items() if key not in {"entries", "serialized"}})
+    entries = message.get("entries")
+    if entries:
+        text += f" entries {entries[0][1]}-{entries[-1][1]}"
+    return text[:300]
+
+
+def _where(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f" ({trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno})"
