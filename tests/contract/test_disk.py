@@ -40,15 +40,16 @@ def test_a_file_is_replaced_whole(disk: Disk) -> None:
     assert disk.names() == ["a"]
 
 
-def test_no_part_of_a_file_is_read(disk: Disk) -> None:
+def test_a_file_is_read_whole_or_the_part_that_was_asked_for(disk: Disk) -> None:
     disk.replace("a", b"12345")
     assert disk.read("a", 5) == b"12345"
     with pytest.raises(FileTooLarge, match="larger than 4"):
         disk.read("a", 4)
+    assert [disk.read_part("a", *part) for part in ((1, 2), (3, 9), (9, 1))] == [b"23", b"45", b""]
 
 
 def test_a_missing_file_is_said_to_be_missing(disk: Disk) -> None:
-    for access in (lambda: disk.read("a", 10), lambda: disk.size("a")):
+    for access in (lambda: disk.read("a", 10), lambda: disk.read_part("a", 0, 1), lambda: disk.size("a")):
         with pytest.raises(FileNotFoundError):
             access()
 

@@ -13,8 +13,8 @@ from proto.invariants import InvariantViolation
 from proto.units import ClusterId, InstantNs, WitnessId
 from witness.raft.journal import Journal
 from witness.raft.messages import ENTRIES_PER_MESSAGE_MAX
+from witness.raft.standing import STANDING_MARK
 from witness.raft.store import (
-    STANDING_MARK,
     STORE_NAME,
     WAL_NAME,
     RaftState,

@@ -6,7 +6,8 @@ Rule: no code of this package but a body of this port touches a file. So the sam
 
 One `Disk` is one directory; names are plain file names in it. What a call promises when it returns:
 
-    replace, publish, remove, sync_names, move_aside    durable, the directory included
+    replace, publish, remove, move_aside                durable, the directory included
+    sync, sync_names                                    durable: the content, the directory
     Database: COMMIT, wal_checkpoint                    durable (WAL, synchronous=FULL)
     everything else                                     nothing beyond the running process
 
@@ -101,6 +102,9 @@ class Disk(Protocol):
     def read(self, name: str, bytes_max: int) -> bytes:
         """A whole file; FileNotFoundError or FileTooLarge instead of a part of one."""
 
+    def read_part(self, name: str, offset: int, size: int) -> bytes:
+        """So much of a file, less where it ends before; FileNotFoundError when it is missing."""
+
     def replace(self, name: str, data: bytes) -> None:
         """The file is this from now on: temporary file, sync, rename, sync of the directory; the old one or the new."""
 
@@ -113,11 +117,14 @@ class Disk(Protocol):
     def remove(self, *names: str) -> None:
         """Those that are there, durably."""
 
+    def sync(self, name: str) -> None:
+        """Syncs the content of a file that others (SQLite) wrote."""
+
     def sync_names(self) -> None:
         """Syncs the directory: what was created, renamed or removed by others (SQLite) lasts."""
 
     def move_aside(self, names: Iterable[str]) -> Path | None:
-        """Moves those that are there into a new `aside-N` folder, in this order, durably; None when there was none.
+        """Moves those that are there into a new `aside-N` folder, each durably before the next; None when none was.
 
         Inside of the directory, for it may be a mount point, or its parent another owner's. Nothing is deleted.
         """

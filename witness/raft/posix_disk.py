@@ -116,6 +116,11 @@ class PosixDisk:
             raise FileTooLarge(errno.EFBIG, f"larger than {bytes_max} bytes", str(self._directory / name))
         return data
 
+    def read_part(self, name: str, offset: int, size: int) -> bytes:
+        with (self._directory / name).open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
     def replace(self, name: str, data: bytes) -> None:
         unfinished = self._directory / f"{name}.tmp"
         with unfinished.open("wb") as file:
@@ -138,6 +143,9 @@ class PosixDisk:
             (self._directory / name).unlink(missing_ok=True)
         self.sync_names()
 
+    def sync(self, name: str) -> None:
+        _sync(self._directory / name)
+
     def sync_names(self) -> None:
         _sync(self._directory)
 
@@ -149,8 +157,8 @@ class PosixDisk:
         aside.mkdir(mode=0o700)
         for name in there:
             (self._directory / name).rename(aside / name)
-        _sync(aside)
-        self.sync_names()
+            _sync(aside)
+            self.sync_names()
         return aside
 
     def _asides(self) -> Iterable[Path]:

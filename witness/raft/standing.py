@@ -26,7 +26,7 @@ from enum import Enum
 from proto.units import NS_PER_MS, WitnessId
 
 STANDING_MARK = "standing"
-"""The store's mark; a store without it is a voter's."""
+"""The store's mark; every store has it from its making."""
 ASK_EVERY_NS = 250 * NS_PER_MS
 RENEW_EVERY_NS = 2_000 * NS_PER_MS
 """A leader begins a new term for a learner at most this often."""

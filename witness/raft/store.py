@@ -7,9 +7,9 @@ never makes one, so that an empty disk is noticed instead of voting again (D-25,
 time, foreign or newer than this program is refused with the remedy in the message (I7): store_rows proves each row,
 store_checks the files.
 
-A turn that changes what votes rest on (term, vote, log, marks) has a number, which it stores. Once it is synced the
-number is noted in a small file beside the store, without a sync. A start that finds less than was noted lost a
-transaction that had been on the disk: rot in the last one, else like a torn end, or a disk that lies about syncs.
+Every transaction stores its number, its turn. Once it is synced the number is noted in a small file beside the store,
+without a sync. A start that finds less than was noted lost a transaction that had been on the disk: rot in the last
+one, which looks like a torn end, or a disk that lies about syncs.
 
 The log is copied into the database by this object, not by SQLite's own hook, which keeps failures of it to itself.
 Rejected: one file per concern (two files can be of different times, D7), a hand-written log (torn tails, D-8).
@@ -39,11 +39,11 @@ from witness.raft.space import Space, SpaceLimits, SpaceWatch
 from witness.raft.store_checks import (
     LOCK_NAME,
     NOTE_NAME,
-    STANDING_MARK,
     STORE_NAME,
     WAL_NAME,
     check_database,
     check_note,
+    check_standing,
     check_wal,
     note_of,
     refusal,
@@ -51,23 +51,27 @@ from witness.raft.store_checks import (
 )
 from witness.raft.store_create import create_store, move_aside
 from witness.raft.store_rows import (
+    GET_ENTRIES,
     GET_STATE,
     INCARNATION_BYTES,
     MARKS_MAX,
     META_KEY_CHARS_MAX,
+    SET_ENTRY,
     SET_STATE,
     STAY_DOWN,
     Entry,
     RaftState,
     RowDamaged,
+    StateRow,
     StoreRefused,
     checked_event,
     checked_log,
     checked_marks,
     checked_state,
-    entry_crc,
+    digest,
+    entry_row,
     event_crc,
-    mark_rows,
+    named_row,
     state_row,
 )
 
@@ -76,7 +80,6 @@ __all__ = [
     "LOCK_NAME",
     "NOTE_NAME",
     "SNAPSHOT_NAME",
-    "STANDING_MARK",
     "STAY_DOWN",
     "STORE_NAME",
     "WAL_NAME",
@@ -86,7 +89,6 @@ __all__ = [
     "StoreRefused",
     "as_disk",
     "create_store",
-    "entry_crc",
     "move_aside",
     "open_store",
 ]
@@ -118,7 +120,8 @@ class Store:
         self._db = database
         self._unlock = unlock
         self._lost: str | None = None
-        self._entries: list[tuple[int, int, bytes, int]] = []
+        self._entries: list[tuple[int, int, bytes, int, int]] = []
+        self._tip: tuple[int, int] | None = None
         self._state: RaftState | None = None
         self._changed: dict[str, bytes] = {}
         self._events: list[tuple[int, bytes]] = []
@@ -126,13 +129,16 @@ class Store:
         self._trim_below = 0
         self._wal_pages = 0
         self._watch = SpaceWatch(disk, SNAPSHOT_NAME, limits)
-        self._marks = checked_marks(database.execute("SELECT name, value, crc FROM meta"))
-        self._durable, self._turn = checked_state(database.execute(GET_STATE))
+        self._durable = checked_state(database.execute(GET_STATE))
+        self._marks = checked_marks(database.execute("SELECT name, value, crc FROM meta"), self._durable)
+        check_standing(self._marks)
         self._last_event = int(database.execute("SELECT max(seq) FROM events")[0][0] or 0)
+        if self._last_event < self._durable.last_event:
+            raise RowDamaged(f"the end of the events (ends at {self._last_event}, recorded {self._durable.last_event})")
         self._first_row = int(database.execute("SELECT min(idx) FROM entries")[0][0] or 0)
-        check_note(disk, self.incarnation, self._turn)
+        check_note(disk, self.incarnation, self._durable.turn)
         self._note = disk.open_note(NOTE_NAME)
-        self._note.write(note_of(self.incarnation, self._turn))
+        self._note.write(note_of(self.incarnation, self._durable.turn))
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -143,15 +149,14 @@ class Store:
     def read_state(self) -> RaftState:
         """Term, vote and the log's end as they are on disk; zeros in a fresh store."""
         with self._reading():
-            self._durable, self._turn = checked_state(self._db.execute(GET_STATE))
-        return self._durable
+            self._durable = checked_state(self._db.execute(GET_STATE))
+        return self._durable.state
 
     def read_entries(self) -> list[Entry]:
         """All entries, proven one by one, up to the recorded end."""
-        state = self.read_state()
+        self.read_state()
         with self._reading():
-            rows = self._db.execute("SELECT idx, term, command, crc FROM entries ORDER BY idx")
-            return checked_log(rows, (state.last_index, state.last_term))
+            return checked_log(self._db.execute(GET_ENTRIES), self._durable)
 
     def read_events(self, from_seq: int, limit: int) -> list[tuple[int, bytes]]:
         """Committed events from `from_seq` on, in order; those of the current turn are not among them."""
@@ -184,12 +189,15 @@ class Store:
 
     def add_entry(self, command: bytes, index: int, term: int) -> None:
         self._require_sound()
-        self._entries.append((index, term, command, entry_crc(command, index, term)))
+        row = entry_row(command, index, term, self._chain_at(index - 1))
+        self._entries.append(row)
+        self._tip = index, row[4]
 
     def truncate_from(self, index: int) -> None:
         """Entries from `index` on are gone; entries added after this call stay."""
         self._require_sound()
         self._entries = [row for row in self._entries if row[0] < index]
+        self._tip = None
         self._truncate_from = index if self._truncate_from is None else min(index, self._truncate_from)
 
     def trim_below(self, index: int) -> None:
@@ -233,20 +241,19 @@ class Store:
         """One durable transaction for all that was collected; False when there was nothing to write."""
         self._require_sound()
         trim = self._trim_below > self._first_row
-        numbered = self._entries or self._state or self._changed or self._truncate_from is not None
-        if not (numbered or self._events or trim):
+        dirty = self._entries or self._state or self._changed or self._events or trim
+        if not dirty and self._truncate_from is None:
             return False
-        turn = self._turn + 1 if numbered else self._turn
         try:
+            durable = self._next_state()
             self._db.execute("BEGIN IMMEDIATE")
-            self._write(turn)
+            self._write(durable)
             self._db.execute("COMMIT")
-            if numbered:
-                self._note.write(note_of(self.incarnation, turn))
+            self._note.write(note_of(self.incarnation, durable.turn))
             self._copy_log()
         except DISK_FAULTS as fault:
             raise self._fail(fault) from fault
-        self._durable, self._turn = self._state or self._durable, turn
+        self._durable = durable
         self._entries, self._state, self._changed, self._events = [], None, {}, []
         self._truncate_from = None
         return True
@@ -275,16 +282,33 @@ class Store:
         self._first_row = first_index
 
     def close(self) -> None:
-        """What was collected and not committed is gone. Also after DurabilityLost, then without a word."""
-        with contextlib.suppress(*(DISK_FAULTS if self._lost else ())):
-            self._db.close()
+        """What was collected and not committed is gone. All else is durable, so a disk that fails now harms nothing."""
+        _close_quietly(self._db)
         self._lost = self._lost or "the store is closed"
         self._unlock()
         self._note.close()
 
     # -- inside ----------------------------------------------------------------------------------------------
 
-    def _write(self, turn: int) -> None:
+    def _chain_at(self, index: int) -> int:
+        """The chain up to this entry, 0 when the log begins after it."""
+        if self._tip is not None and self._tip[0] == index:
+            return self._tip[1]
+        for row in reversed(self._entries):
+            if row[0] == index:
+                return row[4]
+        if self._truncate_from is not None and index >= self._truncate_from:
+            return 0
+        with self._reading():
+            rows = self._db.execute("SELECT chain FROM entries WHERE idx = ?", (index,))
+            return int(rows[0][0]) if rows else 0
+
+    def _next_state(self) -> StateRow:
+        state = self._state or self._durable.state
+        chain = self._chain_at(state.last_index)
+        return StateRow(state, self._durable.turn + 1, chain, digest(self._marks), self._last_event)
+
+    def _write(self, durable: StateRow) -> None:
         execute, many = self._db.execute, self._db.many
         row_bytes = sum(len(row[2]) + _ROW_BYTES for row in self._entries)
         row_bytes += sum(len(data) + _ROW_BYTES for _, data in self._events)
@@ -292,16 +316,15 @@ class Store:
         if self._truncate_from is not None:
             execute("DELETE FROM entries WHERE idx >= ?", (self._truncate_from,))
         if self._entries:
-            many("INSERT OR REPLACE INTO entries (idx, term, command, crc) VALUES (?, ?, ?, ?)", self._entries)
+            many(SET_ENTRY, self._entries)
         if self._trim_below > self._first_row:
             below = min(self._trim_below, self._first_row + TRIM_ROWS_PER_COMMIT)
             execute("DELETE FROM entries WHERE idx < ?", (below,))
             self._first_row = below
             self._wal_pages += _PAGES_PER_TRIM
-        if turn != self._turn:
-            execute(SET_STATE, state_row(self._state or self._durable, turn))
+        execute(SET_STATE, state_row(durable))
         if self._changed:
-            many("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", mark_rows(self._marks, self._changed))
+            many("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", [named_row(*item) for item in self._changed.items()])
         if self._events:
             many(
                 "INSERT INTO events VALUES (?, ?, ?)", [(seq, data, event_crc(seq, data)) for seq, data in self._events]
@@ -314,7 +337,7 @@ class Store:
             self._wal_pages = 0
 
     def _stamp(self) -> Stamp:
-        return Stamp(self.incarnation, self._turn)
+        return Stamp(self.incarnation, self._durable.turn)
 
     def _require_sound(self) -> None:
         if self._lost is not None:
@@ -361,6 +384,7 @@ def open_store(
             database = disk.open_database(STORE_NAME)
             undo.callback(_close_quietly, database)
             identity = check_database(disk, database, cluster_id, witness_id)
+            disk.sync(WAL_NAME)
             disk.sync_names()
             store = Store(disk, database, unlock, identity, limits or SpaceLimits())
         except (RowDamaged, *DISK_FAULTS) as fault:

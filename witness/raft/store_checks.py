@@ -1,21 +1,24 @@
 """What a store's files must be before one row of them is believed, and the words of every refusal.
 
 Rule: checks come before changes. The log is judged before SQLite sees it (wal_check), the format before the tables,
-the structure of all pages before anything is written; only then is the log emptied. The structure is SQLite's own
-quick_check: what it reads, once, at every start, is bounded; beyond that size the ledger's table is left out, whose
-rows prove themselves when they are read.
+the structure of all pages before anything is written; only then is the log emptied, and its emptiness synced: what
+was read from it may be in the cache alone, after a sync that failed in the process before, and a power loss would lay
+the log's durable, older pages over the database (D3). The structure is judged by SQLite's own quick_check: it reads
+the file once at every start, up to a size; beyond it the ledger's table is left out, whose rows prove themselves when
+they are read.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from proto.units import ClusterId, WitnessId
 from witness.raft.disk import Database, DatabaseFault, Disk, DiskBusy
 from witness.raft.snapshot_file import SNAPSHOT_NAME
+from witness.raft.standing import STANDING_MARK, Standing
 from witness.raft.store_rows import (
     FORMAT,
     IDENTITY_NAMES,
@@ -34,7 +37,6 @@ LOCK_NAME: Final = "lock"
 NOTE_NAME: Final = "turn"
 STORE_FILES: Final = (STORE_NAME, WAL_NAME, f"{STORE_NAME}-journal", SNAPSHOT_NAME, NOTE_NAME)
 """In the order in which they go aside: without the first one nothing is taken for a store."""
-STANDING_MARK: Final = "standing"
 WAL_BYTES_MAX: Final = 1024 * 1024 * 1024
 WHOLE_CHECK_BYTES_MAX: Final = 512 * 1024 * 1024
 """quick_check costs some 4 ms a MiB when the file is in the cache; a larger file has a long ledger."""
@@ -66,7 +68,7 @@ def check_wal(disk: Disk) -> None:
         wal = disk.read(WAL_NAME, WAL_BYTES_MAX)
     except FileNotFoundError:
         return
-    damage = find_damage(wal)
+    damage = find_damage(wal, lambda offset, size: disk.read_part(STORE_NAME, offset, size))
     if damage is not None:
         raise RowDamaged(damage)
 
@@ -119,6 +121,12 @@ def _identity(disk: Disk, database: Database, expected: dict[str, str]) -> dict[
                 "the configuration"
             )
     return found
+
+
+def check_standing(marks: Mapping[str, bytes]) -> None:
+    """Whether it may vote is said, not guessed: a store that says neither is damaged."""
+    if marks.get(STANDING_MARK) not in {standing.value.encode() for standing in Standing}:
+        raise RowDamaged("the standing (voter or learner)")
 
 
 def note_of(incarnation: bytes, turn: int) -> bytes:

@@ -13,15 +13,17 @@ from typing import Final
 from proto.units import ClusterId, WitnessId
 from witness.raft.disk import DISK_FAULTS, Database, Disk
 from witness.raft.posix_disk import as_disk
-from witness.raft.store_checks import STANDING_MARK, STORE_FILES, STORE_NAME, take_lock
+from witness.raft.standing import STANDING_MARK, Standing
+from witness.raft.store_checks import STORE_FILES, STORE_NAME, take_lock
 from witness.raft.store_rows import (
     FORMAT,
     INCARNATION_BYTES,
     SET_STATE,
     TABLES,
     RaftState,
+    StateRow,
     StoreRefused,
-    mark_rows,
+    digest,
     named_row,
     state_row,
 )
@@ -45,7 +47,7 @@ def create_store(where: Path | Disk, cluster_id: ClusterId, witness_id: WitnessI
         disk.remove(*_UNFINISHED)
         database = disk.open_database(_UNFINISHED[0])
         try:
-            _fill(database, disk, cluster_id, witness_id, b"learner" if learner else b"voter")
+            _fill(database, disk, cluster_id, witness_id, Standing.LEARNER if learner else Standing.VOTER)
         finally:
             database.close()
         disk.publish(_UNFINISHED[0], STORE_NAME)
@@ -56,7 +58,7 @@ def create_store(where: Path | Disk, cluster_id: ClusterId, witness_id: WitnessI
         ) from fault
 
 
-def _fill(database: Database, disk: Disk, cluster_id: ClusterId, witness_id: WitnessId, standing: bytes) -> None:
+def _fill(database: Database, disk: Disk, cluster_id: ClusterId, witness_id: WitnessId, standing: Standing) -> None:
     for statement in (f"PRAGMA page_size={disk.page_bytes}", "PRAGMA synchronous=FULL", "BEGIN"):
         database.execute(statement)
     for table in TABLES:
@@ -67,10 +69,10 @@ def _fill(database: Database, disk: Disk, cluster_id: ClusterId, witness_id: Wit
         "witness": witness_id.encode(),
         "incarnation": disk.random_bytes(INCARNATION_BYTES),
     }
-    marks = {STANDING_MARK: standing}
+    marks = {STANDING_MARK: standing.value.encode()}
     database.many("INSERT INTO identity VALUES (?, ?, ?)", [named_row(*item) for item in identity.items()])
-    database.many("INSERT INTO meta VALUES (?, ?, ?)", mark_rows(marks, marks))
-    database.execute(SET_STATE, state_row(RaftState(0, None, 0, 0), 0))
+    database.many("INSERT INTO meta VALUES (?, ?, ?)", [named_row(*item) for item in marks.items()])
+    database.execute(SET_STATE, state_row(StateRow(RaftState(0, None, 0, 0), 0, 0, digest(marks), 0)))
     database.execute("COMMIT")
 
 

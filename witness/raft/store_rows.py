@@ -1,10 +1,11 @@
 """The rows of a witness's store: its tables, and for each kind of row the proof that it is what was written.
 
 Rule: SQLite returns whatever the bytes say, of any type; nothing of it is believed before its CRC fits (I7). A CRC
-covers a row's key too, so that a row under another's key is damage. Rows that vanish are noticed by their table's
-end: the state repeats the last entry's place, the marks have a digest over all of them. Events may be missing from
-the front or in the middle (a witness installed from a snapshot has none before it); their chain of hashes is checked
-where they are used. Pure.
+covers a row's key too, so that a row under another's key is damage. Rows that are of another time, or gone, are
+noticed by the state: it repeats the place of the last entry with the chain of all before it, the digest of all marks,
+and how far the events reached. So pages of different times never pass for one store (D7). Events may be missing from
+the front or in the middle (a witness installed from a snapshot has none before it); their own chain of hashes is
+checked where they are used. Pure.
 """
 
 from __future__ import annotations
@@ -23,19 +24,21 @@ FORMAT: Final = 2
 INCARNATION_BYTES: Final = 16
 META_KEY_CHARS_MAX: Final = 100
 MARKS_MAX: Final = 1_000
-DIGEST_NAME: Final = ""
-"""The mark that is no mark: the digest over all others."""
-
 TABLES: Final = (
     "identity (name TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",
     """raft_state (one INTEGER PRIMARY KEY CHECK (one = 1), term INTEGER NOT NULL, voted_for TEXT,
-       last_index INTEGER NOT NULL, last_term INTEGER NOT NULL, turn INTEGER NOT NULL, crc INTEGER NOT NULL)""",
-    "entries (idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, command BLOB NOT NULL, crc INTEGER NOT NULL)",
+       last_index INTEGER NOT NULL, last_term INTEGER NOT NULL, turn INTEGER NOT NULL, chain INTEGER NOT NULL,
+       marks BLOB NOT NULL, last_event INTEGER NOT NULL, crc INTEGER NOT NULL)""",
+    """entries (idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, command BLOB NOT NULL, crc INTEGER NOT NULL,
+       chain INTEGER NOT NULL)""",
     "events (seq INTEGER PRIMARY KEY, data BLOB NOT NULL, crc INTEGER NOT NULL)",
     "meta (name TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",
 )
-GET_STATE: Final = "SELECT term, voted_for, last_index, last_term, turn, crc FROM raft_state"
-SET_STATE: Final = "INSERT OR REPLACE INTO raft_state VALUES (1, ?, ?, ?, ?, ?, ?)"
+GET_STATE: Final = """SELECT term, voted_for, last_index, last_term, turn, chain, marks, last_event, crc
+FROM raft_state"""
+SET_STATE: Final = "INSERT OR REPLACE INTO raft_state VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+GET_ENTRIES: Final = "SELECT idx, term, command, crc, chain FROM entries ORDER BY idx"
+SET_ENTRY: Final = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)"
 IDENTITY_NAMES: Final = frozenset({"format", "cluster", "witness", "incarnation"})
 
 STAY_DOWN: Final = (
@@ -67,12 +70,33 @@ class RaftState:
     last_term: int
 
 
-def entry_crc(command: bytes, index: int, term: int) -> int:
+@dataclass(frozen=True, slots=True)
+class StateRow:
+    """The state with what it says about the other tables."""
+
+    state: RaftState
+    turn: int
+    chain: int
+    marks: bytes
+    last_event: int
+
+
+def entry_row(command: bytes, index: int, term: int, chain_before: int) -> tuple[int, int, bytes, int, int]:
+    """For SET_ENTRY. The chain runs over all entries since the log began or was replaced."""
+    crc = _entry_crc(command, index, term)
+    return index, term, command, crc, _chain(chain_before, crc)
+
+
+def _chain(before: int, crc: int) -> int:
+    return zlib.crc32(crc.to_bytes(4), before)
+
+
+def _entry_crc(command: bytes, index: int, term: int) -> int:
     return zlib.crc32(command, zlib.crc32(_PLACE.pack(index, term)))
 
 
-def _state_crc(state: RaftState, turn: int) -> int:
-    return zlib.crc32(repr((state.term, state.voted_for, state.last_index, state.last_term, turn)).encode())
+def _state_crc(*values: object) -> int:
+    return zlib.crc32(repr(values).encode())
 
 
 def named_crc(name: str, value: bytes) -> int:
@@ -83,39 +107,35 @@ def event_crc(seq: int, data: bytes) -> int:
     return zlib.crc32(data, zlib.crc32(_PLACE.pack(seq, 0)))
 
 
-def checked_entry(row: Row) -> Entry:
-    """Of (idx, term, command, crc)."""
-    index, term, command, crc = row
-    if not (_numbers(index, term) and type(command) is bytes and entry_crc(command, index, term) == crc):
-        raise RowDamaged(f"log entry {index!r}")
-    return command, index, term
-
-
-def checked_log(rows: Sequence[Row], end: tuple[int, int]) -> list[Entry]:
-    """Unbroken indexes, terms that do not fall, and the recorded end (index, term)."""
+def checked_log(rows: Sequence[Row], state: StateRow) -> list[Entry]:
+    """Unbroken indexes, terms that do not fall, the unbroken chain, and the recorded end."""
     entries: list[Entry] = []
-    index_before = term_before = 0
-    for row in rows:
-        entry = checked_entry(row)
-        if entries and (entry[1] != index_before + 1 or entry[2] < term_before):
-            raise RowDamaged(f"the log between entries {index_before} and {entry[1]}")
-        entries.append(entry)
-        _, index_before, term_before = entry
-    if (index_before, term_before) != end:
-        raise RowDamaged(f"the end of the log (ends at {index_before}, recorded {end[0]})")
+    index_before = term_before = chain_before = 0
+    for index, term, command, crc, chain in rows:
+        sound = _numbers(index, term, chain) and type(command) is bytes
+        if not sound or _entry_crc(command, index, term) != crc:
+            raise RowDamaged(f"log entry {index!r}")
+        joins = index == index_before + 1 and term >= term_before and chain == _chain(chain_before, crc)
+        if entries and not joins:
+            raise RowDamaged(f"the log between entries {index_before} and {index}")
+        entries.append((command, index, term))
+        index_before, term_before, chain_before = index, term, chain
+    end = state.state
+    if (index_before, term_before, chain_before) != (end.last_index, end.last_term, state.chain):
+        raise RowDamaged(f"the end of the log (ends at {index_before}, recorded {end.last_index})")
     return entries
 
 
-def checked_state(rows: Sequence[Row]) -> tuple[RaftState, int]:
-    """Of (term, voted_for, last_index, last_term, turn, crc); with the turn."""
+def checked_state(rows: Sequence[Row]) -> StateRow:
+    """What GET_STATE gives."""
     if len(rows) != 1:
         raise RowDamaged("the record of term and vote")
-    term, voted_for, last_index, last_term, turn, crc = rows[0]
-    state = RaftState(term, voted_for, last_index, last_term)
-    fits = _numbers(term, last_index, last_term, turn) and (voted_for is None or type(voted_for) is str)
-    if not fits or _state_crc(state, turn) != crc:
+    *values, crc = rows[0]
+    term, voted_for, last_index, last_term, turn, chain, marks, last_event = values
+    fits = _numbers(term, last_index, last_term, turn, chain, last_event) and type(marks) is bytes
+    if not fits or type(voted_for) not in {str, type(None)} or _state_crc(*values) != crc:
         raise RowDamaged("the record of term and vote")
-    return state, turn
+    return StateRow(RaftState(term, voted_for, last_index, last_term), turn, chain, marks, last_event)
 
 
 def checked_event(row: Row) -> tuple[int, bytes]:
@@ -136,9 +156,9 @@ def checked_named(kind: str, rows: Sequence[Row]) -> dict[str, bytes]:
     return found
 
 
-def checked_marks(rows: Sequence[Row]) -> dict[str, bytes]:
+def checked_marks(rows: Sequence[Row], state: StateRow) -> dict[str, bytes]:
     marks = checked_named("mark", rows)
-    if marks.pop(DIGEST_NAME, None) != digest(marks):
+    if digest(marks) != state.marks:
         raise RowDamaged("the set of marks (one is missing, or of another time)")
     return marks
 
@@ -150,18 +170,16 @@ def digest(marks: Mapping[str, bytes]) -> bytes:
     return whole.digest()
 
 
-def state_row(state: RaftState, turn: int) -> Row:
+def state_row(row: StateRow) -> Row:
     """For SET_STATE."""
-    return state.term, state.voted_for, state.last_index, state.last_term, turn, _state_crc(state, turn)
+    state = row.state
+    values = (state.term, state.voted_for, state.last_index, state.last_term)
+    values_more = (row.turn, row.chain, row.marks, row.last_event)
+    return *values, *values_more, _state_crc(*values, *values_more)
 
 
 def named_row(name: str, value: bytes) -> tuple[str, bytes, int]:
     return name, value, named_crc(name, value)
-
-
-def mark_rows(marks: Mapping[str, bytes], changed: Mapping[str, bytes]) -> list[tuple[str, bytes, int]]:
-    """What has to be written when these of all marks changed."""
-    return [named_row(name, value) for name, value in (*changed.items(), (DIGEST_NAME, digest(marks)))]
 
 
 def _numbers(*values: object) -> bool:

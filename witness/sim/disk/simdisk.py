@@ -144,6 +144,12 @@ class SimDisk:
             raise FileTooLarge(errno.EFBIG, f"larger than {bytes_max} bytes", str(self.directory / name))
         return bytes(file.view)
 
+    def read_part(self, name: str, offset: int, size: int) -> bytes:
+        file = self._file(name)
+        if self.faults.armed:
+            self._mount.guard("read", name, _nothing)
+        return bytes(file.view[offset : offset + size])
+
     def replace(self, name: str, data: bytes) -> None:
         mount, unfinished = self._mount, f"{name}.tmp"
         file = SimFile()
@@ -170,6 +176,9 @@ class SimDisk:
                 self._mount.change("delete", name, {name: None})
         self._mount.sync_names()
 
+    def sync(self, name: str) -> None:
+        self._mount.sync(name, self._file(name))
+
     def sync_names(self) -> None:
         self._mount.sync_names()
 
@@ -183,7 +192,7 @@ class SimDisk:
             raise FileExistsError(errno.EEXIST, f"has {ASIDE_MAX} folders {ASIDE_PREFIX}N", str(self.directory))
         for name in there:
             self._mount.change("rename", name, {name: None, f"{aside}/{name}": self._file(name)})
-        self._mount.sync_names()
+            self._mount.sync_names()
         return self.directory / aside
 
     def free_bytes(self) -> int:

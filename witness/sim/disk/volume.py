@@ -188,14 +188,27 @@ def _survive_in_order(content: bytearray, writes: list[Write], rng: random.Rando
 
 
 def _survive_by_sector(content: bytearray, writes: list[Write], rng: random.Random, hits: Counter[str]) -> None:
-    """Changes of the size last in order up to one of them; of each sector's pieces, the first few."""
-    resizes = [offset for offset, data in writes if data is None]
-    for size in resizes[: rng.randint(0, len(resizes))]:
-        _resize(content, size)
+    """Of each sector's pieces, the first few. What follows a change of the size needs that change to last."""
+    resizes = sum(data is None for _, data in writes)
+    lasting = rng.randint(0, resizes)
     sectors: dict[int, list[tuple[int, bytes]]] = {}
     for offset, data in writes:
-        for start, piece in _pieces(offset, data or b""):
+        if data is None:
+            if not lasting:
+                hits["lost writes"] += 1
+                break
+            lasting -= 1
+            _flush(content, sectors, rng, hits)
+            _resize(content, offset)
+            continue
+        for start, piece in _pieces(offset, data):
             sectors.setdefault(start // SECTOR_BYTES, []).append((start, piece))
+    _flush(content, sectors, rng, hits)
+
+
+def _flush(
+    content: bytearray, sectors: dict[int, list[tuple[int, bytes]]], rng: random.Random, hits: Counter[str]
+) -> None:
     for pieces in sectors.values():
         kept = rng.randint(0, len(pieces))
         for start, piece in pieces[:kept]:
@@ -207,6 +220,7 @@ def _survive_by_sector(content: bytearray, writes: list[Write], rng: random.Rand
             hits["torn write"] += 1
             start, piece = pieces[kept]
             _put(content, piece[: rng.randrange(len(piece))], start)
+    sectors.clear()
 
 
 def _pieces(offset: int, data: bytes) -> list[tuple[int, bytes]]:
