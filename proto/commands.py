@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from proto.decisions import Reason
+from proto.features import FEATURE_FIRST
 from proto.groups import GroupConfig, Mode
 from proto.messages import ReleaseKind
 from proto.units import Claim, ClusterId, Epoch, GroupId, Incarnation, SiteId, WallMs, WitnessId
@@ -154,6 +155,17 @@ class SetQuarantine:
     author: Author
 
 
+@dataclass(frozen=True, slots=True)
+class RaiseFeatureLevel:
+    """By one step, once every witness can; proposed by the leader on its own (proto.features)."""
+
+    level: int
+
+    def needs(self) -> int:
+        """Read by no witness that cannot work at the level: it stops at the header of the entry."""
+        return max(FEATURE_FIRST, self.level)
+
+
 Command = (
     FoundCluster
     | ConfigureGroup
@@ -166,6 +178,7 @@ Command = (
     | SetMode
     | SetMaintenance
     | SetQuarantine
+    | RaiseFeatureLevel
 )
 
 

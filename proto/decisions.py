@@ -47,6 +47,7 @@ class Reason(Enum):
     NO_QUORUM = "no-quorum"
     OUTCOME_UNKNOWN = "outcome-unknown"
     OVERLOADED = "overloaded"
+    FEATURE_LEVEL = "feature-level"
     # why a site may not be activated (blockers)
     NOT_HEARD = "not-heard"
     NOT_ENFORCING = "not-enforcing"
@@ -119,6 +120,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NO_QUORUM: "this witness reaches no majority; nothing can be decided now",
     Reason.OUTCOME_UNKNOWN: "no answer in time; it may still happen: look at the status before you repeat it",
     Reason.OVERLOADED: "too many requests wait already; try again",
+    Reason.FEATURE_LEVEL: "not every witness can do this yet: upgrade them first; see `witnessctl status`",
     Reason.NOT_HEARD: "its agent is not heard by the witnesses",
     Reason.NOT_ENFORCING: "its agent only watches (enforce: false)",
     Reason.NOT_VERIFIED_DOWN: "it is not verified down",

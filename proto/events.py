@@ -32,6 +32,7 @@ class EventKind(Enum):
     QUARANTINED = "quarantined"
     QUARANTINE_CLEARED = "quarantine-cleared"
     SECOND_AGENT = "second-agent"
+    FEATURE_RAISED = "feature-raised"
 
 
 ALARMS = frozenset({EventKind.EXPIRED, EventKind.CLAIM_CLASH, EventKind.SECOND_AGENT, EventKind.QUARANTINED})

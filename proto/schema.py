@@ -2,7 +2,8 @@
 
 A value becomes the array of its fields in order. The reader checks every type and bound and refuses what it does
 not know; nothing is coerced, nothing is ignored. Hot types are NamedTuples of plain fields: msgpack writes them
-as they are, and only reading costs anything.
+as they are, and only reading costs anything. Each is built for one feature level (proto.features): fields and members
+of enums that came later are neither written nor read, and a field that is not read has its default.
 
 Rejected: pydantic inside (ten times slower per heartbeat), maps with field names on the wire (twice the bytes).
 """
@@ -18,9 +19,12 @@ from typing import Any
 
 from proto import limits, units
 from proto.errors import BadValue, FrameRefused
+from proto.features import FEATURE_FIRST, FEATURE_MAX, LEVEL_CEILING, since
+from proto.invariants import require
 
 Reader = Callable[[Any], Any]
 Writer = Callable[[Any], Any]
+Need = Callable[[Any], int]
 
 INT_MAX = units.EPOCH_MAX
 INT_MIN = -1
@@ -90,19 +94,25 @@ _BY_NAME: dict[Any, Reader] = {
 }
 
 
-def fields_of(cls: type) -> list[tuple[str, Any]]:
+def fields_of(cls: type, level: int = FEATURE_MAX) -> list[tuple[str, Any]]:
+    """The fields that there are at `level`; later ones stand behind them, so that an array is only cut short."""
     hints = typing.get_type_hints(cls)
-    if dataclasses.is_dataclass(cls):
-        return [(field.name, hints[field.name]) for field in dataclasses.fields(cls)]
-    return [(name, hints[name]) for name in cls._fields]  # type: ignore[attr-defined]  # a NamedTuple
+    names: list[str] = list(getattr(cls, "_fields", ())) or [field.name for field in dataclasses.fields(cls)]
+    levels = [since(f"{cls.__name__}.{name}") for name in names]
+    require(levels == sorted(levels), f"{cls.__name__}: a field of a later feature level stands before an earlier one")
+    return [(name, hints[name]) for name, came in zip(names, levels, strict=True) if came <= level]
+
+
+def members_of(cls: type[Enum], level: int) -> list[Enum]:
+    return [member for member in cls if since(f"{cls.__name__}.{member.name}") <= level]
 
 
 def is_record(hint: Any) -> bool:
     return isinstance(hint, type) and (dataclasses.is_dataclass(hint) or hasattr(hint, "_fields"))
 
 
-def _enum_reader(cls: type[Enum]) -> Reader:
-    members = {member.value: member for member in cls}
+def _enum_reader(cls: type[Enum], level: int) -> Reader:
+    members = {member.value: member for member in members_of(cls, level)}
 
     def read(raw: Any) -> Enum:
         member = members.get(raw) if type(raw) in (str, int) else None
@@ -142,8 +152,8 @@ def _fixed_reader(items: tuple[Reader, ...]) -> Reader:
     return read
 
 
-def record_reader(cls: type) -> Reader:
-    readers = tuple((name, reader_of(hint)) for name, hint in fields_of(cls))
+def record_reader(cls: type, level: int = FEATURE_MAX) -> Reader:
+    readers = tuple((name, reader_of(hint, level)) for name, hint in fields_of(cls, level))
     count = len(readers)
 
     def read(raw: Any) -> Any:
@@ -166,49 +176,49 @@ def _failing(readers: tuple[tuple[str, Reader], ...], raw: list[Any]) -> str:
     return "?"
 
 
-def reader_of(hint: Any) -> Reader:
+def reader_of(hint: Any, level: int = FEATURE_MAX) -> Reader:
     if hint in _BY_NAME:
         return _BY_NAME[hint]
     if hasattr(hint, "__supertype__"):
-        return reader_of(hint.__supertype__)
+        return reader_of(hint.__supertype__, level)
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return _enum_reader(hint)
+        return _enum_reader(hint, level)
     if is_record(hint):
-        return record_reader(hint)
+        return record_reader(hint, level)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
-        return _array_reader(reader_of(args[0]))
+        return _array_reader(reader_of(args[0], level))
     if origin is tuple:
-        return _fixed_reader(tuple(reader_of(arg) for arg in args))
+        return _fixed_reader(tuple(reader_of(arg, level) for arg in args))
     if origin is list:
-        return _list_reader(reader_of(args[0]), list)
+        return _list_reader(reader_of(args[0], level), list)
     if origin is set:
-        return _list_reader(reader_of(args[0]), set)
+        return _list_reader(reader_of(args[0], level), set)
     if origin is dict:
-        return _list_reader(_fixed_reader((reader_of(args[0]), reader_of(args[1]))), dict)
+        return _list_reader(_fixed_reader((reader_of(args[0], level), reader_of(args[1], level))), dict)
     if origin in (typing.Union, types.UnionType) and len(args) == 2 and type(None) in args:
-        inner = reader_of(next(arg for arg in args if arg is not type(None)))
+        inner = reader_of(next(arg for arg in args if arg is not type(None)), level)
         return lambda raw: None if raw is None else inner(raw)
     raise TypeError(f"the codec knows no type {hint!r}")
 
 
-def writer_of(hint: Any) -> Writer | None:
+def writer_of(hint: Any, level: int = FEATURE_MAX) -> Writer | None:
     """None when msgpack may write the value as it is."""
     if hint in _BY_NAME:
         return None
     if hasattr(hint, "__supertype__"):
-        return writer_of(hint.__supertype__)
+        return writer_of(hint.__supertype__, level)
     if isinstance(hint, type) and issubclass(hint, int):
         return None
     if isinstance(hint, type) and issubclass(hint, Enum):
         return lambda value: value.value
     if is_record(hint):
-        return record_writer(hint)
+        return record_writer(hint, level)
     origin = typing.get_origin(hint)
     if origin in (dict, set, list):
-        return _collection_writer(origin, typing.get_args(hint))
+        return _collection_writer(origin, typing.get_args(hint), level)
     args = [arg for arg in typing.get_args(hint) if arg not in (Ellipsis, type(None))]
-    inner = [writer_of(arg) for arg in args]
+    inner = [writer_of(arg, level) for arg in args]
     if all(writer is None for writer in inner):
         return None
     first = inner[0]
@@ -219,9 +229,9 @@ def writer_of(hint: Any) -> Writer | None:
     return lambda value: None if value is None else first(value)
 
 
-def _collection_writer(origin: Any, args: tuple[Any, ...]) -> Writer:
+def _collection_writer(origin: Any, args: tuple[Any, ...], level: int) -> Writer:
     """Sets and dicts are written sorted: equal states have equal bytes on every replica."""
-    writers = [writer_of(arg) or (lambda value: value) for arg in args]
+    writers = [writer_of(arg, level) or (lambda value: value) for arg in args]
     if origin is dict:
         key, item = writers
         return lambda value: sorted(([key(k), item(v)] for k, v in value.items()), key=lambda pair: pair[0])
@@ -231,12 +241,68 @@ def _collection_writer(origin: Any, args: tuple[Any, ...]) -> Writer:
     return lambda value: [item(one) for one in value]
 
 
-def record_writer(cls: type) -> Writer | None:
-    plan = tuple((name, writer_of(hint)) for name, hint in fields_of(cls))
-    if not dataclasses.is_dataclass(cls) and all(writer is None for _, writer in plan):
+def record_writer(cls: type, level: int = FEATURE_MAX) -> Writer | None:
+    plan = tuple((name, writer_of(hint, level)) for name, hint in fields_of(cls, level))
+    whole = len(plan) == len(fields_of(cls, LEVEL_CEILING))
+    if not dataclasses.is_dataclass(cls) and whole and all(writer is None for _, writer in plan):
         return None
 
     def write(value: Any) -> list[Any]:
         return [getattr(value, name) if writer is None else writer(getattr(value, name)) for name, writer in plan]
 
     return write
+
+
+def need_of(hint: Any) -> Need | None:
+    """Which feature level a value of this type needs; None when each of them has been there from the first."""
+    if hasattr(hint, "__supertype__"):
+        return need_of(hint.__supertype__)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        levels = {member: since(f"{hint.__name__}.{member.name}") for member in hint}
+        return None if set(levels.values()) <= {FEATURE_FIRST} else levels.__getitem__
+    if is_record(hint):
+        return _record_need(hint)
+    needs = [need_of(arg) for arg in typing.get_args(hint) if arg not in (Ellipsis, type(None))]
+    if all(need is None for need in needs):
+        return None
+    first = needs[0]
+    if first is None or len(needs) != 1:
+        raise TypeError(f"the codec cannot tell which feature level {hint!r} needs")
+    if typing.get_origin(hint) in (tuple, list, set):
+        return lambda value: max(map(first, value), default=FEATURE_FIRST)
+    return lambda value: FEATURE_FIRST if value is None else first(value)
+
+
+def _record_need(cls: type) -> Need | None:
+    """A field that came later and has its default is not written, so it needs nothing."""
+    blank = _defaults_of(cls)
+    later: list[tuple[str, int, Any]] = []
+    inner: list[tuple[str, Need]] = []
+    for name, hint in fields_of(cls, LEVEL_CEILING):
+        came, need = since(f"{cls.__name__}.{name}"), need_of(hint)
+        if came > FEATURE_FIRST:
+            require(name in blank, f"{cls.__name__}.{name} came later and has no default")
+            later.append((name, came, blank[name]))
+        if need is not None:
+            inner.append((name, need))
+    if not later and not inner:
+        return None
+
+    def needed(value: Any) -> int:
+        levels = [came for name, came, default in later if getattr(value, name) != default]
+        levels += [need(getattr(value, name)) for name, need in inner]
+        return max(levels, default=FEATURE_FIRST)
+
+    return needed
+
+
+def _defaults_of(cls: type) -> dict[str, Any]:
+    if not dataclasses.is_dataclass(cls):
+        return dict(cls._field_defaults)  # type: ignore[attr-defined]  # a NamedTuple
+    made = {}
+    for field in dataclasses.fields(cls):
+        if field.default is not dataclasses.MISSING:
+            made[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            made[field.name] = field.default_factory()
+    return made

@@ -44,6 +44,9 @@ NS_PER_S = 1_000_000_000
 PPM = 1_000_000
 
 TOKEN_BYTES = 16
+LINEAGE_BYTES = 16
+NO_LINEAGE = bytes(LINEAGE_BYTES)
+"""Of a cluster that was never restored."""
 EPOCH_MAX = (1 << 62) - 1
 RESTORE_GENERATION_SHIFT = 40
 """Epochs carry the restore generation above this bit; a trillion grants fit below it."""

@@ -88,6 +88,9 @@ class FakeCluster:
     def place(self) -> tuple[bool, bool, bool]:
         return True, self.quorum, True
 
+    def feature_level(self) -> int:
+        return 1
+
     def summary(self) -> dict[str, Any]:
         return {"witness": "w1", "leader": "w1", "groups": 1}
 

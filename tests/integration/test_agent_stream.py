@@ -141,10 +141,9 @@ async def test_a_hello_that_contradicts_the_certificate_is_refused(pki: Pki, cha
         (b"\x00", "was expected"),
         (b"", "not a frame"),
         (b"\x93\x01\x63\xc0", "unknown tag 99"),
-        (b"\x93\x07\x04\xc0", "version 7"),
         (b"\x00" * (FRAME_BYTES_MAX + 1), f"at most {FRAME_BYTES_MAX} are taken"),
     ],
-    ids=["malformed", "empty", "unknown", "newer", "oversized"],
+    ids=["malformed", "empty", "unknown", "oversized"],
 )
 async def test_a_bad_frame_ends_its_stream_and_no_other(pki: Pki, frame: bytes, words: str) -> None:
     async with serve(pki) as running, running.agent("agent-dc-b") as other, running.agent() as agent:
@@ -160,6 +159,21 @@ async def test_a_bad_frame_ends_its_stream_and_no_other(pki: Pki, frame: bytes, 
         await other.say(Ping(token))
         assert await other.hear() == Pong(token, True, True)
         assert set(running.services.streams.silent()) == {"dc-b"}
+
+
+@pytest.mark.parametrize("greeted", [True, False], ids=["later", "hello"])
+async def test_an_agent_that_is_newer_than_the_cluster_is_told_what_to_upgrade(pki: Pki, greeted: bool) -> None:
+    async with serve(pki) as running, running.agent() as agent:
+        if greeted:
+            await agent.hello()
+        await agent.socket.send_bytes(b"\x93\x07\x04\xc0")
+        goodbye = await agent.hear()
+        assert isinstance(goodbye, Goodbye)
+        assert goodbye.code is GoodbyeCode.VERSION
+        assert "version 7, this side speaks up to 1" in goodbye.text
+        assert "the witnesses are upgraded before the agents" in goodbye.text
+        assert running.cluster.frames == []
+        assert await agent.closed()
 
 
 async def test_far_too_large_frames_are_not_even_read(pki: Pki) -> None:

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import pytest
 
 import witness.core.lease_rules
-import witness.core.node
+import witness.core.proposals
 import witness.core.timers
 from agents.core.lease_holder import LeaseHolder
 from agents.fencing.memory import GuardModel
@@ -116,7 +116,7 @@ def epoch_reused(patch: pytest.MonkeyPatch) -> None:
         return Epoch(group.epoch - 1)
 
     patch.setattr(witness.core.lease_rules, "epoch_floor", floor)
-    patch.setattr(witness.core.node, "epoch_floor", floor)
+    patch.setattr(witness.core.proposals, "epoch_floor", floor)
     patch.setattr(LeaseHolder, "may_begin", lambda self, epoch: self.epoch == 0)
 
 

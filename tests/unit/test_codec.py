@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from proto import codec, commands, events, health, limits, messages, units
 from proto.errors import FrameRefused
+from proto.features import FEATURE_MAX, UpgradeRequired
 
 NAMES = st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?\Z")
 TOKENS = st.binary(min_size=16, max_size=16)
@@ -39,6 +40,8 @@ def values_of(hint: object) -> st.SearchStrategy:
         return values_of(hint.__supertype__)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return st.sampled_from(hint)
+    if hint is commands.RaiseFeatureLevel:
+        return st.builds(hint, st.integers(0, FEATURE_MAX))
     if dataclasses.is_dataclass(hint) or hasattr(hint, "_fields"):
         hints = typing.get_type_hints(hint)
         names = hint._fields if hasattr(hint, "_fields") else [field.name for field in dataclasses.fields(hint)]
@@ -108,6 +111,9 @@ def test_random_bytes_are_refused_and_nothing_worse(decode):
             decode(data)
         except FrameRefused:
             return
+        except UpgradeRequired:
+            assert decode is codec.decode_entry
+            assert codec.level_of(data) > FEATURE_MAX
 
     refused()
 

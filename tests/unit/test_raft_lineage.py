@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from witness.raft.lineage import NO_LINEAGE, feature_level_of, keep_marks, lineage_of, lineages_fit
+from proto.features import FEATURE_MAX, UpgradeRequired
+from proto.units import NO_LINEAGE
+from witness.raft.lineage import feature_level_of, keep_marks, lineage_of, lineages_fit, require_readable
 
 ONE, TWO = b"1" * 16, b"2" * 16
 
@@ -33,6 +35,14 @@ def test_marks_are_kept_the_level_never_falls_and_nothing_is_written_twice():
     assert (lineage_of(store), feature_level_of(store)) == (ONE, 2)
     keep_marks(store, 1, ONE)
     assert feature_level_of(store) == 2
+
+
+def test_a_store_of_a_later_level_is_not_opened_by_an_older_program():
+    store = Marks()
+    require_readable(store, "/data")
+    keep_marks(store, FEATURE_MAX + 1, NO_LINEAGE)
+    with pytest.raises(UpgradeRequired, match="/data: what is stored there needs feature level 2"):
+        require_readable(store, "/data")
 
 
 @pytest.mark.parametrize(

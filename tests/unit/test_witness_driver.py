@@ -13,12 +13,13 @@ from proto.commands import Author, SetMode
 from proto.decisions import Reason
 from proto.errors import DurabilityLost
 from proto.events import Event, EventKind
+from proto.features import UpgradeRequired
 from proto.groups import Mode
 from proto.invariants import InvariantViolation
 from proto.messages import Notice, NoticeKind
 from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs, LogIndex, SiteId, Term, WallMs, WitnessId
 from witness.core.batcher import Overloaded
-from witness.core.effects import Effect, Outcome, ProposeEntry, Push, Record, Resolved
+from witness.core.effects import Effect, KeepMarks, Outcome, ProposeEntry, Push, Record, Resolved
 from witness.core.snapshot import ImageRefused
 from witness.raft.port import CommittedEntry, ConsensusStatus, ProposalRefused, Role, SnapshotRefused
 from witness.runtime.driver import ROUNDS_MAX, Driver
@@ -109,6 +110,9 @@ class FakeShell:
     def push(self, site: SiteId, notice: Notice) -> None:
         self.done.append((site, notice))
 
+    def keep_marks(self, level: int, lineage: bytes) -> None:
+        self.done.append((level, lineage))
+
     def answered(self, kind: str, reason: Reason, seconds: float) -> None:
         self.done.append((kind, reason, seconds))
 
@@ -127,12 +131,12 @@ def world() -> World:
 
 def test_effects_of_apply_wait_for_the_sync_and_keep_their_order(world: World) -> None:
     world.driver.apply(ENTRY)
-    world.node.effects = [Record((EVENT,)), Push(SiteId("dc-a"), NOTICE), ProposeEntry(b"next")]
+    world.node.effects = [Record((EVENT,)), KeepMarks(2, b"l"), Push(SiteId("dc-a"), NOTICE), ProposeEntry(b"next")]
     world.driver.heartbeat(b"frame", lambda _: None)
     assert world.shell.done == []
     assert world.consensus.proposed == []
     world.driver.turn_synced()
-    assert world.shell.done == [(EVENT,), (SiteId("dc-a"), NOTICE)]
+    assert world.shell.done == [(EVENT,), (2, b"l"), (SiteId("dc-a"), NOTICE)]
     assert world.consensus.proposed == [b"next"]
 
 
@@ -207,7 +211,9 @@ def test_an_announced_refusal_reaches_the_caller(world: World) -> None:
         world.driver.restore(b"image")
 
 
-@pytest.mark.parametrize("error", [InvariantViolation("x"), KeyError("x"), DurabilityLost("x"), MemoryError()])
+@pytest.mark.parametrize(
+    "error", [InvariantViolation("x"), KeyError("x"), DurabilityLost("x"), MemoryError(), UpgradeRequired("x")]
+)
 @pytest.mark.parametrize(
     "step",
     [

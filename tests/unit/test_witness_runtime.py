@@ -85,3 +85,14 @@ def test_a_broken_process_ends_at_once_and_says_why() -> None:
     assert ended.returncode == 70
     assert "epoch 3 after epoch 4" in ended.stderr
     assert ended.stdout == ""
+
+
+def test_what_only_an_upgrade_can_mend_ends_in_words_and_is_not_started_again() -> None:
+    code = (
+        "from witness.runtime.fatal import fatal; from proto.features import UpgradeRequired;"
+        "fatal(UpgradeRequired('needs level 2: install the newer version'))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 78
+    assert "needs level 2: install the newer version" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -225,3 +225,21 @@ def test_tables_fit_80_columns_and_carry_no_colour_without_a_terminal() -> None:
     assert "b: not ready" in text
     assert "witnessctl quarantine clear" in text
     assert "quarantine: unclean-end, epoch 3" in re.sub(r"\s+", " ", text)
+
+
+def test_the_status_shows_the_feature_level_and_who_could_do_more() -> None:
+    said = {
+        "leading": True, "has_quorum": True, "caught_up": True, "applied_index": 9, "groups": 1, "feature_level": 1,
+        "features": {"w1": 1, "w2": 2},
+    }  # fmt: skip
+    console = render.Console(width=80, force_terminal=False)
+    with console.capture() as capture:
+        console.print(
+            render.witnesses_table(
+                [("a:1", {**said, "witness": "w1"}), ("b:1", {**said, "witness": "w2"}), ("c:1", "silent")]
+            )
+        )
+    lines = [re.sub(r"\s+", " ", line).strip() for line in capture.get().splitlines()]
+    assert lines[0] == "WITNESS ADDRESS PLACE QUORUM APPLIED GROUPS LEVEL"
+    assert [line.split(" 9 1 ")[-1] for line in lines[1:3]] == ["1", "1 (can 2)"]
+    assert lines[3] == "? c:1 silent"

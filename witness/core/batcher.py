@@ -14,6 +14,7 @@ from proto import limits
 from proto.codec import COMMANDS, encode_command, encode_entry
 from proto.commands import Command, HeartbeatFrame, LogEntry
 from proto.errors import FrameRefused, ThirdsiteError
+from proto.features import FEATURE_MAX
 from proto.units import InstantNs, WallMs, WitnessId
 
 _ENTRY_HEAD_BYTES = 256
@@ -33,8 +34,9 @@ class _Pending:
 
 
 class Batcher:
-    def __init__(self, self_id: WitnessId, session: bytes) -> None:
+    def __init__(self, self_id: WitnessId, session: bytes, feature_max: int = FEATURE_MAX) -> None:
         self._self_id = self_id
+        self._feature_max = feature_max
         self._session = session
         self._next_request = 1
         self._next_entry = 1
@@ -51,14 +53,18 @@ class Batcher:
             encoded = encode_command(command)
             if not isinstance(command, HeartbeatFrame):
                 # What no replica could read would take the whole entry with it, other groups' renewals included.
-                COMMANDS.decode(encoded)
+                COMMANDS.decode(encoded, self._feature_max)
         except FrameRefused as error:
             raise Overloaded(str(error)) from error
-        request = self._next_request
-        self._next_request += 1
+        request = self.number()
         self._pending.append(_Pending(request, command, encoded, now))
         self._open[request] = now
         return request
+
+    def number(self) -> int:
+        """The number of a request that is taken, or that is answered at once."""
+        self._next_request += 1
+        return self._next_request - 1
 
     def take_entry(self, now: InstantNs, wall_ms: WallMs) -> bytes | None:
         """The next entry to propose, or None while one is in flight or nothing waits."""

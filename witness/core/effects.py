@@ -58,4 +58,12 @@ class Record:
     events: tuple[Event, ...]
 
 
-Effect = ProposeEntry | Resolved | Push | Record
+@dataclass(frozen=True, slots=True)
+class KeepMarks:
+    """The store shall know what its content needs: the cluster's feature level, its restore lineage."""
+
+    level: int
+    lineage: bytes
+
+
+Effect = ProposeEntry | Resolved | Push | Record | KeepMarks

@@ -1,7 +1,8 @@
 """(7) A heartbeat at apply: who speaks, what it reports, and whether it claims or renews.
 
 Order of the checks matters: first the speaker (newest incarnation, newest sequence number), then each group. The
-answer is computed here, from the very command that was committed, and nowhere else.
+answer is computed here, from the very command that was committed, and nowhere else. What an agent said is read at the
+cluster's feature level, not at this program's: replicas of two versions must read the same frame alike.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _REVOKE_PHASE = {Phase.REVOKING: RevokePhase.REVOKING, Phase.OVERDUE: RevokePhas
 
 def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
     try:
-        beat = AGENT_MESSAGES.decode(command.frame)
+        beat = AGENT_MESSAGES.decode(command.frame, scope.state.feature_level)
     except FrameRefused as error:
         return refused(Reason.MALFORMED, str(error)[: limits.TEXT_CHARS_MAX])
     if not isinstance(beat, Heartbeat):
@@ -104,7 +105,7 @@ def _report(
 ) -> Reason | None:
     """Takes a changed report in. What it says of epochs never goes back within one store."""
     try:
-        report = REPORTS.decode(entry.report)
+        report = REPORTS.decode(entry.report, scope.state.feature_level)
     except FrameRefused:
         return Reason.MALFORMED
     if report.epoch_bound > EPOCH_BOUND_MAX:

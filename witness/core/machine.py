@@ -1,8 +1,10 @@
 """(7) The replicated machine: one entry point, total and deterministic (STYLE rule 8; RAFT-REVIEW D-15, D-16).
 
 `apply` takes the bytes of one committed entry, applies its commands in order and returns one outcome for each. It
-never raises for what the bytes say: what cannot be read is refused, on every replica alike. An exception out of
-here is a bug of ours and ends the process before anything more is applied.
+never raises for what the bytes say: what cannot be read is refused, on every replica alike. One exception: what a
+newer version wrote (proto.features). To refuse it here while it is applied elsewhere would part the replicas, so the
+process stops with the remedy before it has changed anything. Any other exception out of here is a bug of ours and
+ends the process before anything more is applied.
 """
 
 from __future__ import annotations
@@ -12,14 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from proto import commands
-from proto.codec import decode_entry
+from proto.codec import COMMANDS, decode_entry, level_of
 from proto.commands import Command, LogEntry
 from proto.decisions import Reason
 from proto.errors import FrameRefused
 from proto.events import Event
+from proto.features import FEATURE_MAX
 from proto.invariants import InvariantViolation, require
 from proto.units import LogIndex
-from witness.core import group_rules, heartbeats, lease_rules
+from witness.core import features, group_rules, heartbeats, lease_rules
 from witness.core.changes import Changes, Scope
 from witness.core.effects import Outcome
 from witness.core.ledger import Ledger
@@ -38,6 +41,7 @@ _RULES: dict[type, Callable[[Scope, Any], Outcome]] = {
     commands.SetMode: group_rules.set_mode,
     commands.SetMaintenance: group_rules.set_maintenance,
     commands.SetQuarantine: group_rules.set_quarantine,
+    commands.RaiseFeatureLevel: features.raise_level,
 }
 
 
@@ -54,27 +58,35 @@ class Applied:
 class Machine:
     """Owns the replicated state; everybody else only reads it."""
 
-    def __init__(self, session: bytes | None = None) -> None:
+    def __init__(self, session: bytes | None = None, feature_max: int = FEATURE_MAX) -> None:
         """`session`: answers to heartbeats are made only for entries of this session (None: for all)."""
         self._session = session
+        self.feature_max = feature_max
         self.state = ClusterState()
         self.ledger = Ledger(self.state.ledger)
 
     def apply(self, index: int, data: bytes) -> Applied:
+        """Raises UpgradeRequired, and has changed nothing, when the entry is of a newer version."""
         state = self.state
         require(index > state.applied_index, f"index {index} after {state.applied_index}: applied twice")
-        state.applied_index = index
         changes = Changes()
         try:
-            entry = decode_entry(data)
+            entry = decode_entry(data, self.feature_max)
+            state.applied_index = index
         except FrameRefused as error:
+            state.applied_index = index
             return Applied(None, (Outcome(Reason.MALFORMED, str(error)),), changes, ())
         self.ledger.index, self.ledger.wall_ms = LogIndex(index), entry.wall_ms
         scope = Scope(state, self.ledger, changes, self._session in (None, entry.session))
-        outcomes = tuple([self._one(scope, command) for command in entry.commands])
+        early = (level_of(data) or 0) > state.feature_level
+        outcomes = tuple([self._one(scope, command, early=early) for command in entry.commands])
         return Applied(entry, outcomes, changes, self.ledger.take_new())
 
-    def _one(self, scope: Scope, command: Command) -> Outcome:
+    def _one(self, scope: Scope, command: Command, *, early: bool) -> Outcome:
+        """`early`: something in the entry needs more than the cluster had agreed on before it."""
+        need = COMMANDS.need(command) if early else 0
+        if need > scope.state.feature_level and not isinstance(command, commands.RaiseFeatureLevel):
+            return features.too_low(need, scope.state.feature_level, (), {})
         try:
             return _RULES[type(command)](scope, command)
         except Exception as error:
@@ -84,8 +96,8 @@ class Machine:
         return encode_image(self.state)
 
     def restore(self, image: bytes) -> None:
-        """Raises snapshot.ImageRefused and changes nothing when the image is not acceptable."""
-        state = decode_image(image)
+        """Raises ImageRefused (damaged) or UpgradeRequired (newer) and changes nothing then."""
+        state = decode_image(image, self.feature_max)
         self.state = state
         self.ledger = Ledger(state.ledger)
 

@@ -10,29 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from proto import limits
-from proto.commands import (
-    Author,
-    Command,
-    FoundCluster,
-    Grant,
-    HeartbeatFrame,
-    QuarantineCause,
-    Revoke,
-    SetQuarantine,
-    Votes,
-)
-from proto.decisions import Decision, DecisionKind, Reason, blocker_words
+from proto.codec import COMMANDS
+from proto.commands import Author, Command, FoundCluster, HeartbeatFrame, RaiseFeatureLevel, Votes
+from proto.decisions import Decision, Reason
 from proto.errors import LocalFault
+from proto.features import FEATURE_MAX
 from proto.invariants import require
 from proto.messages import Notice
-from proto.units import NS_PER_MS, ClusterId, Epoch, GroupId, InstantNs, SiteId, WallMs, WitnessId
-from witness.core import operator_moves, view
+from proto.units import NS_PER_MS, ClusterId, GroupId, InstantNs, SiteId, WallMs, WitnessId
+from witness.core import features, operator_moves, view
 from witness.core.batcher import Batcher, Overloaded
-from witness.core.decide import backoff_left_ns, decide, grant_cause, revoke_cause
-from witness.core.effects import Effect, Outcome, ProposeEntry, Push, Record, Resolved
-from witness.core.lease_rules import epoch_floor
+from witness.core.decide import backoff_left_ns, decide
+from witness.core.effects import Effect, KeepMarks, Outcome, ProposeEntry, Push, Record, Resolved
 from witness.core.ledger import Ledger
 from witness.core.machine import Applied, Machine
+from witness.core.proposals import command_for
 from witness.core.sight import GroupSight, Sights
 from witness.core.state import GroupState
 from witness.core.timers import LeaseTimers
@@ -54,6 +46,8 @@ class Consensus:
     leader: WitnessId | None = None
     has_quorum: bool = False
     caught_up: bool = False
+    features: tuple[tuple[WitnessId, int], ...] = ()
+    """What each connected witness can work at."""
 
 
 @dataclass(slots=True)
@@ -74,18 +68,20 @@ class WitnessNode:
         witnesses: tuple[WitnessId, ...],
         session: bytes,
         now: InstantNs,
+        feature_max: int = FEATURE_MAX,
     ) -> None:
         self.self_id = self_id
         self.cluster = cluster
         self.witnesses = tuple(sorted(witnesses))
-        self.machine = Machine(session)
+        self.machine = Machine(session, feature_max)
         self.consensus = Consensus()
-        self._batcher = Batcher(self_id, session)
+        self._batcher = Batcher(self_id, session, feature_max)
         self._timers = LeaseTimers(now)
         self._sights = Sights(now)
         self._deciding = _Deciding()
         self._dirty: set[GroupId] = set()
         self._founding: int | None = None
+        self._raising: int | None = None
         self._founding_checked = False
         self._own: set[int] = set()
         """Requests of the node itself: nobody outside waits for them."""
@@ -98,6 +94,7 @@ class WitnessNode:
 
     def apply(self, index: int, data: bytes, age_bound_ns: int | None, now: InstantNs) -> None:
         self._pass_time(now)
+        level = self.machine.state.feature_level
         applied = self.machine.apply(index, data)
         if applied.entry is not None:
             requests = self._batcher.committed(applied.entry)
@@ -108,6 +105,8 @@ class WitnessNode:
             self._effects.append(Record(applied.events))
         for site, group, kind, epoch in applied.changes.notices:
             self._effects.append(Push(site, Notice(group, kind, epoch)))
+        if self.machine.state.feature_level != level:
+            self._keep_marks()
         self._work()
 
     def _take_in(self, applied: Applied, *, fresh: bool) -> None:
@@ -126,7 +125,7 @@ class WitnessNode:
         return self.machine.snapshot()
 
     def restore(self, image: bytes, now: InstantNs) -> None:
-        """Replaces the state; every timer starts in full. Raises snapshot.ImageRefused and changes nothing."""
+        """Replaces the state; every timer starts in full. Raises what Machine.restore raises, and changes nothing."""
         self._pass_time(now)
         self.machine.restore(image)
         self._founding_checked = False
@@ -139,13 +138,25 @@ class WitnessNode:
         kept = tuple(self.machine.state.ledger.recent)
         if kept:
             self._effects.append(Record(kept))
+        self._keep_marks()
+
+    def _keep_marks(self) -> None:
+        state = self.machine.state
+        self._effects.append(KeepMarks(state.feature_level, state.lineage))
 
     def consensus_changed(
-        self, *, leading: bool, leader: WitnessId | None, has_quorum: bool, caught_up: bool, now: InstantNs
+        self,
+        *,
+        leading: bool,
+        leader: WitnessId | None,
+        has_quorum: bool,
+        caught_up: bool,
+        now: InstantNs,
+        features: tuple[tuple[WitnessId, int], ...] = (),
     ) -> None:
         self._pass_time(now)
         before = self.consensus
-        self.consensus = Consensus(leading, leader, has_quorum, caught_up)
+        self.consensus = Consensus(leading, leader, has_quorum, caught_up, features)
         if leader != before.leader:
             self._batcher.lost()
         if leading and not before.leading:
@@ -164,8 +175,17 @@ class WitnessNode:
         return self.submit(HeartbeatFrame(frame), now)
 
     def submit(self, command: Command, now: InstantNs) -> int:
-        """Proposes a command; its outcome comes as `Resolved`. Raises Overloaded and then proposes nothing."""
+        """Proposes a command; its outcome comes as `Resolved`. Raises Overloaded and then proposes nothing.
+
+        What not every witness can read yet is answered at once: it never reaches the log.
+        """
         self._pass_time(now)
+        state, need = self.machine.state, COMMANDS.need(command)
+        if need > state.feature_level:
+            request = self._batcher.number()
+            outcome = features.too_low(need, state.feature_level, state.witnesses, self.features())
+            self._effects.append(Resolved(request, outcome))
+            return request
         request = self._batcher.add(command, now)
         self._propose()
         return request
@@ -216,6 +236,10 @@ class WitnessNode:
     def events(self) -> Ledger:
         return self.machine.ledger
 
+    def features(self) -> dict[WitnessId, int]:
+        """The highest feature level of this witness and of each that is connected."""
+        return {**dict(self.consensus.features), self.self_id: self.machine.feature_max}
+
     def status(self, now: InstantNs) -> dict[str, object]:
         groups = [self.group_status(name, now) for name in sorted(self.machine.state.groups)]
         place = {
@@ -254,6 +278,8 @@ class WitnessNode:
             self._dirty.add(group)
         if request == self._founding:
             self._founding = None
+        if request == self._raising:
+            self._raising = None
         if request in self._own:
             self._own.discard(request)
         else:
@@ -262,12 +288,20 @@ class WitnessNode:
     def _work(self) -> None:
         if self.consensus.leading and self.consensus.has_quorum and self.consensus.caught_up:
             self._found()
+            self._raise_level()
             self._decide_dirty()
         self._propose()
 
     def _found(self) -> None:
         if self.machine.state.cluster is None and self._founding is None:
             self._founding = self._try_submit(FoundCluster(self.cluster, self.witnesses))
+
+    def _raise_level(self) -> None:
+        state = self.machine.state
+        if self._raising is None and state.feature_level < self.machine.feature_max and state.cluster is not None:
+            level = features.next_level(state.feature_level, state.witnesses, self.features())
+            if level is not None:
+                self._raising = self._try_submit(RaiseFeatureLevel(level))
 
     def _check_founding(self) -> None:
         """A node that is configured for another cluster than its log must not go on (FAULTS O1, O8)."""
@@ -292,7 +326,7 @@ class WitnessNode:
 
     def _decide(self, name: GroupId, group: GroupState) -> None:
         decision = self.decision(group, self._now)
-        command = self._command_for(group, decision)
+        command = command_for(group, decision)
         if command is not None:
             request = self._try_submit(command)
             if request is not None:
@@ -312,39 +346,6 @@ class WitnessNode:
             self._deciding.again.pop(name, None)
         else:
             self._deciding.again[name] = InstantNs(self._now + max(wait, limits.TIMER_WAKE_NS))
-
-    def _command_for(self, group: GroupState, decision: Decision) -> Command | None:
-        """A decision as the command that the machine will judge once more."""
-        name, site = group.config.group, decision.site
-        if decision.kind is DecisionKind.NOTHING or site is None:
-            return None
-        passed_over = "; ".join(blocker_words(blocker) for blocker in decision.blockers)
-        author = Author("witness", passed_over[: limits.TEXT_CHARS_MAX])
-        if decision.kind is DecisionKind.CLEAR_QUARANTINE:
-            backoff = decision.reason is Reason.BACKOFF_OVER
-            cause = QuarantineCause.ACTIVATION_FAILED if backoff else QuarantineCause.UNCLEAN_END
-            return SetQuarantine(name, site, False, (cause,), author)
-        if decision.kind is DecisionKind.REVOKE:
-            cause_of_move = revoke_cause(decision.reason)
-            epoch = group.epoch if group.lease is None else group.lease.epoch
-            return Revoke(name, epoch, site, cause_of_move, decision.reason, author)
-        return self.grant_command(group, site, decision.reason, author)
-
-    @staticmethod
-    def grant_command(group: GroupState, site: SiteId, reason: Reason, author: Author) -> Grant | None:
-        incarnation = group.sites[site].incarnation
-        if incarnation is None:
-            return None
-        return Grant(
-            group=group.config.group,
-            expected_epoch=group.epoch,
-            epoch=Epoch(epoch_floor(group) + 1),
-            site=site,
-            incarnation=incarnation,
-            cause=grant_cause(group, site),
-            reason=reason,
-            author=author,
-        )
 
     def _try_submit(self, command: Command) -> int | None:
         """Own proposals are dropped under overload: votes and decisions come again."""

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from proto.commands import Cause, QuarantineCause
 from proto.decisions import Reason
 from proto.events import GENESIS_HASH, Event
+from proto.features import FEATURE_FIRST
 from proto.groups import GroupConfig, Mode
 from proto.health import HealthReport
 from proto.lease import LeaseConstants
 from proto.messages import LAG_UNKNOWN_MS
-from proto.units import Claim, ClusterId, Epoch, GroupId, Incarnation, SiteId, WitnessId
+from proto.units import NO_LINEAGE, Claim, ClusterId, Epoch, GroupId, Incarnation, SiteId, WitnessId
 from witness.core.transitions import LeaseInput, Phase
 
 
@@ -129,6 +130,10 @@ class ClusterState:
     agents: dict[SiteId, AgentRecord] = field(default_factory=dict)
     applied_index: int = 0
     ledger: LedgerState = field(default_factory=LedgerState)
+    lineage: bytes = NO_LINEAGE
+    """Drawn anew at each restore of all witnesses (witness.core.restore)."""
+    feature_level: int = FEATURE_FIRST
+    """What may be written: every witness can work at it (proto.features)."""
 
 
 def majority(members: int) -> int:

@@ -36,17 +36,24 @@ def seconds(ms: int | None) -> str:
 
 def witnesses_table(rows: Iterable[tuple[str, Json | str]]) -> Table:
     """Each witness by its own word, or why it gave none."""
-    made = table("WITNESS", "ADDRESS", "PLACE", "QUORUM", "APPLIED", "GROUPS")
+    made = table("WITNESS", "ADDRESS", "PLACE", "QUORUM", "APPLIED", "GROUPS", "LEVEL")
     for address, said in rows:
         if isinstance(said, str):
-            made.add_row("?", address, Text(said, "red"), "", "", "")
+            made.add_row("?", address, Text(said, "red"), "", "", "", "")
             continue
         place = "leader" if said["leading"] else "follower"
         quorum = Text("yes", "green") if said["has_quorum"] else Text("no", "red")
         if said["has_quorum"] and not said["caught_up"]:
             quorum = Text("catching up", "yellow")
-        made.add_row(said["witness"], address, place, quorum, str(said["applied_index"]), str(said["groups"]))
+        counts = str(said["applied_index"]), str(said["groups"])
+        made.add_row(said["witness"], address, place, quorum, *counts, _level(said))
     return made
+
+
+def _level(said: Json) -> Text:
+    """The feature level that the cluster works at, and what this witness could work at."""
+    level, able = said["feature_level"], said["features"][said["witness"]]
+    return Text(f"{level}") if able == level else Text(f"{level} (can {able})", "yellow")
 
 
 def groups_table(groups: Iterable[Json]) -> Table:

@@ -73,6 +73,7 @@ NEXT_STEP: dict[Reason, str] = {
     Reason.BARRED_AFTER_CREATION: "wait for one full lease, then repeat",
     Reason.NO_QUORUM: "check the other witnesses; nothing was changed",
     Reason.OUTCOME_UNKNOWN: "look at the status before you repeat it",
+    Reason.FEATURE_LEVEL: "upgrade the witnesses that are named, then repeat: witnessctl status",
     Reason.OVERLOADED: "wait a moment, then repeat",
 }
 PROBLEM_NEXT: dict[Problem, str] = {

@@ -29,6 +29,9 @@ class Cluster(Protocol):
     def place(self) -> tuple[bool, bool, bool]:
         """Leading, has quorum, caught up."""
 
+    def feature_level(self) -> int:
+        """What agents may say to this cluster."""
+
     def summary(self) -> dict[str, Any]: ...
     def group_names(self) -> list[GroupId]: ...
     def group_status(self, group: GroupId) -> dict[str, Any] | None: ...

@@ -17,7 +17,7 @@ from collections import deque
 
 from aiohttp import WSMsgType, web
 
-from proto.codec import AGENT_MESSAGES, WITNESS_MESSAGES
+from proto.codec import AGENT_MESSAGES, WITNESS_MESSAGES, NewerFrame
 from proto.commands import ReleaseLease
 from proto.decisions import Reason
 from proto.edge.identity import Identity
@@ -25,6 +25,7 @@ from proto.edge.logs import get_logger
 from proto.errors import FrameRefused, ThirdsiteError
 from proto.limits import FRAME_BYTES_MAX, TEXT_CHARS_MAX
 from proto.messages import (
+    AgentMessage,
     Goodbye,
     GoodbyeCode,
     Heartbeat,
@@ -84,6 +85,9 @@ class AgentStream:
             await self._read()
         except StreamRefused as refused:
             self._refuse(refused.code, str(refused))
+        except NewerFrame as error:
+            text = f"{error}: the witnesses are upgraded before the agents; see `witnessctl status`"
+            self._refuse(GoodbyeCode.VERSION, text)
         except FrameRefused as error:
             self._refuse(GoodbyeCode.BAD_FRAME, str(error))
         except TimeoutError:
@@ -101,7 +105,7 @@ class AgentStream:
 
     async def _greet(self) -> None:
         async with asyncio.timeout(HELLO_S):
-            hello = AGENT_MESSAGES.decode(await self._frame())
+            hello = self._decode(await self._frame())
         if not isinstance(hello, Hello):
             raise FrameRefused(f"Hello was expected first, not {type(hello).__name__}")
         own = self._services.cluster_id
@@ -122,7 +126,7 @@ class AgentStream:
             self._account()
             if self._allowance < 0:
                 await asyncio.sleep(-self._allowance / self._services.limits.frames_per_s)
-            message = AGENT_MESSAGES.decode(frame)
+            message = self._decode(frame)
             if isinstance(message, Heartbeat):
                 self._heartbeat(frame, message)
             elif isinstance(message, Ping):
@@ -132,6 +136,10 @@ class AgentStream:
                 self._release(message)
             else:
                 raise FrameRefused("Hello was said already")
+
+    def _decode(self, frame: bytes) -> AgentMessage:
+        """Read at the cluster's level: what not every witness can read must not enter the log."""
+        return AGENT_MESSAGES.decode(frame, self._services.cluster.feature_level())
 
     async def _frame(self) -> bytes:
         """The next binary frame; ConnectionError when the stream is over."""

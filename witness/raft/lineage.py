@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from proto.features import FEATURE_FIRST
+from proto.features import FEATURE_FIRST, FEATURE_MAX, require_level
+from proto.units import NO_LINEAGE
 
-LINEAGE_BYTES: Final = 16
-NO_LINEAGE: Final = bytes(LINEAGE_BYTES)
 LINEAGE_MARK: Final = "lineage"
 FEATURE_MARK: Final = "feature-level"
 
@@ -33,6 +32,11 @@ def lineage_of(store: Marks) -> bytes:
 def feature_level_of(store: Marks) -> int:
     """The highest level that this store's content was told to have."""
     return int(store.get_meta(FEATURE_MARK) or FEATURE_FIRST)
+
+
+def require_readable(store: Marks, where: object) -> None:
+    """Raises UpgradeRequired when the store was written at a level that this program cannot work at (a downgrade)."""
+    require_level(feature_level_of(store), FEATURE_MAX, f"{where}: what is stored there")
 
 
 def keep_marks(store: Marks, level: int, lineage: bytes) -> None:

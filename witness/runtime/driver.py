@@ -23,7 +23,7 @@ from proto.limits import COMMANDS_PENDING_MAX, TIMER_WAKE_NS
 from proto.messages import Notice
 from proto.units import NS_PER_S, GroupId, InstantNs, SiteId
 from witness.core.batcher import Overloaded
-from witness.core.effects import Effect, Outcome, ProposeEntry, Push, Record, Resolved
+from witness.core.effects import Effect, KeepMarks, Outcome, ProposeEntry, Push, Record, Resolved
 from witness.core.node import WitnessNode
 from witness.core.snapshot import ImageRefused
 from witness.raft.port import CommittedEntry, ConsensusPort, ConsensusStatus, ProposalRefused, Role, SnapshotRefused
@@ -45,6 +45,9 @@ class Shell(Protocol):
 
     def push(self, site: SiteId, notice: Notice) -> None:
         """Tells the site's agent, if its stream is here."""
+
+    def keep_marks(self, level: int, lineage: bytes) -> None:
+        """What the store's content needs: checked before anything is read of it at the next start."""
 
     def answered(self, kind: str, reason: Reason, seconds: float) -> None:
         """One request of this kind had its outcome after so long."""
@@ -108,6 +111,7 @@ class Driver:
                 leader=status.leader,
                 has_quorum=status.has_quorum,
                 caught_up=status.caught_up,
+                features=status.features,
                 now=self._clock.now(),
             )
         )
@@ -192,6 +196,8 @@ class Driver:
             self._shell.push(effect.site, effect.notice)
         elif isinstance(effect, Record):
             self._shell.record(effect.events)
+        elif isinstance(effect, KeepMarks):
+            self._shell.keep_marks(effect.level, effect.lineage)
 
     def _propose(self, data: bytes) -> None:
         require(self._consensus is not None, "the driver was started before it had its consensus")

@@ -18,6 +18,7 @@ from proto.groups import GroupConfig
 from proto.messages import Notice
 from proto.units import NS_PER_S, GroupId, InstantNs, SiteId
 from witness.core.effects import Outcome
+from witness.raft.lineage import keep_marks
 from witness.raft.store import Store
 from witness.runtime.driver import Driver
 from witness.runtime.telemetry import SiteLook, Telemetry
@@ -46,6 +47,9 @@ class Facade:
         seen = self._driver.node.consensus
         return seen.leading, seen.has_quorum, seen.caught_up
 
+    def feature_level(self) -> int:
+        return self._driver.node.machine.state.feature_level
+
     def summary(self) -> dict[str, Any]:
         """The cluster in a few numbers; groups by the phase of their lease and by mode."""
         node = self._driver.node
@@ -60,6 +64,8 @@ class Facade:
             "leader": seen.leader,
             "has_quorum": seen.has_quorum,
             "caught_up": seen.caught_up,
+            "feature_level": state.feature_level,
+            "features": {name: node.features().get(name) for name in state.witnesses or node.witnesses},
             "applied_index": state.applied_index,
             "events": node.events.head_seq,
             "groups": len(state.groups),
@@ -117,6 +123,10 @@ class DriverShell:
         self._store.append_events([(event.seq, EVENTS.encode(event)) for event in events])
         for event in events:
             self._telemetry.events.labels(event.kind.value).inc()
+        self.recorded()
+
+    def keep_marks(self, level: int, lineage: bytes) -> None:
+        keep_marks(self._store, level, lineage)
         self.recorded()
 
     def push(self, site: SiteId, notice: Notice) -> None:

@@ -40,6 +40,7 @@ from witness.core.node import WitnessNode
 from witness.http.app import build_app, build_metrics_app, say_goodbye
 from witness.http.keys import Services
 from witness.http.stream_table import StreamTable
+from witness.raft.lineage import require_readable
 from witness.raft.peer_transport import PeerTls
 from witness.raft.port import Role as RaftRole
 from witness.raft.store import Store, open_store
@@ -281,4 +282,5 @@ async def serve(settings: WitnessSettings) -> None:
     own = own_certificate(files)
     require_own(own, settings)
     store = open_store(settings.data_dir, settings.cluster, settings.witness)
+    require_readable(store, settings.data_dir)
     await Witness(settings, files, own, store).run()

@@ -163,6 +163,7 @@ class WitnessHost:
             leader=status.leader,
             has_quorum=status.has_quorum,
             caught_up=status.caught_up,
+            features=status.features,
             now=self.clock.now(),
         )
 
