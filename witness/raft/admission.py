@@ -1,0 +1,186 @@
+"""Whose disk may speak for a peer: what we durably know of it, and what an introduction must show (D-25, O4, O5, O6).
+
+Rule. For every peer a store keeps one mark: the disk that speaks for it, how far that disk was seen, the process that
+last used it, and the disks that a readmission replaced. An introduction is judged by the mark alone:
+
+    no mark yet                                taken, whatever disk it is
+    a disk that was replaced                   refused, for ever
+    our disk, less far than it was seen        refused: a backup, a snapshot that was rolled back, or a copy
+    our disk, without the process that we saw  refused: two copies of it were used, one after the other
+    our disk, as far or further                taken
+    another disk, of a learner                 taken, and the disk before it is replaced
+    another disk, of a voter                   refused
+
+*How far* is first of all the store's turn: it counts every transaction that votes rest on, within one disk, so it
+never falls and never stands still over a vote; the term may not fall either. The log's last entry says the same in
+words for people and decides nothing: an honest follower that drops what never was committed ends earlier for a while.
+*Which process*: each start that speaks to anyone is recorded on the disk first, and the latest ones are named in the
+introduction. Two copies of a disk write different ones, so that the one that was not seen is found out, also when it
+has worked longer. Beyond PAST_MAX starts that we did not see there is nothing to compare, and the turn alone decides.
+A refused introduction changes nothing. Two copies that are alive at once are witness.raft.claims' business. Pure.
+Rejected: a clock; the machine's name or address (a copied machine has the same).
+docs/adr/0010-readmission-by-term.md says why a learner's new disk is safe to take.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import msgpack
+
+from proto.units import WitnessId
+from witness.raft.messages import DISK_BYTES, NUMBER_MAX
+from witness.raft.store_rows import StoreRefused
+
+MARK_PREFIX: Final = "peer-disk/"
+"""The store's mark of a peer is named by this and the peer's id."""
+MARK_VERSION: Final = 1
+PROCESS_BYTES: Final = 16
+PAST_MAX: Final = 16
+"""Starts that an introduction names: an outage of one witness rarely sees more of another's."""
+RETIRED_MAX: Final = 16
+"""Replaced disks that are remembered by name; an older one is still another disk than ours, and refused as that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a disk is, as of its last transaction."""
+
+    turn: int
+    """Transactions that votes rest on, counted by the store."""
+    term: int
+    last_term: int
+    last_index: int
+
+
+NOWHERE: Final = Position(0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What an introduction says of who speaks; within bounds already."""
+
+    peer: WitnessId
+    disk: bytes
+    learner: bool
+    position: Position
+    process: bytes
+    starts: int = 1
+    """How many processes this disk has seen, this one included."""
+    past: tuple[bytes, ...] = ()
+    """The processes before this one, the latest first, PAST_MAX at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    disk: bytes
+    position: Position
+    process: bytes
+    starts: int
+    retired: tuple[bytes, ...] = ()
+    """Disks that a readmission replaced, the latest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    mark: Mark
+    """To be durable before anything of Raft leaves for this peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    words: str
+    """What is wrong and what to do, for the people at both ends."""
+
+
+def judge(mark: Mark | None, claim: Claim) -> Admitted | Refused:
+    if mark is None:
+        return Admitted(_taken(claim, ()))
+    if claim.disk in mark.retired:
+        return Refused(
+            f"{claim.peer} comes with a disk that a readmission replaced, and which may have voted before it; stop "
+            f"that process. If its machine is to be {claim.peer} again, {_remedy(claim.peer)}"
+        )
+    if claim.disk != mark.disk:
+        if not claim.learner:
+            return Refused(
+                f"{claim.peer} comes with another disk than the one that is known: blank, replaced or initialised "
+                f"anew, and it may have voted on the other one; {_remedy(claim.peer)}"
+            )
+        return Admitted(_taken(claim, (mark.disk, *mark.retired)[:RETIRED_MAX]))
+    return _same_disk(mark, claim)
+
+
+def _same_disk(mark: Mark, claim: Claim) -> Admitted | Refused:
+    seen, now = mark.position, claim.position
+    if fell(seen, now):
+        return Refused(
+            f"{claim.peer} comes with an older state of its disk ({words(now)}) than was seen of it ({words(seen)}): a "
+            f"restored backup, a snapshot rolled back, or a copy; {_remedy(claim.peer)}"
+        )
+    known = mark.process == claim.process or mark.process in claim.past
+    beyond_memory = claim.starts - mark.starts > max(len(claim.past), PAST_MAX)
+    if not known and not beyond_memory:
+        return Refused(
+            f"{claim.peer} comes with a copy of its disk: another copy was used since the two parted (start "
+            f"{claim.starts} here, start {mark.starts} of the other one was seen); stop both processes, keep one copy, "
+            f"and {_remedy(claim.peer)}"
+        )
+    taken = _taken(claim, mark.retired)
+    return Admitted(replace(taken, position=highest(seen, now)))
+
+
+def _taken(claim: Claim, retired: tuple[bytes, ...]) -> Mark:
+    return Mark(claim.disk, claim.position, claim.process, claim.starts, retired)
+
+
+def _remedy(peer: WitnessId) -> str:
+    return f"run `witness readmit -c FILE` on {peer}'s machine and start it again"
+
+
+def fell(seen: Position, now: Position) -> bool:
+    """Whether a disk is behind what was seen of it."""
+    return now.turn < seen.turn or now.term < seen.term
+
+
+def highest(seen: Position, now: Position) -> Position:
+    last = max((seen.last_term, seen.last_index), (now.last_term, now.last_index))
+    return Position(max(seen.turn, now.turn), max(seen.term, now.term), *last)
+
+
+def words(position: Position) -> str:
+    return f"turn {position.turn}, term {position.term}, entry {position.last_index} of term {position.last_term}"
+
+
+# -- bytes ---------------------------------------------------------------------------------------------------
+
+
+def encode_mark(mark: Mark) -> bytes:
+    at = mark.position
+    numbers = [at.turn, at.term, at.last_term, at.last_index]
+    fields = [MARK_VERSION, mark.disk, numbers, mark.process, mark.starts, list(mark.retired)]
+    packed: bytes = msgpack.packb(fields)
+    return packed
+
+
+def decode_mark(peer: str, data: bytes) -> Mark:
+    """The store has proven that these are the bytes that were written: a newer program's, if they do not fit."""
+    try:
+        value = msgpack.unpackb(data, max_array_len=RETIRED_MAX, max_bin_len=DISK_BYTES, max_map_len=0, max_ext_len=0)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException):
+        value = None
+    if not _is_mark(value):
+        raise StoreRefused(f"what the store knows of {peer}'s disk has another format: run the version that wrote it")
+    _, disk, numbers, process, starts, retired = value
+    return Mark(disk, Position(*numbers), process, starts, tuple(retired))
+
+
+def _is_mark(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) != 6 or value[0] != MARK_VERSION:
+        return False
+    _, disk, numbers, process, starts, retired = value
+    if not isinstance(numbers, list) or len(numbers) != 4 or not isinstance(retired, list):
+        return False
+    sixteen = all(isinstance(item, bytes) and len(item) == DISK_BYTES for item in (disk, process, *retired))
+    return sixteen and all(type(number) is int and 0 <= number <= NUMBER_MAX for number in (*numbers, starts))
