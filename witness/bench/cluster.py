@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from witness.demo.processes import Child, Fleet
 from witness.group_fields import to_fields
 from witness.pki.store import create_ca, issue
 from witness.raft.store import create_store
+from witness.raft.timers import RaftTimers
 
 WITNESSES = ("w1", "w2", "w3")
 START_S = 20.0
@@ -37,9 +39,10 @@ AT_ONCE = 32
 
 
 class Cluster:
-    def __init__(self, fleet: Fleet, root: Path, ports: Ports) -> None:
+    def __init__(self, fleet: Fleet, root: Path, ports: Ports, timers: RaftTimers | None = None) -> None:
         self.fleet = fleet
         self.root = root
+        self._timers = timers
         self.ca = create_ca(root / "pki", cluster_name="bench")
         self.api = {name: ports.take() for name in WITNESSES}
         self._peer = {name: ports.take() for name in WITNESSES}
@@ -60,15 +63,29 @@ class Cluster:
     async def start(self) -> str:
         """Returns the leader's name."""
         for name in WITNESSES:
-            config = self.root / f"{name}.yaml"
-            config.write_text(yaml.safe_dump(self._config(name)), encoding="utf-8")
-            command = [sys.executable, "-m", "witness", "run", "-c", str(config)]
-            self.witnesses[name] = await self.fleet.start(name, command, self.root / f"{name}.log")
+            await self.start_witness(name)
         home = self.ca.directory / "operator-bench"
         files = _files(home)
         context = client_context(files, accepting(own_certificate(files).identity, Role.WITNESS))
         self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=AT_ONCE))
         return await wait_for("the witnesses elect a leader", self.leader, START_S)
+
+    async def start_witness(self, name: str) -> None:
+        """Also again, after it was killed."""
+        config = self.root / f"{name}.yaml"
+        config.write_text(yaml.safe_dump(self._config(name)), encoding="utf-8")
+        command = [sys.executable, "-m", "witness", "run", "-c", str(config)]
+        self.witnesses[name] = await self.fleet.start(name, command, self.root / f"{name}.log")
+
+    async def settled(self) -> str:
+        """Waits until there is a leader and all have caught up; returns its name."""
+        await wait_for("all witnesses have caught up", self._level, START_S)
+        return await wait_for("the witnesses have a leader", self.leader, START_S)
+
+    async def _level(self) -> bool:
+        told = [await self.get(name, "/v1/status") for name in WITNESSES]
+        known = [one for one in told if one is not None and one["caught_up"]]
+        return len(known) == len(WITNESSES) and len({one["leader"] for one in known}) == 1
 
     async def leader(self) -> str | None:
         for name, child in self.witnesses.items():
@@ -117,9 +134,16 @@ class Cluster:
             "peers": [{"id": other, "address": f"{HOST}:{port}"} for other, port in self._peer.items()],
             "tls": {key: str(home / file) for key, file in _FILES.items()},
             # One client in a closed loop is faster than any agent; its frames are not to be slowed down here.
-            "limits": {"streams_max": 1_024, "frames_per_s": 100_000},
+            "limits": {"streams_max": 1_024, "frames_per_s": 100_000, "answers_pending_max": 1_024},
             "log": {"level": "warning", "format": "json"},
+            "raft": self._raft(),
         }
+
+    def _raft(self) -> dict[str, str]:
+        """Every timer written out, so that nothing depends on what a release takes for its default."""
+        if self._timers is None:
+            return {}
+        return {name.removesuffix("_ms"): f"{value}ms" for name, value in asdict(self._timers).items()}
 
     def agent_config(self, site: str, group: str, ports: Ports) -> Path:
         """A real agent with one group whose activation starts one sleeping process."""
@@ -170,13 +194,13 @@ class Load:
         self._process = process
 
     @classmethod
-    async def start(cls, root: Path, name: str, job: Json) -> Load:
+    async def start(cls, root: Path, name: str, job: Json, module: str = "witness.bench.load") -> Load:
         path = root / f"{name}.job.json"
         path.write_text(json.dumps(job), encoding="utf-8")
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "witness.bench.load",
+            module,
             str(path),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from typing import cast
+import time
+from typing import Self, cast
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST, _SETTINGS, _PING, _GOAWAY, _WINDOW = 0, 1, 3, 4, 6, 7, 8
@@ -53,7 +54,7 @@ class EtcdClient(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
 
     @classmethod
-    async def connect(cls, host: str, port: int, key: str) -> EtcdClient:
+    async def connect(cls, host: str, port: int, key: str) -> Self:
         _, client = await asyncio.get_running_loop().create_connection(lambda: cls(key), host, port)
         return client
 
@@ -62,13 +63,16 @@ class EtcdClient(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             raise OSError("etcd closed the connection")
-        self._stream += 2
         self._got_data = False
         self._waiter = asyncio.get_running_loop().create_future()
-        headers = _frame(_HEADERS, _END_HEADERS, self._stream, _HEADER_BLOCK)
-        transport.write(headers + _frame(_DATA, _END_STREAM, self._stream, self._message))
+        self._ask(transport)
         async with asyncio.timeout(ANSWER_S):
             await self._waiter
+
+    def _ask(self, transport: asyncio.WriteTransport) -> None:
+        self._stream += 2
+        headers = _frame(_HEADERS, _END_HEADERS, self._stream, _HEADER_BLOCK)
+        transport.write(headers + _frame(_DATA, _END_STREAM, self._stream, self._message))
 
     def close(self) -> None:
         if self._transport is not None:
@@ -91,11 +95,12 @@ class EtcdClient(asyncio.Protocol):
             if len(self._buffer) < 9 + length:
                 return
             kind, flags = self._buffer[3], self._buffer[4]
+            stream = int.from_bytes(self._buffer[5:9], "big")
             payload = bytes(self._buffer[9 : 9 + length])
             del self._buffer[: 9 + length]
-            self._take(kind, flags, payload)
+            self._take(kind, flags, stream, payload)
 
-    def _take(self, kind: int, flags: int, payload: bytes) -> None:
+    def _take(self, kind: int, flags: int, _stream: int, payload: bytes) -> None:
         if kind == _DATA:
             self._got_data = self._got_data or len(payload) > 5
             self._credit(len(payload))
@@ -127,3 +132,31 @@ class EtcdClient(asyncio.Protocol):
     def _fail(self, text: str) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(OSError(text))
+
+
+class EtcdWriter(EtcdClient):
+    """Fires puts without waiting, each on an HTTP/2 stream of its own; notes when each was answered with success."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.answered_ns: list[int] = []
+        self.lost: str | None = None
+        self._with_data: set[int] = set()
+
+    def fire(self) -> None:
+        if self._transport is not None:
+            self._ask(self._transport)
+
+    def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if kind == _RST:
+            self._with_data.discard(stream)  # one put was refused; the others go on
+            return
+        if kind == _DATA and len(payload) > 5:
+            self._with_data.add(stream)
+        if kind in (_DATA, _HEADERS) and flags & _END_STREAM and stream in self._with_data:
+            self._with_data.discard(stream)
+            self.answered_ns.append(time.monotonic_ns())
+        super()._take(kind, flags & ~_END_STREAM if kind in (_DATA, _HEADERS) else flags, stream, payload)
+
+    def _fail(self, text: str) -> None:
+        self.lost = text

@@ -35,6 +35,8 @@ FLOORS = (
     Floor("first_heartbeat_s", "agent's process start to its first committed heartbeat", 1.5, "s"),
 )
 AIMS = (
+    Floor("raft_over_etcd", "Raft alone: commit p50 over etcd's put p50, one client", 1.0, "x"),
+    Floor("outage_fast_kill_ms", "longest write outage after SIGKILL of the leader, fast timers", 500, "ms"),
     Floor("commit_over_etcd", "commit p50 over etcd's put p50, one client", 1.0, "x"),
     Floor("heartbeats_per_s", "heartbeats a second, 100 groups a message", 50_000, "/s", at_least=True),
 )

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Client:
 
     async def run(self, until: asyncio.Event) -> None:
         for _ in range(self._window):
-            await self._send(time.perf_counter_ns())
+            await self.send(time.perf_counter_ns())
         silent = 0
         while not until.is_set():
             try:
@@ -65,9 +66,16 @@ class Client:
                 await self._send_again()
                 continue
             silent = 0
-            if message.type is not aiohttp.WSMsgType.BINARY:
-                raise LoadFailed(f"{self.agent.site}: the stream ended: {message.type.name} {message.data!s:.80}")
-            await self._take(message.data)
+            await self._take(self._data(message))
+
+    async def receive(self) -> bytes:
+        """The next frame, whatever it is."""
+        return self._data(await self._socket.receive())
+
+    def _data(self, message: aiohttp.WSMessage) -> bytes:
+        if message.type is not aiohttp.WSMsgType.BINARY:
+            raise LoadFailed(f"{self.agent.site}: the stream ended: {message.type.name} {message.data!s:.80}")
+        return bytes(message.data)
 
     async def _take(self, frame: bytes) -> None:
         nonce = self.agent.answered(frame)
@@ -78,9 +86,9 @@ class Client:
         if self.measuring:
             self.samples_ns.append(now_ns - asked_ns)
             self.answers += 1
-        await self._send(now_ns)
+        await self.send(now_ns)
 
-    async def _send(self, asked_ns: int) -> None:
+    async def send(self, asked_ns: int) -> None:
         frame, nonce = self.agent.heartbeat()
         self._asked[nonce] = asked_ns
         await self._socket.send_bytes(frame)
@@ -90,7 +98,7 @@ class Client:
         asked, self._asked = self._asked, {}
         self.resent += len(asked)
         for asked_ns in asked.values():
-            await self._send(asked_ns)
+            await self.send(asked_ns)
 
 
 async def run_streams(job: Job) -> Job:
@@ -101,10 +109,10 @@ async def run_streams(job: Job) -> Job:
         try:
             for site in job["sites"]:
                 # Each begins at once: a stream that does not answer pings while others connect is taken for dead.
-                clients.append(await _open(session, job, site))
+                clients.append(await open_client(session, job, site))
                 tasks.append(asyncio.create_task(clients[-1].run(until)))
             await _settled(clients, tasks, job)
-            await _said_go()
+            await said_go()
             cpu, began = os.times(), time.perf_counter()
             for client in clients:
                 client.measuring = True
@@ -131,7 +139,7 @@ async def run_streams(job: Job) -> Job:
     }
 
 
-async def _open(session: aiohttp.ClientSession, job: Job, site: Job) -> Client:
+async def open_client(session: aiohttp.ClientSession, job: Job, site: Job) -> Client:
     home = Path(site["pki"])
     files = TlsFiles(ca=home / "ca.pem", cert=home / "cert.pem", key=home / "key.pem")
     context = client_context(files, accepting(own_certificate(files).identity, Role.WITNESS))
@@ -167,7 +175,7 @@ async def run_puts(job: Job) -> Job:
         await EtcdClient.connect(job["host"], job["port"], f"bench/{number}") for number in range(job["clients"])
     ]
     await asyncio.gather(*(client.put() for client in clients))
-    await _said_go()
+    await said_go()
     cpu, began = os.times(), time.perf_counter()
     ends = began + job["seconds"]
     parts = await asyncio.gather(*(_puts(client, ends) for client in clients))
@@ -191,16 +199,16 @@ async def _puts(client: EtcdClient, ends: float) -> list[int]:
     return samples
 
 
-async def _said_go() -> None:
+async def said_go() -> None:
     print("ready", flush=True)  # noqa: T201 - the parent waits for this word
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
 
 
-def main(path: str) -> int:
+def begin(path: str, kinds: Mapping[str, Callable[[Job], Coroutine[Any, Any, Job]]]) -> int:
+    """The life of a load process: the job in, one line of JSON out."""
     job = json.loads(Path(path).read_text(encoding="utf-8"))
-    work = run_puts(job) if job["kind"] == "puts" else run_streams(job)
     try:
-        result = uvloop.run(work)
+        result = uvloop.run(kinds[job["kind"]](job))
     except (LoadFailed, aiohttp.ClientError, OSError, TimeoutError) as error:
         result = {"error": f"{type(error).__name__}: {error}"}
     print(json.dumps(result), flush=True)  # noqa: T201 - the result
@@ -208,4 +216,4 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(begin(sys.argv[1], {"commits": run_streams, "heartbeats": run_streams, "puts": run_puts}))

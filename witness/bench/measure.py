@@ -37,9 +37,25 @@ class Size:
     window: int = 2
     processes: int = 2
     starts: int = 5
+    in_flight: tuple[int, ...] = (1, 128, 1024)
+    """Of Raft alone and of etcd's puts beside it."""
+    runs: int = 10
+    """Leaders lost for each outage figure."""
+    profiles: tuple[str, ...] = ("standard", "fast")
 
 
-QUICK = Size(seconds=0.5, clients=4, sites=2, groups=5, window=1, processes=1, starts=1)
+QUICK = Size(
+    seconds=0.5,
+    clients=4,
+    sites=2,
+    groups=5,
+    window=1,
+    processes=1,
+    starts=1,
+    in_flight=(1, 16),
+    runs=1,
+    profiles=("fast",),
+)
 
 
 async def commits(cluster: Cluster, leader: str, clients: int, size: Size) -> Json:
