@@ -224,7 +224,9 @@ class Load:
         async with asyncio.timeout(seconds):
             line = await self._line()
             await self._process.wait()
-        result: Json = json.loads(line or '{"error": "it died"}')
+        if not line.endswith("}"):
+            raise Expected(f"a load process ended with {self._process.returncode} amid its result ({len(line)} chars)")
+        result: Json = json.loads(line)
         if "error" in result:
             raise Expected(f"a load process: {result['error']}")
         return result

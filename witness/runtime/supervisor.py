@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import secrets
 import signal
 import ssl
@@ -275,9 +276,21 @@ def _cannot_listen(field: str, where: Listen, error: OSError) -> BadValue:
     return BadValue(field, f"{where.host}:{where.port}", rule, "choose an address of this machine and a free port")
 
 
+def _arm_failpoint(text: str) -> None:
+    """For tests of real processes; without the variable none of it is loaded."""
+    from witness.raft import failpoints  # noqa: PLC0415 - see above
+
+    order = failpoints.read_order(text)
+    failpoints.install(order)
+    remedy = "unset THIRDSITE_FAILPOINT and start again: this is for tests only"
+    log.warning("failpoint_armed", point=order.name, count=order.count, action=order.action, remedy=remedy)
+
+
 async def serve(settings: WitnessSettings) -> None:
     """Runs a witness until it is told to stop. Raises LocalFault or BadValue when it cannot start."""
     setup_logging(level=settings.log.level, json=settings.log.json)
+    if "THIRDSITE_FAILPOINT" in os.environ:
+        _arm_failpoint(os.environ["THIRDSITE_FAILPOINT"])
     files = TlsFiles(settings.tls.ca, settings.tls.cert, settings.tls.key, settings.tls.crl)
     own = own_certificate(files)
     require_own(own, settings)
