@@ -31,8 +31,25 @@ def test_a_quick_run_measures_everything_and_says_so():
     assert len(result["agent"]["all_s"]) == 1
     assert set(result["witness_idle_mb"]) == set(result["witness_loaded_mb"]) == {"w1", "w2", "w3"}
     assert "Floors and aims" in done.stdout
+    for in_flight in ("1", "16"):
+        assert result["raft"][in_flight]["count"] > 0
+    outage = result["outage"]["fast"]
+    assert outage["timers"]["election_min_ms"] == 125
+    for way in ("kill", "stop"):
+        figures = outage[way]["thirdsite"]
+        assert figures["runs"] == 1
+        assert 0 < figures["min_ms"] == figures["median_ms"] == figures["max_ms"]
     if result["etcd"] is None:
-        assert "apt-get install etcd-server" in done.stdout
+        assert "apt-get install etcd-server" in done.stderr
     else:
         assert result["put_1"]["count"] > 0
         assert result["commit_over_etcd"] > 0
+        assert result["raft_over_etcd"] > 0
+        assert {"kill", "stop"} == {way for way in outage if "etcd" in outage[way]}
+
+
+def test_an_unknown_part_is_refused_with_the_parts_there_are():
+    command = [sys.executable, "-m", "witness.bench", "--only", "raft,speed"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 64
+    assert "'speed' is no part; choose of agent, commits, raft, outage" in done.stderr

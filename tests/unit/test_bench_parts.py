@@ -9,7 +9,9 @@ from proto.decisions import Reason
 from proto.messages import GroupAnswer, HeartbeatAnswer, RevokePhase, Verdict
 from proto.units import Epoch, GroupId, Nonce, RenewalNo
 from witness.bench.figures import AIMS, FLOORS, latency, percentile
+from witness.bench.outage import longest_pause_ms
 from witness.bench.wire import NO_CLAIM, SimAgent
+from witness.demo.eyes import Expected
 
 
 def answer(nonce: bytes, verdict: Verdict, epoch: int) -> bytes:
@@ -37,13 +39,21 @@ def test_latency_of_nothing_is_told_as_nothing():
     }
 
 
+def test_an_outage_is_the_longest_pause_that_ends_after_the_fault():
+    answered_ns = [0, 9_000_000, 10_000_000, 11_000_000, 15_000_000, 16_000_000]
+    assert longest_pause_ms(answered_ns, 11_500_000, None) == 4.0
+    assert longest_pause_ms(answered_ns, 500_000, 11_500_000) == 9.0
+    with pytest.raises(Expected, match="no write was answered any more"):
+        longest_pause_ms(answered_ns, 16_000_000, None)
+
+
 def test_floors_know_which_way_is_better():
     by_key = {floor.key: floor for floor in FLOORS}
     assert by_key["commit_p50_ms"].holds(4.9)
     assert by_key["commit_p50_ms"].holds(5.1) is False
     assert by_key["heartbeats_per_s"].holds(20_000)
     assert by_key["heartbeats_per_s"].holds(19_999) is False
-    assert AIMS[0].holds(None) is None
+    assert FLOORS[0].holds(None) is None
 
 
 def test_a_patched_frame_is_a_whole_heartbeat():
