@@ -44,6 +44,7 @@ class VoteKind(Enum):
 
     EXPIRY = "expiry"
     REVOKE_DUE = "revoke-due"
+    BAR_OVER = "bar-over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,10 @@ class Vote:
     epoch: Epoch
     number: int
     """The renewal for EXPIRY, the revoke's number for REVOKE_DUE."""
+
+
+EVERY_GROUP = GroupId("every-group")
+"""Stands in a BAR_OVER vote for the group, with the restore generation for the epoch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,18 @@ class EventKind(Enum):
     QUARANTINE_CLEARED = "quarantine-cleared"
     SECOND_AGENT = "second-agent"
     FEATURE_RAISED = "feature-raised"
+    RESTORED = "restored"
 
 
-ALARMS = frozenset({EventKind.EXPIRED, EventKind.CLAIM_CLASH, EventKind.SECOND_AGENT, EventKind.QUARANTINED})
+ALARMS = frozenset(
+    {
+        EventKind.EXPIRED,
+        EventKind.CLAIM_CLASH,
+        EventKind.SECOND_AGENT,
+        EventKind.QUARANTINED,
+        EventKind.RESTORED,
+    }
+)
 """Kinds that somebody should be told about at once."""
 
 

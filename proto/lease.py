@@ -29,6 +29,15 @@ class LeaseConstants:
         return DurationNs(self.ttl_ms * NS_PER_MS)
 
 
+def longest(*several: LeaseConstants) -> LeaseConstants:
+    """Constants whose witness_wait covers that of each: for a lease that stands in for others."""
+    return LeaseConstants(
+        ttl_ms=max(one.ttl_ms for one in several),
+        drift_max_ppm=max(one.drift_max_ppm for one in several),
+        lock_delay_ms=max(one.lock_delay_ms for one in several),
+    )
+
+
 def holder_deadline(sent_at: InstantNs, constants: LeaseConstants) -> InstantNs:
     """Authority from a positive answer to the attempt sent at `sent_at` ends here, on the holder's own clock."""
     return later(sent_at, constants.ttl_ns)

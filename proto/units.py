@@ -48,8 +48,9 @@ LINEAGE_BYTES = 16
 NO_LINEAGE = bytes(LINEAGE_BYTES)
 """Of a cluster that was never restored."""
 EPOCH_MAX = (1 << 62) - 1
-RESTORE_GENERATION_SHIFT = 40
-"""Epochs carry the restore generation above this bit; a trillion grants fit below it."""
+RESTORE_GENERATION_SHIFT = 32
+"""Epochs carry the restore generation above this bit: four billion grants fit below it, one a second for a century."""
+RESTORE_GENERATION_MAX = EPOCH_MAX >> RESTORE_GENERATION_SHIFT
 
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ID_RULE = "1 to 63 of a-z, 0-9 and '-', not starting or ending with '-'"

@@ -13,7 +13,7 @@ from proto.groups import Failback, Mode
 from proto.health import DataChecks, SiteState
 from proto.messages import LAG_UNKNOWN_MS, ReleaseKind
 from proto.units import NS_PER_MS, Epoch, InstantNs
-from witness.core.decide import backoff_left_ns, blockers_of, decide, grant_cause, revoke_cause
+from witness.core.decide import backoff_left_ns, blockers_of, decide, grant_cause, last_holder, revoke_cause
 from witness.core.sight import GroupSight, heard_max_ns, speaks_now_ns
 from witness.core.transitions import Phase
 
@@ -173,6 +173,19 @@ def test_lag_blocks_all_but_the_last_holder(lag_ms, reason):
     assert scene.blockers() == ([] if reason is None else [reason])
     scene.group.last_holder = A
     assert scene.blockers() == []
+
+
+@pytest.mark.parametrize(
+    ("finished", "last"),
+    [((3, 2), A), ((2, 3), B), ((3, 3), None), ((0, 0), None), ((3, None), None), ((None, None), None)],
+)
+def test_after_a_restore_the_last_holder_is_whoever_finished_the_newest_epoch_if_all_have_said(finished, last):
+    """Its own lag is never known, since it was the one that others replicate from."""
+    scene = Scene(max_replication_lag_ms=1_000)
+    for site, epoch in zip((A, B), finished, strict=True):
+        record = scene.group.sites[site]
+        record.report = None if epoch is None else report(finished_epoch=Epoch(epoch))
+    assert last_holder(scene.group) == last
 
 
 def test_without_a_candidate_everything_that_blocks_is_listed():

@@ -20,7 +20,7 @@ from proto.commands import (
 from proto.decisions import Reason
 from proto.groups import Mode
 from proto.health import SiteState
-from proto.units import Epoch, GroupId, SiteId, WitnessId
+from proto.units import RESTORE_GENERATION_SHIFT, Epoch, GroupId, SiteId, WitnessId
 from witness.core.transitions import Phase
 
 OTHER = GroupId("other")
@@ -139,7 +139,7 @@ def test_a_restore_generation_stands_above_every_epoch():
     rig = Rig()
     rig.machine.state.generation = 2
     assert rig.one(ConfigureGroup(config(group=OTHER), 0, AUTHOR)).ok
-    assert rig.machine.state.groups[OTHER].epoch == (2 << 40) + 1
+    assert rig.machine.state.groups[OTHER].epoch == (2 << RESTORE_GENERATION_SHIFT) + 1
 
 
 def test_observe_is_entered_and_left_only_with_nothing_running():

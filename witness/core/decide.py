@@ -13,7 +13,7 @@ from proto.decisions import Blocker, Decision, DecisionKind, Reason
 from proto.groups import Failback, Mode
 from proto.health import DataChecks, SiteState
 from proto.messages import LAG_UNKNOWN_MS
-from proto.units import NS_PER_MS, InstantNs, SiteId
+from proto.units import NS_PER_MS, Epoch, InstantNs, SiteId
 from witness.core.heartbeats import proven_down
 from witness.core.sight import GroupSight, heard_max_ns, speaks_now_ns
 from witness.core.state import GroupState, SiteRecord
@@ -164,13 +164,24 @@ def _others_not_down(group: GroupState, site: SiteId, sight: GroupSight, now: In
 
 def _lag(group: GroupState, site: SiteId, record: SiteRecord) -> list[Blocker]:
     limit_ms = group.config.max_replication_lag_ms
-    if limit_ms is None or site == group.last_holder:
+    if limit_ms is None or site == last_holder(group):
         return []
     if record.lag_ms == LAG_UNKNOWN_MS:
         return [Blocker(site, Reason.LAG_UNKNOWN, f"limit {limit_ms} ms")]
     if record.lag_ms > limit_ms:
         return [Blocker(site, Reason.LAG_TOO_HIGH, f"{record.lag_ms} ms, limit {limit_ms} ms")]
     return []
+
+
+def last_holder(group: GroupState) -> SiteId | None:
+    """Whose data is the newest. A group that begins anew knows it only from what all its sites have finished."""
+    if group.last_holder is not None:
+        return group.last_holder
+    reports = {site: record.report for site, record in group.sites.items()}
+    finished = {site: report.finished_epoch for site, report in reports.items() if report is not None}
+    newest = max(finished.values(), default=Epoch(0))
+    found = [site for site, epoch in finished.items() if epoch == newest]
+    return found[0] if newest > 0 and len(found) == 1 and len(finished) == len(reports) else None
 
 
 # -- a running site ---------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 from proto import limits
 from proto.commands import (
     Author,
-    Cause,
     ConfigureGroup,
     DeleteGroup,
     FoundCluster,
@@ -17,13 +16,14 @@ from proto.commands import (
 from proto.decisions import Reason
 from proto.errors import BadValue
 from proto.events import EventKind
-from proto.groups import GroupConfig, Mode, check_group
+from proto.groups import Mode, check_group
+from proto.lease import longest
 from proto.messages import NoticeKind
 from proto.units import RESTORE_GENERATION_SHIFT, Epoch
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
-from witness.core.lease_rules import DONE, refused
-from witness.core.state import GroupState, Lease, QuarantineNote, SiteRecord
+from witness.core.lease_rules import DONE, barred, refused
+from witness.core.state import GroupState, QuarantineNote, SiteRecord
 from witness.core.transitions import Phase
 
 
@@ -69,7 +69,10 @@ def configure(scope: Scope, command: ConfigureGroup) -> Outcome:
 
 
 def _create(scope: Scope, command: ConfigureGroup) -> Outcome:
-    """A group begins barred: whoever may still run under a former life of it has one full lease to end."""
+    """A group begins barred: whoever may still run under a former life of it has one full lease to end.
+
+    After a restore that life may have had a longer lease than the configuration says now.
+    """
     state, config = scope.state, command.config
     if command.expected_version != 0:
         return refused(Reason.UNKNOWN_GROUP, "the group does not exist; expected_version 0 creates it")
@@ -83,7 +86,7 @@ def _create(scope: Scope, command: ConfigureGroup) -> Outcome:
         mode=config.mode,
         epoch=epoch,
         phase=Phase.BARRED,
-        lease=_barred(config, epoch),
+        lease=barred(epoch, config.constants if state.bar is None else longest(config.constants, state.bar.constants)),
         sites={site: SiteRecord() for site in config.sites},
     )
     state.groups[config.group] = group
@@ -91,10 +94,6 @@ def _create(scope: Scope, command: ConfigureGroup) -> Outcome:
     scope.changes.counted.add(config.group)
     scope.tell_sites(group, NoticeKind.CHANGED)
     return DONE
-
-
-def _barred(config: GroupConfig, epoch: Epoch) -> Lease:
-    return Lease(epoch=epoch, site=None, incarnation=None, constants=config.constants, cause=Cause.FIRST)
 
 
 def delete(scope: Scope, command: DeleteGroup) -> Outcome:

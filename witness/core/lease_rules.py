@@ -6,11 +6,12 @@ not occur here; what a clock found out comes in as votes.
 
 from __future__ import annotations
 
-from proto.commands import Grant, QuarantineCause, ReleaseLease, Revoke, Vote, VoteKind, Votes
+from proto.commands import Cause, Grant, QuarantineCause, ReleaseLease, Revoke, Vote, VoteKind, Votes
 from proto.decisions import REASON_TEXT, Reason
 from proto.events import EventKind
 from proto.groups import Mode
 from proto.invariants import require
+from proto.lease import LeaseConstants
 from proto.messages import NoticeKind, ReleaseKind
 from proto.units import Epoch
 from witness.core.changes import Scope
@@ -37,6 +38,11 @@ def epoch_floor(group: GroupState) -> Epoch:
     """No epoch up to this one may be granted: the machine's own and every site's durable bound."""
     bounds = (record.report.epoch_bound for record in group.sites.values() if record.report is not None)
     return Epoch(max([group.epoch, *bounds]))
+
+
+def barred(epoch: Epoch, constants: LeaseConstants) -> Lease:
+    """A lease that nobody can renew and only votes can end."""
+    return Lease(epoch=epoch, site=None, incarnation=None, constants=constants, cause=Cause.FIRST)
 
 
 def grant(scope: Scope, command: Grant) -> Outcome:
@@ -179,8 +185,7 @@ def cast_votes(scope: Scope, command: Votes) -> Outcome:
         return refused(Reason.NOT_A_MEMBER)
     stale = 0
     for vote in command.votes:
-        counted = _cast_expiry if vote.kind is VoteKind.EXPIRY else _cast_revoke_due
-        stale += not counted(scope, command, vote)
+        stale += not _CAST[vote.kind](scope, command, vote)
     return refused(Reason.STALE_VOTE, f"{stale} of {len(command.votes)} votes are stale") if stale else DONE
 
 
@@ -216,6 +221,26 @@ def _cast_revoke_due(scope: Scope, command: Votes, vote: Vote) -> bool:
         )
         scope.changes.dirty.add(vote.group)
     return True
+
+
+def _cast_bar_over(scope: Scope, command: Votes, vote: Vote) -> bool:
+    state = scope.state
+    bar = state.bar
+    if bar is None or (vote.epoch, vote.number) != (state.generation, 0):
+        return False
+    bar.votes.add(command.witness)
+    if len(bar.votes) >= majority(len(state.witnesses)):
+        voters = ", ".join(sorted(bar.votes))
+        scope.ledger.append(EventKind.UNBARRED, f"the restore's wait is over for new groups (votes: {voters})")
+        state.bar = None
+    return True
+
+
+_CAST = {
+    VoteKind.EXPIRY: _cast_expiry,
+    VoteKind.REVOKE_DUE: _cast_revoke_due,
+    VoteKind.BAR_OVER: _cast_bar_over,
+}
 
 
 def _expire(scope: Scope, group: GroupState, lease: Lease) -> None:
@@ -274,8 +299,11 @@ def end_lease(scope: Scope, group: GroupState, how: LeaseInput) -> None:
 
 
 def carry(group: GroupState, version: int) -> None:
-    """Whoever may be active knows this version of the configuration: sites that it added become eligible."""
-    if version >= group.version:
+    """Whoever may be active knows this version of the configuration: sites that it added become eligible.
+
+    Exactly this one: a higher number can only come from a life of the cluster before a restore.
+    """
+    if version == group.version:
         group.carried_version = group.version
         for record in group.sites.values():
             record.carried = True

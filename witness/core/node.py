@@ -114,6 +114,7 @@ class WitnessNode:
         self._check_founding()
         for name in changes.counted:
             self._timers.follow(name, groups.get(name))
+        self._timers.follow_bar(self.machine.state.bar, self.machine.state.generation)
         self._sights.note(self.machine.state, changes, fresh=fresh, now=self._now)
         self._dirty |= changes.dirty
         if fresh:
@@ -132,6 +133,7 @@ class WitnessNode:
         self._check_founding()
         self._timers = LeaseTimers(now)
         self._sights.forget_all()
+        self._timers.follow_bar(self.machine.state.bar, self.machine.state.generation)
         for name, group in self.machine.state.groups.items():
             self._timers.follow(name, group)
             self._dirty.add(name)
@@ -255,7 +257,7 @@ class WitnessNode:
         if state is None:
             return None
         sight = self._sights.of(group, now)
-        return view.group_view(state, sight, self.decision(state, now), now)
+        return view.group_view(state, sight, self.decision(state, now), self._timers.left_ns(group), now)
 
     def sight(self, group: GroupId, now: InstantNs) -> GroupSight:
         """What this witness saw of the group, for metrics."""

@@ -113,6 +113,15 @@ class AgentRecord:
 
 
 @dataclass(slots=True)
+class Bar:
+    """After a restore: a former life of any group may still be in force. A group that is made meanwhile waits too."""
+
+    constants: LeaseConstants
+    """The longest that any group can have had."""
+    votes: set[WitnessId] = field(default_factory=set)
+
+
+@dataclass(slots=True)
 class LedgerState:
     head_seq: int = 0
     head_chain: bytes = GENESIS_HASH
@@ -132,6 +141,8 @@ class ClusterState:
     ledger: LedgerState = field(default_factory=LedgerState)
     lineage: bytes = NO_LINEAGE
     """Drawn anew at each restore of all witnesses (witness.core.restore)."""
+    bar: Bar | None = None
+    """Until a majority has counted it out; None in a cluster that was never restored."""
     feature_level: int = FEATURE_FIRST
     """What may be written: every witness can work at it (proto.features)."""
 

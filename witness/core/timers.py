@@ -14,10 +14,10 @@ import heapq
 from dataclasses import dataclass
 
 from proto import limits
-from proto.commands import Vote, VoteKind
+from proto.commands import EVERY_GROUP, Vote, VoteKind
 from proto.lease import witness_wait
 from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs
-from witness.core.state import GroupState
+from witness.core.state import Bar, GroupState
 from witness.core.transitions import Phase
 
 VOTE_AGAIN_NS = 1_000 * NS_PER_MS
@@ -73,6 +73,13 @@ class LeaseTimers:
         else:
             self._timers.pop((VoteKind.REVOKE_DUE, name), None)
 
+    def follow_bar(self, bar: Bar | None, generation: int) -> None:
+        """A restored cluster's wait for groups that are made anew, counted like a lease's."""
+        if bar is None:
+            self._timers.pop((VoteKind.BAR_OVER, EVERY_GROUP), None)
+        else:
+            self._start(VoteKind.BAR_OVER, EVERY_GROUP, Epoch(generation), 0, witness_wait(bar.constants))
+
     def _start(self, kind: VoteKind, name: GroupId, epoch: Epoch, number: int, wait: int) -> None:
         key = (kind, name)
         timer = self._timers.get(key)
@@ -110,6 +117,11 @@ class LeaseTimers:
     def next_in_ns(self) -> int | None:
         """Counted time until the next entry comes up (perhaps early), or None without timers."""
         return None if not self._heap else max(0, self._heap[0][0] - self._counted)
+
+    def left_ns(self, name: GroupId) -> int | None:
+        """Until this witness votes the group's lease away, when nothing renews it; for people."""
+        timer = self._timers.get((VoteKind.EXPIRY, name))
+        return None if timer is None else max(0, timer.due - self._counted)
 
     def __len__(self) -> int:
         return len(self._timers)

@@ -29,9 +29,13 @@ def cluster_view(
     }
 
 
-def group_view(group: GroupState, sight: GroupSight, decision: Decision, now: InstantNs) -> dict[str, object]:
+def group_view(
+    group: GroupState, sight: GroupSight, decision: Decision, left_ns: int | None, now: InstantNs
+) -> dict[str, object]:
+    """`left_ns`: until this witness votes the lease away, when nothing renews it."""
     lease, config = group.lease, group.config
-    constants = config.constants if lease is None else lease.constants
+    barred = lease is not None and lease.site is None
+    constants = config.constants if lease is None or barred else lease.constants
     revocation = None if lease is None else lease.revocation
     return {
         "group": config.group,
@@ -39,6 +43,7 @@ def group_view(group: GroupState, sight: GroupSight, decision: Decision, now: In
         "version": group.version,
         "epoch": group.epoch,
         "phase": group.phase.value,
+        "bar_left_ms": left_ns // NS_PER_MS if barred and left_ns is not None else None,
         "holder": None if lease is None else lease.site,
         "renewal": None if lease is None else lease.renewal,
         "expiry_votes": [] if lease is None else sorted(lease.votes),

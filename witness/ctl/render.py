@@ -97,6 +97,8 @@ def group_detail(group: Json) -> RenderableType:
     lease = f"{group['phase']}, epoch {group['epoch']}"
     if group["holder"]:
         lease += f", held by {group['holder']}, renewal {group['renewal']}"
+    if group.get("bar_left_ms") is not None:
+        lease += f", nothing is granted for another {group['bar_left_ms'] / 1_000:.0f} s"
     if group["successor"]:
         lease += f", goes to {group['successor']}"
     drift = constants["drift_max_ppm"] / 10_000
