@@ -155,6 +155,21 @@ def test_damage_is_refused_with_the_remedy(store: Store, statement: str) -> None
         Journal(open_store(store.directory, CLUSTER, ME), tail_entries=0)
 
 
+def test_an_entry_of_another_time_is_noticed_by_the_chain(store: Store) -> None:
+    """D7: a page that was not brought up to date holds a sound entry, at its place, of a term that fits there."""
+    journal = Journal(store, tail_entries=0)
+    fill(journal, 4)
+    old = store._db.execute("SELECT * FROM entries WHERE idx = 4")
+    journal.add(command("new"), 4, 2)
+    journal.add(command("5"), 5, 2)
+    journal.setCurrentTerm(2, None)
+    journal.commit()
+    assert len(store.read_entries()) == 5
+    store._db.many("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)", old)
+    with pytest.raises(StoreRefused, match="the log between entries 4 and 5"):
+        store.read_entries()
+
+
 def test_nothing_is_truncated_but_on_a_conflict_of_terms(store: Store) -> None:
     journal = Journal(store, tail_entries=0)
     fill(journal, 6)

@@ -121,7 +121,6 @@ class Store:
         self._unlock = unlock
         self._lost: str | None = None
         self._entries: list[tuple[int, int, bytes, int, int]] = []
-        self._tip: tuple[int, int] | None = None
         self._state: RaftState | None = None
         self._changed: dict[str, bytes] = {}
         self._events: list[tuple[int, bytes]] = []
@@ -130,6 +129,7 @@ class Store:
         self._wal_pages = 0
         self._watch = SpaceWatch(disk, SNAPSHOT_NAME, limits)
         self._durable = checked_state(database.execute(GET_STATE))
+        self._tip: tuple[int, int] | None = (self._durable.state.last_index, self._durable.chain)
         self._marks = checked_marks(database.execute("SELECT name, value, crc FROM meta"), self._durable)
         check_standing(self._marks)
         self._last_event = int(database.execute("SELECT max(seq) FROM events")[0][0] or 0)
@@ -306,7 +306,8 @@ class Store:
     def _next_state(self) -> StateRow:
         state = self._state or self._durable.state
         chain = self._chain_at(state.last_index)
-        return StateRow(state, self._durable.turn + 1, chain, digest(self._marks), self._last_event)
+        marks = digest(self._marks) if self._changed else self._durable.marks
+        return StateRow(state, self._durable.turn + 1, chain, marks, self._last_event)
 
     def _write(self, durable: StateRow) -> None:
         execute, many = self._db.execute, self._db.many
