@@ -13,10 +13,12 @@ import pytest
 from raft_cluster import CLUSTER, IDS, Loopback, until
 from raft_tls import make_tls
 
-from proto.units import ClusterId, WitnessId
-from witness.raft.peer_link import HELLO, RAFT, Hello, frame, pack_hello
+from proto.units import NO_LINEAGE, ClusterId, WitnessId
+from witness.raft.admission import Claim, Position
+from witness.raft.introduction import Hello, pack_hello
+from witness.raft.peer_link import HELLO, RAFT, frame
 from witness.raft.port import Role
-from witness.raft.store import SNAPSHOT_NAME, STORE_NAME, StoreRefused, create_store
+from witness.raft.store import SNAPSHOT_NAME, STORE_NAME, StoreRefused
 from witness.raft.timers import CompactionLimits
 
 SMALL = CompactionLimits(entries_max=200, tail_entries=20)
@@ -213,24 +215,6 @@ async def test_a_failed_disk_ends_the_process_and_nothing_is_acknowledged(cluste
     cluster.faults.clear()
 
 
-async def test_a_witness_with_another_disk_is_refused_until_it_is_readmitted(cluster: Loopback) -> None:
-    leader = await cluster.elected()
-    blank = next(witness for witness in IDS if witness != leader)
-    others = [witness for witness in IDS if witness != blank]
-    await fill(cluster, leader, 5)
-    await cluster.stop(blank)
-    for path in (cluster.root / blank).iterdir():
-        path.unlink()
-    create_store(cluster.root / blank, CLUSTER, blank)
-    await cluster.start(blank)
-    await until(lambda: any("another disk" in str(cluster.nodes[w].peer_faults()) for w in others), "refused")
-    assert not any(blank in cluster.nodes[witness].status().connected for witness in others)
-    for witness in others:
-        cluster.nodes[witness].readmit(blank)
-    await cluster.equal()
-    assert len(cluster.states[blank].data) == 5
-
-
 async def test_a_missing_store_is_not_made_by_a_start(cluster: Loopback) -> None:
     await cluster.elected()
     await cluster.stop()
@@ -239,9 +223,10 @@ async def test_a_missing_store_is_not_made_by_a_start(cluster: Loopback) -> None
         await cluster.start(IDS[0])
 
 
-def hello(**changes: object) -> bytes:
-    fields = {"cluster": CLUSTER, "witness": IDS[0], "to": None, "disk": b"d" * 16, "process": b"p" * 16, **changes}
-    return frame(HELLO, pack_hello(Hello(**fields)))  # type: ignore[arg-type]  # wrong on purpose
+def hello(to: WitnessId | None = None, cluster: ClusterId = CLUSTER, **changes: object) -> bytes:
+    fields = {"peer": IDS[0], "disk": b"d" * 16, "learner": False, "position": Position(1 << 40, 1 << 30, 1, 1)}
+    claim = Claim(**{**fields, "process": b"p" * 16, **changes})  # type: ignore[arg-type]  # wrong on purpose
+    return frame(HELLO, pack_hello(Hello(cluster, to, claim, NO_LINEAGE, 1)))
 
 
 STRANGERS = {
@@ -250,7 +235,7 @@ STRANGERS = {
     "not introduced": frame(RAFT, msgpack.packb({"type": "response_vote", "term": 1})),
     "no msgpack": frame(HELLO, b"\xc1"),
     "other cluster": hello(cluster=ClusterId("00" * 16)),
-    "unknown witness": hello(witness=WitnessId("w9")),
+    "unknown witness": hello(peer=WitnessId("w9")),
     "looks for another": hello(to=IDS[1]),
     "other disk": hello(),
     "second process": hello(disk=None),

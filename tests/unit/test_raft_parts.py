@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import msgpack
 import pysyncobj.syncobj
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proto.errors import BadValue, FrameRefused
+from proto.errors import BadValue
 from proto.invariants import InvariantViolation
-from proto.units import NS_PER_MS, ClusterId, WitnessId
+from proto.units import NS_PER_MS, WitnessId
 from witness.raft.age import UNKNOWN_BEYOND_NS, AgeBook, LeaderRounds
 from witness.raft.engine_adapter import EngineChanged, check_engine
 from witness.raft.engine_parts import NoPickle
-from witness.raft.peer_link import Hello, pack_hello, read_hello
 from witness.raft.timers import CompactionLimits, RaftTimers
 
 W2, W3 = WitnessId("w2"), WitnessId("w3")
@@ -144,36 +142,6 @@ def test_reaching_pickle_ends_the_process() -> None:
         NoPickle.loads(b"cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(InvariantViolation):
         NoPickle.dumps(1)
-
-
-# -- introductions -------------------------------------------------------------------------------------------
-
-HELLO = Hello(ClusterId("ab" * 16), W2, W3, b"d" * 16, b"p" * 16)
-
-
-def test_an_introduction_comes_back_as_it_was() -> None:
-    assert read_hello(pack_hello(HELLO)) == HELLO
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"v": 2}, {"cluster": 1}, {"witness": b"w2"}, {"to": 5}, {"disk": b"short"}, {"process": "text"}, {"more": 1}],
-)
-def test_an_introduction_with_a_wrong_field_is_refused(changes: dict[str, object]) -> None:
-    fields = {**msgpack.unpackb(pack_hello(HELLO)), **changes}
-    with pytest.raises(FrameRefused):
-        read_hello(msgpack.packb(fields))
-
-
-@given(st.binary(max_size=200))
-def test_garbage_is_no_introduction(body: bytes) -> None:
-    with pytest.raises(FrameRefused):
-        read_hello(body)
-
-
-def test_deep_nesting_is_refused() -> None:
-    with pytest.raises(FrameRefused):
-        read_hello(b"\x91" * 900 + b"\x01")
 
 
 def test_a_period_is_in_milliseconds() -> None:

@@ -50,3 +50,16 @@ def keep_marks(store: Marks, level: int, lineage: bytes) -> None:
 def lineages_fit(own: bytes, theirs: bytes, *, a_learner: bool) -> bool:
     """Whether two witnesses may speak Raft; `a_learner`: one of the two does not vote yet."""
     return own == theirs or (a_learner and NO_LINEAGE in (own, theirs))
+
+
+def lineage_words(self_id: str, own: bytes, peer: str, theirs: bytes) -> str:
+    """Why two witnesses of different lineages do not speak, and what to do."""
+    return (
+        f"{peer} has the data of lineage {_shown(theirs)}, {self_id} of {_shown(own)}: all witnesses were restored and "
+        "one of the two was not, or from another backup; run `witness restore` with the same backup there too, or "
+        "`witness readmit -c FILE` on the one that is alone"
+    )
+
+
+def _shown(lineage: bytes) -> str:
+    return "none" if lineage == NO_LINEAGE else lineage.hex()[:8]

@@ -1,10 +1,12 @@
 """One connection between two witnesses: frames, the mutual introduction, liveness. No policy about who may connect.
 
-    frame:  length u32 | kind u8 | body      HELLO and RAFT carry msgpack, PING is empty
+    frame:  length u32 | kind u8 | body      all bodies are msgpack; REFUSED gives a reason and is the last one
 
 Rules: a frame above its cap closes the connection before a byte of it is kept (S5); nothing but one HELLO is read
-before the introduction is accepted; a silent connection is closed, and an idle one pings, since two followers say
-nothing to each other. Frames of one connection arrive in order; a new connection never sees the old one's (N7).
+before the introduction is accepted. A PING says how far the sender's disk is: it goes before the messages of a turn
+that moved it, and at least every PING_AFTER_S, since two followers say nothing else to each other; so what a peer
+counts of a disk it has also seen of it. A silent connection is closed. Frames of one connection arrive in order; a new
+connection never sees the old one's (N7).
 """
 
 from __future__ import annotations
@@ -12,40 +14,44 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
 import msgpack
 
 from proto.errors import FrameRefused, RemoteFault
-from proto.units import ClusterId, WitnessId
+from proto.units import WitnessId
+from witness.raft.admission import Position
+from witness.raft.introduction import (
+    Hello,
+    pack_hello,
+    pack_position,
+    pack_reason,
+    read_hello,
+    read_position,
+    read_reason,
+)
 from witness.raft.messages import ENTRIES_PER_MESSAGE_MAX, FRAME_BYTES_MAX, Message, check_message
 
-PEER_PROTOCOL: Final = 1
-HELLO, RAFT, PING = 1, 2, 3
-HELLO_BYTES_MAX: Final = 1024
+HELLO, RAFT, PING, REFUSED = 1, 2, 3, 4
+HELLO_BYTES_MAX: Final = 2048
 SEND_BYTES_MAX: Final = 32 * 1024 * 1024
 """A peer that lets more than this pile up is disconnected."""
+LINGER_BYTES_MAX: Final = 64 * 1024
+"""A refused peer that has not read more than this is not waited for."""
 MESSAGE_COST: Final = 256
 """What a waiting message takes beside its bytes, so that a flood of small ones counts too."""
 _HEAD: Final = struct.Struct(">IB")
-_PING_FRAME: Final = _HEAD.pack(0, PING)
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """Who speaks: checked against certificate, cluster and the disk that was seen first under this name."""
-
-    cluster: ClusterId
-    witness: WitnessId
-    to: WitnessId | None
-    disk: bytes
-    process: bytes
 
 
 class LinkOwner(Protocol):
     def introduce(self, link: PeerLink) -> Hello: ...
     def introduced(self, link: PeerLink, hello: Hello) -> None:
+        """Raises RemoteFault to refuse."""
+
+    def position(self) -> Position:
+        """How far our disk is."""
+
+    def peer_position(self, link: PeerLink, position: Position) -> None:
         """Raises RemoteFault to refuse."""
 
     def message(self, link: PeerLink, message: Message, size: int) -> None: ...
@@ -56,27 +62,6 @@ class LinkOwner(Protocol):
 
 def frame(kind: int, body: bytes) -> bytes:
     return _HEAD.pack(len(body), kind) + body
-
-
-def pack_hello(hello: Hello) -> bytes:
-    fields = {"v": PEER_PROTOCOL, "cluster": hello.cluster, "witness": hello.witness, "to": hello.to}
-    packed: bytes = msgpack.packb({**fields, "disk": hello.disk, "process": hello.process})
-    return packed
-
-
-def read_hello(body: bytes) -> Hello:
-    value = _unpack(body)
-    if not isinstance(value, dict) or value.keys() != {"v", "cluster", "witness", "to", "disk", "process"}:
-        raise FrameRefused("the introduction has wrong fields")
-    if value["v"] != PEER_PROTOCOL:
-        raise FrameRefused(f"the peer speaks protocol {value['v']!r}, we speak {PEER_PROTOCOL}")
-    texts, tokens = (value["cluster"], value["witness"]), (value["disk"], value["process"])
-    if not all(isinstance(text, str) for text in texts) or not isinstance(value["to"], str | None):
-        raise FrameRefused("the introduction's names are not text")
-    if not all(isinstance(token, bytes) and len(token) == 16 for token in tokens):
-        raise FrameRefused("the introduction's tokens are not 16 bytes")
-    to = None if value["to"] is None else WitnessId(value["to"])
-    return Hello(ClusterId(texts[0]), WitnessId(texts[1]), to, *tokens)
 
 
 def _unpack(body: bytes) -> Any:
@@ -98,11 +83,14 @@ class PeerLink(asyncio.Protocol):
         self._owner = owner
         self._now_s = now_s
         self.dialed = dialed
+        self.name = dialed
+        """Who it is by its word and its certificate; `peer` once its introduction was accepted."""
         self.peer: WitnessId | None = None
         self.process = b""
         self.closing = False
         self.received_s = now_s()
         self._sent_s = self.received_s
+        self._told: Position | None = None
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self._why = "connection lost"
@@ -114,7 +102,7 @@ class PeerLink(asyncio.Protocol):
         try:
             self._write(frame(HELLO, pack_hello(self._owner.introduce(self))))
         except RemoteFault as fault:
-            self.close(str(fault))
+            self.refuse(str(fault))
         except BaseException as error:  # noqa: BLE001  # the loop would log and go on: our bugs end the process
             self._owner.broken(error)
 
@@ -126,7 +114,7 @@ class PeerLink(asyncio.Protocol):
         try:
             self._read_frames()
         except RemoteFault as fault:
-            self.close(str(fault))
+            self.refuse(str(fault))
         except BaseException as error:  # noqa: BLE001  # the loop would log and go on: our bugs end the process
             self._owner.broken(error)
 
@@ -144,7 +132,8 @@ class PeerLink(asyncio.Protocol):
     def send(self, messages: Sequence[Message]) -> None:
         if self.closing:
             return
-        self._write(b"".join(frame(RAFT, msgpack.packb(message)) for message in messages))
+        told = self._where()
+        self._write(told + b"".join(frame(RAFT, msgpack.packb(message)) for message in messages))
         if self.unsent_bytes() > SEND_BYTES_MAX:
             self.abort(f"more than {SEND_BYTES_MAX} bytes unsent")
 
@@ -152,11 +141,23 @@ class PeerLink(asyncio.Protocol):
         now_s = self._now_s()
         if now_s - self.received_s > silent_after_s:
             self.abort(f"silent for {silent_after_s:g} s")
-        elif now_s - self._sent_s > ping_after_s and not self.closing:
-            self._write(_PING_FRAME)
+        elif self.peer is not None and not self.closing:
+            if now_s - self._sent_s > ping_after_s:
+                self._told = None
+            self._write(self._where())
 
     def unsent_bytes(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def refuse(self, why: str) -> None:
+        """Closes and tells the peer why; what it had for us is not read any more."""
+        if self.closing:
+            return
+        self._write(frame(REFUSED, pack_reason(why)))
+        if self.unsent_bytes() > LINGER_BYTES_MAX:
+            self.abort(why)
+        else:
+            self.close(why)
 
     def close(self, why: str) -> None:
         self._end(why)
@@ -185,8 +186,16 @@ class PeerLink(asyncio.Protocol):
         if not self.closing:
             self._why, self.closing = why, True
 
+    def _where(self) -> bytes:
+        """The frame that says how far our disk is, when the peer does not know it."""
+        position = self._owner.position()
+        if position == self._told:
+            return b""
+        self._told = position
+        return frame(PING, pack_position(position))
+
     def _write(self, data: bytes) -> None:
-        if self._transport is not None:
+        if self._transport is not None and data:
             self._sent_s = self._now_s()
             self._transport.write(data)
 
@@ -205,14 +214,17 @@ class PeerLink(asyncio.Protocol):
         del buffer[:at]
 
     def _read_frame(self, kind: int, body: bytes) -> None:
-        if self.peer is None:
+        if kind == REFUSED:
+            self.close(f"{self.name or 'the other end'} refuses this witness: {read_reason(body)}")
+        elif self.peer is None:
             if kind != HELLO:
                 raise FrameRefused("the first frame must be the introduction")
             hello = read_hello(body)
             self._owner.introduced(self, hello)
-            self.process, self.peer = hello.process, hello.witness
-            return
-        if kind == RAFT:
+            self.process, self.peer = hello.claim.process, hello.witness
+        elif kind == RAFT:
             self._owner.message(self, check_message(_unpack(body)), len(body) + MESSAGE_COST)
-        elif kind != PING or body:
+        elif kind == PING:
+            self._owner.peer_position(self, read_position(body))
+        else:
             raise FrameRefused(f"a frame of unknown kind {kind}")

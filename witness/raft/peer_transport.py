@@ -1,9 +1,10 @@
 """The witnesses' own network: exactly one live connection per pair, mutual TLS, known names and known disks.
 
 Rules: the witness with the lower id dials; who the peer is comes from its certificate (the injected `identify`),
-and the introduction must agree with it, with our cluster and with the disk first seen under that name (D-21, O1,
-O4, O6); a second process under a living peer's name is refused and counted. Reconnects back off within bounds.
-Everything that arrives goes to one owner on one loop; this room knows frames and peers, nothing of Raft.
+and the introduction must agree with it and with our cluster (D-21, O1); whether that disk may speak for the peer is
+the owner's to say (O4, O5, O6); a second process under a living peer's name is refused and counted. Who is refused is
+told why. Reconnects back off within bounds. Everything that arrives goes to one owner on one loop; this room knows
+frames and peers, nothing of Raft.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from typing import Final, Protocol
 
 from proto.errors import RemoteFault
 from proto.units import ClusterId, WitnessId
+from witness.raft.admission import Position
+from witness.raft.introduction import Hello
 from witness.raft.messages import Message
-from witness.raft.peer_link import Hello, PeerLink
+from witness.raft.peer_link import PeerLink
 
 Address = tuple[str, int]
 
@@ -50,12 +53,22 @@ class Plaintext:
 
 
 class TransportOwner(Protocol):
-    def admit(self, peer: WitnessId, disk: bytes) -> None:
+    def introduction(self, to: WitnessId | None) -> Hello:
+        """What we say of ourselves; what it says is on disk. Raises RemoteFault when we say nothing any more."""
+
+    def admit(self, hello: Hello) -> None:
         """Raises RemoteFault when this disk may not speak for this witness."""
 
-    def peer_up(self, peer: WitnessId) -> None: ...
+    def position(self) -> Position: ...
+    def peer_position(self, peer: WitnessId, position: Position) -> None:
+        """Raises RemoteFault when it went back."""
+
+    def peer_up(self, peer: WitnessId, features: int) -> None: ...
     def peer_down(self, peer: WitnessId, why: str) -> None: ...
     def peer_message(self, peer: WitnessId, message: Message, size: int) -> None: ...
+    def peer_fault(self, peer: str, why: str) -> None:
+        """A connection ended, or none came up: for the log."""
+
     def broken(self, error: BaseException) -> None: ...
 
 
@@ -65,8 +78,6 @@ class PeerTransport:
         *,
         self_id: WitnessId,
         cluster_id: ClusterId,
-        disk: bytes,
-        process: bytes,
         peers: Mapping[WitnessId, Address],
         listen: Address | socket.socket,
         tls: PeerTls | Plaintext,
@@ -75,8 +86,6 @@ class PeerTransport:
     ) -> None:
         self._self_id = self_id
         self._cluster_id = cluster_id
-        self._disk = disk
-        self._process = process
         self._peers = dict(peers)
         self._listen = listen
         self._tls = tls
@@ -174,7 +183,7 @@ class PeerTransport:
             async with asyncio.timeout(HANDSHAKE_S):
                 await self._loop.create_connection(lambda: link, host, port, ssl=client_ssl)
         except (OSError, TimeoutError) as error:
-            self.last_fault[peer] = str(error) or "no answer"
+            self._fault(peer, str(error) or "no answer")
             return False
         await self._down[peer].wait()
         return link.peer is not None
@@ -197,7 +206,7 @@ class PeerTransport:
             with contextlib.suppress(OSError):  # the socket may be gone already; then nothing is lost
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._unintroduced.add(link)
-        return Hello(self._cluster_id, self._self_id, link.dialed, self._disk, self._process)
+        return self._owner.introduction(link.dialed)
 
     def introduced(self, link: PeerLink, hello: Hello) -> None:
         peer = hello.witness
@@ -205,20 +214,26 @@ class PeerTransport:
             named = self._named_by_certificate(self._tls, link)
             if named != peer:
                 raise RemoteFault(f"the certificate names {named}, the introduction {peer}")
+        if peer in self._peers:
+            link.name = peer
         if hello.cluster != self._cluster_id:
-            raise RemoteFault(f"{peer} is of cluster {hello.cluster}")
+            raise RemoteFault(
+                f"{peer} is of cluster {hello.cluster}, not of {self._cluster_id}: check the addresses of peers in "
+                "both configurations, and whose data directory that is"
+            )
         if peer not in self._peers or hello.to not in {None, self._self_id}:
             raise RemoteFault(f"{peer} is not a peer of {self._self_id} here, or looks for {hello.to}")
         if (link.dialed is None) != (peer < self._self_id) or link.dialed not in {None, peer}:
             raise RemoteFault(f"{peer} answered where {link.dialed or 'a lower id'} was expected")
-        self._owner.admit(peer, hello.disk)
         old = self._links.get(peer)
         if old is not None:
-            self._replace(old, peer, hello)
+            self._refuse_second(old, hello)
+        self._owner.admit(hello)
+        if old is not None:
+            self._retire(old, peer)
         self._unintroduced.discard(link)
         self._links[peer] = link
-        self.last_fault.pop(peer, None)
-        self._owner.peer_up(peer)
+        self._owner.peer_up(peer, hello.features)
 
     @staticmethod
     def _named_by_certificate(tls: PeerTls, link: PeerLink) -> str:
@@ -229,15 +244,28 @@ class PeerTransport:
         except Exception as error:  # whatever a certificate makes its reader raise is the peer's fault
             raise RemoteFault(f"the certificate cannot be read: {type(error).__name__}") from error
 
-    def _replace(self, old: PeerLink, peer: WitnessId, hello: Hello) -> None:
+    def _refuse_second(self, old: PeerLink, hello: Hello) -> None:
         """A new connection of the same process replaces the old; another process only when the old is silent."""
         lively = self._now_s() - old.received_s < PING_AFTER_S * 2 and not old.closing
-        if lively and old.process != hello.process:
+        if lively and old.process != hello.claim.process:
             self.counters["second_process"] += 1
-            raise RemoteFault(f"two processes claim to be {peer}; the second one is refused")
+            raise RemoteFault(
+                f"two processes claim to be {hello.witness}; the second one is refused. If its machine or disk was "
+                "copied, stop one of the two"
+            )
+
+    def _retire(self, old: PeerLink, peer: WitnessId) -> None:
         del self._links[peer]
         self._owner.peer_down(peer, "replaced by a new connection")
         old.abort("replaced by a new connection")
+
+    def position(self) -> Position:
+        return self._owner.position()
+
+    def peer_position(self, link: PeerLink, position: Position) -> None:
+        if link.peer is not None and self._links.get(link.peer) is link:
+            self.last_fault.pop(link.peer, None)
+            self._owner.peer_position(link.peer, position)
 
     def message(self, link: PeerLink, message: Message, size: int) -> None:
         if link.peer is not None and self._links.get(link.peer) is link:
@@ -245,13 +273,16 @@ class PeerTransport:
 
     def closed(self, link: PeerLink, why: str) -> None:
         self._unintroduced.discard(link)
-        name = link.peer or link.dialed
-        self.last_fault["unknown" if name is None else name] = why
+        self._fault(link.name or "unknown", why)
         if link.peer is not None and self._links.get(link.peer) is link:
             del self._links[link.peer]
             self._owner.peer_down(link.peer, why)
         if link.dialed is not None:
             self._down[link.dialed].set()
+
+    def _fault(self, peer: str, why: str) -> None:
+        self.last_fault[peer] = why
+        self._owner.peer_fault(peer, why)
 
     def broken(self, error: BaseException) -> None:
         self._owner.broken(error)

@@ -128,17 +128,17 @@ class Store:
         self._trim_below = 0
         self._wal_pages = 0
         self._watch = SpaceWatch(disk, SNAPSHOT_NAME, limits)
-        self._durable = checked_state(database.execute(GET_STATE))
-        self._tip: tuple[int, int] | None = (self._durable.state.last_index, self._durable.chain)
-        self._marks = checked_marks(database.execute("SELECT name, value, crc FROM meta"), self._durable)
+        self.durable = checked_state(database.execute(GET_STATE))
+        self._tip: tuple[int, int] | None = (self.durable.state.last_index, self.durable.chain)
+        self._marks = checked_marks(database.execute("SELECT name, value, crc FROM meta"), self.durable)
         check_standing(self._marks)
         self._last_event = int(database.execute("SELECT max(seq) FROM events")[0][0] or 0)
-        if self._last_event < self._durable.last_event:
-            raise RowDamaged(f"the end of the events (ends at {self._last_event}, recorded {self._durable.last_event})")
+        if self._last_event < self.durable.last_event:
+            raise RowDamaged(f"the end of the events (ends at {self._last_event}, recorded {self.durable.last_event})")
         self._first_row = int(database.execute("SELECT min(idx) FROM entries")[0][0] or 0)
-        check_note(disk, self.incarnation, self._durable.turn)
+        check_note(disk, self.incarnation, self.durable.turn)
         self._note = disk.open_note(NOTE_NAME)
-        self._note.write(note_of(self.incarnation, self._durable.turn))
+        self._note.write(note_of(self.incarnation, self.durable.turn))
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -149,14 +149,14 @@ class Store:
     def read_state(self) -> RaftState:
         """Term, vote and the log's end as they are on disk; zeros in a fresh store."""
         with self._reading():
-            self._durable = checked_state(self._db.execute(GET_STATE))
-        return self._durable.state
+            self.durable = checked_state(self._db.execute(GET_STATE))
+        return self.durable.state
 
     def read_entries(self) -> list[Entry]:
         """All entries, proven one by one, up to the recorded end."""
         self.read_state()
         with self._reading():
-            return checked_log(self._db.execute(GET_ENTRIES), self._durable)
+            return checked_log(self._db.execute(GET_ENTRIES), self.durable)
 
     def read_events(self, from_seq: int, limit: int) -> list[tuple[int, bytes]]:
         """Committed events from `from_seq` on, in order; those of the current turn are not among them."""
@@ -253,7 +253,7 @@ class Store:
             self._copy_log()
         except DISK_FAULTS as fault:
             raise self._fail(fault) from fault
-        self._durable = durable
+        self.durable = durable
         self._entries, self._state, self._changed, self._events = [], None, {}, []
         self._truncate_from = None
         return True
@@ -304,10 +304,10 @@ class Store:
             return int(rows[0][0]) if rows else 0
 
     def _next_state(self) -> StateRow:
-        state = self._state or self._durable.state
+        state = self._state or self.durable.state
         chain = self._chain_at(state.last_index)
-        marks = digest(self._marks) if self._changed else self._durable.marks
-        return StateRow(state, self._durable.turn + 1, chain, marks, self._last_event)
+        marks = digest(self._marks) if self._changed else self.durable.marks
+        return StateRow(state, self.durable.turn + 1, chain, marks, self._last_event)
 
     def _write(self, durable: StateRow) -> None:
         execute, many = self._db.execute, self._db.many
@@ -338,7 +338,7 @@ class Store:
             self._wal_pages = 0
 
     def _stamp(self) -> Stamp:
-        return Stamp(self.incarnation, self._durable.turn)
+        return Stamp(self.incarnation, self.durable.turn)
 
     def _require_sound(self) -> None:
         if self._lost is not None:

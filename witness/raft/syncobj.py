@@ -14,18 +14,24 @@ import socket
 from collections.abc import Callable, Mapping
 
 from proto.errors import RemoteFault
+from proto.features import FEATURE_MAX
 from proto.units import NS_PER_S, InstantNs, WitnessId
+from witness.raft.admission import PROCESS_BYTES, Claim, Mark, Position
+from witness.raft.fault_log import FaultLog
+from witness.raft.introduction import Hello
+from witness.raft.lineage import lineage_of, lineage_words, lineages_fit
 from witness.raft.messages import Message
 from witness.raft.node import RaftNode
 from witness.raft.outbox import Outbox
+from witness.raft.peer_disks import PeerDisks, position_of, record_start
 from witness.raft.peer_transport import Address, PeerTls, PeerTransport, Plaintext
 from witness.raft.port import ConsensusStatus, ProposalRefused, Replicated
-from witness.raft.store import INCARNATION_BYTES, Store
+from witness.raft.standing import Progress, Standing
+from witness.raft.store import Store
 from witness.raft.timers import CompactionLimits, RaftTimers
 
 INBOX_BYTES_HIGH = 16 * 1024 * 1024
 """Reading pauses above this and goes on when a turn has made room."""
-_DISK_MARK = "peer-disk/"
 
 
 class PySyncObjConsensus:
@@ -64,6 +70,10 @@ class PySyncObjConsensus:
             now_ns=InstantNs(clock_ns()),
             rng=self._rng,
         )
+        self._process = secrets.token_bytes(PROCESS_BYTES)
+        self._start: tuple[int, tuple[bytes, ...]] | None = None
+        self._disks = PeerDisks(store)
+        self._faults = FaultLog(self_id)
         self._transport: PeerTransport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -87,6 +97,18 @@ class PySyncObjConsensus:
     def status(self) -> ConsensusStatus:
         return self._node.status()
 
+    @property
+    def standing(self) -> Standing:
+        return self._node.standing
+
+    def readmission(self) -> Progress | None:
+        """How far it is; None for a voter."""
+        return self._node.readmission()
+
+    def known(self, peer: WitnessId) -> Mark | None:
+        """What is known of a peer's disk."""
+        return self._disks.mark(peer)
+
     # -- life ------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -94,8 +116,6 @@ class PySyncObjConsensus:
         self._transport = PeerTransport(
             self_id=self._self_id,
             cluster_id=self._store.cluster_id,
-            disk=self._store.incarnation,
-            process=secrets.token_bytes(INCARNATION_BYTES),
             peers=self._peers,
             listen=self._listen,
             tls=self._tls,
@@ -152,6 +172,7 @@ class PySyncObjConsensus:
         self.turns += 1
         node = self._node
         began_ns = self._clock_ns()
+        self._disks.keep_due(began_ns)
         result = node.turn(InstantNs(began_ns), transport.unsent_bytes(), self._send)
         self._send(result.outbox)
         node.took(self._clock_ns() - began_ns)
@@ -181,28 +202,48 @@ class PySyncObjConsensus:
 
     # -- what the transport calls (TransportOwner) -----------------------------------------------------------
 
-    def admit(self, peer: WitnessId, disk: bytes) -> None:
-        """The first disk seen under a name is the only one, until an operator readmits the witness."""
-        known = self._store.get_meta(_DISK_MARK + peer)
-        if not known:
-            self._store.put_meta(_DISK_MARK + peer, disk)
-            self._schedule()
-        elif known != disk:
-            raise RemoteFault(
-                f"{peer} comes with another disk than before; a blank or copied disk must not vote: stop that witness"
-            )
+    def introduction(self, to: WitnessId | None) -> Hello:
+        if self._start is None:
+            self._start = record_start(self._store, self._process)
+            self._turn()  # our start is on disk before anyone hears of it
+        if not self._running:
+            raise RemoteFault("this witness is stopping")
+        starts, past = self._start
+        claim = Claim(
+            peer=self._self_id,
+            disk=self._store.incarnation,
+            learner=self._node.standing is Standing.LEARNER,
+            position=position_of(self._store),
+            process=self._process,
+            starts=starts,
+            past=past,
+        )
+        return Hello(self._store.cluster_id, to, claim, lineage_of(self._store), FEATURE_MAX)
 
-    def readmit(self, peer: WitnessId) -> None:
-        """An operator vouches for a new disk of `peer`: the next one it brings is taken as its own."""
-        self._store.put_meta(_DISK_MARK + peer, b"")
+    def admit(self, hello: Hello) -> None:
+        """What it changes is on disk before anything of Raft leaves for this peer: the next turn comes first."""
+        a_learner = hello.claim.learner or self._node.standing is Standing.LEARNER
+        if not lineages_fit(lineage_of(self._store), hello.lineage, a_learner=a_learner):
+            raise RemoteFault(lineage_words(self._self_id, lineage_of(self._store), hello.witness, hello.lineage))
+        self._disks.admit(hello.claim)
+
+    def position(self) -> Position:
+        return position_of(self._store)
+
+    def peer_position(self, peer: WitnessId, position: Position) -> None:
+        self._disks.seen(peer, position)
+
+    def peer_up(self, peer: WitnessId, features: int) -> None:
+        self._node.link_up(peer, features)
         self._schedule()
 
-    def peer_up(self, peer: WitnessId) -> None:
-        self._node.link_up(peer)
-        self._schedule()
+    def peer_fault(self, peer: str, why: str) -> None:
+        if self._running:
+            self._faults.happened(peer, why, self._clock_ns())
 
     def peer_down(self, peer: WitnessId, why: str) -> None:  # noqa: ARG002  # kept in peer_faults by the transport
         self._node.link_down(peer)
+        self._disks.keep(peer)
         self._schedule()
 
     def peer_message(self, peer: WitnessId, message: Message, size: int) -> None:

@@ -1,0 +1,34 @@
+"""What goes wrong between this witness and its peers, for the log: each thing once, and again while it lasts.
+
+Rule: a refusal repeats with every attempt to connect, about once a second, so the same words about the same peer are
+said again only after REPEAT_NS; the latest ones are always in the status. Bounded by the known peers plus one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proto.edge.logs import get_logger
+from proto.units import NS_PER_S, WitnessId
+
+REPEAT_NS: Final = 60 * NS_PER_S
+WORDS_PER_PEER_MAX: Final = 8
+"""Different words about one peer within REPEAT_NS; beyond, it is a stranger's game with our log."""
+
+log = get_logger(__name__)
+
+
+class FaultLog:
+    def __init__(self, self_id: WitnessId) -> None:
+        self._self_id = self_id
+        self._said: dict[str, dict[str, int]] = {}
+
+    def happened(self, peer: str, words: str, now_ns: int) -> bool:
+        """Logs it unless that was done lately; True when it did."""
+        said = {text: at_ns for text, at_ns in self._said.get(peer, {}).items() if now_ns - at_ns < REPEAT_NS}
+        self._said[peer] = said
+        if words in said or len(said) >= WORDS_PER_PEER_MAX:
+            return False
+        said[words] = now_ns
+        log.warning("peer_connection", witness=self._self_id, peer=peer, why=words)
+        return True

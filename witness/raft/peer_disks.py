@@ -1,0 +1,147 @@
+"""The marks of all peers' disks, as this process has them, and what this one says of its own.
+
+Rule: what a peer's disk was seen to have reached counts here at once, and is durable when it is admitted, when its
+connection ends, and once a second in between (with whatever the turn writes anyway). Only a change that votes rest on
+makes a write of its own: the marks of marks would keep idle witnesses writing for ever.
+A process says nothing to a peer before its start is recorded on its disk (witness.raft.admission needs that), and
+records none while nobody listens, so that restarts in a loop do not push the others out of memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+import msgpack
+
+from proto.errors import RemoteFault
+from proto.units import NS_PER_MS, WitnessId
+from witness.raft.admission import (
+    MARK_PREFIX,
+    PAST_MAX,
+    Claim,
+    Mark,
+    Position,
+    Refused,
+    decode_mark,
+    encode_mark,
+    fell,
+    highest,
+    judge,
+    words,
+)
+from witness.raft.messages import NUMBER_MAX
+from witness.raft.store_rows import StateRow, StoreRefused
+
+KEEP_EVERY_NS: Final = 1_000 * NS_PER_MS
+STARTS_MARK: Final = "starts"
+STARTS_VERSION: Final = 1
+
+
+class Marks(Protocol):
+    """What is needed of the store."""
+
+    def get_meta(self, name: str) -> bytes | None: ...
+    def put_meta(self, name: str, value: bytes) -> None: ...
+
+
+class PeerDisks:
+    """What is put into the store is durable with the turn that follows."""
+
+    def __init__(self, store: Marks) -> None:
+        self._store = store
+        self._marks: dict[WitnessId, Mark] = {}
+        self._kept: dict[WitnessId, Mark] = {}
+        self._kept_ns: int | None = None
+
+    def mark(self, peer: WitnessId) -> Mark | None:
+        if peer not in self._marks:
+            data = self._store.get_meta(MARK_PREFIX + peer)
+            if data is None:
+                return None
+            self._marks[peer] = self._kept[peer] = decode_mark(peer, data)
+        return self._marks[peer]
+
+    def judge(self, claim: Claim) -> Mark:
+        """The mark that an admission would leave. Raises RemoteFault with the words of the refusal."""
+        verdict = judge(self.mark(claim.peer), claim)
+        if isinstance(verdict, Refused):
+            raise RemoteFault(verdict.words)
+        return verdict.mark
+
+    def admit(self, claim: Claim) -> None:
+        """Before the peer's connection counts. Raises RemoteFault and changes nothing when it may not."""
+        self._marks[claim.peer] = self.judge(claim)
+        self.keep(claim.peer)
+
+    def seen(self, peer: WitnessId, now: Position) -> None:
+        """What an admitted peer says on its connection. Raises RemoteFault when its disk went back meanwhile."""
+        mark = self.mark(peer)
+        if mark is None:
+            raise RemoteFault(f"{peer} was never admitted")
+        if fell(mark.position, now):
+            raise RemoteFault(
+                f"{peer}'s disk went back in time while it was connected, from {words(mark.position)} to {words(now)}; "
+                f"run `witness readmit -c FILE` on its machine and start it again"
+            )
+        if now != mark.position:
+            position = highest(mark.position, now)
+            self._marks[peer] = Mark(mark.disk, position, mark.process, mark.starts, mark.retired)
+
+    def keep(self, peer: WitnessId) -> bool:
+        """Hands the mark to the store; True when there is something for a turn to sync."""
+        mark = self.mark(peer)
+        if mark is None or mark == self._kept.get(peer):
+            return False
+        self._kept[peer] = mark
+        self._store.put_meta(MARK_PREFIX + peer, encode_mark(mark))
+        return True
+
+    def keep_due(self, now_ns: int) -> None:
+        """In every turn: what changed and matters, once a second."""
+        if self._kept_ns is not None and now_ns - self._kept_ns < KEEP_EVERY_NS:
+            return
+        self._kept_ns = now_ns
+        for peer, mark in self._marks.items():
+            kept = self._kept.get(peer)
+            if kept is None or _rests(kept.position) != _rests(mark.position):
+                self.keep(peer)
+
+
+def _rests(position: Position) -> tuple[int, int, int]:
+    return position.term, position.last_term, position.last_index
+
+
+# -- our own disk -------------------------------------------------------------------------------------------
+
+
+class Durable(Protocol):
+    """What is needed of the store here."""
+
+    @property
+    def durable(self) -> StateRow: ...
+
+
+def position_of(store: Durable) -> Position:
+    """Where our disk is, as of its last commit: what is told to others is never less than what they may rest on."""
+    row = store.durable
+    return Position(row.turn, row.state.term, row.state.last_term, row.state.last_index)
+
+
+def starts_of(store: Marks) -> tuple[int, tuple[bytes, ...]]:
+    """How many starts the disk has seen, and the latest processes, the newest first."""
+    data = store.get_meta(STARTS_MARK)
+    if data is None:
+        return 0, ()
+    value: Any = msgpack.unpackb(data)
+    if not isinstance(value, list) or len(value) != 3 or value[0] != STARTS_VERSION:
+        raise StoreRefused("the record of starts has another format: run the version that wrote it")
+    _, count, processes = value
+    return count, tuple(processes)
+
+
+def record_start(store: Marks, process: bytes) -> tuple[int, tuple[bytes, ...]]:
+    """This process on the disk, with the next commit; the count with it, and the processes before it."""
+    count, past = starts_of(store)
+    count = min(count + 1, NUMBER_MAX)
+    store.put_meta(STARTS_MARK, msgpack.packb([STARTS_VERSION, count, [process, *past][: PAST_MAX + 1]]))
+    return count, past[:PAST_MAX]
