@@ -244,7 +244,7 @@ def test_a_lost_effect_is_fatal(world: World) -> None:
 
 async def test_the_nodes_deadline_is_armed_and_kept(world: World) -> None:
     world.node.deadline = InstantNs(world.clock.now() + 10 * NS_PER_MS)
-    world.driver.start()
+    world.driver.start(asyncio.get_running_loop())
     async with asyncio.timeout(5):
         while world.node.calls.count("tick") < 3:  # noqa: ASYNC110 - polls what has no event
             await asyncio.sleep(0.005)

@@ -37,6 +37,17 @@ Fatal = Callable[[BaseException], NoReturn]
 OnOutcome = Callable[[Outcome], None]
 
 
+class Timers(Protocol):
+    """What the driver needs of an event loop; a simulation has its own."""
+
+    def call_later(self, delay: float, callback: Callable[[], None], /) -> Armed:
+        """`delay` in seconds."""
+
+
+class Armed(Protocol):
+    def cancel(self) -> None: ...
+
+
 class Shell(Protocol):
     """What the driver's surroundings do for it."""
 
@@ -62,8 +73,8 @@ class Driver:
         self._fatal = fatal
         self._shell = shell
         self._consensus: ConsensusPort | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timers: Timers | None = None
+        self._timer: Armed | None = None
         self._armed_for = InstantNs(0)
         self._waiting: dict[int, tuple[str, InstantNs, OnOutcome]] = {}
         self._unsynced = False
@@ -75,14 +86,14 @@ class Driver:
         """The engine is made with this driver in its hand, and therefore comes after it."""
         self._consensus = consensus
 
-    def start(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    def start(self, timers: Timers) -> None:
+        self._timers = timers
         self._tick()
 
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._loop = None
+        self._timers = None
         for kind, _, on_outcome in list(self._waiting.values()):
             on_outcome(Outcome(Reason.OUTCOME_UNKNOWN, f"this witness stops before the {kind} was answered"))
         self._waiting.clear()
@@ -131,12 +142,15 @@ class Driver:
         now = self._require_room()
         self._expect("release", now, self._guarded(lambda: self.node.submit(command, now)), on_outcome)
 
-    async def submit(self, command: Command) -> Outcome:
-        """An operator's command; returns when it was applied, refused, or given up by the node."""
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    def ask(self, command: Command, on_outcome: OnOutcome) -> None:
+        """An operator's command; `on_outcome` hears that it was applied, refused, or given up by the node."""
         now = self._require_room()
-        number = self._guarded(lambda: self.node.submit(command, now))
-        self._expect("operator", now, number, lambda outcome: None if future.done() else future.set_result(outcome))
+        self._expect("operator", now, self._guarded(lambda: self.node.submit(command, now)), on_outcome)
+
+    async def submit(self, command: Command) -> Outcome:
+        """The same, awaited."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.ask(command, lambda outcome: None if future.done() else future.set_result(outcome))
         return await future
 
     def plan_switchover(self, group: GroupId, to: SiteId, author: Author) -> Command | Outcome:
@@ -224,7 +238,7 @@ class Driver:
 
     def _arm(self) -> None:
         """The node's deadline, and at the latest one wake-up: what is armed meanwhile is seen there."""
-        if self._loop is None:
+        if self._timers is None:
             return
         now = self._clock.now()
         deadline = InstantNs(min(self.node.next_deadline(), now + TIMER_WAKE_NS))
@@ -233,4 +247,4 @@ class Driver:
                 return
             self._timer.cancel()
         self._armed_for = deadline
-        self._timer = self._loop.call_later(max(0, deadline - now) / NS_PER_S, self._tick)
+        self._timer = self._timers.call_later(max(0, deadline - now) / NS_PER_S, self._tick)

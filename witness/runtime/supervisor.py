@@ -152,7 +152,7 @@ class Witness:
             await self.engine.start()
         except OSError as error:
             raise _cannot_listen("listen_peers", self.settings.listen_peers, error) from error
-        self.driver.start()
+        self.driver.start(loop)
         self._supervise("sweep", self._sweep())
         self._supervise("housekeeping", self._housekeep())
         gc.freeze()  # what was loaded stays: later collections need not look at it again

@@ -14,7 +14,7 @@ from witness.sim.raft import faults_disk, faults_net, faults_node, faults_peer
 from witness.sim.raft.setup import LARGE_KIND
 
 if TYPE_CHECKING:
-    from witness.sim.raft.world import World
+    from witness.sim.raft.stage import Stage as World
 
 Strike = Callable[["World", random.Random], None]
 

@@ -17,7 +17,7 @@ from witness.sim.raft.host import Host
 from witness.sim.raft.sim_drive import SimDrive, synced_bytes
 
 if TYPE_CHECKING:
-    from witness.sim.raft.world import World
+    from witness.sim.raft.stage import Stage as World
 
 OPERATIONS_AHEAD = 60
 SLOW_NS = (20 * NS_PER_MS, 300 * NS_PER_MS, 5 * NS_PER_S)

@@ -16,7 +16,7 @@ from proto.units import NS_PER_MS, NS_PER_S, WitnessId
 from witness.sim.raft.path import Weather
 
 if TYPE_CHECKING:
-    from witness.sim.raft.world import World
+    from witness.sim.raft.stage import Stage as World
 
 MOOD_ON = 0.7
 """Share of the ways that a mood lies on."""

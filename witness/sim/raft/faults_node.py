@@ -14,7 +14,7 @@ from proto.units import NS_PER_MS, NS_PER_S
 from witness.sim.raft.host import Host
 
 if TYPE_CHECKING:
-    from witness.sim.raft.world import World
+    from witness.sim.raft.stage import Stage as World
 
 DRIFT_PPM_MAX = 100_000
 """Ten times what the leases allow: Raft's safety needs no clock."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 if TYPE_CHECKING:
-    from witness.sim.raft.world import World
+    from witness.sim.raft.stage import Stage as World
 
 FAR = 1 << 40
 TERM_MIN = 3
