@@ -1,0 +1,1 @@
+"""Real witness processes that die at named moments under load; what was acknowledged must be there afterwards."""
