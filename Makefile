@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sim fuzz bench model docs
+.PHONY: help setup demo test check sim fuzz crash bench model docs
 
 BIN := .venv/bin
 ARGS ?=
@@ -43,7 +43,10 @@ sim: venv  ## the simulation of whole clusters (ARGS: --help)
 fuzz: venv  ## the real Raft node under faulty networks, disks and clocks (ARGS: --schedules N --replay SEED --help)
 	@$(BIN)/python -m witness.sim.raft $(ARGS)
 
-bench: venv  ## latency, throughput, memory and start-up, measured (ARGS: --json)
+crash: venv  ## real witnesses killed at named moments under load (ARGS: --rounds N --mode one --json --help)
+	@$(BIN)/python tests/crash/crash_run.py $(ARGS)
+
+bench: venv  ## latency, throughput, memory and start-up, measured (ARGS: --json --only PART,..)
 	@$(BIN)/python -m witness.bench $(ARGS)
 
 model: venv  ## the exhaustive small-state model of the lease (ARGS: --help)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.process
 
 
 def run(*options: str) -> tuple[int, dict[str, Any], str]:
-    command = [sys.executable, str(Path(__file__).with_name("run.py")), "--json", *options]
+    command = [sys.executable, str(Path(__file__).with_name("crash_run.py")), "--json", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_S, check=False)
     return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stderr
 
@@ -48,7 +48,7 @@ def test_a_journal_that_is_written_late_is_seen():
     code, told, says = run("--rounds", "60", "--mode", "all", "--point", "effects-after", "--broken")
     assert code == 1, says
     assert told["failed"] is not None
-    assert "again: python tests/crash/run.py --seed 1 --first " in told["failed"]
+    assert "again: python tests/crash/crash_run.py --seed 1 --first " in told["failed"]
 
 
 def test_every_point_has_its_turn_before_any_comes_again():
@@ -67,7 +67,7 @@ def test_a_round_is_repeated_by_its_seed_and_number():
 
 def test_a_wrong_mode_and_a_wrong_point_are_refused():
     for option, value in (("--mode", "none"), ("--point", "nowhere")):
-        command = [sys.executable, str(Path(__file__).with_name("run.py")), option, value]
+        command = [sys.executable, str(Path(__file__).with_name("crash_run.py")), option, value]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 2
         assert value in done.stderr

@@ -1,9 +1,9 @@
 """kill -9 at named moments of real witnesses under load (`make crash`); what was acknowledged must be there afterwards.
 
-    python tests/crash/run.py --rounds 500 --mode one     one witness dies in each round
-    python tests/crash/run.py --rounds 500 --mode all     all three within microseconds
-    python tests/crash/run.py                             a mixture: one, two, all, stopped, failing disks
-    python tests/crash/run.py --seed 7 --first 312 --rounds 1      one round again
+    python tests/crash/crash_run.py --rounds 500 --mode one     one witness dies in each round
+    python tests/crash/crash_run.py --rounds 500 --mode all     all three within microseconds
+    python tests/crash/crash_run.py                             a mixture: one, two, all, stopped, failing disks
+    python tests/crash/crash_run.py --seed 7 --first 312 --rounds 1      one round again
 
 Exit status 0: nothing was lost, nothing stuck, and every point of the table was reached that the rounds went for;
 1: otherwise; 2: wrong arguments. With --json the last line of stdout is one object.
@@ -74,7 +74,7 @@ class Run:
         except (Lost, Stuck, ConnectionError, TimeoutError) as fault:
             mode = "" if options.mode is None else f" --mode {options.mode.value}"
             point = "" if options.point is None else f" --point {options.point}"
-            again = f"python tests/crash/run.py --seed {options.seed} --first {number} --rounds 1{mode}{point}"
+            again = f"python tests/crash/crash_run.py --seed {options.seed} --first {number} --rounds 1{mode}{point}"
             self.failed = self.failed or f"{todo}: {type(fault).__name__}: {fault}; again: {again}"
             say(self.failed)
         if time.monotonic() - self._told > PROGRESS_S:
