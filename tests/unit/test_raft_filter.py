@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proto.errors import FrameRefused
 from proto.units import NS_PER_MS, WitnessId
-from witness.raft.message_filter import MessageFilter, Verdict
+from witness.raft.message_filter import UNCOMMITTED_ENTRIES_MAX, MessageFilter, Verdict
 from witness.raft.messages import (
     COMMAND_BYTES_MAX,
     ENTRIES_PER_MESSAGE_MAX,
@@ -260,6 +260,16 @@ def test_proposals_go_to_a_leader_only() -> None:
     message = {"type": "apply_command", "command": b"\0x"}
     assert make().inbound(W2, message, View(), 0) == Verdict()
     assert make().inbound(W2, message, leading(), 0).deliver == message
+
+
+def test_d46_a_leader_that_nobody_acknowledges_takes_no_more() -> None:
+    message = {"type": "apply_command", "command": b"\0x"}
+    full = leading(terms=[5] * (8 + UNCOMMITTED_ENTRIES_MAX + 1), commit_index=8)
+    assert make().inbound(W2, message, full, 0) == Verdict()
+    full.terms.pop()
+    assert make().inbound(W2, message, full, 0) == Verdict()
+    full.terms.pop()
+    assert make().inbound(W2, message, full, 0).deliver == message
 
 
 def test_foreign_senders_and_forged_terms_are_dropped() -> None:

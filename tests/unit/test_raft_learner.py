@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 
 from proto.errors import DurabilityLost
 from proto.units import NS_PER_MS, ClusterId, InstantNs, WitnessId
+from witness.raft.message_filter import UNCOMMITTED_ENTRIES_MAX
 from witness.raft.messages import Message
 from witness.raft.node import RaftNode
-from witness.raft.port import CommittedEntry, ConsensusStatus, Role
+from witness.raft.port import CommittedEntry, ConsensusStatus, ProposalRefused, Role
 from witness.raft.space import Space
 from witness.raft.space import Verdict as SpaceVerdict
 from witness.raft.standing import STANDING_MARK, Standing
@@ -242,3 +244,43 @@ def test_d1_a_witness_ends_before_its_disk_is_full(trio: Trio, monkeypatch: pyte
     monkeypatch.setattr(trio.stores[W1], "space", lambda _now_ns: Space(1, SpaceVerdict.CRITICAL))
     with pytest.raises(DurabilityLost, match="make room"):
         trio.step(10)
+
+
+def test_d46_a_leader_alone_holds_a_bounded_backlog(trio: Trio) -> None:
+    leader = trio.leader()
+    for witness in IDS:
+        if witness != leader:
+            trio.stop(witness)
+    for number in range(4 * UNCOMMITTED_ENTRIES_MAX):
+        if number % 100 == 0:
+            trio.step(5)
+        with contextlib.suppress(ProposalRefused):
+            trio.nodes[leader].propose(b"%d" % number)
+    status = trio.nodes[leader].status()
+    backlog = trio.stores[leader].read_state().last_index - status.commit_index
+    assert UNCOMMITTED_ENTRIES_MAX // 2 < backlog <= UNCOMMITTED_ENTRIES_MAX
+    assert not trio.nodes[leader].wants_turn(), "a full leader must not spin"
+
+
+def test_d44_a_divergent_tail_is_found_in_one_step_a_term(trio: Trio) -> None:
+    trio.commit(b"common")
+    trio.step(200)
+    old = trio.leader()
+    others = [witness for witness in IDS if witness != old]
+    for witness in others:
+        trio.nodes[witness].link_down(old)
+        trio.nodes[old].link_down(witness)
+    for number in range(200):
+        trio.nodes[old].propose(b"lost%d" % number)
+    trio.step(3_000)
+    leader = next(w for w in others if trio.nodes[w].status().role is Role.LEADER)
+    for number in range(250):
+        trio.nodes[leader].propose(b"kept%d" % number)
+        trio.step(5)
+    trio.step(200)
+    for witness in others:
+        trio.nodes[witness].link_up(old)
+        trio.nodes[old].link_up(witness)
+    trio.step(500)
+    assert trio.states[old].data == trio.states[leader].data
+    assert b"kept249" in trio.states[old].data

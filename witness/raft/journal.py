@@ -124,6 +124,11 @@ class Journal:
     def log_bytes(self) -> int:
         return self._bytes
 
+    def bytes_above(self, index: int) -> int:
+        """Of the entries after `index`, which are few as long as they are not committed."""
+        first = self._entries[0][1]
+        return sum(len(entry[0]) for entry in self._entries[max(0, index + 1 - first) :])
+
     def term_at(self, index: int) -> int | None:
         first = self._entries[0][1]
         return self._entries[index - first][2] if first <= index <= self._entries[-1][1] else None

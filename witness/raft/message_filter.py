@@ -26,6 +26,10 @@ STICKY_PERCENT = 90
 """Of the shortest election timeout: a leader heard more recently than this keeps our vote."""
 
 
+UNCOMMITTED_ENTRIES_MAX = 1024
+"""A leader that nobody acknowledges takes no more than this; proposals may be lost, as the port says (D-46)."""
+
+
 class EngineView(Protocol):
     """What the filter may know of the engine."""
 
@@ -88,7 +92,7 @@ class MessageFilter:
             return self._pre_vote(message, view, now_ns)
         if kind == "pre_vote_answer":
             return self._pre_vote_answer(sender, message, view)
-        return Verdict(deliver=message) if view.role is Role.LEADER else self._drop("proposal_to_non_leader")
+        return self._proposal(message, view)
 
     def disconnected(self, peer: WitnessId) -> None:
         self._lowest_reset.pop(peer, None)
@@ -100,6 +104,13 @@ class MessageFilter:
     def _drop(self, why: str) -> Verdict:
         self.counters[why] += 1
         return DROP
+
+    def _proposal(self, message: Message, view: EngineView) -> Verdict:
+        if view.role is not Role.LEADER:
+            return self._drop("proposal_to_non_leader")
+        if view.last_index - view.commit_index >= UNCOMMITTED_ENTRIES_MAX:
+            return self._drop("proposal_without_room")
+        return Verdict(deliver=message)
 
     # -- appends ---------------------------------------------------------------------------------------------
 

@@ -20,9 +20,10 @@ from proto.features import FEATURE_FIRST
 from proto.units import NS_PER_MS, InstantNs, LogIndex, Term, WitnessId
 from witness.raft.engine_adapter import Engine
 from witness.raft.journal import Journal
-from witness.raft.message_filter import MessageFilter
+from witness.raft.message_filter import UNCOMMITTED_ENTRIES_MAX, MessageFilter
 from witness.raft.messages import Message
 from witness.raft.outbox import Outbox, TurnOutbox
+from witness.raft.outlook import caught_up, has_quorum, same_shape
 from witness.raft.pace import Pace
 from witness.raft.port import (
     ENTRY_BYTES_MAX,
@@ -45,6 +46,7 @@ from witness.raft.timers import CompactionLimits, RaftTimers
 
 MESSAGES_PER_TURN_MAX = 512
 TURN_BYTES_MAX = 8 * 1024 * 1024
+UNCOMMITTED_BYTES_MAX = 32 * 1024 * 1024
 PROPOSAL_AGE_MAX_NS = 2_000 * NS_PER_MS
 """A proposal that found no leader for this long is dropped: its proposer has given it up (the port allows losses)."""
 
@@ -198,9 +200,7 @@ class RaftNode:
 
     def wants_turn(self) -> bool:
         """Another turn is due at once."""
-        leader = self._engine.leader
-        free = leader == self.self_id or not self._outbox.full(leader)
-        waiting = bool(self._proposals) and self._leader_reachable() and free
+        waiting = bool(self._proposals) and self._leader_reachable() and self._room() > 0
         return bool(self._inbox) or waiting or self._engine.wants_turn
 
     def next_deadline_ns(self) -> InstantNs:
@@ -215,16 +215,16 @@ class RaftNode:
         self._engine.force_snapshot()
 
     def status(self) -> ConsensusStatus:
-        engine, role = self._engine, self._engine.role
+        engine, window_ns = self._engine, self._pace.election_max_ms * NS_PER_MS
         return ConsensusStatus(
-            role=role,
+            role=engine.role,
             leader=engine.leader,
             term=Term(engine.term),
             commit_index=LogIndex(engine.commit_index),
             applied_index=LogIndex(engine.applied_index),
-            has_quorum=self._has_quorum(role),
+            has_quorum=has_quorum(engine, self.filter, self._now_ns, window_ns),
             connected=frozenset(self._linked),
-            caught_up=self._caught_up(role),
+            caught_up=caught_up(engine, self.filter),
             features=tuple(sorted(self._features.items())),
         )
 
@@ -278,14 +278,23 @@ class RaftNode:
     def _hand_over_proposals(self) -> None:
         while self._proposals and self._now_ns - self._proposals[0][0] > PROPOSAL_AGE_MAX_NS:
             self._proposals.popleft()
-        leader = self._engine.leader
-        while (
-            self._proposals and self._leader_reachable() and (leader == self.self_id or not self._outbox.full(leader))
-        ):
+        leader, room = self._engine.leader, self._room()
+        while self._proposals and self._leader_reachable() and room > 0:
             _, data = self._proposals.popleft()
             self._engine.command(data)
+            room -= 1
             if leader is not None and leader != self.self_id:
                 self._outbox.promised(leader, len(data))
+                room = self._room()
+
+    def _room(self) -> int:
+        """For how many proposals: a leader takes no more than it may hold without a commit (D-46)."""
+        engine = self._engine
+        if engine.leader != self.self_id:
+            return 0 if self._outbox.full(engine.leader) else PROPOSALS_QUEUED_MAX
+        if self._journal.bytes_above(engine.commit_index) >= UNCOMMITTED_BYTES_MAX:
+            return 0
+        return UNCOMMITTED_ENTRIES_MAX - (engine.last_index - engine.commit_index)
 
     def _leader_reachable(self) -> bool:
         leader = self._engine.leader
@@ -294,23 +303,10 @@ class RaftNode:
     def _tell_status(self) -> bool:
         status, before = self.status(), self._status
         self._status = status
-        if before is not None and _shape(before) == _shape(status):
+        if before is not None and same_shape(before, status):
             return False
         self._replicated.status_changed(status)
         return True
-
-    def _has_quorum(self, role: Role) -> bool:
-        window_ns = self._pace.election_max_ms * NS_PER_MS
-        if role is Role.LEADER:
-            return self._engine.majority_heard(window_ns)
-        heard_ns = self.filter.leader_heard_ns
-        return self._engine.leader is not None and heard_ns is not None and self._now_ns - heard_ns <= window_ns
-
-    def _caught_up(self, role: Role) -> bool:
-        engine = self._engine
-        if role is Role.LEADER:
-            return engine.applied_index == engine.commit_index and engine.term_at(engine.commit_index) == engine.term
-        return engine.leader is not None and engine.applied_index >= self.filter.leader_commit
 
     # -- what the engine calls (EngineHooks) -----------------------------------------------------------------
 
@@ -336,8 +332,18 @@ class RaftNode:
             if installed is None:
                 return None  # nothing was installed, so nothing is acknowledged (D-9)
             message = {**message, "next_node_idx": installed + 1}
+        if message["reset"]:
+            message = {**message, "next_node_idx": self._first_doubtful(message["next_node_idx"])}
         answer = {**message, **self._suffrage.stamps()}
         return self._stamps.on_answer(peer, answer, self._engine, self._now_ns)
+
+    def _first_doubtful(self, index: int) -> int:
+        """Where the leader should look next: a conflict dooms all entries of its term, not one at a time (D-44)."""
+        engine = self._engine
+        term = engine.term_at(index)
+        while term is not None and index > engine.commit_index + 1 and engine.term_at(index - 1) == term:
+            index -= 1
+        return index
 
     def apply(self, data: bytes, index: int, term: int) -> None:
         self._applied = True
@@ -380,9 +386,3 @@ class RaftNode:
             path = self._store.directory / SNAPSHOT_NAME
             raise StoreRefused(f"{path}: {refused}; this witness's disk is damaged") from refused
         return data
-
-
-def _shape(status: ConsensusStatus) -> tuple[object, ...]:
-    """What `status_changed` tells; indexes move all the time and are left out."""
-    told = status.role, status.leader, status.term, status.has_quorum, status.connected, status.caught_up
-    return *told, status.features
