@@ -46,6 +46,7 @@ def init(config: Config) -> None:
     create_store(settings.data_dir, settings.cluster, settings.witness)
     typer.echo(f"created   {settings.data_dir}   of witness {settings.witness}, cluster {settings.cluster}")
     typer.echo(f"next      witness run -c {config}")
+    typer.echo("note      only for a cluster that never ran: if all its witnesses are lost, `witness restore` instead")
 
 
 @app.command("run")
@@ -63,6 +64,52 @@ def check(config: Config) -> None:
 
     for line in check_witness(config):
         typer.echo(line)
+
+
+@app.command("backup")
+def backup(
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="The witness's YAML file.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The file to write; nothing is overwritten.")] = None,
+    verify: Annotated[Path | None, typer.Option("--verify", help="Check this file; needs nothing else.")] = None,
+) -> None:
+    """Back up the cluster's state and ledger from this witness, running or stopped, or check a backup."""
+    from witness.backup import command  # noqa: PLC0415 - see above
+
+    if verify is not None:
+        command.check_file(verify, typer.echo)
+    elif config is None or out is None:
+        raise BadValue("--out", out, "-c FILE and --out FILE are both needed", "or check a backup: --verify FILE")
+    else:
+        command.back_up(config, out, typer.echo)
+
+
+@app.command("restore")
+def restore(
+    config: Config,
+    source: Annotated[Path | None, typer.Option("--from", help="A file of `witness backup`; the newest.")] = None,
+    lineage: Annotated[str, typer.Option("--lineage", help="On every machine but the first: what that printed.")] = "",
+    longest_ttl: Annotated[
+        str, typer.Option("--longest-ttl", help="No group's ttl was longer since the backup was taken.")
+    ] = "10m",
+    longest_lock_delay: Annotated[
+        str, typer.Option("--longest-lock-delay", help="No group's lock_delay was longer since then.")
+    ] = "10m",
+    confirm: Annotated[str | None, typer.Option("--confirm", help="The phrase that is asked for, for scripts.")] = None,
+    without_backup: Annotated[
+        bool, typer.Option("--without-backup", help="All backups are lost too: the same cluster, empty.")
+    ] = False,
+) -> None:
+    """After the loss of ALL witnesses: make this one anew from a backup. A lost minority is readmitted instead."""
+    from witness.backup import command  # noqa: PLC0415 - see above
+
+    wish = command.wish_of(
+        source,
+        without=without_backup,
+        lineage=lineage,
+        longest_ttl=longest_ttl,
+        longest_lock_delay=longest_lock_delay,
+    )
+    command.restore_witness(config, wish, confirm, typer.echo, typer.prompt)
 
 
 @app.command("schema")

@@ -64,6 +64,8 @@ class Facade:
             "leader": seen.leader,
             "has_quorum": seen.has_quorum,
             "caught_up": seen.caught_up,
+            "lineage": state.lineage.hex(),
+            "generation": state.generation,
             "feature_level": state.feature_level,
             "features": {name: node.features().get(name) for name in state.witnesses or node.witnesses},
             "applied_index": state.applied_index,

@@ -37,6 +37,7 @@ from proto.edge.tls import (
 from proto.errors import BadValue, LocalFault, RemoteFault
 from proto.invariants import InvariantViolation
 from proto.units import NS_PER_MS, NS_PER_S, TOKEN_BYTES, SiteId, WitnessId
+from witness.backup.source import Parts, of_running
 from witness.core.node import WitnessNode
 from witness.http.app import build_app, build_metrics_app, say_goodbye
 from witness.http.keys import Services
@@ -46,6 +47,7 @@ from witness.raft.peer_transport import PeerTls
 from witness.raft.port import Role as RaftRole
 from witness.raft.store import Store, open_store
 from witness.raft.syncobj import PySyncObjConsensus
+from witness.runtime.control import Control
 from witness.runtime.driver import Driver
 from witness.runtime.facade import DriverShell, Facade
 from witness.runtime.fatal import fatal
@@ -95,6 +97,7 @@ class Witness:
             settings.limits,
             self._clock,
         )
+        self._control = Control(settings.data_dir, self._backup)
         self._watch_certificate(own)
 
     def _make_node(self) -> WitnessNode:
@@ -137,6 +140,17 @@ class Witness:
             timers=settings.timers,
         )
 
+    def _backup(self) -> Parts:
+        node, status = self.driver.node, self.engine.status()
+        return of_running(
+            node.machine.state,
+            node.snapshot(),
+            self._store,
+            term=status.term,
+            wall_ms=self._clock.read().wall_ms,
+            caught_up=status.has_quorum and status.caught_up,
+        )
+
     # -- life -----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -153,12 +167,19 @@ class Witness:
         except OSError as error:
             raise _cannot_listen("listen_peers", self.settings.listen_peers, error) from error
         self.driver.start(loop)
+        await self._open_control()
         self._supervise("sweep", self._sweep())
         self._supervise("housekeeping", self._housekeep())
         gc.freeze()  # what was loaded stays: later collections need not look at it again
         log.info("started", witness=self.settings.witness, members=list(self.settings.members))
         await self._stop.wait()
         await self._shut_down()
+
+    async def _open_control(self) -> None:
+        try:
+            await self._control.start()
+        except OSError as error:  # a witness without it decides as well as any; it can be backed up when stopped
+            log.warning("no_control_socket", error=str(error), consequence="`witness backup` needs it to be stopped")
 
     async def _listen_all(self) -> None:
         settings = self.settings
@@ -183,6 +204,7 @@ class Witness:
     async def _shut_down(self) -> None:
         self._stopping = True
         log.info("stopping")
+        self._control.stop()
         for server in self._servers:
             server.close()
         await say_goodbye(self.services)
