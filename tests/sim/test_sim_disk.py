@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -244,6 +246,13 @@ def test_a_clone_shares_nothing() -> None:
     assert len(opened(twin)[1]) == 1
     disk.power_loss()
     assert len(opened(disk)[1]) == 2
+
+
+def test_without_apsw_it_says_what_to_install() -> None:
+    program = "import sys; sys.modules['apsw'] = None; import witness.sim, witness.sim.disk"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "ImportError: the simulated disk needs apsw: install thirdsite[sim]" in ended.stderr
 
 
 def test_it_is_fast_enough_for_a_campaign() -> None:

@@ -310,14 +310,12 @@ class Store:
         return StateRow(state, self.durable.turn + 1, chain, marks, self._last_event)
 
     def _write(self, durable: StateRow) -> None:
-        execute, many = self._db.execute, self._db.many
-        row_bytes = sum(len(row[2]) + _ROW_BYTES for row in self._entries)
-        row_bytes += sum(len(data) + _ROW_BYTES for _, data in self._events)
-        self._wal_pages += _PAGES_PER_COMMIT + bool(self._events) + row_bytes // self.disk.page_bytes
+        execute, many, row_bytes = self._db.execute, self._db.many, 0
         if self._truncate_from is not None:
             execute("DELETE FROM entries WHERE idx >= ?", (self._truncate_from,))
         if self._entries:
             many(SET_ENTRY, self._entries)
+            row_bytes += sum([len(row[2]) + _ROW_BYTES for row in self._entries])
         if self._trim_below > self._first_row:
             below = min(self._trim_below, self._first_row + TRIM_ROWS_PER_COMMIT)
             execute("DELETE FROM entries WHERE idx < ?", (below,))
@@ -327,9 +325,10 @@ class Store:
         if self._changed:
             many("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", [named_row(*item) for item in self._changed.items()])
         if self._events:
-            many(
-                "INSERT INTO events VALUES (?, ?, ?)", [(seq, data, event_crc(seq, data)) for seq, data in self._events]
-            )
+            rows = [(seq, data, event_crc(seq, data)) for seq, data in self._events]
+            many("INSERT INTO events VALUES (?, ?, ?)", rows)
+            row_bytes += self.disk.page_bytes + sum([len(data) + _ROW_BYTES for _, data in self._events])
+        self._wal_pages += _PAGES_PER_COMMIT + row_bytes // self.disk.page_bytes
 
     def _copy_log(self) -> None:
         """SQLite's log into the database, when it has grown: a failure is seen here, and ends the process too."""

@@ -15,7 +15,7 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from proto.errors import LocalFault
 from witness.raft.disk import Row
@@ -52,6 +52,7 @@ Entry = tuple[bytes, int, int]
 """command, index, term: the engine's own shape."""
 
 _PLACE: Final = struct.Struct("<qq")
+_NUMBERS: Final = struct.Struct("<6q")
 
 
 class StoreRefused(LocalFault):
@@ -70,9 +71,8 @@ class RaftState:
     last_term: int
 
 
-@dataclass(frozen=True, slots=True)
-class StateRow:
-    """The state with what it says about the other tables."""
+class StateRow(NamedTuple):
+    """The state with what it says about the other tables. A tuple: one is made in every turn."""
 
     state: RaftState
     turn: int
@@ -95,8 +95,9 @@ def _entry_crc(command: bytes, index: int, term: int) -> int:
     return zlib.crc32(command, zlib.crc32(_PLACE.pack(index, term)))
 
 
-def _state_crc(*values: object) -> int:
-    return zlib.crc32(repr(values).encode())
+def _state_crc(numbers: tuple[int, ...], voted_for: str | None, marks: bytes) -> int:
+    vote = b"\0" if voted_for is None else voted_for.encode(errors="surrogatepass")
+    return zlib.crc32(vote, zlib.crc32(marks, zlib.crc32(_NUMBERS.pack(*numbers))))
 
 
 def named_crc(name: str, value: bytes) -> int:
@@ -130,10 +131,10 @@ def checked_state(rows: Sequence[Row]) -> StateRow:
     """What GET_STATE gives."""
     if len(rows) != 1:
         raise RowDamaged("the record of term and vote")
-    *values, crc = rows[0]
-    term, voted_for, last_index, last_term, turn, chain, marks, last_event = values
-    fits = _numbers(term, last_index, last_term, turn, chain, last_event) and type(marks) is bytes
-    if not fits or type(voted_for) not in {str, type(None)} or _state_crc(*values) != crc:
+    term, voted_for, last_index, last_term, turn, chain, marks, last_event, crc = rows[0]
+    numbers = (term, last_index, last_term, turn, chain, last_event)
+    fits = _numbers(*numbers) and type(marks) is bytes and type(voted_for) in {str, type(None)}
+    if not fits or _state_crc(numbers, voted_for, marks) != crc:
         raise RowDamaged("the record of term and vote")
     return StateRow(RaftState(term, voted_for, last_index, last_term), turn, chain, marks, last_event)
 
@@ -172,10 +173,10 @@ def digest(marks: Mapping[str, bytes]) -> bytes:
 
 def state_row(row: StateRow) -> Row:
     """For SET_STATE."""
-    state = row.state
-    values = (state.term, state.voted_for, state.last_index, state.last_term)
-    values_more = (row.turn, row.chain, row.marks, row.last_event)
-    return *values, *values_more, _state_crc(*values, *values_more)
+    (state, turn, chain, marks, last_event) = row
+    term, vote, last_index, last_term = state.term, state.voted_for, state.last_index, state.last_term
+    crc = _state_crc((term, last_index, last_term, turn, chain, last_event), vote, marks)
+    return term, vote, last_index, last_term, turn, chain, marks, last_event, crc
 
 
 def named_row(name: str, value: bytes) -> tuple[str, bytes, int]:
