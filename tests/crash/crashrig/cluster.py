@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from crashrig.member import CLUSTER
+
 from proto.units import WitnessId
 from witness.demo.layout import Ports
 from witness.raft.store import create_store

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-
 from crashrig.chain import Chain
+
 from proto.clock import SystemClock
 from proto.errors import LocalFault
 from proto.units import ClusterId, WitnessId
