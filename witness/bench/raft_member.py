@@ -20,6 +20,7 @@ from typing import Any
 import uvloop
 
 from proto.clock import SystemClock
+from proto.edge.logs import setup_logging
 from proto.units import ClusterId, WitnessId
 from witness.raft.peer_transport import Plaintext
 from witness.raft.port import PROPOSALS_QUEUED_MAX, CommittedEntry, ConsensusStatus, ProposalRefused, Role
@@ -143,4 +144,5 @@ def _say(**fields: Any) -> None:
 
 
 if __name__ == "__main__":
+    setup_logging(level="error")  # on stderr: stdout is the parent's
     uvloop.run(Member(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))).run())

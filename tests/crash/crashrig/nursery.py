@@ -16,11 +16,14 @@ import sys
 
 from crashrig import member
 
+from proto.edge.logs import setup_logging
+
 MESSAGE_BYTES_MAX = 65_536
 
 
 def main(descriptor: int) -> None:
     sock = socket.socket(fileno=descriptor)
+    setup_logging(level="error")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel takes the dead away
     gc.freeze()
     while True:
