@@ -189,8 +189,9 @@ def remove_root(root: Path) -> None:
 class Load:
     """One load process, from `ready` over `go` to its result."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, result: Path) -> None:
         self.pid = process.pid
+        self._result = result
         self._process = process
 
     @classmethod
@@ -204,17 +205,17 @@ class Load:
             str(path),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            limit=1 << 28,
             start_new_session=True,
         )
-        return cls(process)
+        return cls(process, path.with_suffix(".result"))
 
     async def ready(self, seconds: float) -> None:
         """Raises Expected with the load's own words when it cannot begin."""
         async with asyncio.timeout(seconds):
             line = await self._line()
         if line != "ready":
-            raise Expected(f"a load process: {json.loads(line or '{}').get('error', 'it died')}")
+            told = self._result.read_text(encoding="utf-8") if line == "done" else "{}"
+            raise Expected(f"a load process: {json.loads(told).get('error', 'it died')}")
 
     def go(self) -> None:
         if self._process.stdin is not None:
@@ -224,9 +225,9 @@ class Load:
         async with asyncio.timeout(seconds):
             line = await self._line()
             await self._process.wait()
-        if not line.endswith("}"):
-            raise Expected(f"a load process ended with {self._process.returncode} amid its result ({len(line)} chars)")
-        result: Json = json.loads(line)
+        if line != "done":
+            raise Expected(f"a load process ended with {self._process.returncode} and left no result")
+        result: Json = json.loads(self._result.read_text(encoding="utf-8"))
         if "error" in result:
             raise Expected(f"a load process: {result['error']}")
         return result

@@ -1,8 +1,9 @@
 """A load process: `python -m witness.bench.load JOB.json`, so that what asks does not sit in what is measured.
 
-It connects, says `ready` on stdout, waits for a line on stdin, works for the job's seconds and prints one line of
-JSON. Jobs: `commits` (each client has one single-group heartbeat in flight), `heartbeats` (each client has `window`
-messages of many groups in flight), `puts` (etcd: each client has one put in flight).
+It connects, says `ready` on stdout, waits for a line on stdin, works for the job's seconds, leaves its result in a
+file beside the job and says `done`. Jobs: `commits` (each client has one single-group heartbeat in flight),
+`heartbeats` (each client has `window` messages of many groups in flight), `puts` (etcd: each client has one put in
+flight).
 """
 
 from __future__ import annotations
@@ -205,13 +206,15 @@ async def said_go() -> None:
 
 
 def begin(path: str, kinds: Mapping[str, Callable[[Job], Coroutine[Any, Any, Job]]]) -> int:
-    """The life of a load process: the job in, one line of JSON out."""
+    """The life of a load process: the job in, the result beside it."""
     job = json.loads(Path(path).read_text(encoding="utf-8"))
     try:
         result = uvloop.run(kinds[job["kind"]](job))
     except (LoadFailed, aiohttp.ClientError, OSError, TimeoutError) as error:
         result = {"error": f"{type(error).__name__}: {error}"}
-    print(json.dumps(result), flush=True)  # noqa: T201 - the result
+    # Samples are megabytes: they go by a file, and only the word that they are there by the pipe.
+    Path(path).with_suffix(".result").write_text(json.dumps(result), encoding="utf-8")
+    print("done", flush=True)  # noqa: T201 - the parent waits for this word
     return 1 if "error" in result else 0
 
 
