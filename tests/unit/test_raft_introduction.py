@@ -22,7 +22,7 @@ from witness.raft.introduction import (
     read_reason,
 )
 from witness.raft.messages import NUMBER_MAX
-from witness.raft.peer_link import HELLO_BYTES_MAX
+from witness.raft.peer_link import SMALL_BYTES_MAX
 
 W2, W3 = WitnessId("w2"), WitnessId("w3")
 AT = Position(9, 3, 2, 7)
@@ -41,7 +41,7 @@ def test_the_longest_introduction_fits_its_frame() -> None:
     most = Position(*[NUMBER_MAX] * 4)
     claim = Claim(name, b"d" * 16, learner=True, position=most, process=b"p" * 16, starts=NUMBER_MAX)
     whole = Hello(ClusterId(name), name, Claim(*_values(claim)[:-1], (b"x" * 16,) * PAST_MAX), b"l" * 16, 1 << 16)
-    assert len(pack_hello(whole)) <= HELLO_BYTES_MAX
+    assert len(pack_hello(whole)) <= SMALL_BYTES_MAX
     assert read_hello(pack_hello(whole)) == whole
 
 

@@ -17,7 +17,7 @@ words for people and decides nothing: an honest follower that drops what never w
 *Which process*: each start that speaks to anyone is recorded on the disk first, and the latest ones are named in the
 introduction. Two copies of a disk write different ones, so that the one that was not seen is found out, also when it
 has worked longer. Beyond PAST_MAX starts that we did not see there is nothing to compare, and the turn alone decides.
-A refused introduction changes nothing. Two copies that are alive at once are witness.raft.claims' business. Pure.
+A refused introduction changes nothing. Two copies that are alive at once are witness.raft.gate's business. Pure.
 Rejected: a clock; the machine's name or address (a copied machine has the same).
 docs/adr/0010-readmission-by-term.md says why a learner's new disk is safe to take.
 """
@@ -110,6 +110,29 @@ def judge(mark: Mark | None, claim: Claim) -> Admitted | Refused:
             )
         return Admitted(_taken(claim, (mark.disk, *mark.retired)[:RETIRED_MAX]))
     return _same_disk(mark, claim)
+
+
+def judge_elsewhere(mark: Mark | None, claim: Claim) -> Admitted | Refused:
+    """For an introduction to another witness: may we have seen more of that peer than it has?
+
+    What comes over different connections has no order, so places of one and the same process are not compared, and
+    no place is learned.
+    """
+    place = mark.position if mark is not None and mark.disk == claim.disk else NOWHERE
+    if mark is not None and (mark.disk, mark.process) == (claim.disk, claim.process):
+        claim = replace(claim, position=place)
+    verdict = judge(mark, claim)
+    return verdict if isinstance(verdict, Refused) else Admitted(replace(verdict.mark, position=place))
+
+
+def newer(mine: Mark | None, theirs: Mark) -> Mark:
+    """What two witnesses know of one peer: a disk that either knows as replaced is replaced."""
+    if mine is None:
+        return replace(theirs, position=NOWHERE)
+    retired = (*mine.retired, *(disk for disk in theirs.retired if disk not in mine.retired))
+    if theirs.disk == mine.disk or mine.disk not in theirs.retired or theirs.disk in mine.retired:
+        return replace(mine, retired=tuple(disk for disk in retired if disk != mine.disk)[:RETIRED_MAX])
+    return replace(theirs, position=NOWHERE, retired=retired[:RETIRED_MAX])
 
 
 def _same_disk(mark: Mark, claim: Claim) -> Admitted | Refused:

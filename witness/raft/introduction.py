@@ -14,8 +14,9 @@ import msgpack
 
 from proto.errors import FrameRefused
 from proto.units import NO_LINEAGE, ClusterId, WitnessId
-from witness.raft.admission import PAST_MAX, PROCESS_BYTES, Claim, Position
+from witness.raft.admission import PAST_MAX, PROCESS_BYTES, Claim, Mark, Position, decode_mark, encode_mark
 from witness.raft.messages import DISK_BYTES, NUMBER_MAX
+from witness.raft.store_rows import StoreRefused
 
 PEER_PROTOCOL: Final = 2
 NAME_CHARS_MAX: Final = 128
@@ -23,11 +24,12 @@ FEATURE_CEILING: Final = 1 << 16
 """Of what a peer may say; what counts of it is limited by our own maximum."""
 REASON_CHARS_MAX: Final = 500
 
-_FIELDS: Final = frozenset(
-    {"v", "cluster", "witness", "to", "disk", "process", "starts", "past", "learner"}
-    | {"turn", "term", "last_term", "last_index", "lineage", "features"}
-)
 _NUMBERS: Final = ("turn", "term", "last_term", "last_index", "starts")
+_CLAIM: Final = frozenset({"witness", "disk", "process", "past", "learner", *_NUMBERS})
+_HELLO: Final = _CLAIM | {"v", "cluster", "to", "lineage", "features"}
+_QUESTION: Final = _CLAIM | {"mark"}
+_BIN_MAX: Final = 1024
+"""Of a mark; a token is shorter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +47,47 @@ class Hello:
         return self.claim.peer
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Somebody introduced himself to the one who asks: is anything known against it?"""
+
+    claim: Claim
+    mark: Mark | None
+    """What the one who asks knew of that peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    peer: WitnessId
+    process: bytes
+    """Of the claim that was asked about."""
+    objection: str
+    """Empty when there is none."""
+    mark: Mark | None
+
+
 def pack_hello(hello: Hello) -> bytes:
-    claim, at = hello.claim, hello.claim.position
+    more = {"v": PEER_PROTOCOL, "cluster": hello.cluster, "to": hello.to}
     packed: bytes = msgpack.packb(
-        {
-            "v": PEER_PROTOCOL,
-            "cluster": hello.cluster,
-            "witness": claim.peer,
-            "to": hello.to,
-            "disk": claim.disk,
-            "process": claim.process,
-            "starts": claim.starts,
-            "past": list(claim.past),
-            "learner": claim.learner,
-            "turn": at.turn,
-            "term": at.term,
-            "last_term": at.last_term,
-            "last_index": at.last_index,
-            "lineage": hello.lineage,
-            "features": hello.features,
-        }
+        {**more, **_fields(hello.claim), "lineage": hello.lineage, "features": hello.features}
     )
     return packed
+
+
+def _fields(claim: Claim) -> dict[str, Any]:
+    at = claim.position
+    return {
+        "witness": claim.peer,
+        "disk": claim.disk,
+        "process": claim.process,
+        "starts": claim.starts,
+        "past": list(claim.past),
+        "learner": claim.learner,
+        "turn": at.turn,
+        "term": at.term,
+        "last_term": at.last_term,
+        "last_index": at.last_index,
+    }
 
 
 def read_hello(body: bytes) -> Hello:
@@ -78,20 +99,30 @@ def read_hello(body: bytes) -> Hello:
         raise FrameRefused(
             f"the peer speaks protocol {shown}, we speak {PEER_PROTOCOL}: run releases that fit on all witnesses"
         )
-    if value.keys() != _FIELDS:
+    if value.keys() != _HELLO:
         raise FrameRefused("the introduction has wrong fields")
-    _check_texts(value)
-    _check_tokens(value)
-    for name in _NUMBERS:
-        _number(value[name], name, NUMBER_MAX)
+    _text(value["cluster"], "cluster")
+    if value["to"] is not None:
+        _text(value["to"], "to")
+    if not _is_token(value["lineage"], len(NO_LINEAGE)):
+        raise FrameRefused(f"the introduction's lineage is not {len(NO_LINEAGE)} bytes")
     _number(value["features"], "features", FEATURE_CEILING)
-    if type(value["learner"]) is not bool:
-        raise FrameRefused("the introduction's learner is not true or false")
     to = None if value["to"] is None else WitnessId(value["to"])
     return Hello(ClusterId(value["cluster"]), to, _claim(value), value["lineage"], value["features"])
 
 
 def _claim(value: dict[str, Any]) -> Claim:
+    _text(value["witness"], "witness")
+    for name, size in (("disk", DISK_BYTES), ("process", PROCESS_BYTES)):
+        if not _is_token(value[name], size):
+            raise FrameRefused(f"the introduction's {name} is not {size} bytes")
+    past = value["past"]
+    if not isinstance(past, list) or len(past) > PAST_MAX or not all(_is_token(item, PROCESS_BYTES) for item in past):
+        raise FrameRefused(f"the introduction's past is not a list of at most {PAST_MAX} processes")
+    for name in _NUMBERS:
+        _number(value[name], name, NUMBER_MAX)
+    if type(value["learner"]) is not bool:
+        raise FrameRefused("the introduction's learner is not true or false")
     return Claim(
         peer=WitnessId(value["witness"]),
         disk=value["disk"],
@@ -99,26 +130,13 @@ def _claim(value: dict[str, Any]) -> Claim:
         position=Position(value["turn"], value["term"], value["last_term"], value["last_index"]),
         process=value["process"],
         starts=value["starts"],
-        past=tuple(value["past"]),
+        past=tuple(past),
     )
 
 
-def _check_texts(value: dict[str, Any]) -> None:
-    for name in ("cluster", "witness", "to"):
-        text = value[name]
-        if name == "to" and text is None:
-            continue
-        if not isinstance(text, str) or not 1 <= len(text) <= NAME_CHARS_MAX:
-            raise FrameRefused(f"the introduction's {name} is not text of 1 to {NAME_CHARS_MAX} characters")
-
-
-def _check_tokens(value: dict[str, Any]) -> None:
-    for name, size in (("disk", DISK_BYTES), ("process", PROCESS_BYTES), ("lineage", len(NO_LINEAGE))):
-        if not _is_token(value[name], size):
-            raise FrameRefused(f"the introduction's {name} is not {size} bytes")
-    past = value["past"]
-    if not isinstance(past, list) or len(past) > PAST_MAX or not all(_is_token(item, PROCESS_BYTES) for item in past):
-        raise FrameRefused(f"the introduction's past is not a list of at most {PAST_MAX} processes")
+def _text(text: object, name: str) -> None:
+    if not isinstance(text, str) or not 1 <= len(text) <= NAME_CHARS_MAX:
+        raise FrameRefused(f"the introduction's {name} is not text of 1 to {NAME_CHARS_MAX} characters")
 
 
 def _is_token(value: object, size: int) -> bool:
@@ -144,6 +162,49 @@ def read_position(body: bytes) -> Position:
     return Position(*value)
 
 
+def pack_question(question: Question) -> bytes:
+    packed: bytes = msgpack.packb({**_fields(question.claim), "mark": _packed(question.mark)})
+    return packed
+
+
+def read_question(body: bytes) -> Question:
+    value = _unpack(body)
+    if not isinstance(value, dict) or value.keys() != _QUESTION:
+        raise FrameRefused("a question about a peer has wrong fields")
+    claim = _claim(value)
+    return Question(claim, _mark(claim.peer, value["mark"]))
+
+
+def pack_answer(answer: Answer) -> bytes:
+    objection = answer.objection[:REASON_CHARS_MAX]
+    packed: bytes = msgpack.packb([answer.peer, answer.process, objection, _packed(answer.mark)])
+    return packed
+
+
+def read_answer(body: bytes) -> Answer:
+    value = _unpack(body)
+    if not isinstance(value, list) or len(value) != 4:
+        raise FrameRefused("an answer about a peer has wrong fields")
+    peer, process, objection, mark = value
+    _text(peer, "witness")
+    if not _is_token(process, PROCESS_BYTES) or not isinstance(objection, str):
+        raise FrameRefused("an answer about a peer has wrong fields")
+    return Answer(WitnessId(peer), process, _line(objection), _mark(peer, mark))
+
+
+def _packed(mark: Mark | None) -> bytes | None:
+    return None if mark is None else encode_mark(mark)
+
+
+def _mark(peer: str, data: object) -> Mark | None:
+    if data is None:
+        return None
+    try:
+        return decode_mark(peer, data if isinstance(data, bytes) else b"")
+    except StoreRefused as refused:
+        raise FrameRefused(f"what a witness knows of {peer} is not in our format") from refused
+
+
 def pack_reason(words: str) -> bytes:
     packed: bytes = msgpack.packb(words[:REASON_CHARS_MAX])
     return packed
@@ -154,7 +215,11 @@ def read_reason(body: bytes) -> str:
     value = _unpack(body)
     if not isinstance(value, str):
         raise FrameRefused("a refusal must give its reason")
-    return "".join(char if char.isprintable() else "?" for char in value[:REASON_CHARS_MAX])
+    return _line(value)
+
+
+def _line(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text[:REASON_CHARS_MAX])
 
 
 def _unpack(body: bytes) -> Any:
@@ -162,9 +227,9 @@ def _unpack(body: bytes) -> Any:
         return msgpack.unpackb(
             body,
             max_array_len=PAST_MAX,
-            max_map_len=len(_FIELDS) + 1,
+            max_map_len=len(_HELLO) + 1,
             max_str_len=REASON_CHARS_MAX * 4,
-            max_bin_len=64,
+            max_bin_len=_BIN_MAX,
             max_ext_len=0,
         )
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:

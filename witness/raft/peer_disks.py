@@ -18,6 +18,7 @@ from proto.units import NS_PER_MS, WitnessId
 from witness.raft.admission import (
     MARK_PREFIX,
     PAST_MAX,
+    Admitted,
     Claim,
     Mark,
     Position,
@@ -27,6 +28,8 @@ from witness.raft.admission import (
     fell,
     highest,
     judge,
+    judge_elsewhere,
+    newer,
     words,
 )
 from witness.raft.messages import NUMBER_MAX
@@ -63,10 +66,17 @@ class PeerDisks:
 
     def judge(self, claim: Claim) -> Mark:
         """The mark that an admission would leave. Raises RemoteFault with the words of the refusal."""
-        verdict = judge(self.mark(claim.peer), claim)
-        if isinstance(verdict, Refused):
-            raise RemoteFault(verdict.words)
-        return verdict.mark
+        return _mark_of(judge(self.mark(claim.peer), claim))
+
+    def vouch(self, claim: Claim) -> None:
+        """An introduction to another witness is known here from now on. Raises RemoteFault when we know better."""
+        self._marks[claim.peer] = _mark_of(judge_elsewhere(self.mark(claim.peer), claim))
+        self.keep(claim.peer)
+
+    def learn(self, peer: WitnessId, theirs: Mark) -> None:
+        """What another witness knows of a peer."""
+        self._marks[peer] = newer(self.mark(peer), theirs)
+        self.keep(peer)
 
     def admit(self, claim: Claim) -> None:
         """Before the peer's connection counts. Raises RemoteFault and changes nothing when it may not."""
@@ -105,6 +115,12 @@ class PeerDisks:
             kept = self._kept.get(peer)
             if kept is None or _rests(kept.position) != _rests(mark.position):
                 self.keep(peer)
+
+
+def _mark_of(verdict: Admitted | Refused) -> Mark:
+    if isinstance(verdict, Refused):
+        raise RemoteFault(verdict.words)
+    return verdict.mark
 
 
 def _rests(position: Position) -> tuple[int, int, int]:

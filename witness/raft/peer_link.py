@@ -3,10 +3,11 @@
     frame:  length u32 | kind u8 | body      all bodies are msgpack; REFUSED gives a reason and is the last one
 
 Rules: a frame above its cap closes the connection before a byte of it is kept (S5); nothing but one HELLO is read
-before the introduction is accepted. A PING says how far the sender's disk is: it goes before the messages of a turn
-that moved it, and at least every PING_AFTER_S, since two followers say nothing else to each other; so what a peer
-counts of a disk it has also seen of it. A silent connection is closed. Frames of one connection arrive in order; a new
-connection never sees the old one's (N7).
+before the introduction is accepted, and nothing of what follows counts before the owner releases the connection
+(witness.raft.gate); until then questions and answers are read, all else is kept in order. A PING says how far the
+sender's disk is: it goes before the messages of a turn that moved it, and at least every PING_AFTER_S, since two
+followers say nothing else to each other; so what a peer counts of a disk it has also seen of it. A silent connection
+is closed. Frames of one connection arrive in order; a new connection never sees the old one's (N7).
 """
 
 from __future__ import annotations
@@ -20,20 +21,29 @@ import msgpack
 
 from proto.errors import FrameRefused, RemoteFault
 from proto.units import WitnessId
-from witness.raft.admission import Position
+from witness.raft.admission import Claim, Position
 from witness.raft.introduction import (
+    Answer,
     Hello,
+    Question,
+    pack_answer,
     pack_hello,
     pack_position,
+    pack_question,
     pack_reason,
+    read_answer,
     read_hello,
     read_position,
+    read_question,
     read_reason,
 )
 from witness.raft.messages import ENTRIES_PER_MESSAGE_MAX, FRAME_BYTES_MAX, Message, check_message
 
-HELLO, RAFT, PING, REFUSED = 1, 2, 3, 4
-HELLO_BYTES_MAX: Final = 2048
+HELLO, RAFT, PING, REFUSED, QUESTION, ANSWER = range(1, 7)
+SMALL_BYTES_MAX: Final = 2048
+"""Of every frame but RAFT."""
+HELD_BYTES_MAX: Final = 1024 * 1024
+"""A connection that waits at the gate is not read beyond this."""
 SEND_BYTES_MAX: Final = 32 * 1024 * 1024
 """A peer that lets more than this pile up is disconnected."""
 LINGER_BYTES_MAX: Final = 64 * 1024
@@ -46,7 +56,7 @@ _HEAD: Final = struct.Struct(">IB")
 class LinkOwner(Protocol):
     def introduce(self, link: PeerLink) -> Hello: ...
     def introduced(self, link: PeerLink, hello: Hello) -> None:
-        """Raises RemoteFault to refuse."""
+        """Raises RemoteFault to refuse; `release` lets it count, now or later."""
 
     def position(self) -> Position:
         """How far our disk is."""
@@ -55,6 +65,8 @@ class LinkOwner(Protocol):
         """Raises RemoteFault to refuse."""
 
     def message(self, link: PeerLink, message: Message, size: int) -> None: ...
+    def asked(self, link: PeerLink, question: Question) -> None: ...
+    def answered(self, link: PeerLink, answer: Answer) -> None: ...
     def closed(self, link: PeerLink, why: str) -> None: ...
     def broken(self, error: BaseException) -> None:
         """Our own fault: the process must end."""
@@ -86,8 +98,12 @@ class PeerLink(asyncio.Protocol):
         self.name = dialed
         """Who it is by its word and its certificate; `peer` once its introduction was accepted."""
         self.peer: WitnessId | None = None
-        self.process = b""
+        self.claim: Claim | None = None
+        self._held: list[tuple[int, bytes]] | None = []
+        self._held_bytes = 0
         self.closing = False
+        self.refused = False
+        """One of the two ends refused the other."""
         self.received_s = now_s()
         self._sent_s = self.received_s
         self._told: Position | None = None
@@ -111,8 +127,11 @@ class PeerLink(asyncio.Protocol):
             return
         self.received_s = self._now_s()
         self._buffer += data
+        self._guarded(self._read_frames)
+
+    def _guarded(self, read: Callable[[], None]) -> None:
         try:
-            self._read_frames()
+            read()
         except RemoteFault as fault:
             self.refuse(str(fault))
         except BaseException as error:  # noqa: BLE001  # the loop would log and go on: our bugs end the process
@@ -128,6 +147,25 @@ class PeerLink(asyncio.Protocol):
             self._owner.broken(error)
 
     # -- what the owner calls --------------------------------------------------------------------------------
+
+    def release(self) -> None:
+        """It counts from here on: what was held is read now."""
+        held, self._held = self._held or [], None
+        self._guarded(lambda: self._read_held(held))
+        self.resume()
+
+    def _read_held(self, held: list[tuple[int, bytes]]) -> None:
+        for kind, body in held:
+            if not self.closing:
+                self._read_frame(kind, body)
+
+    def ask(self, question: Question) -> None:
+        if not self.closing:
+            self._write(frame(QUESTION, pack_question(question)))
+
+    def answer(self, answer: Answer) -> None:
+        if not self.closing:
+            self._write(frame(ANSWER, pack_answer(answer)))
 
     def send(self, messages: Sequence[Message]) -> None:
         if self.closing:
@@ -153,6 +191,7 @@ class PeerLink(asyncio.Protocol):
         """Closes and tells the peer why; what it had for us is not read any more."""
         if self.closing:
             return
+        self.refused = True
         self._write(frame(REFUSED, pack_reason(why)))
         if self.unsent_bytes() > LINGER_BYTES_MAX:
             self.abort(why)
@@ -203,7 +242,7 @@ class PeerLink(asyncio.Protocol):
         buffer, at = self._buffer, 0
         while not self.closing and len(buffer) - at >= _HEAD.size:
             length, kind = _HEAD.unpack_from(buffer, at)
-            cap = FRAME_BYTES_MAX if self.peer is not None else HELLO_BYTES_MAX
+            cap = FRAME_BYTES_MAX if self.peer is not None and kind == RAFT else SMALL_BYTES_MAX
             if length > cap:
                 raise FrameRefused(f"a frame of {length} bytes; at most {cap} here")
             if len(buffer) - at < _HEAD.size + length:
@@ -215,16 +254,31 @@ class PeerLink(asyncio.Protocol):
 
     def _read_frame(self, kind: int, body: bytes) -> None:
         if kind == REFUSED:
+            self.refused = True
             self.close(f"{self.name or 'the other end'} refuses this witness: {read_reason(body)}")
         elif self.peer is None:
             if kind != HELLO:
                 raise FrameRefused("the first frame must be the introduction")
             hello = read_hello(body)
+            self.claim = hello.claim
             self._owner.introduced(self, hello)
-            self.process, self.peer = hello.claim.process, hello.witness
+            self.peer = hello.witness
+        elif kind == QUESTION:
+            self._owner.asked(self, read_question(body))
+        elif kind == ANSWER:
+            self._owner.answered(self, read_answer(body))
+        elif self._held is not None:
+            self._hold(kind, body)
         elif kind == RAFT:
             self._owner.message(self, check_message(_unpack(body)), len(body) + MESSAGE_COST)
         elif kind == PING:
             self._owner.peer_position(self, read_position(body))
         else:
             raise FrameRefused(f"a frame of unknown kind {kind}")
+
+    def _hold(self, kind: int, body: bytes) -> None:
+        if self._held is not None:
+            self._held.append((kind, body))
+            self._held_bytes += len(body) + MESSAGE_COST
+            if self._held_bytes > HELD_BYTES_MAX:
+                self.pause()

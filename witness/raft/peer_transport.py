@@ -14,7 +14,6 @@ import contextlib
 import random
 import socket
 import ssl
-from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -22,7 +21,8 @@ from typing import Final, Protocol
 from proto.errors import RemoteFault
 from proto.units import ClusterId, WitnessId
 from witness.raft.admission import Position
-from witness.raft.introduction import Hello
+from witness.raft.gate import Gate, GateOwner
+from witness.raft.introduction import Answer, Hello, Question
 from witness.raft.messages import Message
 from witness.raft.peer_link import PeerLink
 
@@ -52,12 +52,14 @@ class Plaintext:
     """Says in the call that there is no TLS: for tests and benchmarks on loopback only."""
 
 
-class TransportOwner(Protocol):
+class TransportOwner(GateOwner, Protocol):
     def introduction(self, to: WitnessId | None) -> Hello:
         """What we say of ourselves; what it says is on disk. Raises RemoteFault when we say nothing any more."""
 
     def admit(self, hello: Hello) -> None:
-        """Raises RemoteFault when this disk may not speak for this witness."""
+        """Raises RemoteFault when this disk may not speak for this witness; what it leaves is durable with the next
+        turn.
+        """
 
     def position(self) -> Position: ...
     def peer_position(self, peer: WitnessId, position: Position) -> None:
@@ -97,7 +99,8 @@ class PeerTransport:
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
         self._loop = asyncio.get_running_loop()
-        self.counters: Counter[str] = Counter()
+        self._gate = Gate(owner, self._peers, self._links, self._let_in, self._retire, self._now_s)
+        self.counters = self._gate.counters
         self.last_fault: dict[str, str] = {}
         """The latest refusal per peer or address, for the status page; bounded by the known peers plus one."""
 
@@ -186,14 +189,17 @@ class PeerTransport:
             self._fault(peer, str(error) or "no answer")
             return False
         await self._down[peer].wait()
-        return link.peer is not None
+        return link.peer is not None and not link.refused
 
     async def _upkeep(self) -> None:
         while True:
             await asyncio.sleep(UPKEEP_S)
             for link in list(self._links.values()):
                 link.check_alive(PING_AFTER_S, SILENT_AFTER_S)
-            for link in list(self._unintroduced):
+            waiting = self._gate.waiting
+            for link in waiting:
+                link.check_alive(PING_AFTER_S, SILENT_AFTER_S)
+            for link in self._unintroduced.difference(waiting):
                 link.check_alive(HANDSHAKE_S * 2, HANDSHAKE_S)
 
     # -- what links call (LinkOwner) -------------------------------------------------------------------------
@@ -225,15 +231,24 @@ class PeerTransport:
             raise RemoteFault(f"{peer} is not a peer of {self._self_id} here, or looks for {hello.to}")
         if (link.dialed is None) != (peer < self._self_id) or link.dialed not in {None, peer}:
             raise RemoteFault(f"{peer} answered where {link.dialed or 'a lower id'} was expected")
-        old = self._links.get(peer)
-        if old is not None:
-            self._refuse_second(old, hello)
+        self._gate.introduced(link, hello)
+
+    def _let_in(self, link: PeerLink, hello: Hello) -> None:
+        """Called by the gate."""
+        peer = hello.witness
         self._owner.admit(hello)
+        old = self._links.get(peer)
         if old is not None:
             self._retire(old, peer)
         self._unintroduced.discard(link)
         self._links[peer] = link
         self._owner.peer_up(peer, hello.features)
+        link.release()
+
+    def _retire(self, old: PeerLink, peer: WitnessId) -> None:
+        del self._links[peer]
+        self._owner.peer_down(peer, "replaced by a new connection")
+        old.abort("replaced by a new connection")
 
     @staticmethod
     def _named_by_certificate(tls: PeerTls, link: PeerLink) -> str:
@@ -243,21 +258,6 @@ class PeerTransport:
             raise
         except Exception as error:  # whatever a certificate makes its reader raise is the peer's fault
             raise RemoteFault(f"the certificate cannot be read: {type(error).__name__}") from error
-
-    def _refuse_second(self, old: PeerLink, hello: Hello) -> None:
-        """A new connection of the same process replaces the old; another process only when the old is silent."""
-        lively = self._now_s() - old.received_s < PING_AFTER_S * 2 and not old.closing
-        if lively and old.process != hello.claim.process:
-            self.counters["second_process"] += 1
-            raise RemoteFault(
-                f"two processes claim to be {hello.witness}; the second one is refused. If its machine or disk was "
-                "copied, stop one of the two"
-            )
-
-    def _retire(self, old: PeerLink, peer: WitnessId) -> None:
-        del self._links[peer]
-        self._owner.peer_down(peer, "replaced by a new connection")
-        old.abort("replaced by a new connection")
 
     def position(self) -> Position:
         return self._owner.position()
@@ -271,12 +271,19 @@ class PeerTransport:
         if link.peer is not None and self._links.get(link.peer) is link:
             self._owner.peer_message(link.peer, message, size)
 
+    def asked(self, link: PeerLink, question: Question) -> None:
+        self._gate.asked(link, question)
+
+    def answered(self, link: PeerLink, answer: Answer) -> None:
+        self._gate.answered(link, answer)
+
     def closed(self, link: PeerLink, why: str) -> None:
         self._unintroduced.discard(link)
         self._fault(link.name or "unknown", why)
         if link.peer is not None and self._links.get(link.peer) is link:
             del self._links[link.peer]
             self._owner.peer_down(link.peer, why)
+        self._gate.closed(link)
         if link.dialed is not None:
             self._down[link.dialed].set()
 

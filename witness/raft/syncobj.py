@@ -220,12 +220,23 @@ class PySyncObjConsensus:
         )
         return Hello(self._store.cluster_id, to, claim, lineage_of(self._store), FEATURE_MAX)
 
-    def admit(self, hello: Hello) -> None:
-        """What it changes is on disk before anything of Raft leaves for this peer: the next turn comes first."""
+    def judge(self, hello: Hello) -> None:
         a_learner = hello.claim.learner or self._node.standing is Standing.LEARNER
         if not lineages_fit(lineage_of(self._store), hello.lineage, a_learner=a_learner):
             raise RemoteFault(lineage_words(self._self_id, lineage_of(self._store), hello.witness, hello.lineage))
+        self._disks.judge(hello.claim)
+
+    def admit(self, hello: Hello) -> None:
+        """What it changes is on disk before anything of Raft leaves for this peer: the next turn comes first."""
         self._disks.admit(hello.claim)
+
+    def vouch(self, claim: Claim) -> None:
+        self._disks.vouch(claim)
+        self._schedule()
+
+    def learn(self, peer: WitnessId, theirs: Mark) -> None:
+        self._disks.learn(peer, theirs)
+        self._schedule()
 
     def position(self) -> Position:
         return position_of(self._store)
