@@ -108,6 +108,7 @@ class Loopback:
         self.stores: dict[WitnessId, Store] = {}
         self.states: dict[WitnessId, Recorder] = {}
         self.faults: list[BaseException] = []
+        self.copies: list[tuple[PySyncObjConsensus, Store]] = []
         for witness in ids:
             create_store(root / witness, CLUSTER, witness)
 
@@ -115,20 +116,47 @@ class Loopback:
         for witness in witnesses or self.ids:
             store = self.stores[witness] = open_store(self.root / witness, CLUSTER, witness)
             state = self.states[witness] = Recorder()
-            self.nodes[witness] = PySyncObjConsensus(
-                self_id=witness,
-                peers={peer: self.address[peer] for peer in self.ids if peer != witness},
-                listen=self.sockets.pop(witness, None) or self.address[witness],
-                store=store,
-                replicated=state,
-                tls=Plaintext() if self.tls is None else self.tls[witness],
-                fatal=self.faults.append,
-                clock_ns=SystemClock().now,
-                compaction=self.compaction,
-                timers=self.timers,
-                rng=random.Random(f"{witness}-{len(self.faults)}"),
-            )
+            listen = self.sockets.pop(witness, None) or self.address[witness]
+            self.nodes[witness] = self._node(witness, store, state, listen, self.address)
             await self.nodes[witness].start()
+
+    async def start_copy(
+        self, directory: str, witness: WitnessId, reaches: Mapping[WitnessId, tuple[str, int]]
+    ) -> PySyncObjConsensus:
+        """Another process for `witness`, on another directory; `stop_copies` ends it."""
+        store = open_store(self.root / directory, CLUSTER, witness)
+        node = self._node(witness, store, Recorder(), bound_socket(), reaches)
+        self.copies.append((node, store))
+        await node.start()
+        return node
+
+    async def stop_copies(self) -> None:
+        while self.copies:
+            node, store = self.copies.pop()
+            await node.stop()
+            store.close()
+
+    def _node(
+        self,
+        witness: WitnessId,
+        store: Store,
+        state: Recorder,
+        listen: tuple[str, int] | socket.socket,
+        addresses: Mapping[WitnessId, tuple[str, int]],
+    ) -> PySyncObjConsensus:
+        return PySyncObjConsensus(
+            self_id=witness,
+            peers={peer: addresses[peer] for peer in self.ids if peer != witness},
+            listen=listen,
+            store=store,
+            replicated=state,
+            tls=Plaintext() if self.tls is None else self.tls[witness],
+            fatal=self.faults.append,
+            clock_ns=SystemClock().now,
+            compaction=self.compaction,
+            timers=self.timers,
+            rng=random.Random(f"{witness}-{len(self.faults)}"),
+        )
 
     async def stop(self, *witnesses: WitnessId) -> None:
         for witness in witnesses or tuple(self.nodes):
