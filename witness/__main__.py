@@ -66,6 +66,23 @@ def check(config: Config) -> None:
         typer.echo(line)
 
 
+@app.command(
+    "readmit",
+    epilog=(
+        "Exit codes: 0 done, 1 given up at the question, 64 wrong usage or --yes names another witness, 78 refused: "
+        "the reason and the remedy are printed, and nothing was changed unless it says so."
+    ),
+)
+def readmit(
+    config: Config,
+    yes: Annotated[str | None, typer.Option("--yes", help="The witness's id, for scripts: do not ask.")] = None,
+) -> None:
+    """Let a witness vote again whose disk is blank, damaged, rolled back or copied. Its old data is put aside."""
+    from witness.readmit import readmit_witness  # noqa: PLC0415 - see above
+
+    readmit_witness(config, yes, typer.echo, typer.prompt)
+
+
 @app.command("backup")
 def backup(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="The witness's YAML file.")] = None,

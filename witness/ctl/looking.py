@@ -18,6 +18,7 @@ from witness.ctl.render import (
     event_line,
     group_detail,
     groups_table,
+    witnesses_notes,
     witnesses_table,
 )
 
@@ -101,7 +102,8 @@ def _cluster(client: ClusterClient) -> dict[str, Any]:
 
 def _draw_cluster(seen: Any) -> RenderableType:
     groups = groups_table(seen["groups"]) if seen["groups"] else Text("no groups; make one: witnessctl apply -f FILE")
-    return Group(witnesses_table(seen["witnesses"].items()), Text(""), groups)
+    witnesses = seen["witnesses"]
+    return Group(witnesses_table(witnesses.items()), *witnesses_notes(witnesses.values()), Text(""), groups)
 
 
 def all_groups(client: ClusterClient) -> Iterator[dict[str, Any]]:

@@ -41,13 +41,27 @@ def witnesses_table(rows: Iterable[tuple[str, Json | str]]) -> Table:
         if isinstance(said, str):
             made.add_row("?", address, Text(said, "red"), "", "", "", "")
             continue
-        place = "leader" if said["leading"] else "follower"
+        learner = said.get("standing") == "learner"
+        place = Text("learner", "yellow") if learner else Text("leader" if said["leading"] else "follower")
         quorum = Text("yes", "green") if said["has_quorum"] else Text("no", "red")
         if said["has_quorum"] and not said["caught_up"]:
             quorum = Text("catching up", "yellow")
         counts = str(said["applied_index"]), str(said["groups"])
         made.add_row(said["witness"], address, place, quorum, *counts, _level(said))
     return made
+
+
+def witnesses_notes(witnesses: Iterable[Json | str]) -> list[Text]:
+    """What each witness waits for, and which other ones it does not reach or refuses, by its own word."""
+    notes: list[Text] = []
+    for said in witnesses:
+        if isinstance(said, str):
+            continue
+        if said.get("readmission"):
+            notes.append(Text(f"{said['witness']} counts for nothing yet: {said['readmission']}", "yellow"))
+        for peer, why in (said.get("unconnected") or {}).items():
+            notes.append(Text(f"{said['witness']} has no connection with {peer}: {why}", "yellow"))
+    return notes
 
 
 def _level(said: Json) -> Text:

@@ -160,9 +160,12 @@ class Gate:
         rival = waiting.hello.claim
         if rival.process != claim.process and _rank(rival) > _rank(claim):
             raise self._second(peer, "was introduced at the same time and has more starts")
-        if rival.process != claim.process or not elsewhere:
+        if rival.process != claim.process:
             del self._waiting[peer]
-            waiting.link.refuse(f"another connection of {peer} takes its place")
+            waiting.link.refuse(str(self._second(peer, "was introduced at the same time and has more starts")))
+        elif not elsewhere:
+            del self._waiting[peer]
+            waiting.link.refuse(f"a later connection of {peer} takes its place")
 
     def _second(self, peer: WitnessId, other: str) -> RemoteFault:
         self.counters["second_process"] += 1

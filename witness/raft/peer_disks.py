@@ -148,7 +148,10 @@ def starts_of(store: Marks) -> tuple[int, tuple[bytes, ...]]:
     data = store.get_meta(STARTS_MARK)
     if data is None:
         return 0, ()
-    value: Any = msgpack.unpackb(data)
+    try:
+        value: Any = msgpack.unpackb(data)
+    except (ValueError, msgpack.UnpackException):
+        value = None
     if not isinstance(value, list) or len(value) != 3 or value[0] != STARTS_VERSION:
         raise StoreRefused("the record of starts has another format: run the version that wrote it")
     _, count, processes = value

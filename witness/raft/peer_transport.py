@@ -279,6 +279,7 @@ class PeerTransport:
 
     def closed(self, link: PeerLink, why: str) -> None:
         self._unintroduced.discard(link)
+        self.counters["refused_connections"] += link.refused
         self._fault(link.name or "unknown", why)
         if link.peer is not None and self._links.get(link.peer) is link:
             del self._links[link.peer]

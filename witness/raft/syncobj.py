@@ -17,13 +17,13 @@ from proto.errors import RemoteFault
 from proto.features import FEATURE_MAX
 from proto.units import NS_PER_S, InstantNs, WitnessId
 from witness.raft.admission import PROCESS_BYTES, Claim, Mark, Position
-from witness.raft.fault_log import FaultLog
 from witness.raft.introduction import Hello
 from witness.raft.lineage import lineage_of, lineage_words, lineages_fit
 from witness.raft.messages import Message
 from witness.raft.node import RaftNode
 from witness.raft.outbox import Outbox
 from witness.raft.peer_disks import PeerDisks, position_of, record_start
+from witness.raft.peer_log import FaultLog, ReadmissionLog
 from witness.raft.peer_transport import Address, PeerTls, PeerTransport, Plaintext
 from witness.raft.port import ConsensusStatus, ProposalRefused, Replicated
 from witness.raft.standing import Progress, Standing
@@ -74,6 +74,7 @@ class PySyncObjConsensus:
         self._start: tuple[int, tuple[bytes, ...]] | None = None
         self._disks = PeerDisks(store)
         self._faults = FaultLog(self_id)
+        self._readmission_log = ReadmissionLog(self_id)
         self._transport: PeerTransport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -104,6 +105,16 @@ class PySyncObjConsensus:
     def readmission(self) -> Progress | None:
         """How far it is; None for a voter."""
         return self._node.readmission()
+
+    def peering(self) -> dict[str, object]:
+        """For the status page: this witness's standing, what it waits for, and why peers are not connected."""
+        progress = self._node.readmission()
+        connected, faults = self._node.status().connected, self.peer_faults()
+        return {
+            "standing": self._node.standing.value,
+            "readmission": None if progress is None else progress.words(),
+            "unconnected": {peer: faults.get(peer, "not yet") for peer in sorted(self._peers) if peer not in connected},
+        }
 
     def known(self, peer: WitnessId) -> Mark | None:
         """What is known of a peer's disk."""
@@ -175,6 +186,7 @@ class PySyncObjConsensus:
         self._disks.keep_due(began_ns)
         result = node.turn(InstantNs(began_ns), transport.unsent_bytes(), self._send)
         self._send(result.outbox)
+        self._readmission_log.look(node.readmission(), lambda: node.status().term)
         node.took(self._clock_ns() - began_ns)
         if result.synced:
             node.finish()

@@ -30,6 +30,8 @@ class Facade:
     def __init__(self, driver: Driver, store: Store) -> None:
         self._driver = driver
         self._store = store
+        self.peering: Callable[[], dict[str, Any]] = dict
+        """What the engine says of this witness's own standing and of its peers; set once the engine exists."""
 
     def heartbeat(self, frame: bytes, on_outcome: Callable[[Outcome], None]) -> None:
         self._driver.heartbeat(frame, on_outcome)
@@ -73,6 +75,7 @@ class Facade:
             "groups": len(state.groups),
             "groups_by_phase": dict(Counter(group.phase.value for group in groups)),
             "groups_by_mode": dict(Counter(group.mode.value for group in groups)),
+            **self.peering(),
         }
 
     def sites(self, now: InstantNs) -> dict[SiteId, SiteLook]:

@@ -45,6 +45,7 @@ from witness.http.stream_table import StreamTable
 from witness.raft.lineage import require_readable
 from witness.raft.peer_transport import PeerTls
 from witness.raft.port import Role as RaftRole
+from witness.raft.standing import Standing
 from witness.raft.store import Store, open_store
 from witness.raft.syncobj import PySyncObjConsensus
 from witness.runtime.control import Control
@@ -87,6 +88,7 @@ class Witness:
         self._contexts = self._make_contexts(own)
         self.engine = self._make_engine(own)
         self.driver.attach(self.engine)
+        self.facade.peering = self.engine.peering
         shell.recorded = self.engine.request_turn
         self.services = Services(
             settings.cluster,
@@ -290,6 +292,7 @@ class _Looks:
         status = engine.status()
         numbers = {"term": status.term, "commit_index": status.commit_index, "applied_index": status.applied_index}
         numbers |= {"connected": len(status.connected), "is_candidate": status.role is RaftRole.CANDIDATE}
+        numbers |= {"is_learner": engine.standing is Standing.LEARNER}
         return {name: float(value) for name, value in {**numbers, **engine.counters()}.items()}
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong between this witness and its peers, for the log: each thing once, and again while it lasts.
+"""What people should read of a witness and its peers, for the log: each thing once, and again while it lasts.
 
 Rule: a refusal repeats with every attempt to connect, about once a second, so the same words about the same peer are
 said again only after REPEAT_NS; the latest ones are always in the status. Bounded by the known peers plus one.
@@ -6,10 +6,12 @@ said again only after REPEAT_NS; the latest ones are always in the status. Bound
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from proto.edge.logs import get_logger
 from proto.units import NS_PER_S, WitnessId
+from witness.raft.standing import Progress
 
 REPEAT_NS: Final = 60 * NS_PER_S
 WORDS_PER_PEER_MAX: Final = 8
@@ -32,3 +34,23 @@ class FaultLog:
         said[words] = now_ns
         log.warning("peer_connection", witness=self._self_id, peer=peer, why=words)
         return True
+
+
+class ReadmissionLog:
+    """Each step of a readmission, once."""
+
+    def __init__(self, self_id: WitnessId) -> None:
+        self._self_id = self_id
+        self._step: str | None = None
+
+    def look(self, progress: Progress | None, term: Callable[[], int]) -> None:
+        """In every turn; `progress` is None for a voter."""
+        if progress is None:
+            if self._step is not None:
+                self._step = None
+                log.info("readmitted", witness=self._self_id, term=term())
+            return
+        step = progress.words()
+        if step != self._step:
+            self._step = step
+            log.info("readmission", witness=self._self_id, step=step)

@@ -1,0 +1,293 @@
+"""Members ask each other before a peer counts: of two processes of one disk never both do (O4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from proto.errors import FrameRefused, RemoteFault
+from proto.units import NO_LINEAGE, ClusterId, WitnessId
+from witness.raft.admission import NOWHERE, Claim, Mark, Position
+from witness.raft.gate import Gate
+from witness.raft.introduction import Answer, Hello, Question
+from witness.raft.peer_disks import PeerDisks
+
+W1, W2, W3 = (WitnessId(name) for name in ("w1", "w2", "w3"))
+DISK, NEW = b"d" * 16, b"n" * 16
+FIRST, A, B = b"0" * 16, b"a" * 16, b"b" * 16
+AT = Position(10, 2, 2, 5)
+
+
+def claim(process: bytes = A, starts: int = 2, **changes: Any) -> Claim:
+    return replace(
+        Claim(W3, DISK, learner=False, position=AT, process=process, starts=starts, past=(FIRST,)), **changes
+    )
+
+
+class Memory(dict[str, bytes]):
+    """A store's marks."""
+
+    get_meta = dict.get
+
+    def put_meta(self, name: str, value: bytes) -> None:
+        self[name] = value
+
+
+@dataclass(eq=False)
+class Link:
+    name: WitnessId
+    claim: Claim | None = None
+    closing: bool = False
+    received_s: float = 0.0
+    said: list[Any] = field(default_factory=list)
+    why: str = ""
+
+    def ask(self, question: Question) -> None:
+        self.said.append(question)
+
+    def answer(self, answer: Answer) -> None:
+        self.said.append(answer)
+
+    def refuse(self, why: str) -> None:
+        self.closing, self.why = True, why
+
+
+class Member:
+    """A gate with marks and connections, and no network."""
+
+    def __init__(self, own: WitnessId) -> None:
+        self.own = own
+        self.now_s = 0.0
+        self.disks = PeerDisks(Memory())
+        self.links: dict[WitnessId, Any] = {}
+        self.gate = Gate(self, {W1, W2, W3} - {own}, self.links, self.let_in, self.retire, lambda: self.now_s)
+        self.learn = self.disks.learn
+        self.known = self.disks.mark
+        self.vouch = self.disks.vouch
+
+    def judge(self, hello: Hello) -> None:
+        self.disks.judge(hello.claim)
+
+    def let_in(self, link: Any, hello: Hello) -> None:
+        self.disks.admit(hello.claim)
+        self.links[hello.witness] = link
+
+    def retire(self, link: Any, peer: WitnessId) -> None:
+        del self.links[peer]
+        link.closing, link.why = True, "replaced"
+
+    def introduce(self, said: Claim) -> Link:
+        link = Link(said.peer, said, received_s=self.now_s)
+        try:
+            self.gate.introduced(link, Hello(ClusterId("c"), None, said, NO_LINEAGE, 1))  # type: ignore[arg-type] - a fake
+        except RemoteFault as fault:
+            link.refuse(str(fault))
+        return link
+
+    def drop(self, link: Any) -> None:
+        link.closing = True
+        if self.links.get(link.name) is link:
+            del self.links[link.name]
+        self.gate.closed(link)
+
+    def counts(self, link: Link) -> bool:
+        return self.links.get(link.name) is link and not link.closing
+
+
+class Pair:
+    """Two members that are connected, and what they say to each other."""
+
+    def __init__(self) -> None:
+        self.one, self.two = Member(W1), Member(W2)
+        self.to_two = self.one.introduce(claim(peer=W2, disk=b"2" * 16))
+        self.to_one = self.two.introduce(claim(peer=W1, disk=b"1" * 16))
+
+    def meet(self) -> None:
+        """They are connected anew; who is connected with one of them knows nothing of the other."""
+        self.to_two = self.one.introduce(claim(peer=W2, disk=b"2" * 16))
+        self.to_one = self.two.introduce(claim(peer=W1, disk=b"1" * 16))
+        for member, other in ((self.one, W2), (self.two, W1)):
+            third = member.links.get(W3)
+            if third is not None:
+                member.gate.answered(third, Answer(other, A, "", None))
+        self.deliver()
+
+    def part(self) -> None:
+        self.one.drop(self.to_two)
+        self.two.drop(self.to_one)
+
+    def deliver(self) -> None:
+        while self.to_two.said or self.to_one.said:
+            for link, member, back in ((self.to_two, self.two, self.to_one), (self.to_one, self.one, self.to_two)):
+                said, link.said[:] = list(link.said), []
+                for word in said:
+                    (member.gate.asked if isinstance(word, Question) else member.gate.answered)(back, word)  # type: ignore[arg-type] - fakes
+
+
+@pytest.fixture
+def pair() -> Pair:
+    return Pair()
+
+
+def test_without_other_connections_a_peer_counts_at_once() -> None:
+    member = Member(W1)
+    assert member.counts(member.introduce(claim()))
+
+
+def test_a_peer_counts_when_the_other_member_has_answered(pair: Pair) -> None:
+    link = pair.one.introduce(claim())
+    assert not pair.one.counts(link)
+    pair.deliver()
+    assert pair.one.counts(link)
+    known = pair.two.known(W3)
+    assert known is not None
+    assert (known.process, known.position) == (A, NOWHERE)
+
+
+def test_an_answer_that_never_comes_is_waited_for_until_its_connection_ends(pair: Pair) -> None:
+    link = pair.one.introduce(claim())
+    pair.one.drop(pair.to_two)
+    assert pair.one.counts(link)
+
+
+def test_who_goes_while_it_waits_does_not_count(pair: Pair) -> None:
+    link = pair.one.introduce(claim())
+    pair.one.drop(link)
+    pair.deliver()
+    assert W3 not in pair.one.links
+    assert pair.one.gate.waiting == []
+
+
+@pytest.mark.parametrize("order", [(A, B), (B, A)])
+def test_o4_of_two_that_are_introduced_at_once_one_counts(pair: Pair, order: tuple[bytes, bytes]) -> None:
+    links = pair.one.introduce(claim(order[0])), pair.two.introduce(claim(order[1]))
+    pair.deliver()
+    counts = pair.one.counts(links[0]), pair.two.counts(links[1])
+    assert sorted(counts) == [False, True]
+    assert "two processes claim to be w3" in links[counts.index(False)].why
+    for member in (pair.one, pair.two):
+        known = member.known(W3)
+        assert known is not None
+        assert known.process == B  # of two with as many starts, everywhere the same one
+
+
+def test_o4_more_starts_win(pair: Pair) -> None:
+    old, new = pair.one.introduce(claim(B)), pair.two.introduce(claim(A, starts=3, past=(B, FIRST)))
+    pair.deliver()
+    assert not pair.one.counts(old)
+    assert pair.two.counts(new)
+
+
+def test_o4_the_living_one_that_another_member_has_stays(pair: Pair) -> None:
+    original = pair.one.introduce(claim())
+    pair.deliver()
+    copy = pair.two.introduce(claim(B, starts=3, past=(A, FIRST)))
+    pair.deliver()
+    assert pair.one.counts(original)
+    assert not pair.two.counts(copy)
+    assert copy.why.endswith("(as w1 says)")
+    assert pair.one.gate.counters["second_process"] == 1
+    assert pair.two.gate.counters["objections"] == 1
+
+
+def test_a_silent_one_that_another_member_has_gives_way_and_is_closed_there(pair: Pair) -> None:
+    before = pair.one.introduce(claim())
+    pair.deliver()
+    pair.one.now_s = 1.5
+    again = pair.two.introduce(claim(B, starts=3, past=(A, FIRST)))
+    pair.deliver()
+    assert pair.two.counts(again)
+    assert before.closing
+    assert not pair.one.counts(pair.one.introduce(claim()))
+
+
+def test_o5_an_older_state_that_only_the_other_member_has_seen_is_refused(pair: Pair) -> None:
+    latest = pair.two.introduce(claim(B, starts=3, past=(A, FIRST), position=replace(AT, turn=50)))
+    pair.deliver()
+    pair.two.drop(latest)
+    pair.one.disks = PeerDisks(Memory())  # it knows nothing: its own disk is new
+    pair.one.learn, pair.one.known = pair.one.disks.learn, pair.one.disks.mark
+    older = pair.one.introduce(claim(A))
+    pair.deliver()
+    assert not pair.one.counts(older)
+    assert "older state" in older.why
+
+
+def test_a_claim_of_the_same_process_is_not_judged_by_its_place_elsewhere(pair: Pair) -> None:
+    """Its connections have no order among each other: what it said here may be later than what it says there."""
+    first = pair.two.introduce(claim(position=replace(AT, turn=50)))
+    pair.deliver()
+    second = pair.one.introduce(claim(position=replace(AT, turn=49)))
+    pair.deliver()
+    assert pair.two.counts(first)
+    assert pair.one.counts(second)
+
+
+def test_members_that_meet_again_find_two_that_were_let_in_on_two_sides(pair: Pair) -> None:
+    pair.part()
+    left, right = pair.one.introduce(claim()), pair.two.introduce(claim(B, starts=3, past=(A, FIRST)))
+    assert pair.one.counts(left)
+    assert pair.two.counts(right)
+    pair.meet()
+    assert not (pair.one.counts(left) and pair.two.counts(right))
+
+
+def test_a_replaced_disk_that_a_new_member_took_for_the_peer_is_given_up(pair: Pair) -> None:
+    """A member on a blank disk itself met the old disk first; the other one knows that it was replaced."""
+    pair.part()
+    pair.two.introduce(claim())
+    pair.two.drop(pair.two.links[W3])
+    pair.two.introduce(Claim(W3, NEW, learner=True, position=NOWHERE, process=B))
+    pair.two.drop(pair.two.links[W3])
+    old = pair.one.introduce(claim())
+    assert pair.one.counts(old)
+    pair.meet()
+    assert not pair.one.counts(old)
+    pair.one.drop(old)
+    new = pair.one.introduce(Claim(W3, NEW, learner=False, position=AT, process=B))
+    pair.deliver()
+    assert pair.one.counts(new)
+
+
+def test_a_later_connection_of_the_same_process_takes_the_place_of_the_waiting_one(pair: Pair) -> None:
+    first = pair.one.introduce(claim())
+    second = pair.one.introduce(claim())
+    pair.deliver()
+    assert first.closing
+    assert pair.one.counts(second)
+
+
+def test_who_joins_while_another_waits_is_asked_too() -> None:
+    member = Member(W1)
+    ids = [WitnessId(f"w{number}") for number in range(1, 6)]
+    member.gate = Gate(member, ids[1:], member.links, member.let_in, member.retire, lambda: 0.0)
+    second = member.introduce(claim(peer=ids[1], disk=b"2" * 16))
+    fourth = member.introduce(claim(peer=ids[3], disk=b"4" * 16))
+    third = member.introduce(claim())
+    member.gate.answered(second, Answer(ids[3], A, "", None))  # type: ignore[arg-type] - a fake
+    assert member.counts(fourth)
+    asked = [word.claim.peer for word in fourth.said]
+    assert asked == [ids[1], W3]
+    member.gate.answered(second, Answer(W3, A, "", None))  # type: ignore[arg-type] - a fake
+    assert not member.counts(third)
+    member.gate.answered(fourth, Answer(W3, A, "", None))  # type: ignore[arg-type] - a fake
+    assert member.counts(third)
+
+
+@pytest.mark.parametrize("peer", [W2, W1, WitnessId("w9")])
+def test_nobody_is_asked_about_himself_nor_about_strangers(pair: Pair, peer: WitnessId) -> None:
+    question = Question(claim(peer=peer), None)
+    with pytest.raises(FrameRefused, match="no third witness"):
+        pair.one.gate.asked(pair.to_two, question)  # type: ignore[arg-type] - a fake
+
+
+def test_an_answer_about_a_stranger_or_another_process_changes_nothing(pair: Pair) -> None:
+    link = pair.one.introduce(claim())
+    mark = Mark(NEW, NOWHERE, B, 1, (DISK,))
+    answers: list[tuple[WitnessId, bytes]] = [(WitnessId("w9"), A), (W3, B)]
+    for peer, process in answers:
+        pair.one.gate.answered(pair.to_two, Answer(peer, process, "no", None if peer == W3 else mark))  # type: ignore[arg-type] - a fake
+    assert not link.closing
+    assert pair.one.known(WitnessId("w9")) is None

@@ -1,0 +1,133 @@
+"""The marks as one process keeps them: what counts at once, what is written when, and our own starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgpack
+import pytest
+
+from proto.errors import RemoteFault
+from proto.units import NS_PER_MS, WitnessId
+from witness.raft.admission import MARK_PREFIX, PAST_MAX, Claim, Position, decode_mark
+from witness.raft.peer_disks import STARTS_MARK, PeerDisks, record_start, starts_of
+from witness.raft.peer_log import REPEAT_NS, WORDS_PER_PEER_MAX, FaultLog, ReadmissionLog
+from witness.raft.standing import Progress
+from witness.raft.store_rows import StoreRefused
+
+W1, W2 = WitnessId("w1"), WitnessId("w2")
+AT = Position(10, 2, 2, 5)
+CLAIM = Claim(W2, b"d" * 16, learner=False, position=AT, process=b"p" * 16)
+
+
+class Memory(dict[str, bytes]):
+    """A store's marks; counts writes."""
+
+    writes = 0
+    get_meta = dict.get
+
+    def put_meta(self, name: str, value: bytes) -> None:
+        self.writes += 1
+        self[name] = value
+
+
+def kept(store: Memory) -> Position:
+    return decode_mark(W2, store[MARK_PREFIX + W2]).position
+
+
+def test_an_admission_is_written_at_once_and_read_by_the_next_process() -> None:
+    store = Memory()
+    PeerDisks(store).admit(CLAIM)
+    assert kept(store) == AT
+    with pytest.raises(RemoteFault, match="older state"):
+        PeerDisks(store).admit(replace(CLAIM, position=replace(AT, turn=9)))
+
+
+def test_what_is_seen_counts_at_once_and_is_written_once_a_second() -> None:
+    store, now_ns = Memory(), 0
+    disks = PeerDisks(store)
+    disks.admit(CLAIM)
+    disks.keep_due(now_ns)
+    for index in range(6, 106):
+        disks.seen(W2, replace(AT, turn=index * 2, last_index=index))
+        now_ns += 50 * NS_PER_MS
+        disks.keep_due(now_ns)
+    assert store.writes == 1 + 5
+    with pytest.raises(RemoteFault, match="older state"):
+        disks.judge(replace(CLAIM, position=replace(AT, turn=209, last_index=104)))
+
+
+def test_turns_alone_are_not_written_before_the_connection_ends() -> None:
+    store = Memory()
+    disks = PeerDisks(store)
+    disks.admit(CLAIM)
+    disks.seen(W2, replace(AT, turn=11))
+    for second in range(5):
+        disks.keep_due(second * 1_000 * NS_PER_MS)
+    assert kept(store) == AT
+    assert disks.keep(W2)
+    assert kept(store) == replace(AT, turn=11)
+    assert not disks.keep(W2)
+
+
+def test_a_disk_that_goes_back_on_a_living_connection_is_refused() -> None:
+    disks = PeerDisks(Memory())
+    disks.admit(CLAIM)
+    disks.seen(W2, replace(AT, turn=20, term=3))
+    for place in (replace(AT, turn=19, term=3), replace(AT, turn=21, term=2)):
+        with pytest.raises(RemoteFault, match=r"went back in time while it was connected.*witness readmit -c FILE"):
+            disks.seen(W2, place)
+    disks.seen(W2, replace(AT, turn=21, term=3, last_index=4))  # a log may be cut short
+
+
+def test_a_peer_that_was_never_admitted_has_no_place() -> None:
+    with pytest.raises(RemoteFault, match="never admitted"):
+        PeerDisks(Memory()).seen(W2, AT)
+
+
+# -- our own starts ------------------------------------------------------------------------------------------
+
+
+def test_starts_are_counted_and_the_latest_are_named() -> None:
+    store = Memory()
+    assert starts_of(store) == (0, ())
+    for number in range(PAST_MAX + 5):
+        count, past = record_start(store, bytes([number]) * 16)
+        assert count == number + 1
+        assert past == tuple(bytes([earlier]) * 16 for earlier in range(number - 1, -1, -1))[:PAST_MAX]
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", msgpack.packb([2, 1, []]), msgpack.packb({}), msgpack.packb([1, 1])])
+def test_a_record_of_starts_of_another_version_is_refused(data: bytes) -> None:
+    with pytest.raises(StoreRefused, match="run the version that wrote it"):
+        starts_of(Memory({STARTS_MARK: data}))
+
+
+# -- the log -------------------------------------------------------------------------------------------------
+
+
+def test_a_fault_is_logged_once_and_again_while_it_lasts() -> None:
+    log = FaultLog(W1)
+    assert log.happened(W2, "refused", 0)
+    assert not log.happened(W2, "refused", REPEAT_NS - 1)
+    assert log.happened("w3", "refused", 0)
+    assert log.happened(W2, "silent", 1)
+    assert log.happened(W2, "refused", REPEAT_NS)
+
+
+def test_a_stranger_cannot_fill_the_log() -> None:
+    log = FaultLog(W1)
+    logged = [log.happened("unknown", f"garbage {number}", number) for number in range(1_000)]
+    assert sum(logged) == WORDS_PER_PEER_MAX
+
+
+def test_each_step_of_a_readmission_is_logged_once(capsys: pytest.CaptureFixture[str]) -> None:
+    log = ReadmissionLog(W1)
+    for progress in (Progress((W2,), 0), Progress((W2,), 0), Progress((), 17), None, None):
+        log.look(progress, lambda: 18)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert "waiting until w2 recorded this disk" in lines[0]
+    assert "term above 17" in lines[1]
+    assert "readmitted" in lines[2]
+    assert "18" in lines[2]
