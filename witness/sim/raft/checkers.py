@@ -180,19 +180,22 @@ class VoteChecker:
 
 
 class SyncChecker:
-    """Nothing but appends leaves before all that was written is synced (witness.raft.store)."""
+    """Nothing leaves before all that was written is synced, but a leader's appends (witness.raft.node)."""
 
     def __init__(self, found: Found) -> None:
         self._found = found
 
     def sent(self, who: str, outbox: Iterable[tuple[str, list[Message]]], unsynced: bool) -> None:
-        if not unsynced:
-            return
-        for _, messages in outbox:
-            for message in messages:
-                if message["type"] != "append_entries":
-                    self._found("unsynced", f"{who} sends {message['type']} before its disk is synced")
-                    return
+        """At the end of a turn."""
+        kinds = sorted({message["type"] for _, messages in outbox for message in messages})
+        if unsynced and kinds:
+            self._found("unsynced", f"{who} sends {', '.join(kinds)} before its disk is synced")
+
+    def sent_early(self, who: str, outbox: Iterable[tuple[str, list[Message]]]) -> None:
+        """In the middle of a turn."""
+        kinds = sorted({message["type"] for _, messages in outbox for message in messages} - {"append_entries"})
+        if kinds:
+            self._found("unsynced", f"{who} sends {', '.join(kinds)} in the middle of a turn")
 
 
 class AgeChecker:

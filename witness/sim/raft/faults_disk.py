@@ -45,7 +45,7 @@ def power_at_disk(world: World, rng: random.Random) -> None:
 
 def no_space(world: World, rng: random.Random) -> None:
     host, disk = _one(world, rng)
-    disk.faults.limit(disk.used_bytes() + rng.choice((0, 500, 5_000, 40_000)))
+    disk.faults.limit(disk.used_bytes() + rng.choice((0, 500, 5_000, 30_000, 150_000)))
     world.note(host.name, "its disk is nearly full")
     world.fault_after(int(rng.uniform(0.1, 3) * NS_PER_S), partial(disk.faults.limit, None), always=True)
 

@@ -45,7 +45,7 @@ def _old_bytes(weather: Weather, rng: random.Random) -> Weather:
 
 
 def _bandwidth(weather: Weather, rng: random.Random) -> Weather:
-    return replace(weather, bytes_per_s=rng.choice((1_000, 10_000, 100_000)))
+    return replace(weather, bytes_per_s=rng.choice((4_000, 20_000, 100_000)))
 
 
 MOODS: dict[str, Callable[[Weather, random.Random], Weather]] = {
@@ -84,8 +84,13 @@ def _cut_for(world: World, kind: str, pairs: list[tuple[WitnessId, WitnessId]], 
 
 
 def _pair(world: World, rng: random.Random) -> tuple[WitnessId, WitnessId]:
-    name, peer = rng.sample(world.network.names, 2)
-    return name, peer
+    """The leader and another one more often than their share."""
+    leader = world.leader()
+    if leader is None or rng.random() < 0.5:
+        name, peer = rng.sample(world.network.names, 2)
+        return name, peer
+    other = rng.choice([name for name in world.network.names if name != leader.name])
+    return (leader.name, other) if rng.random() < 0.5 else (other, leader.name)
 
 
 def cut_pair(world: World, rng: random.Random) -> None:

@@ -22,8 +22,13 @@ PAUSES_NS = (50 * NS_PER_MS, 300 * NS_PER_MS, NS_PER_S, 4 * NS_PER_S)
 
 
 def _some(world: World, rng: random.Random, count: int) -> list[Host]:
+    """Of those that run; the leader more often than its share."""
     running = world.running()
-    return rng.sample(running, min(count, len(running)))
+    leader = world.leader()
+    if leader is None or rng.random() < 0.5:
+        return rng.sample(running, min(count, len(running)))
+    others = [host for host in running if host is not leader]
+    return [leader, *rng.sample(others, min(count - 1, len(others)))]
 
 
 def kill(world: World, rng: random.Random) -> None:
@@ -69,9 +74,9 @@ def power_at_send(world: World, rng: random.Random) -> None:
 
 
 def pause_leader(world: World, rng: random.Random) -> None:
-    for host in world.running():
-        if host.member is not None and host.member.view().leads:
-            _pause(world, rng, host, "pause-leader")
+    leader = world.leader()
+    if leader is not None:
+        _pause(world, rng, leader, "pause-leader")
 
 
 def pause_any(world: World, rng: random.Random) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from witness.raft.messages import check_message
 from witness.raft.node import RaftNode
 from witness.raft.peer_link import MESSAGE_COST
 from witness.raft.port import Role
+from witness.raft.space import SpaceLimits
 from witness.raft.store import create_store, open_store
 from witness.sim.disk import CrashPoint, SimDisk
 from witness.sim.raft import faults
@@ -29,9 +30,9 @@ DISK_MARK = "peer-disk/"
 class HardenedMember:
     """Implements witness.sim.raft.subject.Member."""
 
-    def __init__(self, seat: Seat, drive: SimDrive, now_ns: int) -> None:
+    def __init__(self, seat: Seat, drive: SimDrive, space: SpaceLimits, now_ns: int) -> None:
         self._drive = drive
-        self._store = open_store(drive.disk, seat.cluster, seat.witness)
+        self._store = open_store(drive.disk, seat.cluster, seat.witness, space)
         self._node = RaftNode(
             self_id=seat.witness,
             peers=seat.peers,
@@ -80,9 +81,11 @@ class HardenedMember:
             raise FrameRefused("a frame that is not msgpack") from error
         self._node.receive(peer, check_message(value), len(frame) + MESSAGE_COST)
 
-    def turn(self, now_ns: int, unsent_bytes: Mapping[WitnessId, int]) -> Outbox:
+    def turn(
+        self, now_ns: int, unsent_bytes: Mapping[WitnessId, int], early: Callable[[Outbox], None] | None
+    ) -> Outbox:
         try:
-            result = self._node.turn(InstantNs(now_ns), dict(unsent_bytes))
+            result = self._node.turn(InstantNs(now_ns), dict(unsent_bytes), early)
         except CrashPoint as crash:
             raise PowerLost(str(crash)) from crash
         self._synced = result.synced
@@ -127,7 +130,7 @@ class Hardened:
         if not isinstance(drive, SimDrive):
             unreachable("the hardened node runs on the simulated disk")
         try:
-            return HardenedMember(seat, drive, now_ns)
+            return HardenedMember(seat, drive, self._setup.space, now_ns)
         except CrashPoint as crash:
             raise PowerLost(str(crash)) from crash
 

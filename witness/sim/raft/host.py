@@ -30,6 +30,9 @@ class Watch(Protocol):
     def turned(self, host: Host, outbox: Outbox, began_ns: int) -> None:
         """A turn is over and its messages are about to leave."""
 
+    def sent_early(self, host: Host, outbox: Outbox) -> None:
+        """Messages leave in the middle of a turn, before its sync."""
+
     def ended(self, host: Host, error: BaseException | None) -> None:
         """The process is gone; `error` is what it raised, None for a blow from outside."""
 
@@ -51,6 +54,8 @@ class Host:
         watch: Watch,
         rng: random.Random,
         cpu_ns: int,
+        *,
+        early: bool,
     ) -> None:
         self.name = name
         self.drive = drive
@@ -59,6 +64,7 @@ class Host:
         self.stopped = False
         self.cpu_ns = cpu_ns
         """What a turn takes besides its disk."""
+        self._early = self._send_early if early else None
         self.dies_sending: int | None = None
         """The power fails at the end of the next turn that has messages, when so many of them have left."""
         self._events = events
@@ -225,7 +231,7 @@ class Host:
         began_ns = self._events.now_ns
         outbox: Outbox = {}
         try:
-            outbox = member.turn(self.clock.now(), self._network.unsent_bytes(self.name))
+            outbox = member.turn(self.clock.now(), self._network.unsent_bytes(self.name), self._early)
         except PowerLost:
             self.power_off()
             return
@@ -246,10 +252,19 @@ class Host:
         if outbox and self.dies_sending is not None:
             self._send_part(member, outbox, self.dies_sending)
             return
-        for peer, messages in outbox.items():
-            self._network.send(self.name, peer, [member.encode(message) for message in messages])
+        self._send(member, outbox)
         if self._guarded(member.finish):
             self._work_off()
+
+    def _send(self, member: Member, outbox: Outbox) -> None:
+        for peer, messages in outbox.items():
+            self._network.send(self.name, peer, [member.encode(message) for message in messages])
+
+    def _send_early(self, outbox: Outbox) -> None:
+        """In the middle of a turn: its disk has still to work, and may fail."""
+        if self.member is not None:
+            self._watch.sent_early(self, outbox)
+            self._send(self.member, outbox)
 
     def _send_part(self, member: Member, outbox: Outbox, count: int) -> None:
         for peer, messages in outbox.items():

@@ -18,7 +18,7 @@ from witness.sim.raft.checkers import (
 )
 from witness.sim.raft.faults import STALE_KINDS
 from witness.sim.raft.setup import Setup
-from witness.sim.raft.subject import Outbox, View
+from witness.sim.raft.subject import Member, Outbox, View
 
 if TYPE_CHECKING:
     from witness.sim.raft.host import Host
@@ -46,13 +46,21 @@ class Judge:
 
     # -- what a host tells -----------------------------------------------------------------------------------
 
+    def sent_early(self, host: Host, outbox: Outbox, now_ns: int) -> None:
+        """Appends alone, of a term and a vote that are on disk."""
+        if host.member is not None:
+            self.sync.sent_early(str(host.name), list(outbox.items()))
+            self._sent(host, host.member, outbox, now_ns)
+
     def turned(self, host: Host, outbox: Outbox, began_ns: int) -> None:
         member = host.member
-        if not outbox or member is None:
-            return
+        if outbox and member is not None:
+            self.sync.sent(str(host.name), list(outbox.items()), host.drive.unsynced())
+            self._sent(host, member, outbox, began_ns)
+
+    def _sent(self, host: Host, member: Member, outbox: Outbox, began_ns: int) -> None:
         who, sent = str(host.name), list(outbox.items())
         self.votes.sent(who, sent)
-        self.sync.sent(who, sent, host.drive.unsynced())
         count = 0
         for _, messages in sent:
             count += len(messages)

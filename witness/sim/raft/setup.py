@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from proto.units import NS_PER_MS, ClusterId, WitnessId
 from witness.raft import engine_parts, journal, snapshot_transfer
+from witness.raft.space import SpaceLimits
 from witness.raft.timers import PROFILES, CompactionLimits, RaftTimers
 
 CLUSTER = ClusterId("7a" * 16)
@@ -25,10 +26,10 @@ ENTRY_OVERHEAD_BYTES = 40
 """A proposal's own name and the engine's mark: a batch must be larger than any entry (witness.raft.messages)."""
 TIMERS = (
     PROFILES["standard"],
-    PROFILES["standard"],
     PROFILES["fast"],
     RaftTimers(append_period_ms=100, election_min_ms=400, election_max_ms=800, leader_fallback_ms=1_600),
-    RaftTimers(append_period_ms=40, election_min_ms=150, election_max_ms=300, leader_fallback_ms=600),
+    RaftTimers(append_period_ms=45, election_min_ms=150, election_max_ms=300, leader_fallback_ms=600),
+    RaftTimers(append_period_ms=45, election_min_ms=150, election_max_ms=300, leader_fallback_ms=500),
 )
 
 
@@ -54,15 +55,21 @@ class Setup:
     tuning: Tuning
     ballast_bytes: int
     """An image is at least so large."""
+    early: bool
+    """A leader's appends leave before its own sync."""
     cpu_ns: int
     sync_ns: int
     """What a turn and a sync take on a healthy machine."""
     delay_ns: int
     """One way, at most, on a healthy network."""
+    cold: bool
+    """Faults strike from the first instant on, instead of a cluster that has a leader."""
     restart_ns: int
     """Mean time that a dead process stays away."""
     proposals: float
     """Share of the events that are proposals."""
+    space: SpaceLimits
+    """Room on the disk below which a witness takes no more entries, and below which it ends."""
     entry_bytes: int
     """No command is larger."""
 
@@ -90,7 +97,7 @@ def draw(seed: int, known: Iterable[str], of_many: frozenset[str]) -> Setup:
         witnesses=tuple(WitnessId(f"w{number}") for number in range(1, size + 1)),
         kinds=kinds,
         events=rng.randint(EVENTS_MIN, EVENTS_MAX),
-        gap_ns=rng.choice((15, 30, 40, 60)) * NS_PER_MS,
+        gap_ns=rng.choice((10, 20, 30, 50)) * NS_PER_MS,
         timers=rng.choice(TIMERS),
         compaction=rng.choice(
             (CompactionLimits(16, 1024 * 1024, 3), CompactionLimits(32, 1024 * 1024, 0), CompactionLimits())
@@ -101,11 +108,14 @@ def draw(seed: int, known: Iterable[str], of_many: frozenset[str]) -> Setup:
             chunk_bytes=max(rng.choice((16, 100, 700)), entry_bytes // 50) if tiny else 256 * 1024,
         ),
         ballast_bytes=rng.choice((0, 100, 2_000)),
+        early=rng.random() < 0.7,
         cpu_ns=rng.choice((50_000, 200_000, 1_000_000)),
         sync_ns=rng.choice((50_000, 500_000, 3_000_000)),
         delay_ns=rng.choice((NS_PER_MS // 5, NS_PER_MS, 5 * NS_PER_MS, 20 * NS_PER_MS)),
+        cold=rng.random() < 0.15,
         restart_ns=rng.choice((20, 200, 1_000)) * NS_PER_MS,
         proposals=rng.choice((0.3, 0.5, 0.7)),
+        space=SpaceLimits(*rng.choice(((0, 0), (6_000, 2_000), (100_000, 20_000)))),
         entry_bytes=entry_bytes,
     )
 

@@ -62,6 +62,10 @@ class SimDrive:
         """How often it failed or was damaged so far."""
         return sum(count for kind, count in self.disk.faults.hits.items() if kind not in NO_FAULTS)
 
+    def narrow(self) -> bool:
+        """There is little room, or none."""
+        return self.disk.faults.capacity is not None
+
     def calm(self) -> None:
         self.slow_ns = 0
         self.disk.faults.calm()

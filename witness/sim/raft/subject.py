@@ -97,8 +97,13 @@ class Member(Protocol):
     def propose(self, command: bytes) -> None:
         """Raises ProposalRefused when it is not taken."""
 
-    def turn(self, now_ns: int, unsent_bytes: Mapping[WitnessId, int]) -> Outbox:
-        """Works off what came; what it rests on is synced when it returns. `unsent_bytes`: what connections hold."""
+    def turn(
+        self, now_ns: int, unsent_bytes: Mapping[WitnessId, int], early: Callable[[Outbox], None] | None
+    ) -> Outbox:
+        """Works off what came; what it rests on is synced when it returns. `unsent_bytes`: what connections hold.
+
+        `early` may be handed what may leave before the sync; that is not in the result again.
+        """
 
     def finish(self) -> None:
         """After the outbox was handed to the network: answers to clients may go."""

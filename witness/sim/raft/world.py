@@ -29,6 +29,7 @@ from witness.sim.raft.sim_drive import SimDrive
 from witness.sim.raft.subject import Member, Message, Outbox, Seat, Subject
 
 Note = Callable[[int, str, str], None]
+WARM_STEPS_MAX = 30
 QUIET_STEP_NS = 100 * NS_PER_MS
 PROBE_AGAIN = 0.2
 """A proposal may be lost with a leader."""
@@ -76,6 +77,7 @@ class World:
             self,
             host_rng,
             self.setup.cpu_ns,
+            early=self.setup.early,
         )
 
     def _start(self, rng: random.Random, host: Host) -> Member:
@@ -99,11 +101,19 @@ class World:
     def run(self) -> None:
         for host in self.hosts.values():
             host.start()
+        if not self.setup.cold:
+            self._warm_up()
         faults.set_moods(self)
         self._schedule()
         self._run_for(self.setup.gap_ns * self.setup.events)
         self._heal()
         self._settle()
+
+    def _warm_up(self) -> None:
+        for _ in range(WARM_STEPS_MAX):
+            self._run_for(QUIET_STEP_NS)
+            if self.leader() is not None:
+                return
 
     def _schedule(self) -> None:
         rng = self.rng("schedule")
@@ -111,7 +121,7 @@ class World:
         for _ in range(self.setup.events):
             at_ns = int(rng.random() * self.setup.gap_ns * self.setup.events)
             if not blows or rng.random() < self.setup.proposals:
-                self.events.at(at_ns, self._propose_some)
+                self.events.after(at_ns, self._propose_some)
             else:
                 kind = rng.choice(blows)
                 self.fault_after(at_ns, partial(self._strike, kind, random.Random(rng.random())))  # noqa: S311  # same
@@ -206,6 +216,12 @@ class World:
     def running(self) -> list[Host]:
         return [host for host in self.hosts.values() if host.member is not None]
 
+    def leader(self) -> Host | None:
+        """Who leads by its own word, of the highest term."""
+        leading = [(host.member.view(), host) for host in self.running() if host.member is not None]
+        leading = [(view, host) for view, host in leading if view.leads]
+        return max(leading, key=lambda pair: pair[0].term)[1] if leading else None
+
     def may_damage(self, host: Host) -> bool:
         """True, and noted, while the damaged are a minority."""
         if host.name not in self.damaged and len(self.damaged) >= self.setup.minority:
@@ -233,11 +249,19 @@ class World:
         self.judge.started(host)
 
     def turned(self, host: Host, outbox: Outbox, began_ns: int) -> None:
+        self._tell(host, outbox)
+        self.judge.turned(host, outbox, began_ns)
+
+    def _tell(self, host: Host, outbox: Outbox) -> None:
         if self._trace is not None:
             for peer, messages in outbox.items():
                 for message in messages:
                     self.note(str(host.name), f"-> {peer} {_told(message)}")
-        self.judge.turned(host, outbox, began_ns)
+
+    def sent_early(self, host: Host, outbox: Outbox) -> None:
+        self.hit("sent-early")
+        self._tell(host, outbox)
+        self.judge.sent_early(host, outbox, self.events.now_ns)
 
     def ended(self, host: Host, error: BaseException | None) -> None:
         if error is not None:
@@ -248,7 +272,11 @@ class World:
 
     def _ended_by_itself(self, host: Host, error: BaseException) -> None:
         self.note(str(host.name), f"ends: {type(error).__name__}: {error}")
+        drive = host.drive
         struck = self._failures_of(host) > self._failures[host.name]
+        if isinstance(drive, SimDrive) and drive.narrow() and not struck:
+            self.hit("no-space")
+            struck = True
         if struck and isinstance(error, (DurabilityLost, StoreRefused, *DISK_FAULTS)):
             return
         if isinstance(error, StoreRefused) and host.name in self.damaged:
