@@ -64,8 +64,7 @@ class Judge:
         count = 0
         for _, messages in sent:
             count += len(messages)
-            kind = messages[0]["type"]
-            if kind == "append_entries":
+            if messages[0]["type"] == "append_entries":
                 self._leads(host, messages[0]["term"])
         self.ages.sent(sent, began_ns)
         if count > WorkChecker.MESSAGES_FEW:
@@ -101,9 +100,9 @@ class Judge:
     def restored(self, replica: Replica) -> None:
         self.log.restored(str(replica.witness), replica.index, replica.digest)
 
-    def status(self, replica: Replica, status: ConsensusStatus) -> None:
+    def status(self, host: Host, status: ConsensusStatus) -> None:
         if status.role is Role.LEADER:
-            self.leaders.leads(str(replica.witness), int(status.term))
+            self._leads(host, int(status.term))
 
     def found(self, kind: str, text: str) -> None:
         self.findings.found(kind, text)

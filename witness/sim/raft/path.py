@@ -6,7 +6,6 @@ each takes back only what is its own. Without faults it is a calm local network 
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 
 from proto.units import NS_PER_MS, NS_PER_S
@@ -47,8 +46,8 @@ class Path:
     cuts: list[str] = field(default_factory=list)
     """Kinds of the faults that hold it cut; nothing passes until all are gone."""
     free_ns: int = 0
-    past: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=STALE_KEPT))
-    """Connection number and frame."""
+    past: list[tuple[int, bytes]] = field(default_factory=list)
+    """Connection number and frame: some of all that ever went this way, old ones as likely as new ones."""
 
     def transmitted_ns(self, size: int, now_ns: int) -> int:
         """When the last byte has left, behind all that left before."""

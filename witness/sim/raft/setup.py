@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from proto.units import NS_PER_MS, ClusterId, WitnessId
 from witness.raft import engine_parts, journal, snapshot_transfer
+from witness.raft.messages import BATCH_BYTES, CHUNK_BYTES_MAX, ENTRIES_PER_MESSAGE_MAX
 from witness.raft.space import SpaceLimits
 from witness.raft.timers import PROFILES, CompactionLimits, RaftTimers
 
@@ -27,7 +28,7 @@ ENTRY_OVERHEAD_BYTES = 40
 TIMERS = (
     PROFILES["standard"],
     PROFILES["fast"],
-    RaftTimers(append_period_ms=100, election_min_ms=400, election_max_ms=800, leader_fallback_ms=1_600),
+    RaftTimers(append_period_ms=95, election_min_ms=300, election_max_ms=600, leader_fallback_ms=700),
     RaftTimers(append_period_ms=45, election_min_ms=150, election_max_ms=300, leader_fallback_ms=600),
     RaftTimers(append_period_ms=45, election_min_ms=150, election_max_ms=300, leader_fallback_ms=500),
 )
@@ -91,21 +92,22 @@ def draw(seed: int, known: Iterable[str], of_many: frozenset[str]) -> Setup:
     names = sorted(known if size > 1 else set(known) - of_many)
     kinds = tuple(sorted(kinds_rng.sample(names, min(len(names), kinds_rng.randint(KINDS_MIN, KINDS_MAX)))))
     tiny = rng.random() < 0.5
+    timers = rng.choice(TIMERS)
     entry_bytes = (LARGE_BYTES if LARGE_KIND in kinds else 0) + ENTRY_OVERHEAD_BYTES
     return Setup(
         seed=seed,
         witnesses=tuple(WitnessId(f"w{number}") for number in range(1, size + 1)),
         kinds=kinds,
         events=rng.randint(EVENTS_MIN, EVENTS_MAX),
-        gap_ns=rng.choice((10, 20, 30, 50)) * NS_PER_MS,
-        timers=rng.choice(TIMERS),
+        gap_ns=timers.election_max_ms * NS_PER_MS // rng.choice((10, 16, 24, 40)),
+        timers=timers,
         compaction=rng.choice(
             (CompactionLimits(16, 1024 * 1024, 3), CompactionLimits(32, 1024 * 1024, 0), CompactionLimits())
         ),
         tuning=Tuning(
-            entries_per_message=rng.choice((1, 2, 3, 7)) if tiny else 1024,
-            batch_bytes=entry_bytes + rng.choice((2, 600, 4096)) if tiny else 1024 * 1024,
-            chunk_bytes=max(rng.choice((16, 100, 700)), entry_bytes // 50) if tiny else 256 * 1024,
+            entries_per_message=rng.choice((1, 2, 3, 7)) if tiny else ENTRIES_PER_MESSAGE_MAX,
+            batch_bytes=entry_bytes + rng.choice((2, 600, 4096)) if tiny else BATCH_BYTES,
+            chunk_bytes=max(rng.choice((16, 100, 700)), entry_bytes // 50) if tiny else CHUNK_BYTES_MAX,
         ),
         ballast_bytes=rng.choice((0, 100, 2_000)),
         early=rng.random() < 0.7,
@@ -113,7 +115,7 @@ def draw(seed: int, known: Iterable[str], of_many: frozenset[str]) -> Setup:
         sync_ns=rng.choice((50_000, 500_000, 3_000_000)),
         delay_ns=rng.choice((NS_PER_MS // 5, NS_PER_MS, 5 * NS_PER_MS, 20 * NS_PER_MS)),
         cold=rng.random() < 0.15,
-        restart_ns=rng.choice((20, 200, 1_000)) * NS_PER_MS,
+        restart_ns=rng.choice((5, 50, 200, 1_000)) * NS_PER_MS,
         proposals=rng.choice((0.3, 0.5, 0.7)),
         space=SpaceLimits(*rng.choice(((0, 0), (6_000, 2_000), (100_000, 20_000)))),
         entry_bytes=entry_bytes,

@@ -15,11 +15,12 @@ from typing import Any, Protocol
 
 from proto.units import NS_PER_MS, WitnessId
 from witness.sim.clock import Events
-from witness.sim.raft.path import CALM, Path, Weather
+from witness.sim.raft.path import CALM, STALE_KEPT, Path, Weather
 
 HELLO, FRAMES, PING, CLOSE = range(4)
 STRAY_NS_MAX = 60 * NS_PER_MS
 """How much later than its like a frame may come that goes its own way."""
+STALE_EXCHANGE = 0.3
 Hit = Callable[[str], None]
 Pair = tuple[WitnessId, WitnessId]
 
@@ -160,7 +161,10 @@ class Wire:
             if number != side.number:
                 self._hit("old-bytes")
             self._stray(side, path, old)
-        path.past.append((side.number, frame))
+        if len(path.past) < STALE_KEPT:
+            path.past.append((side.number, frame))
+        elif self._rng.random() < STALE_EXCHANGE:
+            path.past[self._rng.randrange(STALE_KEPT)] = (side.number, frame)
 
     # -- arriving --------------------------------------------------------------------------------------------
 

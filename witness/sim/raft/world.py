@@ -29,6 +29,8 @@ from witness.sim.raft.sim_drive import SimDrive
 from witness.sim.raft.subject import Member, Message, Outbox, Seat, Subject
 
 Note = Callable[[int, str, str], None]
+TO_LEADERS = 0.5
+"""Share of the proposals that go to whoever believes to lead, an isolated old leader among them."""
 WARM_STEPS_MAX = 30
 QUIET_STEP_NS = 100 * NS_PER_MS
 PROBE_AGAIN = 0.2
@@ -198,6 +200,8 @@ class World:
         if not running:
             return
         large = LARGE_KIND in self.setup.kinds
+        if rng.random() < TO_LEADERS:
+            running = [host for host in running if host.member is not None and host.member.view().leads] or running
         for _ in range(rng.choice((1, 1, 5, 20))):
             if large and rng.random() < 0.3:
                 self.hit(LARGE_KIND)
@@ -301,7 +305,7 @@ class World:
     def synced(self, replica: Replica) -> None: ...
 
     def status(self, replica: Replica, status: ConsensusStatus) -> None:
-        self.judge.status(replica, status)
+        self.judge.status(self.hosts[replica.witness], status)
         if self._trace is not None:
             shape = f"{status.role.value} of term {status.term} under {status.leader}, quorum {status.has_quorum}"
             self.note(str(replica.witness), f"{shape}, caught up {status.caught_up}")
