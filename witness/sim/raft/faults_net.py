@@ -73,7 +73,7 @@ def set_moods(world: World, kinds: tuple[str, ...], rng: random.Random) -> None:
 def _span_ns(world: World, rng: random.Random) -> int:
     """Shorter than an election, about one, or longer than a connection lives."""
     election_ns = world.setup.timers.election_max_ms * NS_PER_MS
-    return int(rng.choice((0.1, 0.5, 1.0, 1.5, 5.0)) * election_ns * (0.5 + rng.random()))
+    return int(rng.choice((0.2, 1.0, 2.0, 3.0, 5.0)) * election_ns * (0.5 + rng.random()))
 
 
 def _cut_for(world: World, kind: str, pairs: list[tuple[WitnessId, WitnessId]], span_ns: int) -> None:
@@ -111,6 +111,22 @@ def cut_set(world: World, rng: random.Random) -> None:
     _cut_for(world, "cut-set", pairs + [(b, a) for a, b in pairs], _span_ns(world, rng))
 
 
+def isolate_leader(world: World, rng: random.Random) -> None:
+    """An old leader goes on alone and is given work that will never be committed, while the others elect another."""
+    leader = world.leader()
+    if leader is None:
+        return
+    others = [name for name in world.network.names if name != leader.name]
+    pairs = [(leader.name, other) for other in others] + [(other, leader.name) for other in others]
+    span_ns = int(world.setup.timers.election_max_ms * NS_PER_MS * rng.uniform(1.5, 5))
+    _cut_for(world, "isolate-leader", pairs, span_ns)
+    for _ in range(rng.randint(1, 4)):
+        world.fault_after(int(rng.random() * span_ns), partial(world.propose_at, leader, rng.choice((1, 3, 12))))
+    for _ in range(rng.randint(0, 3)):
+        host = world.hosts[rng.choice(others)]
+        world.fault_after(int(rng.uniform(0.5, 1) * span_ns), partial(world.propose_at, host, rng.choice((1, 12, 25))))
+
+
 def reset(world: World, rng: random.Random) -> None:
     if world.network.reset(*_pair(world, rng)):
         world.hit("reset")
@@ -132,4 +148,5 @@ BLOWS = {
     "cut-set": cut_set,
     "reset": reset,
     "flap": flap,
+    "isolate-leader": isolate_leader,
 }

@@ -16,6 +16,7 @@ from witness.sim.raft.host import Host
 if TYPE_CHECKING:
     from witness.sim.raft.stage import Stage as World
 
+SEND_ALL = 1 << 20
 DRIFT_PPM_MAX = 100_000
 """Ten times what the leases allow: Raft's safety needs no clock."""
 PAUSES_NS = (50 * NS_PER_MS, 300 * NS_PER_MS, NS_PER_S, 4 * NS_PER_S)
@@ -70,7 +71,7 @@ def kill_all(world: World, rng: random.Random) -> None:
 def power_at_send(world: World, rng: random.Random) -> None:
     """After the commit: nothing of the outbox leaves, or a part of it."""
     for host in _some(world, rng, 1):
-        host.dies_sending = rng.choice((0, 0, 1, 2))
+        host.dies_sending = rng.choice((0, 0, 1, 2, SEND_ALL))
 
 
 def pause_leader(world: World, rng: random.Random) -> None:

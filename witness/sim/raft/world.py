@@ -209,6 +209,10 @@ class World:
             else:
                 self._propose(rng.choice(running), b"")
 
+    def propose_at(self, host: Host, count: int) -> None:
+        for _ in range(count):
+            self._propose(host, b"")
+
     def _propose(self, host: Host, ballast: bytes) -> bytes:
         self._proposed += 1
         command = b"%d:%s" % (self._proposed, ballast)
