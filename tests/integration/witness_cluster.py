@@ -82,11 +82,13 @@ class Cluster:
         command = [sys.executable, "-m", "witness", *argv]
         return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, **environment: str) -> None:
         log = (self.directory / f"{name}.log").open("ab")
         command = [sys.executable, "-m", "witness", "run", "-c", str(self.directory / f"{name}.yaml")]
         with log:
-            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.processes[name] = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **environment}
+            )
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> int:
         process = self.processes.pop(name)
