@@ -63,7 +63,7 @@ class Campaign:
                 await self._after(todo, rng, victim)
             await asyncio.sleep(rng.random() * 0.08)  # the living go on alone for a while
             await self.cluster.start_dead()
-        await self._judge(todo, rng)
+        await self.judge(todo.number, rng)
         self.result.rounds += 1
         self.result.modes[todo.mode.value] += 1
 
@@ -91,9 +91,9 @@ class Campaign:
         number = 0
         while self._writing:
             number += 1
-            await self._write(f"{name}-{number}", rng.randrange(2_000, 60_000) if large else 0, rng)
+            await self.write(f"{name}-{number}", rng.randrange(2_000, 60_000) if large else 0, rng)
 
-    async def _write(self, text: str, size: int, rng: random.Random) -> None:
+    async def write(self, text: str, size: int, rng: random.Random) -> None:
         """Until it is acknowledged, by whichever witness; bounded."""
         ends = time.monotonic() + ACKNOWLEDGED_S
         while time.monotonic() < ends:
@@ -183,8 +183,8 @@ class Campaign:
 
     # -- the judgement --------------------------------------------------------------------------------------
 
-    async def _judge(self, todo: Round, rng: random.Random) -> None:
-        barrier = f"barrier:{todo.number}"
+    async def judge(self, number: int, rng: random.Random) -> None:
+        barrier = f"barrier:{number}"
         await self._commit_barrier(barrier, rng)
         texts = await self._agreed(barrier)
         chain = bytes.fromhex(self._base[1])

@@ -35,12 +35,19 @@ class Lost(Exception):
     """An acknowledged command is missing, copies differ, or a process died of itself."""
 
 
+_MOUNT = 'mount -t tmpfs -o "size=$1" tmpfs "$2" && shift 2 && exec "$@"'
+
+
 class Nursery:
-    def __init__(self) -> None:
+    def __init__(self, small_disk: tuple[Path, str] | None = None) -> None:
+        """`small_disk`: a directory that is a file system of this size, for this nursery's witnesses alone."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         here = str(Path(__file__).parents[1])
         root = str(Path(__file__).parents[3])
         command = [sys.executable, "-m", "crashrig.nursery", str(theirs.fileno())]
+        if small_disk is not None:
+            shell = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _MOUNT, "sh"]
+            command = [*shell, small_disk[1], str(small_disk[0]), *command]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join((here, root)), "PYTHONHASHSEED": "0"}
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=env)
         theirs.close()
@@ -49,6 +56,10 @@ class Nursery:
     def spawn(self, config: dict[str, Any], sock: socket.socket) -> int:
         socket.send_fds(self._sock, [json.dumps(config).encode()], [sock.fileno()])
         return int(self._sock.recv(32))
+
+    def inside(self, *command: str) -> None:
+        """Runs a command where its witnesses see the small disk."""
+        subprocess.run(["nsenter", "--target", str(self._process.pid), "--mount", *command], check=True, timeout=GONE_S)
 
     def end(self) -> None:
         self._sock.close()
@@ -190,7 +201,17 @@ class Witness:
 
 
 class Cluster:
-    def __init__(self, root: Path, nursery: Nursery, *, ballast: int, entries_max: int, broken: bool) -> None:
+    def __init__(
+        self,
+        root: Path,
+        nursery: Nursery,
+        *,
+        ballast: int,
+        entries_max: int,
+        broken: bool = False,
+        small: tuple[str, tuple[int, int]] | None = None,
+    ) -> None:
+        """`small`: the witness on the small disk, and below how many free bytes it is low and critical."""
         self.root = root
         self.entries_max = entries_max
         ports = Ports()
@@ -198,8 +219,11 @@ class Cluster:
         ports.release()
         self.witnesses: dict[str, Witness] = {}
         for name in IDS:
-            create_store(root / name, CLUSTER, WitnessId(name))
+            space = small[1] if small is not None and small[0] == name else None
+            if space is None:
+                create_store(root / name, CLUSTER, WitnessId(name))
             config = {
+                "space": space,
                 "self": name,
                 "directory": str(root / name),
                 "peers": {other: where for other, where in address.items() if other != name},

@@ -28,7 +28,9 @@ from witness.raft.journal import Journal
 from witness.raft.peer_transport import Plaintext
 from witness.raft.port import ProposalRefused
 from witness.raft.posix_disk import PosixDisk
-from witness.raft.store import open_store
+from witness.raft.space import SpaceLimits
+from witness.raft.store import create_store, open_store
+from witness.raft.store_checks import STORE_NAME
 from witness.raft.syncobj import PySyncObjConsensus
 from witness.raft.timers import CompactionLimits, RaftTimers
 
@@ -55,7 +57,10 @@ class Member:
         if config["broken"]:
             _write_late()
         me = WitnessId(config["self"])
-        store = open_store(ShortLog(Path(config["directory"])), CLUSTER, me)
+        disk = ShortLog(Path(config["directory"]))
+        if config["space"] is not None and not disk.exists(STORE_NAME):
+            create_store(disk, CLUSTER, me)  # the small disk is seen from here only
+        store = open_store(disk, CLUSTER, me, None if config["space"] is None else SpaceLimits(*config["space"]))
         self.state = Chain(store, config["ballast"])
         self.node = PySyncObjConsensus(
             self_id=me,
@@ -114,6 +119,7 @@ class Member:
             "caught_up": seen.caught_up,
             "connected": len(seen.connected),
             "restores": self.state.restores,
+            "count": self.state.count,
         }
 
     def _arm(self, order: str, others: list[int]) -> None:
