@@ -150,6 +150,11 @@ class Journal:
         """The term, and our vote in it, are on disk."""
         return self._durable_term == self._term
 
+    @property
+    def dirty(self) -> bool:
+        """This turn has something to sync."""
+        return self._stale_state or self._store.dirty
+
     def commit(self) -> bool:
         """One transaction for the turn. True when something was written."""
         if self._stale_state:

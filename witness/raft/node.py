@@ -57,7 +57,9 @@ READMISSION_KINDS = frozenset({"readmission_ask", "readmission_answer"})
 class TurnResult:
     outbox: Outbox
     synced: bool
-    """The owner's effects may go: call `finish` after the outbox was handed to the network."""
+    """The owner's effects may go: call `finish`."""
+    wrote: bool = True
+    """Else nothing in it rests on this turn's sync, and answers may go before the outbox."""
 
 
 class RaftNode:
@@ -188,7 +190,7 @@ class RaftNode:
             self._send_early(early_send)
         wrote = self._journal.commit()
         self._suffrage.after_commit()
-        return TurnResult(self._outbox.take(), self._applied or changed or wrote)
+        return TurnResult(self._outbox.take(), self._applied or changed or wrote, wrote)
 
     def took(self, duration_ns: int) -> None:
         """How long the last turn kept the process from everything else: syncs and snapshots slow elections down."""
@@ -231,7 +233,7 @@ class RaftNode:
     # -- the turn's parts ------------------------------------------------------------------------------------
 
     def _send_early(self, early_send: Callable[[Outbox], None]) -> None:
-        if self._engine.role is not Role.LEADER or not self._journal.term_is_durable:
+        if self._engine.role is not Role.LEADER or not self._journal.term_is_durable or not self._journal.dirty:
             return
         early = self._outbox.take_appends()
         if early:

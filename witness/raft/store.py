@@ -237,12 +237,16 @@ class Store:
 
     # -- writing ---------------------------------------------------------------------------------------------
 
+    @property
+    def dirty(self) -> bool:
+        """Something waits for `commit`."""
+        collected = self._entries or self._state or self._changed or self._events
+        return bool(collected) or self._trim_below > self._first_row or self._truncate_from is not None
+
     def commit(self) -> bool:
         """One durable transaction for all that was collected; False when there was nothing to write."""
         self._require_sound()
-        trim = self._trim_below > self._first_row
-        dirty = self._entries or self._state or self._changed or self._events or trim
-        if not dirty and self._truncate_from is None:
+        if not self.dirty:
             return False
         try:
             durable = self._next_state()

@@ -185,10 +185,12 @@ class PySyncObjConsensus:
         began_ns = self._clock_ns()
         self._disks.keep_due(began_ns)
         result = node.turn(InstantNs(began_ns), transport.unsent_bytes(), self._send)
+        if result.synced and not result.wrote:  # whoever waits for an answer comes before commit notices
+            node.finish()
         self._send(result.outbox)
         self._readmission_log.look(node.readmission(), lambda: node.status().term)
         node.took(self._clock_ns() - began_ns)
-        if result.synced:
+        if result.synced and result.wrote:
             node.finish()
         if self._paused and node.inbox_bytes < INBOX_BYTES_HIGH // 2:
             self._paused = False
