@@ -116,7 +116,10 @@ def test_one_leader_a_term(log, findings):
 
 def test_a_leader_has_all_that_was_applied(log, findings):
     leaders = LeaderChecker(findings.found, log)
-    leaders.complete("w1", 3, 5)
+    log.committed(5, 3)
+    log.committed(3, 2)
+    leaders.complete("w1", 3, 3)
+    leaders.complete("w1", 4, 5)
     assert kinds(findings) == []
     leaders.complete("w2", 4, 4)
     assert kinds(findings) == ["completeness"]

@@ -61,6 +61,7 @@ class LogChecker:
         self.acknowledgements = 0
         self._found = found
         self._index_of: dict[bytes, int] = {}
+        self._highest_in: dict[int, int] = {}
         self._twice_allowed = False
 
     def allow_twice(self) -> None:
@@ -90,6 +91,14 @@ class LogChecker:
         elif known.digest != digest:
             self._found("state", f"{who} and {known.who} differ at {index}")
 
+    def committed(self, index: int, term: int) -> None:
+        """Somebody applied it who knows no term above `term`: it was committed in that one or before."""
+        self._highest_in[term] = max(index, self._highest_in.get(term, 0))
+
+    def committed_before(self, term: int) -> int:
+        """The highest index that was certainly committed in a term below."""
+        return max((index for known, index in self._highest_in.items() if known < term), default=0)
+
     def has(self, data: bytes) -> bool:
         return data in self._index_of
 
@@ -115,7 +124,7 @@ class LogChecker:
 
 
 class LeaderChecker:
-    """One leader a term, by appends and by what members say; its log has all that was applied anywhere."""
+    """One leader a term, by appends and by what members say; its log has all that was committed in terms before."""
 
     def __init__(self, found: Found, log: LogChecker) -> None:
         self.elections = 0
@@ -135,9 +144,10 @@ class LeaderChecker:
         return False
 
     def complete(self, who: str, term: int, last_index: int) -> None:
-        """Asked when it begins to lead."""
-        if last_index < self._log.highest:
-            self._found("completeness", f"{who} leads term {term} with a log to {last_index} of {self._log.highest}")
+        """Asked when it begins to lead: possibly late, when later terms have gone on without it."""
+        needed = self._log.committed_before(term)
+        if last_index < needed:
+            self._found("completeness", f"{who} leads term {term} with a log to {last_index} of {needed}")
 
 
 class VoteChecker:

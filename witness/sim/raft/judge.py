@@ -91,11 +91,13 @@ class Judge:
 
     # -- what a replica tells --------------------------------------------------------------------------------
 
-    def applied(self, replica: Replica, entry: CommittedEntry, before: int, rate_ppm: int) -> None:
+    def applied(self, host: Host, replica: Replica, entry: CommittedEntry, before: int) -> None:
         who = str(replica.witness)
+        if int(entry.index) > self.log.highest and host.member is not None:
+            self.log.committed(int(entry.index), host.member.view().term)
         self.log.applied(who, int(entry.index), entry.data, before, replica.digest)
         if self._ages_hold:
-            self.ages.applied(who, int(entry.index), int(entry.term), entry.age_bound_ns, rate_ppm)
+            self.ages.applied(who, int(entry.index), int(entry.term), entry.age_bound_ns, host.clock.rate_ppm)
 
     def restored(self, replica: Replica) -> None:
         self.log.restored(str(replica.witness), replica.index, replica.digest)

@@ -26,6 +26,12 @@ class Stage(Protocol):
         """A stream of its own for each part of a schedule."""
 
     def running(self) -> list[Host]: ...
+    def leader(self) -> Host | None:
+        """Who leads by its own word, of the highest term."""
+
+    def propose_at(self, host: Host, count: int) -> None:
+        """Work for one witness, whoever it is."""
+
     def may_damage(self, host: Host) -> bool:
         """True, and noted, while the damaged are a minority."""
 

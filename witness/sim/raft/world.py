@@ -296,7 +296,7 @@ class World:
     # -- ReplicaWatch ----------------------------------------------------------------------------------------
 
     def applied(self, replica: Replica, entry: CommittedEntry, before: int) -> None:
-        self.judge.applied(replica, entry, before, self.hosts[replica.witness].clock.rate_ppm)
+        self.judge.applied(self.hosts[replica.witness], replica, entry, before)
         if self._trace is not None:
             self.note(str(replica.witness), f"applies {entry.index} of term {entry.term}: {entry.data[:20]!r}")
 
