@@ -76,7 +76,7 @@ def stale_votes_count(patch: pytest.MonkeyPatch) -> None:
         return original(scope, command, right)
 
     original = witness.core.lease_rules._cast_expiry
-    patch.setattr(witness.core.lease_rules, "_cast_expiry", cast)
+    patch.setitem(witness.core.lease_rules._CAST, VoteKind.EXPIRY, cast)
 
 
 def votes_outlive_renewals(patch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ BROKEN = (
     ),
     Broken("minority-expires", minority_expires, ("mad-clock", "cut-site", "lossy"), EARLY, 30),
     Broken("step-uncapped", step_uncapped, ("leap-all", "site-freeze"), EARLY, 30, drift_max_ppm=100_000),
-    Broken("stale-votes-count", stale_votes_count, ("witness-stop", "raft-partition"), EARLY, 30),
+    Broken("stale-votes-count", stale_votes_count, ("witness-cut-all", "cut-link"), EARLY, 30),
     Broken("votes-outlive-renewals", votes_outlive_renewals, (), EARLY, 10),
     Broken("released-before-down", released_before_down, ("switchover", "stop-deaf"), OVERLAP, 30),
     Broken("no-kernel-floor", no_kernel_floor, ("site-freeze",), OVERLAP, 30),

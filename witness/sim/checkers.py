@@ -13,39 +13,24 @@ from dataclasses import dataclass
 
 from proto.events import GENESIS_HASH, Event, EventKind
 from proto.lease import LeaseConstants, witness_wait
-from proto.units import NS_PER_MS, NS_PER_S, PPM, Epoch, GroupId
+from proto.units import NS_PER_MS, PPM, Epoch, GroupId
 from witness.core.ledger import verify
 from witness.core.machine import Machine
+from witness.sim.raft.checkers import Findings
 
 HASH_EVERY = 16
 """Every so many indexes the state's hash is taken on each replica: it costs as much as dozens of applies."""
-VIOLATIONS_KEPT = 20
 LEAP_COUNTS_NS = 200 * NS_PER_MS
 """proto.limits.TIMER_STEP_MAX_NS as promised, not as the code under test has it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    kind: str
-    """overlap, epoch, early-expiry, divergence, ledger, story, stuck, crash."""
-    at_ns: int
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} at {self.at_ns / NS_PER_S:.6f} s: {self.text}"
-
-
 class Checkers:
-    def __init__(self, now: Callable[[], int]) -> None:
-        self.violations: list[Violation] = []
+    def __init__(self, findings: Findings) -> None:
+        self.violations = findings.violations
+        self.found = findings.found
         self.activations = 0
-        self._now = now
         self._active: dict[GroupId, set[str]] = {}
         self._begun: dict[GroupId, Epoch] = {}
-
-    def found(self, kind: str, text: str) -> None:
-        if len(self.violations) < VIOLATIONS_KEPT:
-            self.violations.append(Violation(kind, self._now(), text))
 
     def active(self, group: GroupId) -> list[str]:
         return sorted(self._active.get(group, ()))

@@ -49,6 +49,15 @@ class Events:
         self.done += 1
         action()
 
+    def run_until(self, end_ns: int) -> None:
+        """Everything up to this instant, each thing at its own."""
+        heap = self._heap
+        while heap and heap[0][0] <= end_ns:
+            self.now_ns, _, action = heapq.heappop(heap)
+            self.done += 1
+            action()
+        self.now_ns = max(self.now_ns, end_ns)
+
 
 class NodeClock:
     """One machine's clocks. Implements proto.clock.Clock."""

@@ -2,7 +2,8 @@
 
 A kind is either a mood that lasts (a lossy network, a platform that ignores TERM) or a blow that falls again and
 again. Every blow ends by itself, and `heal` (witness.sim.world) ends all of them; nothing of a fault is known to
-the code under test. The kinds stand in three rooms: faults_net, faults_node and workload.
+the code under test. The kinds stand in four rooms: faults_net, faults_node,
+faults_witness and workload.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from proto.units import NS_PER_S, seconds
-from witness.sim import faults_net, faults_node, workload
+from witness.sim import faults_net, faults_node, faults_witness, workload
 from witness.sim.setup import rng_for
 
 if TYPE_CHECKING:
@@ -29,12 +30,22 @@ class Fault:
     """Mean time between blows; None: a mood, set once."""
 
 
+def _together(world: World, rng: random.Random) -> None:
+    """A mood between witnesses: all of them are set at once (FaultDriver.begin)."""
+
+
 FAULTS: dict[str, Fault] = {
     **{name: Fault(strike, None) for name, strike in {**faults_net.MOODS, **faults_node.MOODS}.items()},
     **{
         name: Fault(strike, every_s)
-        for name, (strike, every_s) in {**faults_net.BLOWS, **faults_node.BLOWS, **workload.BLOWS}.items()
+        for name, (strike, every_s) in {
+            **faults_net.BLOWS,
+            **faults_node.BLOWS,
+            **faults_witness.BLOWS,
+            **workload.BLOWS,
+        }.items()
     },
+    **{name: Fault(_together, None) for name in faults_witness.MOODS},
 }
 
 
@@ -46,6 +57,7 @@ class FaultDriver:
         self._stopped = False
 
     def begin(self) -> None:
+        faults_witness.set_moods(self._world)
         for kind in self._world.setup.kinds:
             fault = FAULTS[kind]
             rng = rng_for(self._world.setup.seed, f"fault/{kind}")

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from proto.units import NS_PER_MS
-from witness.raft.memory_network import Delivery
 
 if TYPE_CHECKING:
     from witness.sim.world import World
@@ -27,16 +26,6 @@ def slow(world: World, rng: random.Random) -> None:
     weather = world.network.weather
     weather.slow = rng.uniform(0.05, 0.5)
     weather.slow_ns_max = rng.randint(50, 2_500) * NS_PER_MS
-
-
-def raft_lossy(world: World, rng: random.Random) -> None:
-    world.consensus.set_delivery(Delivery(loss=rng.uniform(0.05, 0.4)))
-    world.hit("raft-lossy")
-
-
-def raft_slow(world: World, rng: random.Random) -> None:
-    world.consensus.set_delivery(Delivery(delay_ns_max=rng.randint(5, 150) * NS_PER_MS))
-    world.hit("raft-slow")
 
 
 def cut_site(world: World, rng: random.Random) -> None:
@@ -81,29 +70,14 @@ def flap(world: World, rng: random.Random) -> None:
         world.hit("stream-flap")
 
 
-def raft_partition(world: World, rng: random.Random) -> None:
-    """One witness alone, one pair cut while the third sees both, or nobody sees anybody."""
-    names = list(world.witnesses)
-    pairs = [(a, b) for a in names for b in names if a < b]
-    alone = rng.choice(names)
-    kept = rng.choice(([p for p in pairs if alone not in p], [p for p in pairs if p != rng.choice(pairs)], []))
-    world.hit("raft-partition")
-    world.note("network", f"witnesses linked: {kept}")
-    world.consensus.set_links(kept)
-    world.events.after(world.some_ttls(rng), lambda: world.consensus.set_links(pairs))
-
-
 MOODS: dict[str, Strike] = {
     "lossy": lossy,
     "doubling": doubling,
     "slow": slow,
-    "raft-lossy": raft_lossy,
-    "raft-slow": raft_slow,
 }
 BLOWS: dict[str, tuple[Strike, float]] = {
     "cut-site": (cut_site, 5.0),
     "cut-link": (cut_link, 3.0),
     "cut-all": (cut_all, 8.0),
     "flap": (flap, 2.0),
-    "raft-partition": (raft_partition, 4.0),
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from proto.units import NS_PER_MS, NS_PER_S, PPM
@@ -20,50 +19,24 @@ Strike = Callable[["World", random.Random], None]
 # -- witnesses --------------------------------------------------------------------------------------------
 
 
-def witness_crash(world: World, rng: random.Random) -> None:
-    _crash(world, rng, [rng.choice(list(world.witnesses.values()))], "witness-crash")
-
-
-def witness_crash_all(world: World, rng: random.Random) -> None:
-    _crash(world, rng, list(world.witnesses.values()), "witness-crash-all")
-
-
-def _crash(world: World, rng: random.Random, hosts: list[WitnessHost], kind: str) -> None:
-    for host in hosts:
-        if host.node is not None:
-            world.hit(kind)
-            host.crash()
-        world.events.after(rng.randint(20, 4_000) * NS_PER_MS, partial(host.start, world.witness_ids))
-
-
-def witness_stop(world: World, rng: random.Random) -> None:
+def _liar(world: World) -> WitnessHost:
+    """Whose clock cannot be trusted: one witness for the whole schedule, so that a majority's can."""
     hosts = list(world.witnesses.values())
-    chosen = hosts if rng.random() < 0.3 else [rng.choice(hosts)]
-    for host in chosen:
-        if host.node is not None and not host.stopped:
-            world.hit("witness-stop-all" if len(chosen) > 1 else "witness-stop")
-            host.stop()
-            world.events.after(world.some_ttls(rng), host.go_on)
+    return hosts[world.setup.seed % len(hosts)]
 
 
 def mad_clock(world: World, rng: random.Random) -> None:
     """One witness's clock is far outside of the bound; a majority's is not."""
-    host = rng.choice(list(world.witnesses.values()))
+    host = _liar(world)
     host.clock.run_at(rng.choice((-PPM // 2, PPM, 3 * PPM)))
     host.rearm()
     world.hit("witness-mad-clock")
 
 
 def leap(world: World, rng: random.Random) -> None:
-    """One witness's clock jumps ahead."""
-    world.leap([rng.choice(list(world.witnesses.values()))], rng.randint(100, 60_000) * NS_PER_MS)
+    """That witness's clock jumps ahead."""
+    world.leap([_liar(world)], rng.randint(100, 60_000) * NS_PER_MS)
     world.hit("witness-leap")
-
-
-def snapshot(world: World, rng: random.Random) -> None:
-    host = rng.choice(list(world.witnesses.values()))
-    world.consensus.force_snapshot(host.id)
-    world.hit("snapshot-made")
 
 
 # -- sites ------------------------------------------------------------------------------------------------
@@ -210,11 +183,7 @@ MOODS: dict[str, Strike] = {
     **{name.replace("_", "-"): _mood(name) for name in PLATFORM_MOODS},
 }
 BLOWS: dict[str, tuple[Strike, float]] = {
-    "witness-crash": (witness_crash, 4.0),
-    "witness-crash-all": (witness_crash_all, 10.0),
-    "witness-stop": (witness_stop, 4.0),
-    "witness-leap": (leap, 4.0),
-    "snapshot": (snapshot, 2.0),
+    "mad-leap": (leap, 4.0),
     "agent-crash": (agent_crash, 5.0),
     "agent-stop": (agent_stop, 4.0),
     "site-freeze": (site_freeze, 5.0),

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from proto.clock import Clock
 from proto.invariants import InvariantViolation
 from proto.units import NS_PER_S, seconds
-from witness.sim.checkers import Violation
 from witness.sim.faults import FAULTS
+from witness.sim.raft.checkers import Violation
+from witness.sim.raft.setup import tuned
 from witness.sim.setup import Setup, draw
 from witness.sim.world import Note, World
 
@@ -57,7 +58,12 @@ class Result:
 
 
 def run_schedule(seed: int, *, trace: Note | None = None, setup: Setup | None = None) -> Result:
-    world = World(setup or draw(seed, list(FAULTS)), trace)
+    setup = setup or draw(seed, list(FAULTS))
+    with tuned(setup.raft.tuning):
+        return _run(seed, World(setup, trace), trace)
+
+
+def _run(seed: int, world: World, trace: Note | None) -> Result:
     try:
         world.begin()
         world.faults.begin()

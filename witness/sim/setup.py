@@ -9,18 +9,33 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proto.groups import Failback, GroupConfig
 from proto.health import DataChecks
 from proto.lease import LeaseConstants
-from proto.units import GroupId, SiteId, WitnessId
+from proto.units import NS_PER_MS, GroupId, SiteId, WitnessId
+from witness.raft.messages import BATCH_BYTES, CHUNK_BYTES_MAX, ENTRIES_PER_MESSAGE_MAX
+from witness.raft.timers import PROFILES, CompactionLimits, RaftTimers
+from witness.sim.raft import setup as raft_setup
+from witness.sim.raft.setup import Tuning
 
-WITNESSES = (WitnessId("w1"), WitnessId("w2"), WitnessId("w3"))
 KINDS_MAX = 7
 CALM_DRIFT_PPM = 50
 """What crystals do."""
 FREE_OF_FAULTS = 0.1
+RAFT_KIND = "witness-"
+"""Before the Raft fuzz's name of a kind of fault: sites have disks, networks and processes too."""
+IMAGE_BYTES, ENTRY_BYTES = 500_000, 8_000
+"""What the cores' images and entries stay below here; the judges bound a turn's messages by it."""
+TIMERS = (
+    PROFILES["standard"],
+    PROFILES["standard"],
+    PROFILES["fast"],
+    PROFILES["wide"],
+    RaftTimers(append_period_ms=100, election_min_ms=400, election_max_ms=800, leader_fallback_ms=1_600),
+)
+COMPACTIONS = (CompactionLimits(), CompactionLimits(64, 1024 * 1024, 3), CompactionLimits(200, 1024 * 1024, 20))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +48,8 @@ class Setup:
     data_checks: DataChecks
     drift_extreme: bool
     """Clocks run as fast or as slow as the bound allows, instead of like crystals."""
+    raft: raft_setup.Setup
+    """The witnesses and their engine."""
 
 
 def rng_for(seed: int, name: str) -> random.Random:
@@ -55,6 +72,35 @@ def draw(seed: int, kinds_known: Sequence[str]) -> Setup:
         safety_s=rng.uniform(8, 40),
         data_checks=rng.choice(list(DataChecks)[:2]),
         drift_extreme=count > 0 and rng.random() < 0.5,
+        raft=draw_raft(seed),
+    )
+
+
+def raft_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that strike witnesses, as the fuzz calls them."""
+    return tuple(kind.removeprefix(RAFT_KIND) for kind in kinds if kind.startswith(RAFT_KIND))
+
+
+def draw_raft(seed: int) -> raft_setup.Setup:
+    """Three witnesses mostly; their kinds of faults are the schedule's (raft_kinds)."""
+    rng = rng_for(seed, "raft")
+    tiny = rng.random() < 0.3
+    plain = raft_setup.draw(seed, (), frozenset())
+    names = tuple(WitnessId(f"w{number}") for number in range(1, rng.choices((3, 5), (90, 10))[0] + 1))
+    return replace(
+        plain,
+        witnesses=names,
+        timers=rng.choice(TIMERS),
+        compaction=rng.choice(COMPACTIONS),
+        tuning=Tuning(
+            entries_per_message=rng.choice((1, 2, 7)) if tiny else ENTRIES_PER_MESSAGE_MAX,
+            batch_bytes=BATCH_BYTES,
+            chunk_bytes=rng.choice((700, 3_000)) if tiny else CHUNK_BYTES_MAX,
+        ),
+        ballast_bytes=IMAGE_BYTES,
+        entry_bytes=ENTRY_BYTES,
+        delay_ns=rng.choice((NS_PER_MS // 5, NS_PER_MS, 5 * NS_PER_MS)),
+        restart_ns=rng.choice((50, 500, 2_000)) * NS_PER_MS,
     )
 
 

@@ -11,26 +11,30 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from agents.core.settings import AgentSettings, GroupSettings
 from proto.events import Event
 from proto.health import SiteState
 from proto.lease import takeover_wait_max
-from proto.units import NS_PER_S, PPM, ClusterId, GroupId, InstantNs, SiteId, WitnessId
+from proto.units import NS_PER_S, PPM, GroupId, SiteId
 from witness.core.node import WitnessNode
 from witness.core.transitions import Phase
-from witness.raft.memory import MemoryCluster
 from witness.sim.checkers import Checkers, ExpiryChecker, ReplicaChecker, StoryChecker
 from witness.sim.clock import Events, NodeClock
+from witness.sim.cluster import Cluster
 from witness.sim.faults import FaultDriver
 from witness.sim.network import Network
 from witness.sim.platform import Moods, Platform
-from witness.sim.setup import CALM_DRIFT_PPM, WITNESSES, Setup, rng_for
+from witness.sim.raft.faults_net import SLOW_NS_MAX
+from witness.sim.raft.judge import liveness_bound_ns
+from witness.sim.raft.network import CONNECTED_WITHIN_NS
+from witness.sim.raft.setup import CLUSTER
+from witness.sim.setup import CALM_DRIFT_PPM, Setup, raft_kinds, rng_for
 from witness.sim.site import Disk, SiteHost, Surroundings
-from witness.sim.witness import Watchers, WitnessHost
+from witness.sim.witness import WitnessHost
 from witness.sim.workload import Caretaker, longest
 
-CLUSTER = ClusterId("5" * 32)
 ACTIVATION_MS = 5_000
 DEACTIVATION_MS = 3_000
 RECONNECT_NS = 12 * NS_PER_S
@@ -46,14 +50,14 @@ class World:
         self.faults_hit: Counter[str] = Counter()
         self._trace = trace
         self._rng = rng_for(setup.seed, "world")
-        self.checkers = Checkers(lambda: self.events.now_ns)
+        raft = replace(setup.raft, kinds=raft_kinds(setup.kinds))
+        self.cluster = Cluster(raft, self.events, partial(rng_for, setup.seed), self._rate_ppm, self)
+        self.witnesses = self.cluster.machines
+        self.checkers = Checkers(self.cluster.judge.findings)
         self.replicas = ReplicaChecker(self.checkers.found)
         self.story = StoryChecker(self.checkers.found)
         self.expiry = ExpiryChecker(self.checkers.found, lambda: self.events.now_ns)
         self.network = Network(self.events, rng_for(setup.seed, "network"), self.hit)
-        self.consensus = MemoryCluster(WITNESSES, rng_for(setup.seed, "consensus"))
-        self.witness_ids = WITNESSES
-        self.witnesses = {name: self._witness(name) for name in WITNESSES}
         self.sites = [self._site(site, str(site)) for site in setup.sites]
         self.faults = FaultDriver(self)
         self.caretaker = Caretaker(self)
@@ -66,12 +70,6 @@ class World:
             return rng.choice((-bound, bound))
         return rng.randint(-CALM_DRIFT_PPM, CALM_DRIFT_PPM)
 
-    def _witness(self, name: WitnessId) -> WitnessHost:
-        rng = rng_for(self.setup.seed, f"witness/{name}")
-        watchers = Watchers(self._applied, self._recorded, self.hit, self.note)
-        clock = NodeClock(self.events, self._rate_ppm(rng))
-        return WitnessHost(name, CLUSTER, self.consensus, clock, self.events, rng, watchers)
-
     def _site(self, site: SiteId, name: str) -> SiteHost:
         rng = rng_for(self.setup.seed, f"site/{name}")
         groups = [config for config in self.setup.groups if site in config.sites]
@@ -80,7 +78,7 @@ class World:
             cluster=CLUSTER,
             agent_version="0.0.0+sim",
             store_id=rng_for(self.setup.seed, f"store/{site}").randbytes(16),
-            witnesses=WITNESSES,
+            witnesses=self.setup.raft.witnesses,
             groups=tuple(
                 GroupSettings(config.group, True, None, ACTIVATION_MS, DEACTIVATION_MS, ()) for config in groups
             ),
@@ -116,11 +114,11 @@ class World:
         if self._trace is not None:
             self._trace(self.events.now_ns, who, what)
 
-    def _applied(self, witness: str, index: int, node: WitnessNode) -> None:
-        self.replicas.applied(witness, index, node.machine)
+    def applied(self, witness: str, index: int, node: WitnessNode, *, always: bool = False) -> None:
+        self.replicas.applied(witness, index, node.machine, always=always)
         self.expiry.applied(node.machine)
 
-    def _recorded(self, witness: str, events: tuple[Event, ...]) -> None:
+    def recorded(self, witness: str, events: tuple[Event, ...]) -> None:
         for event in self.replicas.recorded(witness, events):
             self.note(
                 "ledger",
@@ -132,26 +130,14 @@ class World:
     # -- running ------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        for host in self.witnesses.values():
-            host.start(WITNESSES)
+        self.cluster.begin()
         for site in self.sites:
             self.events.after(self._rng.randint(0, NS_PER_S // 2), site.start)
         self.caretaker.begin()
 
     def run_until(self, end_ns: int) -> None:
         """Everything that happens up to this true instant, each thing at its own."""
-        events, consensus = self.events, self.consensus
-        while True:
-            own_ns, raft_ns = events.next_ns(), consensus.next_event_ns()
-            if min(own_ns, raft_ns) > end_ns:
-                break
-            if raft_ns <= own_ns:
-                events.now_ns = max(events.now_ns, raft_ns)
-                events.done += 1
-                consensus.step(InstantNs(events.now_ns))
-            else:
-                events.happen()
-        events.now_ns = max(events.now_ns, end_ns)
+        self.events.run_until(end_ns)
 
     def some_ttls(self, rng: random.Random) -> int:
         """A span around the lease: where the arithmetic is decided."""
@@ -164,11 +150,7 @@ class World:
         self.note("world", "heals")
         self.faults.stop()
         self.network.mend_all()
-        self.consensus.set_links([(a, b) for a in WITNESSES for b in WITNESSES if a < b])
-        self.consensus.set_delivery(type(self.consensus.post.delivery)())
-        for host in self.witnesses.values():
-            host.go_on()
-            host.start(WITNESSES)
+        self.cluster.heal()
         for twin in self.sites[len(self.setup.sites) :]:
             twin.power_off()
         del self.sites[len(self.setup.sites) :]
@@ -198,7 +180,8 @@ class World:
         waits_ms = config.handover_timeout_ms + config.activation_backoff_ms + config.failback_after_ms
         plans_ms = 2 * (ACTIVATION_MS + DEACTIVATION_MS)
         wait_ns = 3 * takeover_wait_max(constants) + (waits_ms + plans_ms) * (NS_PER_S // 1_000)
-        return RECONNECT_NS + wait_ns * PPM // (PPM - constants.drift_max_ppm)
+        raft_ns = liveness_bound_ns(self.setup.raft, CONNECTED_WITHIN_NS, SLOW_NS_MAX)
+        return RECONNECT_NS + raft_ns + wait_ns * PPM // (PPM - constants.drift_max_ppm)
 
     def settle(self) -> bool:
         """Runs until every group has been served by one site for a while; False when that takes too long."""
@@ -232,6 +215,7 @@ class World:
 
     def close(self) -> None:
         """The last looks: equal states, an unbroken ledger, and peace where no fault was."""
+        self.cluster.close()
         self.replicas.verify()
         for host in self.witnesses.values():
             if host.node is not None:

@@ -1,0 +1,264 @@
+"""The witnesses of one schedule: machines with the real engine on simulated disks, and the network between them.
+
+Machines, network, disks, faults and the judges of Raft are those of the Raft fuzz (witness.sim.raft); what is new is
+that each process carries the real driver and core (witness.sim.life). A process that ends is started again after a
+while, unless it says that its disk is damaged: a minority may be, and stays down then.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from proto.errors import DurabilityLost
+from proto.events import Event
+from proto.invariants import unreachable
+from proto.units import NS_PER_MS, WitnessId
+from witness.core.node import WitnessNode
+from witness.raft.disk import DISK_FAULTS
+from witness.raft.port import CommittedEntry, ConsensusStatus, Role
+from witness.raft.store import Store, StoreRefused
+from witness.sim.clock import Events, NodeClock
+from witness.sim.life import Life, Machine
+from witness.sim.raft.faults_disk import HITS
+from witness.sim.raft.hardened import Hardened, HardenedMember
+from witness.sim.raft.host import Host
+from witness.sim.raft.judge import Judge
+from witness.sim.raft.network import Network
+from witness.sim.raft.setup import CLUSTER, Setup
+from witness.sim.raft.sim_drive import SimDrive
+from witness.sim.raft.subject import Member, Outbox, Seat
+from witness.sim.witness import WitnessHost
+
+RESTART_CALM_NS = 50 * NS_PER_MS
+HIT = "witness-"
+"""Before the fuzz's name of a fault: sites have disks, networks and processes too."""
+
+
+class ClusterWatch(Protocol):
+    def applied(self, witness: str, index: int, node: WitnessNode, *, always: bool = False) -> None: ...
+    def recorded(self, witness: str, events: tuple[Event, ...]) -> None: ...
+    def hit(self, kind: str) -> None: ...
+    def note(self, who: str, what: str) -> None: ...
+
+
+class Cluster:
+    """Implements Watch of its hosts, LifeWatch of their processes and Stage of the fuzz's faults."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        events: Events,
+        rng_of: Callable[[str], random.Random],
+        rate_ppm: Callable[[random.Random], int],
+        watch: ClusterWatch,
+    ) -> None:
+        self.setup = setup
+        self.events = events
+        self.rng = rng_of
+        self.judge = Judge(setup, events)
+        self.damaged: set[WitnessId] = set()
+        self.refused: set[WitnessId] = set()
+        """Stay down: their disks are damaged, and they noticed."""
+        self._watch = watch
+        self._safety = True
+        self._subject = Hardened(setup)
+        self._restarts = rng_of("restarts")
+        self._failures: dict[WitnessId, int] = {}
+        self.network = Network(setup.witnesses, events, rng_of("witness-network"), self.hit)
+        for path in self.network.wire.paths.values():
+            path.delay_ns_min, path.delay_ns_max = setup.delay_ns // 10, setup.delay_ns
+        self.hosts: dict[WitnessId, Host] = {}
+        self.machines: dict[WitnessId, WitnessHost] = {}
+        for name in setup.witnesses:
+            rng = rng_of(f"witness/{name}")
+            self._make(name, rng, NodeClock(events, rate_ppm(rng)))
+
+    def _make(self, name: WitnessId, rng: random.Random, clock: NodeClock) -> None:
+        host = self.hosts[name] = Host(
+            name,
+            self._subject.blank(name),
+            self.events,
+            self.network,
+            clock,
+            partial(self._start, rng),
+            self,
+            rng,
+            self.setup.cpu_ns,
+        )
+        self.machines[name] = WitnessHost(host)
+
+    def _start(self, rng: random.Random, host: Host) -> Member:
+        self._failures[host.name] = _failures(host)
+        life = Life(Machine(host, self.events, CLUSTER, self.setup.witnesses, rng, self))
+        seat = Seat(
+            witness=host.name,
+            peers=tuple(peer for peer in self.setup.witnesses if peer != host.name),
+            cluster=CLUSTER,
+            drive=host.drive,
+            replicated=life,
+            timers=self.setup.timers,
+            compaction=self.setup.compaction,
+            rng=random.Random(rng.random()),  # noqa: S311  # a simulation, not a secret
+            acknowledged=_nobody_asks,
+        )
+        member = self._subject.start(seat, host.clock.now())
+        life.run_on(member, _store_of(member))
+        self.machines[host.name].life = life
+        return member
+
+    # -- phases ----------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        for host in self.hosts.values():
+            host.start()
+
+    def heal(self) -> None:
+        """All faults end; who is down starts, refused disks apart."""
+        self._safety = False
+        self.network.heal()
+        for host in self.hosts.values():
+            if isinstance(host.drive, SimDrive):
+                host.drive.calm()
+            host.dies_sending = None
+            host.go_on(host.life)
+            self._restart(host)
+
+    def close(self) -> None:
+        for kind, count in self._disk_hits().items():
+            for _ in range(count):
+                self.hit(kind)
+        for host in self.hosts.values():
+            if isinstance(host.drive, SimDrive):
+                host.drive.calm()
+            if host.member is not None:
+                host.member.close()
+        self._subject.close()
+
+    def _disk_hits(self) -> Counter[str]:
+        total: Counter[str] = Counter()
+        for host in self.hosts.values():
+            if isinstance(host.drive, SimDrive):
+                for kind, count in host.drive.hits().items():
+                    if kind in HITS:
+                        total[HITS[kind]] += count
+        return total
+
+    # -- Stage -----------------------------------------------------------------------------------------------
+
+    def running(self) -> list[Host]:
+        return [host for host in self.hosts.values() if host.member is not None]
+
+    def leader(self) -> Host | None:
+        """Who leads by its own word, of the highest term."""
+        leading = [(host.member.view(), host) for host in self.running() if host.member is not None]
+        leading = [(view, host) for view, host in leading if view.leads]
+        return max(leading, key=lambda pair: pair[0].term)[1] if leading else None
+
+    def may_damage(self, host: Host) -> bool:
+        if host.name not in self.damaged and len(self.damaged) >= self.setup.minority:
+            return False
+        self.damaged.add(host.name)
+        return True
+
+    def fault_after(self, delay_ns: int, action: Callable[[], None], *, always: bool = False) -> None:
+        self.events.after(delay_ns, action if always else partial(self._if_unsafe, action))
+
+    def _if_unsafe(self, action: Callable[[], None]) -> None:
+        if self._safety:
+            action()
+
+    def hit(self, kind: str) -> None:
+        self._watch.hit(HIT + kind)
+
+    def note(self, who: str, what: str) -> None:
+        self._watch.note(who, what)
+
+    # -- Watch -----------------------------------------------------------------------------------------------
+
+    def started(self, host: Host) -> None:
+        self.judge.started(host)
+
+    def turned(self, host: Host, outbox: Outbox, began_ns: int) -> None:
+        self.judge.turned(host, outbox, began_ns)
+
+    def ended(self, host: Host, error: BaseException | None) -> None:
+        machine = self.machines[host.name]
+        if machine.life is not None:
+            machine.life.end(told=self.network.has_power(host.name))
+            machine.life = None
+        if error is not None:
+            self._ended_by_itself(host, error)
+        mean_ns = self.setup.restart_ns if self._safety else RESTART_CALM_NS
+        self.events.after(int(mean_ns * self._restarts.choice((0.1, 0.5, 1, 2))), partial(self._restart, host))
+
+    def _restart(self, host: Host) -> None:
+        if host.name not in self.refused:
+            host.start()
+
+    def _ended_by_itself(self, host: Host, error: BaseException) -> None:
+        self.note(str(host.name), f"ends: {type(error).__name__}: {error}")
+        struck = _failures(host) > self._failures[host.name] or self._narrow(host)
+        if struck and isinstance(error, (DurabilityLost, StoreRefused, *DISK_FAULTS)):
+            return
+        if isinstance(error, StoreRefused) and host.name in self.damaged:
+            self.hit("refused-disk")
+            self.refused.add(host.name)
+        else:
+            self.judge.found("crash", f"{host.name}: {type(error).__name__}: {error}{_where(error)}")
+
+    def _narrow(self, host: Host) -> bool:
+        """A process ends before its disk is quite full."""
+        narrow = isinstance(host.drive, SimDrive) and host.drive.disk.faults.capacity is not None
+        if narrow:
+            self.hit("no-space")
+        return narrow
+
+    # -- LifeWatch -------------------------------------------------------------------------------------------
+
+    def applied(self, life: Life, entry: CommittedEntry, before: int) -> None:
+        self.judge.log.applied(str(life.witness), life.index, entry.data, before, life.digest)
+        age_ns, rate_ppm = entry.age_bound_ns, life.clock.rate_ppm
+        self.judge.ages.applied(str(life.witness), life.index, int(entry.term), age_ns, rate_ppm)
+        self._watch.applied(str(life.witness), life.index, life.node)
+
+    def restored(self, life: Life) -> None:
+        known = self.judge.log.entries.get(life.index)
+        if known is not None:
+            life.digest = known.digest
+        self.judge.log.restored(str(life.witness), life.index, life.digest)
+        self._watch.applied(str(life.witness), life.index, life.node, always=True)
+        self.note(str(life.witness), f"restores an image of {life.index}")
+        if life.index:
+            self.hit("image-restored")
+
+    def status(self, life: Life, status: ConsensusStatus) -> None:
+        if status.role is Role.LEADER:
+            self.judge.leaders.leads(str(life.witness), int(status.term))
+
+    def recorded(self, witness: str, events: tuple[Event, ...]) -> None:
+        self._watch.recorded(witness, events)
+
+
+def _nobody_asks(command: bytes) -> None:
+    """The core answers its clients itself."""
+
+
+def _store_of(member: Member) -> Store:
+    if not isinstance(member, HardenedMember):
+        unreachable("only the hardened engine has a store")
+    return member._store  # noqa: SLF001  # the ledger lies beside the log, in the same store
+
+
+def _failures(host: Host) -> int:
+    return host.drive.failures() if isinstance(host.drive, SimDrive) else 0
+
+
+def _where(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f" ({trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno})"
