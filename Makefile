@@ -6,14 +6,14 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sim fuzz crash bench model docs
+.PHONY: help setup demo test check sim fuzz fuzz-plain crash bench model docs
 
 BIN := .venv/bin
 ARGS ?=
 TEST_JOBS ?= 2
 
 help:  ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@echo '  Options go in ARGS, for example: make test ARGS="tests/unit -x"'
 
 setup:  ## create .venv from requirements.lock (again only when the lock or pyproject.toml changed)
@@ -42,6 +42,9 @@ sim: venv  ## the simulation of whole clusters (ARGS: --help)
 
 fuzz: venv  ## the real Raft node under faulty networks, disks and clocks (ARGS: --schedules N --replay SEED --help)
 	@$(BIN)/python -m witness.sim.raft $(ARGS)
+
+fuzz-plain: venv  ## the same schedules against the consensus library as it is shipped (ARGS: --links fifo --json --help)
+	@$(BIN)/python -W ignore tests/raft_plain/plain_fuzz.py $(ARGS)
 
 crash: venv  ## real witnesses killed at named moments under load (ARGS: --rounds N --mode one --json --help)
 	@$(BIN)/python tests/crash/crash_run.py $(ARGS)

@@ -35,6 +35,7 @@ class PlainSettings:
     max_timeout_s: float = 1.4
     append_s: float = 0.1
     compaction_entries: int = 5_000
+    fallback_s: float = 30.0
 
 
 class PlainFiles:
@@ -58,9 +59,11 @@ class PlainFiles:
             if file.exists():
                 shutil.copyfile(file, kept)
 
-    def power_cut(self) -> None:
-        """What the kernel did not write by itself is gone: the library syncs nothing (D-6)."""
+    def power_cut(self, loses: Callable[[], bool] = lambda: True) -> None:
+        """What the kernel did not write by itself is gone: the library syncs nothing (D-6). Asks for each file."""
         for file in (self.journal, self.meta, self.dump):
+            if not loses():
+                continue
             kept = self._written / file.name
             file.unlink(missing_ok=True)
             if kept.exists():
@@ -109,6 +112,7 @@ class PlainNode:
         rng: Any,
         on_put: Callable[[bytes], None] | None = None,
         state: Any = State,
+        peer: Any = library.Peer,
     ) -> None:
         self.name = name
         self.files = files
@@ -117,13 +121,13 @@ class PlainNode:
         self.errors: list[Exception] = []
         self._clock = clock
         self._rng = rng
-        self._nodes = {peer: library.Peer(peer) for peer in peers}
+        self._nodes = {other: peer(other) for other in peers}
         self._outlet = _Outlet(send)
         self._begin()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # the library leaves the file of term and vote open
             self.engine = state(
-                library.Peer(name),
+                peer(name),
                 list(self._nodes.values()),
                 conf=_configuration(settings, files),
                 transport=self._outlet,
@@ -153,6 +157,10 @@ class PlainNode:
             self._outlet._onMessageReceived(self._nodes[peer], message)
         except Exception as error:  # noqa: BLE001  # as the library does
             self.errors.append(error)
+
+    def deliver(self, peer: str, message: Message) -> None:
+        """In the middle of a turn, at its end: where the library polls."""
+        self._outlet._onMessageReceived(self._nodes[peer], message)
 
     def turn(self) -> None:
         self._begin()
@@ -221,6 +229,15 @@ class PlainNode:
         return self.engine.raftLastApplied
 
     @property
+    def log_end(self) -> tuple[int, int]:
+        journal = self.engine._SyncObj__raftLog
+        return (journal[-1][1], journal[-1][2]) if len(journal) else (0, 0)  # it can empty its log (D-56)
+
+    def term_at(self, index: int) -> int:
+        journal = self.engine._SyncObj__raftLog
+        return journal[index - journal[0][1]][2]
+
+    @property
     def log(self) -> list[tuple[int, int]]:
         """Index and term of each entry."""
         journal = self.engine._SyncObj__raftLog
@@ -240,4 +257,5 @@ def _configuration(settings: PlainSettings, files: PlainFiles) -> Any:
         raftMinTimeout=settings.min_timeout_s,
         raftMaxTimeout=settings.max_timeout_s,
         appendEntriesPeriod=settings.append_s,
+        leaderFallbackTimeout=settings.fallback_s,
     )

@@ -1,4 +1,4 @@
-"""What may be taken out of a log: D-3, D-10, D-11, D-28, D-32, D-44, D-49."""
+"""What may be taken out of a log, and how two logs meet: D-3, D-10, D-11, D-22, D-28, D-32, D-44, D-48, D-49, D-56."""
 
 from __future__ import annotations
 
@@ -105,6 +105,26 @@ def test_d28_a_prefix_below_the_own_snapshot_matches(make: Make) -> None:
     cluster.heal("b")
     equal = cluster.happens(lambda: cluster.nodes["c"].log[-1] == cluster.nodes["b"].log[-1])
     judge(cluster, not equal, "asks a follower for ever for what lies below its snapshot")
+
+
+def test_d56_a_log_is_never_cut_beyond_its_end(make: Make) -> None:
+    """c has written a snapshot; an old append shortens its log before the next tick cuts it to where that ended.
+
+    Found by the schedules of the fuzz. The library's log is empty then: every later tick and message raises.
+    """
+    cluster = make()
+    cluster.begin("a")
+    cluster.commit("a", b"first")
+    again = cluster.seen("a", "c", "append_entries")[-1]
+    cluster.commit("a", *(b"%d" % number for number in range(6)))
+    cluster.nodes["c"].compact()
+    cluster.turn("c")
+    cluster.hand("a", "c", again)
+    cluster.turn("c")
+    judge(cluster, cluster.nodes["c"].log == [], "empties its log")
+    cluster.nodes["a"].propose(b"last")
+    cluster.step(2.0)
+    judge(cluster, b"last" not in cluster.nodes["c"].data, "is deaf from then on")
 
 
 def test_d32_an_acknowledgement_makes_nothing_be_sent_again(make: Make) -> None:
