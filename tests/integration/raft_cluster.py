@@ -121,11 +121,16 @@ class Loopback:
             await self.nodes[witness].start()
 
     async def start_copy(
-        self, directory: str, witness: WitnessId, reaches: Mapping[WitnessId, tuple[str, int]]
+        self,
+        directory: str,
+        witness: WitnessId,
+        reaches: Mapping[WitnessId, tuple[str, int]],
+        cluster: ClusterId = CLUSTER,
+        listen: tuple[str, int] | None = None,
     ) -> PySyncObjConsensus:
         """Another process for `witness`, on another directory; `stop_copies` ends it."""
-        store = open_store(self.root / directory, CLUSTER, witness)
-        node = self._node(witness, store, Recorder(), bound_socket(), reaches)
+        store = open_store(self.root / directory, cluster, witness)
+        node = self._node(witness, store, Recorder(), listen or bound_socket(), reaches)
         self.copies.append((node, store))
         await node.start()
         return node

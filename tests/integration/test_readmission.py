@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import pytest
 from raft_cluster import CLUSTER, IDS, Loopback, until
 
-from proto.units import WitnessId
+from proto.units import ClusterId, WitnessId
+from witness.raft.lineage import LINEAGE_MARK
 from witness.raft.standing import Standing
-from witness.raft.store import create_store, move_aside
+from witness.raft.store import create_store, move_aside, open_store
 from witness.raft.timers import CompactionLimits
 
 SMALL = CompactionLimits(entries_max=200, tail_entries=20)
@@ -67,13 +69,18 @@ async def known_to_all(cluster: Loopback, witness: WitnessId) -> None:
     await until(lambda: all(seen(peer) for peer in cluster.nodes if peer != witness), "its position was seen")
 
 
+def waits_for(cluster: Loopback, witness: WitnessId) -> tuple[WitnessId, ...] | None:
+    progress = cluster.nodes[witness].readmission()
+    return None if progress is None else progress.waiting_for
+
+
 async def voter(cluster: Loopback, witness: WitnessId) -> None:
     await until(lambda: cluster.nodes[witness].standing is Standing.VOTER, f"{witness} votes again")
 
 
 async def test_o6_a_blank_disk_counts_for_nothing_until_it_is_readmitted(cluster: Loopback) -> None:
     blank, others = await follower(cluster)
-    await fill(cluster, others[0], 300)
+    await fill(cluster, others[0], 220)
     await cluster.stop(blank)
     shutil.rmtree(cluster.root / blank)
     create_store(cluster.root / blank, CLUSTER, blank)
@@ -108,6 +115,105 @@ async def test_o5_a_restored_older_copy_is_refused_until_it_is_readmitted(cluste
     await voter(cluster, restored)
     await cluster.equal()
     assert len(cluster.states[restored].data) == 40
+
+
+async def test_o6_a_readmission_waits_until_every_other_member_has_recorded_the_disk(cluster: Loopback) -> None:
+    blank, (one, other) = await follower(cluster)
+    await fill(cluster, one, 20)
+    await cluster.stop(blank, other)
+    make_learner(cluster, blank)
+    await cluster.start(blank)
+    await until(lambda: cluster.nodes[one].status().connected == {blank}, "connected")
+    await until(lambda: waits_for(cluster, blank) == (other,), "waits for the one that is down")
+    await until(lambda: not cluster.nodes[one].status().has_quorum, "a learner makes no majority")
+    await cluster.stop(blank)  # killed in the middle: it begins anew, and is a learner still
+    await cluster.start(blank)
+    assert cluster.nodes[blank].standing is Standing.LEARNER
+    await until(lambda: waits_for(cluster, blank) == (other,), "waits again")
+    assert not cluster.nodes[one].status().has_quorum
+    await cluster.start(other)
+    await voter(cluster, blank)
+    await fill(cluster, blank, 5, "later")
+    await cluster.equal()
+
+
+async def test_o6_nothing_acknowledged_is_lost_by_a_readmission_under_load(cluster: Loopback) -> None:
+    blank, others = await follower(cluster)
+    acknowledged: list[bytes] = []
+    ended = asyncio.Event()
+
+    async def load(witness: WitnessId) -> None:
+        while not ended.is_set():
+            data = f"{witness}-{len(acknowledged)}".encode()
+            await cluster.committed(witness, data)
+            acknowledged.append(data)
+
+    async with asyncio.TaskGroup() as group:
+        for witness in others:
+            group.create_task(load(witness))
+        await cluster.stop(blank)
+        make_learner(cluster, blank)
+        before = len(acknowledged)
+        await cluster.start(blank)
+        await voter(cluster, blank)
+        await until(lambda: len(acknowledged) > before + 20, "the load went on")
+        ended.set()
+    await cluster.equal()
+    for witness in IDS:
+        assert set(acknowledged) <= set(cluster.states[witness].data)
+    await cluster.stop(others[0])  # the readmitted one is half of the majority now
+    await cluster.committed(blank, b"with its vote")
+    await cluster.start(others[0])
+    await cluster.equal()
+
+
+async def test_o6_the_old_disk_is_refused_for_ever_once_the_new_one_was_recorded(cluster: Loopback) -> None:
+    replaced, others = await follower(cluster)
+    await fill(cluster, others[0], 10)
+    await cluster.stop(replaced)
+    shutil.copytree(cluster.root / replaced, cluster.root / "old")
+    make_learner(cluster, replaced)
+    await cluster.start(replaced)
+    await voter(cluster, replaced)
+    await cluster.stop(replaced)
+    (cluster.root / replaced).rename(cluster.root / "new")
+    (cluster.root / "old").rename(cluster.root / replaced)
+    await cluster.start(replaced)
+    await refused_by_all(cluster, replaced, "a disk that a readmission replaced")
+    await fill(cluster, others[0], 5, "later")
+    assert len(cluster.states[replaced].data) <= 10
+
+
+async def test_o1_a_witness_of_another_cluster_is_refused_and_both_ends_say_so(cluster: Loopback) -> None:
+    stranger, others = await follower(cluster)
+    await cluster.stop(stranger)
+    elsewhere = ClusterId("cd" * 16)
+    create_store(cluster.root / "elsewhere", elsewhere, stranger)
+    address = cluster.address[stranger]
+    node = await cluster.start_copy("elsewhere", stranger, cluster.address, elsewhere, listen=address)
+    for peer in others:
+        await until(lambda peer=peer: says(cluster, peer, stranger, "is of cluster"), "it is refused")
+        await until(lambda peer=peer: "is of cluster" in node.peer_faults().get(peer, ""), "it refuses, or is told")
+    assert node.status().connected == frozenset()
+    assert node.known(others[0]) is None
+    await cluster.stop_copies()
+
+
+async def test_o1_a_witness_of_another_life_of_the_cluster_is_refused_unless_it_is_blank(cluster: Loopback) -> None:
+    """One that was left out of a restore of all."""
+    left, others = await follower(cluster)
+    await cluster.stop()
+    for witness in others:
+        store = open_store(cluster.root / witness, CLUSTER, witness)
+        store.put_meta(LINEAGE_MARK, b"l" * 16)
+        store.commit()
+        store.close()
+    await cluster.start(*IDS)
+    await refused_by_all(cluster, left, "lineage")
+    await cluster.stop(left)
+    make_learner(cluster, left)
+    await cluster.start(left)
+    await until(lambda: left in cluster.nodes[others[0]].status().connected, "a learner without a lineage is taken")
 
 
 # -- copies of one disk --------------------------------------------------------------------------------------

@@ -243,3 +243,24 @@ def test_the_status_shows_the_feature_level_and_who_could_do_more() -> None:
     assert lines[0] == "WITNESS ADDRESS PLACE QUORUM APPLIED GROUPS LEVEL"
     assert [line.split(" 9 1 ")[-1] for line in lines[1:3]] == ["1", "1 (can 2)"]
     assert lines[3] == "? c:1 silent"
+
+
+def test_d25_the_status_shows_who_counts_for_nothing_yet_and_why_others_are_not_connected() -> None:
+    said = {
+        "leading": False, "has_quorum": True, "caught_up": True, "applied_index": 9, "groups": 1, "feature_level": 1,
+        "features": {"w1": 1}, "witness": "w1", "standing": "learner", "readmission": "waiting until w2 recorded it",
+        "unconnected": {"w2": "w2 refuses this witness: another disk"},
+    }  # fmt: skip
+    older = {name: value for name, value in said.items() if name not in {"standing", "readmission", "unconnected"}}
+    console = render.Console(width=100, force_terminal=False)
+    with console.capture() as capture:
+        console.print(render.witnesses_table([("a:1", said), ("b:1", older)]))
+        for note in render.witnesses_notes([said, older, "silent"]):
+            console.print(note)
+    lines = [re.sub(r"\s+", " ", line).strip() for line in capture.get().splitlines()]
+    assert lines[1].startswith("w1 a:1 learner")
+    assert lines[2].startswith("w1 b:1 follower")
+    assert lines[3:] == [
+        "w1 counts for nothing yet: waiting until w2 recorded it",
+        "w1 has no connection with w2: w2 refuses this witness: another disk",
+    ]
