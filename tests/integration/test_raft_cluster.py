@@ -14,7 +14,7 @@ from raft_cluster import CLUSTER, IDS, Loopback, until
 from raft_tls import make_tls
 
 from proto.units import NO_LINEAGE, ClusterId, WitnessId
-from witness.raft.admission import Claim, Position
+from witness.raft.admission import Position, Speaker
 from witness.raft.introduction import Hello, pack_hello
 from witness.raft.peer_link import HELLO, RAFT, frame
 from witness.raft.port import Role
@@ -225,8 +225,8 @@ async def test_a_missing_store_is_not_made_by_a_start(cluster: Loopback) -> None
 
 def hello(to: WitnessId | None = None, cluster: ClusterId = CLUSTER, **changes: object) -> bytes:
     fields = {"peer": IDS[0], "disk": b"d" * 16, "learner": False, "position": Position(1 << 40, 1 << 30, 1, 1)}
-    claim = Claim(**{**fields, "process": b"p" * 16, **changes})  # type: ignore[arg-type]  # wrong on purpose
-    return frame(HELLO, pack_hello(Hello(cluster, to, claim, NO_LINEAGE, 1)))
+    speaker = Speaker(**{**fields, "process": b"p" * 16, **changes})  # type: ignore[arg-type]  # wrong on purpose
+    return frame(HELLO, pack_hello(Hello(cluster, to, speaker, NO_LINEAGE, 1)))
 
 
 STRANGERS = {

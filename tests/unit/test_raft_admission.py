@@ -15,10 +15,10 @@ from witness.raft.admission import (
     PAST_MAX,
     RETIRED_MAX,
     Admitted,
-    Claim,
     Mark,
     Position,
     Refused,
+    Speaker,
     decode_mark,
     encode_mark,
     fell,
@@ -32,37 +32,40 @@ DISK, OLD, BLANK = b"d" * 16, b"o" * 16, b"b" * 16
 NOW, BEFORE, BEFORE_THAT, COPY = b"n" * 16, b"1" * 16, b"0" * 16, b"c" * 16
 SEEN = Position(100, 7, 7, 50)
 MARK = Mark(DISK, SEEN, BEFORE, 5, (OLD,))
-CLAIM = Claim(W3, DISK, learner=False, position=SEEN, process=NOW, starts=6, past=(BEFORE, BEFORE_THAT))
+SPEAKER = Speaker(W3, DISK, learner=False, position=SEEN, process=NOW, starts=6, past=(BEFORE, BEFORE_THAT))
 
 
 TAKEN = {
-    "no mark yet": (None, CLAIM, ()),
-    "no mark yet, a learner": (None, replace(CLAIM, disk=BLANK, learner=True), ()),
-    "started again": (MARK, CLAIM, (OLD,)),
-    "started again twice": (MARK, replace(CLAIM, starts=7, past=(COPY, BEFORE)), (OLD,)),
-    "the same process again": (MARK, replace(CLAIM, process=BEFORE, starts=5, past=(BEFORE_THAT,)), (OLD,)),
-    "further": (MARK, replace(CLAIM, position=Position(101, 8, 8, 51)), (OLD,)),
-    "a log cut short by a newer leader": (MARK, replace(CLAIM, position=Position(101, 8, 6, 49)), (OLD,)),
-    "more starts than anyone remembers": (MARK, replace(CLAIM, starts=30, past=(COPY,) * PAST_MAX), (OLD,)),
-    "a learner's new disk": (MARK, Claim(W3, BLANK, learner=True, position=NOWHERE, process=NOW), (DISK, OLD)),
+    "no mark yet": (None, SPEAKER, ()),
+    "no mark yet, a learner": (None, replace(SPEAKER, disk=BLANK, learner=True), ()),
+    "started again": (MARK, SPEAKER, (OLD,)),
+    "started again twice": (MARK, replace(SPEAKER, starts=7, past=(COPY, BEFORE)), (OLD,)),
+    "the same process again": (MARK, replace(SPEAKER, process=BEFORE, starts=5, past=(BEFORE_THAT,)), (OLD,)),
+    "further": (MARK, replace(SPEAKER, position=Position(101, 8, 8, 51)), (OLD,)),
+    "a log cut short by a newer leader": (MARK, replace(SPEAKER, position=Position(101, 8, 6, 49)), (OLD,)),
+    "more starts than anyone remembers": (MARK, replace(SPEAKER, starts=30, past=(COPY,) * PAST_MAX), (OLD,)),
+    "a learner's new disk": (MARK, Speaker(W3, BLANK, learner=True, position=NOWHERE, process=NOW), (DISK, OLD)),
 }
 REFUSED = {
-    "another disk": (replace(CLAIM, disk=BLANK), "another disk"),
-    "a blank disk that says it votes": (Claim(W3, BLANK, learner=False, position=NOWHERE, process=NOW), "another disk"),
-    "a replaced disk": (replace(CLAIM, disk=OLD), "readmission replaced"),
-    "a replaced disk that says it is a learner's": (replace(CLAIM, disk=OLD, learner=True), "readmission replaced"),
-    "an older turn": (replace(CLAIM, position=replace(SEEN, turn=99)), "older state"),
-    "an older term": (replace(CLAIM, position=replace(SEEN, term=6)), "older state"),
-    "an older turn of a learner": (replace(CLAIM, learner=True, position=replace(SEEN, turn=99)), "older state"),
-    "a copy made before the last start": (replace(CLAIM, starts=6, past=(BEFORE_THAT,)), "a copy of its disk"),
-    "a copy with the same number of starts": (replace(CLAIM, starts=5, past=(BEFORE_THAT,)), "a copy of its disk"),
+    "another disk": (replace(SPEAKER, disk=BLANK), "another disk"),
+    "a blank disk that says it votes": (
+        Speaker(W3, BLANK, learner=False, position=NOWHERE, process=NOW),
+        "another disk",
+    ),
+    "a replaced disk": (replace(SPEAKER, disk=OLD), "readmission replaced"),
+    "a replaced disk that says it is a learner's": (replace(SPEAKER, disk=OLD, learner=True), "readmission replaced"),
+    "an older turn": (replace(SPEAKER, position=replace(SEEN, turn=99)), "older state"),
+    "an older term": (replace(SPEAKER, position=replace(SEEN, term=6)), "older state"),
+    "an older turn of a learner": (replace(SPEAKER, learner=True, position=replace(SEEN, turn=99)), "older state"),
+    "a copy made before the last start": (replace(SPEAKER, starts=6, past=(BEFORE_THAT,)), "a copy of its disk"),
+    "a copy with the same number of starts": (replace(SPEAKER, starts=5, past=(BEFORE_THAT,)), "a copy of its disk"),
     "a copy that worked longer": (
-        replace(CLAIM, starts=9, past=(COPY, COPY, BEFORE_THAT), position=Position(500, 9, 9, 90)),
+        replace(SPEAKER, starts=9, past=(COPY, COPY, BEFORE_THAT), position=Position(500, 9, 9, 90)),
         "a copy of its disk",
     ),
-    "a copy with fewer starts": (replace(CLAIM, starts=2, past=(BEFORE_THAT,)), "a copy of its disk"),
+    "a copy with fewer starts": (replace(SPEAKER, starts=2, past=(BEFORE_THAT,)), "a copy of its disk"),
     "a copy at the edge of what is named": (
-        replace(CLAIM, starts=5 + PAST_MAX, past=(COPY,) * PAST_MAX),
+        replace(SPEAKER, starts=5 + PAST_MAX, past=(COPY,) * PAST_MAX),
         "a copy of its disk",
     ),
 }
@@ -70,19 +73,19 @@ REFUSED = {
 
 @pytest.mark.parametrize("row", TAKEN)
 def test_what_is_taken(row: str) -> None:
-    mark, claim, retired = TAKEN[row]
-    verdict = judge(mark, claim)
+    mark, speaker, retired = TAKEN[row]
+    verdict = judge(mark, speaker)
     assert isinstance(verdict, Admitted)
-    assert verdict.mark.disk == claim.disk
-    assert (verdict.mark.process, verdict.mark.starts) == (claim.process, claim.starts)
+    assert verdict.mark.disk == speaker.disk
+    assert (verdict.mark.process, verdict.mark.starts) == (speaker.process, speaker.starts)
     assert verdict.mark.retired == retired
-    assert not fell(claim.position, verdict.mark.position)
+    assert not fell(speaker.position, verdict.mark.position)
 
 
 @pytest.mark.parametrize("row", REFUSED)
 def test_what_is_refused_and_with_which_remedy(row: str) -> None:
-    claim, words = REFUSED[row]
-    verdict = judge(MARK, claim)
+    speaker, words = REFUSED[row]
+    verdict = judge(MARK, speaker)
     assert isinstance(verdict, Refused)
     assert words in verdict.words
     assert verdict.words.startswith("w3 comes with")
@@ -90,7 +93,7 @@ def test_what_is_refused_and_with_which_remedy(row: str) -> None:
 
 
 def test_the_words_of_an_older_disk_name_both_places() -> None:
-    verdict = judge(MARK, replace(CLAIM, position=Position(90, 6, 6, 45)))
+    verdict = judge(MARK, replace(SPEAKER, position=Position(90, 6, 6, 45)))
     assert isinstance(verdict, Refused)
     assert "turn 90, term 6, entry 45 of term 6" in verdict.words
     assert "turn 100, term 7, entry 50 of term 7" in verdict.words
@@ -99,22 +102,22 @@ def test_the_words_of_an_older_disk_name_both_places() -> None:
 def test_replaced_disks_are_remembered_up_to_a_bound_and_never_come_back() -> None:
     mark: Mark | None = None
     for number in range(RETIRED_MAX + 5):
-        claim = Claim(W3, bytes([number]) * 16, learner=True, position=NOWHERE, process=NOW)
-        verdict = judge(mark, claim)
+        speaker = Speaker(W3, bytes([number]) * 16, learner=True, position=NOWHERE, process=NOW)
+        verdict = judge(mark, speaker)
         assert isinstance(verdict, Admitted)
         mark = verdict.mark
     assert mark is not None
     assert len(mark.retired) == RETIRED_MAX
     for number in range(RETIRED_MAX + 4):  # also those that nobody remembers by name
-        assert isinstance(judge(mark, replace(CLAIM, disk=bytes([number]) * 16)), Refused)
+        assert isinstance(judge(mark, replace(SPEAKER, disk=bytes([number]) * 16)), Refused)
 
 
 # -- what never happens --------------------------------------------------------------------------------------
 
 tokens = st.integers(0, 4).map(lambda number: bytes([number]) * 16)
 positions = st.builds(Position, *[st.integers(0, 4)] * 4)
-claims = st.builds(
-    Claim,
+speakers = st.builds(
+    Speaker,
     st.just(W3),
     tokens,
     st.booleans(),
@@ -126,9 +129,9 @@ claims = st.builds(
 marks = st.builds(Mark, tokens, positions, tokens, st.integers(1, 40), st.lists(tokens, max_size=4).map(tuple))
 
 
-@given(marks, claims)
-def test_a_mark_never_goes_back(mark: Mark, claim: Claim) -> None:
-    verdict = judge(mark, claim)
+@given(marks, speakers)
+def test_a_mark_never_goes_back(mark: Mark, speaker: Speaker) -> None:
+    verdict = judge(mark, speaker)
     if isinstance(verdict, Refused):
         return
     after = verdict.mark
@@ -138,22 +141,22 @@ def test_a_mark_never_goes_back(mark: Mark, claim: Claim) -> None:
         old, new = mark.position, after.position
         assert (new.last_term, new.last_index) >= (old.last_term, old.last_index)
     else:
-        assert claim.learner
+        assert speaker.learner
         assert mark.disk in after.retired
 
 
-@given(marks, claims, claims)
-def test_once_a_disk_was_replaced_it_is_refused_whatever_it_says(mark: Mark, new: Claim, old: Claim) -> None:
+@given(marks, speakers, speakers)
+def test_once_a_disk_was_replaced_it_is_refused_whatever_it_says(mark: Mark, new: Speaker, old: Speaker) -> None:
     verdict = judge(mark, new)
     if isinstance(verdict, Admitted) and verdict.mark.disk != mark.disk:
         assert isinstance(judge(verdict.mark, replace(old, disk=mark.disk)), Refused)
 
 
-@given(marks, claims)
-def test_who_was_taken_is_taken_again_at_the_same_place(mark: Mark, claim: Claim) -> None:
-    verdict = judge(mark, claim)
+@given(marks, speakers)
+def test_who_was_taken_is_taken_again_at_the_same_place(mark: Mark, speaker: Speaker) -> None:
+    verdict = judge(mark, speaker)
     if isinstance(verdict, Admitted):
-        assert judge(verdict.mark, claim) == verdict
+        assert judge(verdict.mark, speaker) == verdict
 
 
 @given(positions, positions)

@@ -9,7 +9,7 @@ import pytest
 
 from proto.errors import FrameRefused, RemoteFault
 from proto.units import NO_LINEAGE, ClusterId, WitnessId
-from witness.raft.admission import NOWHERE, Claim, Mark, Position
+from witness.raft.admission import NOWHERE, Mark, Position, Speaker
 from witness.raft.gate import Gate
 from witness.raft.introduction import Answer, Hello, Question
 from witness.raft.peer_disks import PeerDisks
@@ -20,9 +20,9 @@ FIRST, A, B = b"0" * 16, b"a" * 16, b"b" * 16
 AT = Position(10, 2, 2, 5)
 
 
-def claim(process: bytes = A, starts: int = 2, **changes: Any) -> Claim:
+def speaker(process: bytes = A, starts: int = 2, **changes: Any) -> Speaker:
     return replace(
-        Claim(W3, DISK, learner=False, position=AT, process=process, starts=starts, past=(FIRST,)), **changes
+        Speaker(W3, DISK, learner=False, position=AT, process=process, starts=starts, past=(FIRST,)), **changes
     )
 
 
@@ -38,7 +38,7 @@ class Memory(dict[str, bytes]):
 @dataclass(eq=False)
 class Link:
     name: WitnessId
-    claim: Claim | None = None
+    speaker: Speaker | None = None
     closing: bool = False
     received_s: float = 0.0
     said: list[Any] = field(default_factory=list)
@@ -68,17 +68,17 @@ class Member:
         self.vouch = self.disks.vouch
 
     def judge(self, hello: Hello) -> None:
-        self.disks.judge(hello.claim)
+        self.disks.judge(hello.speaker)
 
     def let_in(self, link: Any, hello: Hello) -> None:
-        self.disks.admit(hello.claim)
+        self.disks.admit(hello.speaker)
         self.links[hello.witness] = link
 
     def retire(self, link: Any, peer: WitnessId) -> None:
         del self.links[peer]
         link.closing, link.why = True, "replaced"
 
-    def introduce(self, said: Claim) -> Link:
+    def introduce(self, said: Speaker) -> Link:
         link = Link(said.peer, said, received_s=self.now_s)
         try:
             self.gate.introduced(link, Hello(ClusterId("c"), None, said, NO_LINEAGE, 1))  # type: ignore[arg-type] - a fake
@@ -101,13 +101,13 @@ class Pair:
 
     def __init__(self) -> None:
         self.one, self.two = Member(W1), Member(W2)
-        self.to_two = self.one.introduce(claim(peer=W2, disk=b"2" * 16))
-        self.to_one = self.two.introduce(claim(peer=W1, disk=b"1" * 16))
+        self.to_two = self.one.introduce(speaker(peer=W2, disk=b"2" * 16))
+        self.to_one = self.two.introduce(speaker(peer=W1, disk=b"1" * 16))
 
     def meet(self) -> None:
         """They are connected anew; who is connected with one of them knows nothing of the other."""
-        self.to_two = self.one.introduce(claim(peer=W2, disk=b"2" * 16))
-        self.to_one = self.two.introduce(claim(peer=W1, disk=b"1" * 16))
+        self.to_two = self.one.introduce(speaker(peer=W2, disk=b"2" * 16))
+        self.to_one = self.two.introduce(speaker(peer=W1, disk=b"1" * 16))
         for member, other in ((self.one, W2), (self.two, W1)):
             third = member.links.get(W3)
             if third is not None:
@@ -133,11 +133,11 @@ def pair() -> Pair:
 
 def test_without_other_connections_a_peer_counts_at_once() -> None:
     member = Member(W1)
-    assert member.counts(member.introduce(claim()))
+    assert member.counts(member.introduce(speaker()))
 
 
 def test_a_peer_counts_when_the_other_member_has_answered(pair: Pair) -> None:
-    link = pair.one.introduce(claim())
+    link = pair.one.introduce(speaker())
     assert not pair.one.counts(link)
     pair.deliver()
     assert pair.one.counts(link)
@@ -147,13 +147,13 @@ def test_a_peer_counts_when_the_other_member_has_answered(pair: Pair) -> None:
 
 
 def test_an_answer_that_never_comes_is_waited_for_until_its_connection_ends(pair: Pair) -> None:
-    link = pair.one.introduce(claim())
+    link = pair.one.introduce(speaker())
     pair.one.drop(pair.to_two)
     assert pair.one.counts(link)
 
 
 def test_who_goes_while_it_waits_does_not_count(pair: Pair) -> None:
-    link = pair.one.introduce(claim())
+    link = pair.one.introduce(speaker())
     pair.one.drop(link)
     pair.deliver()
     assert W3 not in pair.one.links
@@ -162,7 +162,7 @@ def test_who_goes_while_it_waits_does_not_count(pair: Pair) -> None:
 
 @pytest.mark.parametrize("order", [(A, B), (B, A)])
 def test_o4_of_two_that_are_introduced_at_once_one_counts(pair: Pair, order: tuple[bytes, bytes]) -> None:
-    links = pair.one.introduce(claim(order[0])), pair.two.introduce(claim(order[1]))
+    links = pair.one.introduce(speaker(order[0])), pair.two.introduce(speaker(order[1]))
     pair.deliver()
     counts = pair.one.counts(links[0]), pair.two.counts(links[1])
     assert sorted(counts) == [False, True]
@@ -174,16 +174,16 @@ def test_o4_of_two_that_are_introduced_at_once_one_counts(pair: Pair, order: tup
 
 
 def test_o4_more_starts_win(pair: Pair) -> None:
-    old, new = pair.one.introduce(claim(B)), pair.two.introduce(claim(A, starts=3, past=(B, FIRST)))
+    old, new = pair.one.introduce(speaker(B)), pair.two.introduce(speaker(A, starts=3, past=(B, FIRST)))
     pair.deliver()
     assert not pair.one.counts(old)
     assert pair.two.counts(new)
 
 
 def test_o4_the_living_one_that_another_member_has_stays(pair: Pair) -> None:
-    original = pair.one.introduce(claim())
+    original = pair.one.introduce(speaker())
     pair.deliver()
-    copy = pair.two.introduce(claim(B, starts=3, past=(A, FIRST)))
+    copy = pair.two.introduce(speaker(B, starts=3, past=(A, FIRST)))
     pair.deliver()
     assert pair.one.counts(original)
     assert not pair.two.counts(copy)
@@ -193,33 +193,33 @@ def test_o4_the_living_one_that_another_member_has_stays(pair: Pair) -> None:
 
 
 def test_a_silent_one_that_another_member_has_gives_way_and_is_closed_there(pair: Pair) -> None:
-    before = pair.one.introduce(claim())
+    before = pair.one.introduce(speaker())
     pair.deliver()
     pair.one.now_s = 1.5
-    again = pair.two.introduce(claim(B, starts=3, past=(A, FIRST)))
+    again = pair.two.introduce(speaker(B, starts=3, past=(A, FIRST)))
     pair.deliver()
     assert pair.two.counts(again)
     assert before.closing
-    assert not pair.one.counts(pair.one.introduce(claim()))
+    assert not pair.one.counts(pair.one.introduce(speaker()))
 
 
 def test_o5_an_older_state_that_only_the_other_member_has_seen_is_refused(pair: Pair) -> None:
-    latest = pair.two.introduce(claim(B, starts=3, past=(A, FIRST), position=replace(AT, turn=50)))
+    latest = pair.two.introduce(speaker(B, starts=3, past=(A, FIRST), position=replace(AT, turn=50)))
     pair.deliver()
     pair.two.drop(latest)
     pair.one.disks = PeerDisks(Memory())  # it knows nothing: its own disk is new
     pair.one.learn, pair.one.known = pair.one.disks.learn, pair.one.disks.mark
-    older = pair.one.introduce(claim(A))
+    older = pair.one.introduce(speaker(A))
     pair.deliver()
     assert not pair.one.counts(older)
     assert "older state" in older.why
 
 
-def test_a_claim_of_the_same_process_is_not_judged_by_its_place_elsewhere(pair: Pair) -> None:
+def test_the_same_process_is_not_judged_by_its_place_elsewhere(pair: Pair) -> None:
     """Its connections have no order among each other: what it said here may be later than what it says there."""
-    first = pair.two.introduce(claim(position=replace(AT, turn=50)))
+    first = pair.two.introduce(speaker(position=replace(AT, turn=50)))
     pair.deliver()
-    second = pair.one.introduce(claim(position=replace(AT, turn=49)))
+    second = pair.one.introduce(speaker(position=replace(AT, turn=49)))
     pair.deliver()
     assert pair.two.counts(first)
     assert pair.one.counts(second)
@@ -227,7 +227,7 @@ def test_a_claim_of_the_same_process_is_not_judged_by_its_place_elsewhere(pair: 
 
 def test_members_that_meet_again_find_two_that_were_let_in_on_two_sides(pair: Pair) -> None:
     pair.part()
-    left, right = pair.one.introduce(claim()), pair.two.introduce(claim(B, starts=3, past=(A, FIRST)))
+    left, right = pair.one.introduce(speaker()), pair.two.introduce(speaker(B, starts=3, past=(A, FIRST)))
     assert pair.one.counts(left)
     assert pair.two.counts(right)
     pair.meet()
@@ -237,23 +237,23 @@ def test_members_that_meet_again_find_two_that_were_let_in_on_two_sides(pair: Pa
 def test_a_replaced_disk_that_a_new_member_took_for_the_peer_is_given_up(pair: Pair) -> None:
     """A member on a blank disk itself met the old disk first; the other one knows that it was replaced."""
     pair.part()
-    pair.two.introduce(claim())
+    pair.two.introduce(speaker())
     pair.two.drop(pair.two.links[W3])
-    pair.two.introduce(Claim(W3, NEW, learner=True, position=NOWHERE, process=B))
+    pair.two.introduce(Speaker(W3, NEW, learner=True, position=NOWHERE, process=B))
     pair.two.drop(pair.two.links[W3])
-    old = pair.one.introduce(claim())
+    old = pair.one.introduce(speaker())
     assert pair.one.counts(old)
     pair.meet()
     assert not pair.one.counts(old)
     pair.one.drop(old)
-    new = pair.one.introduce(Claim(W3, NEW, learner=False, position=AT, process=B))
+    new = pair.one.introduce(Speaker(W3, NEW, learner=False, position=AT, process=B))
     pair.deliver()
     assert pair.one.counts(new)
 
 
 def test_a_later_connection_of_the_same_process_takes_the_place_of_the_waiting_one(pair: Pair) -> None:
-    first = pair.one.introduce(claim())
-    second = pair.one.introduce(claim())
+    first = pair.one.introduce(speaker())
+    second = pair.one.introduce(speaker())
     pair.deliver()
     assert first.closing
     assert pair.one.counts(second)
@@ -263,12 +263,12 @@ def test_who_joins_while_another_waits_is_asked_too() -> None:
     member = Member(W1)
     ids = [WitnessId(f"w{number}") for number in range(1, 6)]
     member.gate = Gate(member, ids[1:], member.links, member.let_in, member.retire, lambda: 0.0)
-    second = member.introduce(claim(peer=ids[1], disk=b"2" * 16))
-    fourth = member.introduce(claim(peer=ids[3], disk=b"4" * 16))
-    third = member.introduce(claim())
+    second = member.introduce(speaker(peer=ids[1], disk=b"2" * 16))
+    fourth = member.introduce(speaker(peer=ids[3], disk=b"4" * 16))
+    third = member.introduce(speaker())
     member.gate.answered(second, Answer(ids[3], A, "", None))  # type: ignore[arg-type] - a fake
     assert member.counts(fourth)
-    asked = [word.claim.peer for word in fourth.said]
+    asked = [word.speaker.peer for word in fourth.said]
     assert asked == [ids[1], W3]
     member.gate.answered(second, Answer(W3, A, "", None))  # type: ignore[arg-type] - a fake
     assert not member.counts(third)
@@ -278,13 +278,13 @@ def test_who_joins_while_another_waits_is_asked_too() -> None:
 
 @pytest.mark.parametrize("peer", [W2, W1, WitnessId("w9")])
 def test_nobody_is_asked_about_himself_nor_about_strangers(pair: Pair, peer: WitnessId) -> None:
-    question = Question(claim(peer=peer), None)
+    question = Question(speaker(peer=peer), None)
     with pytest.raises(FrameRefused, match="no third witness"):
         pair.one.gate.asked(pair.to_two, question)  # type: ignore[arg-type] - a fake
 
 
 def test_an_answer_about_a_stranger_or_another_process_changes_nothing(pair: Pair) -> None:
-    link = pair.one.introduce(claim())
+    link = pair.one.introduce(speaker())
     mark = Mark(NEW, NOWHERE, B, 1, (DISK,))
     answers: list[tuple[WitnessId, bytes]] = [(WitnessId("w9"), A), (W3, B)]
     for peer, process in answers:

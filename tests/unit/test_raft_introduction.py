@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from proto.errors import FrameRefused
 from proto.units import NO_LINEAGE, ClusterId, WitnessId
-from witness.raft.admission import PAST_MAX, Claim, Position
+from witness.raft.admission import PAST_MAX, Position, Speaker
 from witness.raft.introduction import (
     NAME_CHARS_MAX,
     REASON_CHARS_MAX,
@@ -26,27 +26,27 @@ from witness.raft.peer_link import SMALL_BYTES_MAX
 
 W2, W3 = WitnessId("w2"), WitnessId("w3")
 AT = Position(9, 3, 2, 7)
-CLAIM = Claim(W2, b"d" * 16, learner=False, position=AT, process=b"p" * 16, starts=3, past=(b"1" * 16, b"0" * 16))
-HELLO = Hello(ClusterId("ab" * 16), W3, CLAIM, b"l" * 16, 2)
+SPEAKER = Speaker(W2, b"d" * 16, learner=False, position=AT, process=b"p" * 16, starts=3, past=(b"1" * 16, b"0" * 16))
+HELLO = Hello(ClusterId("ab" * 16), W3, SPEAKER, b"l" * 16, 2)
 
 
 @pytest.mark.parametrize("to", [W3, None])
 def test_an_introduction_comes_back_as_it_was(to: WitnessId | None) -> None:
-    hello = Hello(HELLO.cluster, to, CLAIM, NO_LINEAGE, 1)
+    hello = Hello(HELLO.cluster, to, SPEAKER, NO_LINEAGE, 1)
     assert read_hello(pack_hello(hello)) == hello
 
 
 def test_the_longest_introduction_fits_its_frame() -> None:
     name = WitnessId("w" * NAME_CHARS_MAX)
     most = Position(*[NUMBER_MAX] * 4)
-    claim = Claim(name, b"d" * 16, learner=True, position=most, process=b"p" * 16, starts=NUMBER_MAX)
-    whole = Hello(ClusterId(name), name, Claim(*_values(claim)[:-1], (b"x" * 16,) * PAST_MAX), b"l" * 16, 1 << 16)
+    speaker = Speaker(name, b"d" * 16, learner=True, position=most, process=b"p" * 16, starts=NUMBER_MAX)
+    whole = Hello(ClusterId(name), name, Speaker(*_values(speaker)[:-1], (b"x" * 16,) * PAST_MAX), b"l" * 16, 1 << 16)
     assert len(pack_hello(whole)) <= SMALL_BYTES_MAX
     assert read_hello(pack_hello(whole)) == whole
 
 
-def _values(claim: Claim) -> list[object]:
-    return [getattr(claim, name) for name in Claim.__dataclass_fields__]
+def _values(speaker: Speaker) -> list[object]:
+    return [getattr(speaker, name) for name in Speaker.__dataclass_fields__]
 
 
 WRONG: list[dict[str, object]] = [

@@ -9,7 +9,7 @@ import pytest
 
 from proto.errors import RemoteFault
 from proto.units import NS_PER_MS, WitnessId
-from witness.raft.admission import MARK_PREFIX, PAST_MAX, Claim, Position, decode_mark
+from witness.raft.admission import MARK_PREFIX, PAST_MAX, Position, Speaker, decode_mark
 from witness.raft.peer_disks import STARTS_MARK, PeerDisks, record_start, starts_of
 from witness.raft.peer_log import REPEAT_NS, WORDS_PER_PEER_MAX, FaultLog, ReadmissionLog
 from witness.raft.standing import Progress
@@ -17,7 +17,7 @@ from witness.raft.store_rows import StoreRefused
 
 W1, W2 = WitnessId("w1"), WitnessId("w2")
 AT = Position(10, 2, 2, 5)
-CLAIM = Claim(W2, b"d" * 16, learner=False, position=AT, process=b"p" * 16)
+SPEAKER = Speaker(W2, b"d" * 16, learner=False, position=AT, process=b"p" * 16)
 
 
 class Memory(dict[str, bytes]):
@@ -37,16 +37,16 @@ def kept(store: Memory) -> Position:
 
 def test_an_admission_is_written_at_once_and_read_by_the_next_process() -> None:
     store = Memory()
-    PeerDisks(store).admit(CLAIM)
+    PeerDisks(store).admit(SPEAKER)
     assert kept(store) == AT
     with pytest.raises(RemoteFault, match="older state"):
-        PeerDisks(store).admit(replace(CLAIM, position=replace(AT, turn=9)))
+        PeerDisks(store).admit(replace(SPEAKER, position=replace(AT, turn=9)))
 
 
 def test_what_is_seen_counts_at_once_and_is_written_once_a_second() -> None:
     store, now_ns = Memory(), 0
     disks = PeerDisks(store)
-    disks.admit(CLAIM)
+    disks.admit(SPEAKER)
     disks.keep_due(now_ns)
     for index in range(6, 106):
         disks.seen(W2, replace(AT, turn=index * 2, last_index=index))
@@ -54,13 +54,13 @@ def test_what_is_seen_counts_at_once_and_is_written_once_a_second() -> None:
         disks.keep_due(now_ns)
     assert store.writes == 1 + 5
     with pytest.raises(RemoteFault, match="older state"):
-        disks.judge(replace(CLAIM, position=replace(AT, turn=209, last_index=104)))
+        disks.judge(replace(SPEAKER, position=replace(AT, turn=209, last_index=104)))
 
 
 def test_turns_alone_are_not_written_before_the_connection_ends() -> None:
     store = Memory()
     disks = PeerDisks(store)
-    disks.admit(CLAIM)
+    disks.admit(SPEAKER)
     disks.seen(W2, replace(AT, turn=11))
     for second in range(5):
         disks.keep_due(second * 1_000 * NS_PER_MS)
@@ -72,7 +72,7 @@ def test_turns_alone_are_not_written_before_the_connection_ends() -> None:
 
 def test_a_disk_that_goes_back_on_a_living_connection_is_refused() -> None:
     disks = PeerDisks(Memory())
-    disks.admit(CLAIM)
+    disks.admit(SPEAKER)
     disks.seen(W2, replace(AT, turn=20, term=3))
     for place in (replace(AT, turn=19, term=3), replace(AT, turn=21, term=2)):
         with pytest.raises(RemoteFault, match=r"went back in time while it was connected.*witness readmit -c FILE"):

@@ -58,7 +58,7 @@ NOWHERE: Final = Position(0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Speaker:
     """What an introduction says of who speaks; within bounds already."""
 
     peer: WitnessId
@@ -94,34 +94,34 @@ class Refused:
     """What is wrong and what to do, for the people at both ends."""
 
 
-def judge(mark: Mark | None, claim: Claim) -> Admitted | Refused:
+def judge(mark: Mark | None, speaker: Speaker) -> Admitted | Refused:
     if mark is None:
-        return Admitted(_taken(claim, ()))
-    if claim.disk in mark.retired:
+        return Admitted(_taken(speaker, ()))
+    if speaker.disk in mark.retired:
         return Refused(
-            f"{claim.peer} comes with a disk that a readmission replaced, and which may have voted before it; stop "
-            f"that process. If its machine is to be {claim.peer} again, {_remedy(claim.peer)}"
+            f"{speaker.peer} comes with a disk that a readmission replaced, and which may have voted before it; stop "
+            f"that process. If its machine is to be {speaker.peer} again, {_remedy(speaker.peer)}"
         )
-    if claim.disk != mark.disk:
-        if not claim.learner:
+    if speaker.disk != mark.disk:
+        if not speaker.learner:
             return Refused(
-                f"{claim.peer} comes with another disk than the one that is known: blank, replaced or initialised "
-                f"anew, and it may have voted on the other one; {_remedy(claim.peer)}"
+                f"{speaker.peer} comes with another disk than the one that is known: blank, replaced or initialised "
+                f"anew, and it may have voted on the other one; {_remedy(speaker.peer)}"
             )
-        return Admitted(_taken(claim, (mark.disk, *mark.retired)[:RETIRED_MAX]))
-    return _same_disk(mark, claim)
+        return Admitted(_taken(speaker, (mark.disk, *mark.retired)[:RETIRED_MAX]))
+    return _same_disk(mark, speaker)
 
 
-def judge_elsewhere(mark: Mark | None, claim: Claim) -> Admitted | Refused:
+def judge_elsewhere(mark: Mark | None, speaker: Speaker) -> Admitted | Refused:
     """For an introduction to another witness: may we have seen more of that peer than it has?
 
     What comes over different connections has no order, so places of one and the same process are not compared, and
     no place is learned.
     """
-    place = mark.position if mark is not None and mark.disk == claim.disk else NOWHERE
-    if mark is not None and (mark.disk, mark.process) == (claim.disk, claim.process):
-        claim = replace(claim, position=place)
-    verdict = judge(mark, claim)
+    place = mark.position if mark is not None and mark.disk == speaker.disk else NOWHERE
+    if mark is not None and (mark.disk, mark.process) == (speaker.disk, speaker.process):
+        speaker = replace(speaker, position=place)
+    verdict = judge(mark, speaker)
     return verdict if isinstance(verdict, Refused) else Admitted(replace(verdict.mark, position=place))
 
 
@@ -135,27 +135,27 @@ def newer(mine: Mark | None, theirs: Mark) -> Mark:
     return replace(theirs, position=NOWHERE, retired=retired[:RETIRED_MAX])
 
 
-def _same_disk(mark: Mark, claim: Claim) -> Admitted | Refused:
-    seen, now = mark.position, claim.position
+def _same_disk(mark: Mark, speaker: Speaker) -> Admitted | Refused:
+    seen, now = mark.position, speaker.position
     if fell(seen, now):
         return Refused(
-            f"{claim.peer} comes with an older state of its disk ({words(now)}) than was seen of it ({words(seen)}): a "
-            f"restored backup, a snapshot rolled back, or a copy; {_remedy(claim.peer)}"
+            f"{speaker.peer} comes with an older state of its disk ({words(now)}) than was seen of it ({words(seen)}): "
+            f"a restored backup, a snapshot rolled back, or a copy; {_remedy(speaker.peer)}"
         )
-    known = mark.process == claim.process or mark.process in claim.past
-    beyond_memory = claim.starts - mark.starts > max(len(claim.past), PAST_MAX)
+    known = mark.process == speaker.process or mark.process in speaker.past
+    beyond_memory = speaker.starts - mark.starts > max(len(speaker.past), PAST_MAX)
     if not known and not beyond_memory:
         return Refused(
-            f"{claim.peer} comes with a copy of its disk: another copy was used since the two parted (start "
-            f"{claim.starts} here, start {mark.starts} of the other one was seen); stop both processes, keep one copy, "
-            f"and {_remedy(claim.peer)}"
+            f"{speaker.peer} comes with a copy of its disk: another copy was used since the two parted (start "
+            f"{speaker.starts} here, start {mark.starts} of the other one was seen); stop both processes, keep one "
+            f"copy, and {_remedy(speaker.peer)}"
         )
-    taken = _taken(claim, mark.retired)
+    taken = _taken(speaker, mark.retired)
     return Admitted(replace(taken, position=highest(seen, now)))
 
 
-def _taken(claim: Claim, retired: tuple[bytes, ...]) -> Mark:
-    return Mark(claim.disk, claim.position, claim.process, claim.starts, retired)
+def _taken(speaker: Speaker, retired: tuple[bytes, ...]) -> Mark:
+    return Mark(speaker.disk, speaker.position, speaker.process, speaker.starts, retired)
 
 
 def _remedy(peer: WitnessId) -> str:

@@ -4,9 +4,9 @@ Rule: of one witness one process counts, everywhere. Each member by itself can o
 disk that reaches a member which knows little of the original would count there, while the original counts elsewhere,
 and both could vote. So a member that is introduced to a peer asks every member that it is connected with, and lets
 the peer in when all of them have answered without an objection, or have lost their connection. Whoever is asked
-objects when it knows more of that disk than is claimed, or when another process of that peer is connected there and
-alive; else it remembers the claim as if it had been introduced itself. Of two claims that wait at two members the one
-with more starts wins. Members that find each other again ask about the peers that they let in meanwhile.
+objects when it knows more of that disk than was said, or when another process of that peer is connected there and
+alive; else it remembers the process as if it had been introduced to it. Of two that wait at two members the one with
+more starts wins. Members that find each other again ask about the peers that they let in meanwhile.
 
 What waits is read (it may have to answer, else three starting members would wait for each other) but does not count.
 What remains: while two members cannot reach each other, an original may count at one and a copy that was made during
@@ -23,7 +23,7 @@ from typing import Final, Protocol
 
 from proto.errors import FrameRefused, RemoteFault
 from proto.units import WitnessId
-from witness.raft.admission import Claim, Mark
+from witness.raft.admission import Mark, Speaker
 from witness.raft.introduction import Answer, Hello, Question
 from witness.raft.peer_link import PeerLink
 
@@ -35,7 +35,7 @@ class GateOwner(Protocol):
     def judge(self, hello: Hello) -> None:
         """Raises RemoteFault when this disk may not speak for this witness, or not with us."""
 
-    def vouch(self, claim: Claim) -> None:
+    def vouch(self, speaker: Speaker) -> None:
         """Remembers an introduction to another witness. Raises RemoteFault when we know better."""
 
     def learn(self, peer: WitnessId, theirs: Mark) -> None: ...
@@ -76,42 +76,47 @@ class Gate:
 
     def introduced(self, link: PeerLink, hello: Hello) -> None:
         """Its name, cluster and certificate are right. Raises RemoteFault to refuse it."""
-        peer, claim = hello.witness, hello.claim
-        self._make_way(peer, claim, elsewhere=False)
+        peer, speaker = hello.witness, hello.speaker
+        self._make_way(peer, speaker, elsewhere=False)
         self._owner.judge(hello)
         asked = [name for name in self._links if name != peer]
         self._waiting[peer] = Waiting(link, hello, set(asked))
         for name in asked:
-            self._links[name].ask(Question(claim, self._owner.known(peer)))
+            self._links[name].ask(Question(speaker, self._owner.known(peer)))
         self._go_on(peer)
 
     def asked(self, by: PeerLink, question: Question) -> None:
-        claim = question.claim
-        if claim.peer == by.name or claim.peer not in self._peers:
-            raise FrameRefused(f"a question about {claim.peer}, who is no third witness")
+        speaker = question.speaker
+        if speaker.peer == by.name or speaker.peer not in self._peers:
+            raise FrameRefused(f"a question about {speaker.peer}, who is no third witness")
         objection = ""
         try:
             if question.mark is not None:
-                self._learn(claim.peer, question.mark)
-            self._make_way(claim.peer, claim, elsewhere=True)
-            self._owner.vouch(claim)
+                self._learn(speaker.peer, question.mark)
+            self._make_way(speaker.peer, speaker, elsewhere=True)
+            self._owner.vouch(speaker)
         except RemoteFault as fault:
             objection = str(fault)
-        by.answer(Answer(claim.peer, claim.process, objection, self._owner.known(claim.peer)))
+        by.answer(Answer(speaker.peer, speaker.process, objection, self._owner.known(speaker.peer)))
 
     def answered(self, by: PeerLink, answer: Answer) -> None:
         peer = answer.peer
         if answer.mark is not None and peer in self._peers:
             self._learn(peer, answer.mark)
         waiting, link = self._waiting.get(peer), self._links.get(peer)
-        if waiting is not None and waiting.hello.claim.process == answer.process:
+        if waiting is not None and waiting.hello.speaker.process == answer.process:
             if answer.objection:
                 del self._waiting[peer]
                 self._object(waiting.link, by, answer)
             else:
                 waiting.asked.discard(by.name or peer)
                 self._go_on(peer)
-        elif link is not None and link.claim is not None and link.claim.process == answer.process and answer.objection:
+        elif (
+            link is not None
+            and link.speaker is not None
+            and link.speaker.process == answer.process
+            and answer.objection
+        ):
             self._object(link, by, answer)
 
     def closed(self, link: PeerLink) -> None:
@@ -141,26 +146,26 @@ class Gate:
     def _tell_newcomer(self, link: PeerLink, peer: WitnessId) -> None:
         """It is asked about those that were let in without it, and about those that wait."""
         for name, other in self._links.items():
-            if name != peer and other.claim is not None:
-                link.ask(Question(other.claim, self._owner.known(name)))
+            if name != peer and other.speaker is not None:
+                link.ask(Question(other.speaker, self._owner.known(name)))
         for name, waiting in self._waiting.items():
             waiting.asked.add(peer)
-            link.ask(Question(waiting.hello.claim, self._owner.known(name)))
+            link.ask(Question(waiting.hello.speaker, self._owner.known(name)))
 
-    def _make_way(self, peer: WitnessId, claim: Claim, *, elsewhere: bool) -> None:
-        """One process at a time: the claim gives way to a living one, and another one gives way to the claim."""
+    def _make_way(self, peer: WitnessId, speaker: Speaker, *, elsewhere: bool) -> None:
+        """One process at a time: it gives way to a living one, and any other one gives way to it."""
         link, waiting = self._links.get(peer), self._waiting.get(peer)
-        if link is not None and link.claim is not None and link.claim.process != claim.process:
+        if link is not None and link.speaker is not None and link.speaker.process != speaker.process:
             if self._now_s() - link.received_s < LIVELY_S and not link.closing:
                 raise self._second(peer, "is connected and alive")
             if elsewhere:
                 self._retire(link, peer)
         if waiting is None:
             return
-        rival = waiting.hello.claim
-        if rival.process != claim.process and _rank(rival) > _rank(claim):
+        rival = waiting.hello.speaker
+        if rival.process != speaker.process and _rank(rival) > _rank(speaker):
             raise self._second(peer, "was introduced at the same time and has more starts")
-        if rival.process != claim.process:
+        if rival.process != speaker.process:
             del self._waiting[peer]
             waiting.link.refuse(str(self._second(peer, "was introduced at the same time and has more starts")))
         elif not elsewhere:
@@ -182,9 +187,9 @@ class Gate:
         """A connection from a disk that was replaced meanwhile ends."""
         self._owner.learn(peer, theirs)
         mark, link = self._owner.known(peer), self._links.get(peer)
-        if mark is not None and link is not None and link.claim is not None and link.claim.disk in mark.retired:
+        if mark is not None and link is not None and link.speaker is not None and link.speaker.disk in mark.retired:
             link.refuse(f"{peer}'s disk was replaced by a readmission; stop that process")
 
 
-def _rank(claim: Claim) -> tuple[int, bytes]:
-    return claim.starts, claim.process
+def _rank(speaker: Speaker) -> tuple[int, bytes]:
+    return speaker.starts, speaker.process

@@ -14,7 +14,7 @@ import msgpack
 
 from proto.errors import FrameRefused
 from proto.units import NO_LINEAGE, ClusterId, WitnessId
-from witness.raft.admission import PAST_MAX, PROCESS_BYTES, Claim, Mark, Position, decode_mark, encode_mark
+from witness.raft.admission import PAST_MAX, PROCESS_BYTES, Mark, Position, Speaker, decode_mark, encode_mark
 from witness.raft.messages import DISK_BYTES, NUMBER_MAX
 from witness.raft.store_rows import StoreRefused
 
@@ -25,9 +25,9 @@ FEATURE_CEILING: Final = 1 << 16
 REASON_CHARS_MAX: Final = 500
 
 _NUMBERS: Final = ("turn", "term", "last_term", "last_index", "starts")
-_CLAIM: Final = frozenset({"witness", "disk", "process", "past", "learner", *_NUMBERS})
-_HELLO: Final = _CLAIM | {"v", "cluster", "to", "lineage", "features"}
-_QUESTION: Final = _CLAIM | {"mark"}
+_SPEAKER: Final = frozenset({"witness", "disk", "process", "past", "learner", *_NUMBERS})
+_HELLO: Final = _SPEAKER | {"v", "cluster", "to", "lineage", "features"}
+_QUESTION: Final = _SPEAKER | {"mark"}
 _BIN_MAX: Final = 1024
 """Of a mark; a token is shorter."""
 
@@ -37,21 +37,21 @@ class Hello:
     cluster: ClusterId
     to: WitnessId | None
     """Whom it dialled; None for the one that was dialled."""
-    claim: Claim
+    speaker: Speaker
     lineage: bytes
     features: int
     """The highest feature level that it can work at."""
 
     @property
     def witness(self) -> WitnessId:
-        return self.claim.peer
+        return self.speaker.peer
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """Somebody introduced himself to the one who asks: is anything known against it?"""
 
-    claim: Claim
+    speaker: Speaker
     mark: Mark | None
     """What the one who asks knew of that peer."""
 
@@ -60,7 +60,7 @@ class Question:
 class Answer:
     peer: WitnessId
     process: bytes
-    """Of the claim that was asked about."""
+    """Of the speaker that was asked about."""
     objection: str
     """Empty when there is none."""
     mark: Mark | None
@@ -69,20 +69,20 @@ class Answer:
 def pack_hello(hello: Hello) -> bytes:
     more = {"v": PEER_PROTOCOL, "cluster": hello.cluster, "to": hello.to}
     packed: bytes = msgpack.packb(
-        {**more, **_fields(hello.claim), "lineage": hello.lineage, "features": hello.features}
+        {**more, **_fields(hello.speaker), "lineage": hello.lineage, "features": hello.features}
     )
     return packed
 
 
-def _fields(claim: Claim) -> dict[str, Any]:
-    at = claim.position
+def _fields(speaker: Speaker) -> dict[str, Any]:
+    at = speaker.position
     return {
-        "witness": claim.peer,
-        "disk": claim.disk,
-        "process": claim.process,
-        "starts": claim.starts,
-        "past": list(claim.past),
-        "learner": claim.learner,
+        "witness": speaker.peer,
+        "disk": speaker.disk,
+        "process": speaker.process,
+        "starts": speaker.starts,
+        "past": list(speaker.past),
+        "learner": speaker.learner,
         "turn": at.turn,
         "term": at.term,
         "last_term": at.last_term,
@@ -108,10 +108,10 @@ def read_hello(body: bytes) -> Hello:
         raise FrameRefused(f"the introduction's lineage is not {len(NO_LINEAGE)} bytes")
     _number(value["features"], "features", FEATURE_CEILING)
     to = None if value["to"] is None else WitnessId(value["to"])
-    return Hello(ClusterId(value["cluster"]), to, _claim(value), value["lineage"], value["features"])
+    return Hello(ClusterId(value["cluster"]), to, _speaker(value), value["lineage"], value["features"])
 
 
-def _claim(value: dict[str, Any]) -> Claim:
+def _speaker(value: dict[str, Any]) -> Speaker:
     _text(value["witness"], "witness")
     for name, size in (("disk", DISK_BYTES), ("process", PROCESS_BYTES)):
         if not _is_token(value[name], size):
@@ -123,7 +123,7 @@ def _claim(value: dict[str, Any]) -> Claim:
         _number(value[name], name, NUMBER_MAX)
     if type(value["learner"]) is not bool:
         raise FrameRefused("the introduction's learner is not true or false")
-    return Claim(
+    return Speaker(
         peer=WitnessId(value["witness"]),
         disk=value["disk"],
         learner=value["learner"],
@@ -163,7 +163,7 @@ def read_position(body: bytes) -> Position:
 
 
 def pack_question(question: Question) -> bytes:
-    packed: bytes = msgpack.packb({**_fields(question.claim), "mark": _packed(question.mark)})
+    packed: bytes = msgpack.packb({**_fields(question.speaker), "mark": _packed(question.mark)})
     return packed
 
 
@@ -171,8 +171,8 @@ def read_question(body: bytes) -> Question:
     value = _unpack(body)
     if not isinstance(value, dict) or value.keys() != _QUESTION:
         raise FrameRefused("a question about a peer has wrong fields")
-    claim = _claim(value)
-    return Question(claim, _mark(claim.peer, value["mark"]))
+    speaker = _speaker(value)
+    return Question(speaker, _mark(speaker.peer, value["mark"]))
 
 
 def pack_answer(answer: Answer) -> bytes:

@@ -19,10 +19,10 @@ from witness.raft.admission import (
     MARK_PREFIX,
     PAST_MAX,
     Admitted,
-    Claim,
     Mark,
     Position,
     Refused,
+    Speaker,
     decode_mark,
     encode_mark,
     fell,
@@ -64,24 +64,24 @@ class PeerDisks:
             self._marks[peer] = self._kept[peer] = decode_mark(peer, data)
         return self._marks[peer]
 
-    def judge(self, claim: Claim) -> Mark:
+    def judge(self, speaker: Speaker) -> Mark:
         """The mark that an admission would leave. Raises RemoteFault with the words of the refusal."""
-        return _mark_of(judge(self.mark(claim.peer), claim))
+        return _mark_of(judge(self.mark(speaker.peer), speaker))
 
-    def vouch(self, claim: Claim) -> None:
+    def vouch(self, speaker: Speaker) -> None:
         """An introduction to another witness is known here from now on. Raises RemoteFault when we know better."""
-        self._marks[claim.peer] = _mark_of(judge_elsewhere(self.mark(claim.peer), claim))
-        self.keep(claim.peer)
+        self._marks[speaker.peer] = _mark_of(judge_elsewhere(self.mark(speaker.peer), speaker))
+        self.keep(speaker.peer)
 
     def learn(self, peer: WitnessId, theirs: Mark) -> None:
         """What another witness knows of a peer."""
         self._marks[peer] = newer(self.mark(peer), theirs)
         self.keep(peer)
 
-    def admit(self, claim: Claim) -> None:
+    def admit(self, speaker: Speaker) -> None:
         """Before the peer's connection counts. Raises RemoteFault and changes nothing when it may not."""
-        self._marks[claim.peer] = self.judge(claim)
-        self.keep(claim.peer)
+        self._marks[speaker.peer] = self.judge(speaker)
+        self.keep(speaker.peer)
 
     def seen(self, peer: WitnessId, now: Position) -> None:
         """What an admitted peer says on its connection. Raises RemoteFault when its disk went back meanwhile."""

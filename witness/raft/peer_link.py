@@ -21,7 +21,7 @@ import msgpack
 
 from proto.errors import FrameRefused, RemoteFault
 from proto.units import WitnessId
-from witness.raft.admission import Claim, Position
+from witness.raft.admission import Position, Speaker
 from witness.raft.introduction import (
     Answer,
     Hello,
@@ -98,7 +98,7 @@ class PeerLink(asyncio.Protocol):
         self.name = dialed
         """Who it is by its word and its certificate; `peer` once its introduction was accepted."""
         self.peer: WitnessId | None = None
-        self.claim: Claim | None = None
+        self.speaker: Speaker | None = None
         self._held: list[tuple[int, bytes]] | None = []
         self._held_bytes = 0
         self.closing = False
@@ -260,7 +260,7 @@ class PeerLink(asyncio.Protocol):
             if kind != HELLO:
                 raise FrameRefused("the first frame must be the introduction")
             hello = read_hello(body)
-            self.claim = hello.claim
+            self.speaker = hello.speaker
             self._owner.introduced(self, hello)
             self.peer = hello.witness
         elif kind == QUESTION:

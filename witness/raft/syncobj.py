@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from proto.errors import RemoteFault
 from proto.features import FEATURE_MAX
 from proto.units import NS_PER_S, InstantNs, WitnessId
-from witness.raft.admission import PROCESS_BYTES, Claim, Mark, Position
+from witness.raft.admission import PROCESS_BYTES, Mark, Position, Speaker
 from witness.raft.introduction import Hello
 from witness.raft.lineage import lineage_of, lineage_words, lineages_fit
 from witness.raft.messages import Message
@@ -223,7 +223,7 @@ class PySyncObjConsensus:
         if not self._running:
             raise RemoteFault("this witness is stopping")
         starts, past = self._start
-        claim = Claim(
+        speaker = Speaker(
             peer=self._self_id,
             disk=self._store.incarnation,
             learner=self._node.standing is Standing.LEARNER,
@@ -232,20 +232,20 @@ class PySyncObjConsensus:
             starts=starts,
             past=past,
         )
-        return Hello(self._store.cluster_id, to, claim, lineage_of(self._store), FEATURE_MAX)
+        return Hello(self._store.cluster_id, to, speaker, lineage_of(self._store), FEATURE_MAX)
 
     def judge(self, hello: Hello) -> None:
-        a_learner = hello.claim.learner or self._node.standing is Standing.LEARNER
+        a_learner = hello.speaker.learner or self._node.standing is Standing.LEARNER
         if not lineages_fit(lineage_of(self._store), hello.lineage, a_learner=a_learner):
             raise RemoteFault(lineage_words(self._self_id, lineage_of(self._store), hello.witness, hello.lineage))
-        self._disks.judge(hello.claim)
+        self._disks.judge(hello.speaker)
 
     def admit(self, hello: Hello) -> None:
         """What it changes is on disk before anything of Raft leaves for this peer: the next turn comes first."""
-        self._disks.admit(hello.claim)
+        self._disks.admit(hello.speaker)
 
-    def vouch(self, claim: Claim) -> None:
-        self._disks.vouch(claim)
+    def vouch(self, speaker: Speaker) -> None:
+        self._disks.vouch(speaker)
         self._schedule()
 
     def learn(self, peer: WitnessId, theirs: Mark) -> None:
