@@ -132,19 +132,17 @@ class Store:
         self._tip: tuple[int, int] | None = (self.durable.state.last_index, self.durable.chain)
         self._marks = checked_marks(database.execute("SELECT name, value, crc FROM meta"), self.durable)
         check_standing(self._marks)
-        self._last_event = int(database.execute("SELECT max(seq) FROM events")[0][0] or 0)
-        if self._last_event < self.durable.last_event:
-            raise RowDamaged(f"the end of the events (ends at {self._last_event}, recorded {self.durable.last_event})")
+        self.last_event_seq = int(database.execute("SELECT max(seq) FROM events")[0][0] or 0)
+        if self.last_event_seq < self.durable.last_event:
+            raise RowDamaged(
+                f"the end of the events (ends at {self.last_event_seq}, recorded {self.durable.last_event})"
+            )
         self._first_row = int(database.execute("SELECT min(idx) FROM entries")[0][0] or 0)
         check_note(disk, self.incarnation, self.durable.turn)
         self._note = disk.open_note(NOTE_NAME)
         self._note.write(note_of(self.incarnation, self.durable.turn))
 
     # -- reading ---------------------------------------------------------------------------------------------
-
-    @property
-    def last_event_seq(self) -> int:
-        return self._last_event
 
     def read_state(self) -> RaftState:
         """Term, vote and the log's end as they are on disk; zeros in a fresh store."""
@@ -221,9 +219,9 @@ class Store:
         """Events by number. Numbers that are stored already must bring the same bytes (a replay after a restart)."""
         self._require_sound()
         for seq, data in events:
-            if seq > self._last_event:
+            if seq > self.last_event_seq:
                 self._events.append((seq, data))
-                self._last_event = seq
+                self.last_event_seq = seq
                 continue
             with self._reading():
                 rows = self._db.execute("SELECT seq, data, crc FROM events WHERE seq = ?", (seq,))
@@ -311,7 +309,7 @@ class Store:
         state = self._state or self.durable.state
         chain = self._chain_at(state.last_index)
         marks = digest(self._marks) if self._changed else self.durable.marks
-        return StateRow(state, self.durable.turn + 1, chain, marks, self._last_event)
+        return StateRow(state, self.durable.turn + 1, chain, marks, self.last_event_seq)
 
     def _write(self, durable: StateRow) -> None:
         execute, many, row_bytes = self._db.execute, self._db.many, 0
