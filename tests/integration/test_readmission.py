@@ -60,7 +60,7 @@ def make_learner(cluster: Loopback, witness: WitnessId) -> None:
 
 async def known_to_all(cluster: Loopback, witness: WitnessId) -> None:
     """The others have seen how far its disk is."""
-    turn = cluster.stores[witness].durable.turn
+    turn = cluster.stores[witness].durable.raft_turn
 
     def seen(peer: WitnessId) -> bool:
         mark = cluster.nodes[peer].known(witness)

@@ -11,8 +11,10 @@ last used it, and the disks that a readmission replaced. An introduction is judg
     another disk, of a learner                 taken, and the disk before it is replaced
     another disk, of a voter                   refused
 
-*How far* is first of all the store's turn: it counts every transaction that votes rest on, within one disk, so it
-never falls and never stands still over a vote; the term may not fall either. The log's last entry says the same in
+*How far* is first of all the store's turn of Raft: it counts the transactions that votes rest on and no others, within
+one disk, so it never falls, never stands still over a vote, and never rises while nobody lets the disk in, however
+often it starts and knocks (a disk that is behind would else catch up without what it forgot); the term may not fall
+either. The log's last entry says the same in
 words for people and decides nothing: an honest follower that drops what never was committed ends earlier for a while.
 *Which process*: each start that speaks to anyone is recorded on the disk first, and the latest ones are named in the
 introduction. Two copies of a disk write different ones, so that the one that was not seen is found out, also when it
@@ -48,7 +50,7 @@ class Position:
     """How far a disk is, as of its last transaction."""
 
     turn: int
-    """Transactions that votes rest on, counted by the store."""
+    """Transactions that votes rest on, and no others, counted by the store."""
     term: int
     last_term: int
     last_index: int

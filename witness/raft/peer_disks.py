@@ -138,9 +138,13 @@ class Durable(Protocol):
 
 
 def position_of(store: Durable) -> Position:
-    """Where our disk is, as of its last commit: what is told to others is never less than what they may rest on."""
+    """Where our disk is, as of its last commit: what is told to others is never less than what they may rest on.
+
+    Counted are transactions of Raft alone. A disk that is behind goes on writing marks of its own while it is refused
+    (its starts, what it sees of its peers); counted, they would let it catch up by knocking, without what it forgot.
+    """
     row = store.durable
-    return Position(row.turn, row.state.term, row.state.last_term, row.state.last_index)
+    return Position(row.raft_turn, row.state.term, row.state.last_term, row.state.last_index)
 
 
 def starts_of(store: Marks) -> tuple[int, tuple[bytes, ...]]:

@@ -306,10 +306,10 @@ class Store:
             return int(rows[0][0]) if rows else 0
 
     def _next_state(self) -> StateRow:
-        state = self._state or self.durable.state
-        chain = self._chain_at(state.last_index)
-        marks = digest(self._marks) if self._changed else self.durable.marks
-        return StateRow(state, self.durable.turn + 1, chain, marks, self.last_event_seq)
+        was, state = self.durable, self._state or self.durable.state
+        marks = digest(self._marks) if self._changed else was.marks
+        raft_turn = was.raft_turn + (self._state is not None)  # it is set with every change of term, vote or log
+        return StateRow(state, was.turn + 1, raft_turn, self._chain_at(state.last_index), marks, self.last_event_seq)
 
     def _write(self, durable: StateRow) -> None:
         execute, many, row_bytes = self._db.execute, self._db.many, 0

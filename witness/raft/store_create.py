@@ -72,7 +72,7 @@ def _fill(database: Database, disk: Disk, cluster_id: ClusterId, witness_id: Wit
     marks = {STANDING_MARK: standing.value.encode()}
     database.many("INSERT INTO identity VALUES (?, ?, ?)", [named_row(*item) for item in identity.items()])
     database.many("INSERT INTO meta VALUES (?, ?, ?)", [named_row(*item) for item in marks.items()])
-    database.execute(SET_STATE, state_row(StateRow(RaftState(0, None, 0, 0), 0, 0, digest(marks), 0)))
+    database.execute(SET_STATE, state_row(StateRow(RaftState(0, None, 0, 0), 0, 0, 0, digest(marks), 0)))
     database.execute("COMMIT")
 
 

@@ -20,23 +20,23 @@ from typing import Final, NamedTuple
 from proto.errors import LocalFault
 from witness.raft.disk import Row
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 INCARNATION_BYTES: Final = 16
 META_KEY_CHARS_MAX: Final = 100
 MARKS_MAX: Final = 1_000
 TABLES: Final = (
     "identity (name TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",
     """raft_state (one INTEGER PRIMARY KEY CHECK (one = 1), term INTEGER NOT NULL, voted_for TEXT,
-       last_index INTEGER NOT NULL, last_term INTEGER NOT NULL, turn INTEGER NOT NULL, chain INTEGER NOT NULL,
-       marks BLOB NOT NULL, last_event INTEGER NOT NULL, crc INTEGER NOT NULL)""",
+       last_index INTEGER NOT NULL, last_term INTEGER NOT NULL, turn INTEGER NOT NULL, raft_turn INTEGER NOT NULL,
+       chain INTEGER NOT NULL, marks BLOB NOT NULL, last_event INTEGER NOT NULL, crc INTEGER NOT NULL)""",
     """entries (idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, command BLOB NOT NULL, crc INTEGER NOT NULL,
        chain INTEGER NOT NULL)""",
     "events (seq INTEGER PRIMARY KEY, data BLOB NOT NULL, crc INTEGER NOT NULL)",
     "meta (name TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",
 )
-GET_STATE: Final = """SELECT term, voted_for, last_index, last_term, turn, chain, marks, last_event, crc
+GET_STATE: Final = """SELECT term, voted_for, last_index, last_term, turn, raft_turn, chain, marks, last_event, crc
 FROM raft_state"""
-SET_STATE: Final = "INSERT OR REPLACE INTO raft_state VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+SET_STATE: Final = "INSERT OR REPLACE INTO raft_state VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 GET_ENTRIES: Final = "SELECT idx, term, command, crc, chain FROM entries ORDER BY idx"
 SET_ENTRY: Final = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)"
 IDENTITY_NAMES: Final = frozenset({"format", "cluster", "witness", "incarnation"})
@@ -52,7 +52,7 @@ Entry = tuple[bytes, int, int]
 """command, index, term: the engine's own shape."""
 
 _PLACE: Final = struct.Struct("<qq")
-_NUMBERS: Final = struct.Struct("<6q")
+_NUMBERS: Final = struct.Struct("<7q")
 
 
 class StoreRefused(LocalFault):
@@ -76,6 +76,9 @@ class StateRow(NamedTuple):
 
     state: RaftState
     turn: int
+    """Transactions of this store, whatever they wrote."""
+    raft_turn: int
+    """Those of them that changed term, vote or log: what other witnesses may rest on."""
     chain: int
     marks: bytes
     last_event: int
@@ -131,12 +134,12 @@ def checked_state(rows: Sequence[Row]) -> StateRow:
     """What GET_STATE gives."""
     if len(rows) != 1:
         raise RowDamaged("the record of term and vote")
-    term, voted_for, last_index, last_term, turn, chain, marks, last_event, crc = rows[0]
-    numbers = (term, last_index, last_term, turn, chain, last_event)
+    term, voted_for, last_index, last_term, turn, raft_turn, chain, marks, last_event, crc = rows[0]
+    numbers = (term, last_index, last_term, turn, raft_turn, chain, last_event)
     fits = _numbers(*numbers) and type(marks) is bytes and type(voted_for) in {str, type(None)}
     if not fits or _state_crc(numbers, voted_for, marks) != crc:
         raise RowDamaged("the record of term and vote")
-    return StateRow(RaftState(term, voted_for, last_index, last_term), turn, chain, marks, last_event)
+    return StateRow(RaftState(term, voted_for, last_index, last_term), turn, raft_turn, chain, marks, last_event)
 
 
 def checked_event(row: Row) -> tuple[int, bytes]:
@@ -173,10 +176,10 @@ def digest(marks: Mapping[str, bytes]) -> bytes:
 
 def state_row(row: StateRow) -> Row:
     """For SET_STATE."""
-    (state, turn, chain, marks, last_event) = row
+    (state, turn, raft_turn, chain, marks, last_event) = row
     term, vote, last_index, last_term = state.term, state.voted_for, state.last_index, state.last_term
-    crc = _state_crc((term, last_index, last_term, turn, chain, last_event), vote, marks)
-    return term, vote, last_index, last_term, turn, chain, marks, last_event, crc
+    crc = _state_crc((term, last_index, last_term, turn, raft_turn, chain, last_event), vote, marks)
+    return term, vote, last_index, last_term, turn, raft_turn, chain, marks, last_event, crc
 
 
 def named_row(name: str, value: bytes) -> tuple[str, bytes, int]:
