@@ -18,9 +18,11 @@ from typing import Final
 from proto.codec import EVENTS
 from proto.edge.atomic_file import sync_directory
 from proto.invariants import require
+from proto.units import ClusterId, WitnessId
 from witness.backup.layout import BackupRefused
 from witness.core.restore import Restored
 from witness.core.snapshot import encode_image
+from witness.raft.disk import Disk
 from witness.raft.lineage import keep_marks
 from witness.raft.messages import NO_OP
 from witness.raft.snapshot_file import SNAPSHOT_NAME, Snapshot, encode_snapshot, write_snapshot
@@ -57,12 +59,7 @@ def place(settings: WitnessSettings, made: Restored, term: int, events: Iterable
     directory = settings.data_dir
     unfinished = directory / UNFINISHED
     _clear(directory)
-    create_store(unfinished, settings.cluster, settings.witness)
-    _fill(unfinished, settings, made, events)
-    state = made.state
-    entries = [(bytes([NO_OP]), index, term) for index in (state.applied_index - 1, state.applied_index)]
-    data = encode_snapshot(Snapshot(entries[0], entries[1], encode_image(state)), settings.cluster)
-    write_snapshot(unfinished, data)
+    data = fill(unfinished, settings.cluster, settings.witness, made, term, events)
     require(not (unfinished / WAL_NAME).exists(), "the restored store was closed with a log beside it")
     for name in (SNAPSHOT_NAME, STORE_NAME):
         (unfinished / name).rename(directory / name)
@@ -78,8 +75,17 @@ def _clear(directory: Path) -> None:
         shutil.rmtree(directory / UNFINISHED)
 
 
-def _fill(where: Path, settings: WitnessSettings, made: Restored, events: Iterable[tuple[int, bytes]]) -> None:
-    store = open_store(where, settings.cluster, settings.witness)
+def fill(
+    where: Path | Disk,
+    cluster: ClusterId,
+    witness: WitnessId,
+    made: Restored,
+    term: int,
+    events: Iterable[tuple[int, bytes]],
+) -> bytes:
+    """Makes the store and the snapshot that the restored state needs; returns the snapshot."""
+    create_store(where, cluster, witness)
+    store = open_store(where, cluster, witness)
     try:
         every = _all_events(made, events)
         while batch := tuple(islice(every, _EVENTS_PER_COMMIT)):
@@ -89,6 +95,11 @@ def _fill(where: Path, settings: WitnessSettings, made: Restored, events: Iterab
         store.commit()
     finally:
         store.close()
+    state = made.state
+    entries = [(bytes([NO_OP]), index, term) for index in (state.applied_index - 1, state.applied_index)]
+    data = encode_snapshot(Snapshot(entries[0], entries[1], encode_image(state)), cluster)
+    write_snapshot(where, data)
+    return data
 
 
 def _all_events(made: Restored, events: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:

@@ -185,7 +185,13 @@ def cast_votes(scope: Scope, command: Votes) -> Outcome:
         return refused(Reason.NOT_A_MEMBER)
     stale = 0
     for vote in command.votes:
-        stale += not _CAST[vote.kind](scope, command, vote)
+        if vote.kind is VoteKind.EXPIRY:
+            counted = _cast_expiry(scope, command, vote)
+        elif vote.kind is VoteKind.REVOKE_DUE:
+            counted = _cast_revoke_due(scope, command, vote)
+        else:
+            counted = _cast_bar_over(scope, command, vote)
+        stale += not counted
     return refused(Reason.STALE_VOTE, f"{stale} of {len(command.votes)} votes are stale") if stale else DONE
 
 
@@ -234,13 +240,6 @@ def _cast_bar_over(scope: Scope, command: Votes, vote: Vote) -> bool:
         scope.ledger.append(EventKind.UNBARRED, f"the restore's wait is over for new groups (votes: {voters})")
         state.bar = None
     return True
-
-
-_CAST = {
-    VoteKind.EXPIRY: _cast_expiry,
-    VoteKind.REVOKE_DUE: _cast_revoke_due,
-    VoteKind.BAR_OVER: _cast_bar_over,
-}
 
 
 def _expire(scope: Scope, group: GroupState, lease: Lease) -> None:

@@ -22,6 +22,7 @@ from proto.features import FEATURE_MAX
 from proto.invariants import require
 from proto.units import NS_PER_MS, NS_PER_S, DurationNs, InstantNs, LogIndex, Term, WitnessId
 from witness.raft.memory_network import Appended, Delivery, Notice, Pending, Post, Proposal, Round
+from witness.raft.outlook import same_shape
 from witness.raft.port import (
     ENTRY_BYTES_MAX,
     PROPOSALS_QUEUED_MAX,
@@ -114,6 +115,12 @@ class MemoryCluster:
         self._members[witness].feature_max = feature_max
         self.restart(witness, replicated)
         return MemoryConsensus(self, witness)
+
+    def begin_from(self, index: int, image: bytes) -> None:
+        """Before anybody is attached: every node has this snapshot and nothing else, as after a restore of all."""
+        self._log = [Appended(0, None, self._now_ns)] * index
+        for member in self._members.values():
+            member.snapshot = (index, image)
 
     def set_links(self, pairs: Iterable[tuple[WitnessId, WitnessId]]) -> None:
         """From now on exactly these pairs reach each other; what is under way between others is lost."""
@@ -340,7 +347,7 @@ class MemoryCluster:
             return
         worked = self._catch_up(member, replicated)
         status = self.status(member.witness)
-        if member.status is None or _shape(member.status) != _shape(status):
+        if member.status is None or not same_shape(member.status, status):
             member.status = status
             replicated.status_changed(status)
             worked = True
@@ -391,8 +398,3 @@ class MemoryCluster:
     def _reaches_leader(self, member: _Member) -> bool:
         leader = member.leader
         return leader is not None and (leader == member.witness or self._linked(member.witness, leader))
-
-
-def _shape(status: ConsensusStatus) -> tuple[object, ...]:
-    told = status.role, status.leader, status.term, status.has_quorum, status.connected, status.caught_up
-    return *told, status.features

@@ -66,6 +66,11 @@ class ReplicaChecker:
         self._found = found
         self._hashes: dict[int, tuple[str, str]] = {}
 
+    def restored(self, told: tuple[Event, ...]) -> None:
+        """All witnesses begin anew with what a backup knew, whose ledger this is: it may be of any earlier life."""
+        self.events = list(told)
+        self._hashes.clear()
+
     def applied(self, witness: str, index: int, machine: Machine, *, always: bool = False) -> None:
         if index % HASH_EVERY and not always:
             return
@@ -119,7 +124,7 @@ class StoryChecker:
     def told(self, event: Event) -> None:
         if event.group is None:
             return
-        if event.kind is EventKind.GROUP_CREATED:
+        if event.kind in (EventKind.GROUP_CREATED, EventKind.RESTORED):
             self._stories[event.group] = _Story(event.epoch)
         story = self._stories.setdefault(event.group, _Story())
         if event.kind is EventKind.GRANTED:

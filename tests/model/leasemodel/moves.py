@@ -171,6 +171,11 @@ def _heartbeat_moves(state: State, rules: Rules, index: int) -> Iterator[Step]:
                 heard = rules.heard_new_incarnation(state.machine, lease)
                 if heard is not state.machine:
                     yield ("new_incarnation_heard", index, number, 0), _with_machine(state, heard)
+            if lease and lease.site == NOBODY and attempt.epoch == 0:
+                heard = rules.heard_down(state.machine, lease, site)
+                if heard is not state.machine:
+                    spent = _with_copy(state, index, _without_attempt(copy, number))
+                    yield ("heard_down", index, number, 0), _with_machine(spent, heard, same=True)
         yield from _replica_answers(state, rules, index, number)
 
 

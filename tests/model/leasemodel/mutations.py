@@ -261,6 +261,16 @@ class BarredLeaseRenewable(Rules):
         return Machine(top + 1, Lease(top + 1, self.bounds.copies[-1], 1, NOBODY, 0, self.bounds.ttl_max, 0), ttl)
 
 
+class BarredUntilHeardDown(Rules):
+    """A barred lease ends as soon as every site was heard since the restore and says that it is down."""
+
+    def heard_down(self, machine: Machine, lease: Lease, site: int) -> Machine:
+        heard = lease.refusing | 1 << site
+        if heard == (1 << self.bounds.sites) - 1:
+            return machine._replace(lease=None)
+        return machine._replace(lease=lease._replace(refusing=heard)) if heard != lease.refusing else machine
+
+
 class NoDriftInTimer(Rules):
     """D = ttl on the witness's own clock: with a fast witness and a slow holder a tick too short."""
 

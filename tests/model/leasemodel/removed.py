@@ -58,6 +58,7 @@ REMOVED_RULES: tuple[Removed, ...] = (
     Removed("epoch-restored", wrong.EpochRestored, "restore", (REPEATED_GRANT,)),
     Removed("barred-for-configured-ttl", wrong.BarredForConfiguredTtl, "restore-configure"),
     Removed("barred-lease-renewable", wrong.BarredLeaseRenewable, "restore"),
+    Removed("barred-until-heard-down", wrong.BarredUntilHeardDown, "restore-clone"),
     Removed("no-drift-in-timer", wrong.NoDriftInTimer, "basic"),
     Removed("no-lock-delay-in-timer", wrong.NoLockDelayInTimer, "lock-delay"),
     Removed("stopped-site-releases-at-once", wrong.StoppedSiteReleasesAtOnce, "lock-delay"),

@@ -41,6 +41,7 @@ def move_words(move: Move, bounds: Bounds) -> str:
         "commit_heartbeat": f"attempt {two} of {who} is committed as renewal {three}",
         "repeat_heartbeat": f"attempt {two} of {who} is committed as renewal {three} and may be committed again",
         "new_incarnation_heard": f"a heartbeat of another incarnation comes from {who}",
+        "heard_down": f"a heartbeat of {who} that holds nothing is committed: it says that it is down",
         "replica_answer": f"{who} answers an attempt from its own replica, without a commit",
         "propose_grant": f"a grant to {who}, incarnation {two}, is proposed",
         "commit_grant": f"the grant of epoch {three} to {who} is committed",

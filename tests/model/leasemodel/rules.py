@@ -153,6 +153,11 @@ class Rules:
         del lease
         return machine
 
+    def heard_down(self, machine: Machine, lease: Lease, site: int) -> Machine:
+        """That every site says that it is down does not end a barred lease: a copy of one of them may not be."""
+        del lease, site
+        return machine
+
     def delete_group(self, machine: Machine) -> Machine:
         """A group is deleted only while its lease is vacant; its tombstone keeps the epoch for a later one."""
         return machine

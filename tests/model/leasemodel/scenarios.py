@@ -105,6 +105,17 @@ SMALL: tuple[Bounds, ...] = (
         epochs=3,
         recreations=1,
     ),
+    Bounds(
+        "restore-clone",
+        "restored while a copy of dc-a runs with its certificate and incarnation",
+        (0, 0, 1),
+        ttls=(1,),
+        attempts=1,
+        renewals=1,
+        epochs=3,
+        recreations=1,
+        mad_witness=False,
+    ),
     Bounds("configure", "the configured ttl changes at any moment", ttls=(1, 2), attempts=1),
     Bounds(
         "lock-delay",
