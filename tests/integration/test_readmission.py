@@ -11,6 +11,7 @@ import pytest
 from raft_cluster import CLUSTER, IDS, Loopback, until
 
 from proto.units import ClusterId, WitnessId
+from witness.raft.admission import MARK_PREFIX, fell
 from witness.raft.lineage import LINEAGE_MARK
 from witness.raft.standing import Standing
 from witness.raft.store import create_store, move_aside, open_store
@@ -60,11 +61,11 @@ def make_learner(cluster: Loopback, witness: WitnessId) -> None:
 
 async def known_to_all(cluster: Loopback, witness: WitnessId) -> None:
     """The others have seen how far its disk is."""
-    turn = cluster.stores[witness].durable.raft_turn
+    position = cluster.nodes[witness].position()
 
     def seen(peer: WitnessId) -> bool:
         mark = cluster.nodes[peer].known(witness)
-        return mark is not None and mark.position.turn >= turn
+        return mark is not None and not fell(position, mark.position)
 
     await until(lambda: all(seen(peer) for peer in cluster.nodes if peer != witness), "its position was seen")
 
@@ -167,6 +168,36 @@ async def test_o6_nothing_acknowledged_is_lost_by_a_readmission_under_load(clust
     await cluster.equal()
 
 
+async def test_o6_a_member_answers_only_when_its_record_of_the_new_disk_is_on_its_own_disk(cluster: Loopback) -> None:
+    blank, others = await follower(cluster)
+    await cluster.stop(blank)
+    answered: list[tuple[WitnessId, bytes | None]] = []
+
+    def watch(witness: WitnessId) -> None:
+        node, store = cluster.nodes[witness], cluster.stores[witness]
+        send = node._send
+
+        def watching(outbox: dict[WitnessId, list[dict[str, object]]]) -> None:
+            if any(message["type"] == "readmission_answer" for message in outbox.get(blank, ())):
+                waits = store._changed.get(MARK_PREFIX + blank)  # what was put and is not on the disk yet
+                answered.append((witness, waits))
+            send(outbox)
+
+        node._send = watching  # type: ignore[method-assign]  # a look at what leaves
+
+    for witness in others:
+        watch(witness)
+    make_learner(cluster, blank)
+    await cluster.start(blank)
+    await voter(cluster, blank)
+    assert {witness for witness, _ in answered} == set(others)
+    assert [waits for _, waits in answered if waits is not None] == []
+    for witness in others:
+        mark = cluster.nodes[witness].known(blank)
+        assert mark is not None
+        assert (mark.disk, len(mark.retired)) == (cluster.stores[blank].incarnation, 1)
+
+
 async def test_o6_the_old_disk_is_refused_for_ever_once_the_new_one_was_recorded(cluster: Loopback) -> None:
     replaced, others = await follower(cluster)
     await fill(cluster, others[0], 10)
@@ -248,7 +279,7 @@ async def test_o4_the_original_is_refused_for_good_after_its_copy_counted(cluste
     await until(lambda: twin.status().connected == {W2, W3}, "the copy is taken for the original after a restart")
     await cluster.stop_copies()
     await cluster.start(W1)
-    await refused_by_all(cluster, W1, "a copy of its disk")
+    await refused_by_all(cluster, W1, "of its disk")
 
 
 async def test_o4_two_copies_that_each_reach_another_peer_first_never_both_count(cluster: Loopback) -> None:

@@ -24,6 +24,8 @@ from witness.raft.admission import (
     fell,
     highest,
     judge,
+    judge_elsewhere,
+    newer,
 )
 from witness.raft.store_rows import StoreRefused
 
@@ -165,6 +167,31 @@ def test_the_highest_of_two_places_is_behind_neither(one: Position, other: Posit
     assert not fell(one, both)
     assert not fell(other, both)
     assert both == highest(other, one)
+
+
+@given(st.one_of(st.none(), marks), speakers)
+def test_elsewhere_is_judged_as_here_but_for_places_of_the_same_process(mark: Mark | None, speaker: Speaker) -> None:
+    here, elsewhere = judge(mark, speaker), judge_elsewhere(mark, speaker)
+    same = mark is not None and (mark.disk, mark.process) == (speaker.disk, speaker.process)
+    if isinstance(here, Admitted):
+        assert isinstance(elsewhere, Admitted)
+        known = mark is not None and mark.disk == speaker.disk
+        assert elsewhere.mark == replace(here.mark, position=mark.position if known and mark else NOWHERE)
+    elif isinstance(elsewhere, Admitted):
+        assert same
+
+
+@given(marks, marks)
+def test_what_two_know_of_a_disk_that_was_replaced_comes_together(mine: Mark, theirs: Mark) -> None:
+    both = newer(mine, theirs)
+    assert both.disk in {mine.disk, theirs.disk}
+    assert set(both.retired) >= set(mine.retired) - {both.disk}
+    if both.disk != mine.disk:
+        assert mine.disk in theirs.retired
+        assert both.position == NOWHERE
+    else:
+        assert both.position == mine.position
+    assert newer(None, theirs) == replace(theirs, position=NOWHERE)
 
 
 # -- bytes ---------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """The marks of all peers' disks, as this process has them, and what this one says of its own.
 
 Rule: what a peer's disk was seen to have reached counts here at once, and is durable when it is admitted, when its
-connection ends, and once a second in between (with whatever the turn writes anyway). Only a change that votes rest on
-makes a write of its own: the marks of marks would keep idle witnesses writing for ever.
+connection ends, and once a second in between, with whatever the turn writes anyway. Marks are no part of what is seen
+of a disk: the marks of marks would keep idle witnesses writing for ever.
 A process says nothing to a peer before its start is recorded on its disk (witness.raft.admission needs that), and
 records none while nobody listens, so that restarts in a loop do not push the others out of memory.
 """
@@ -107,24 +107,18 @@ class PeerDisks:
         return True
 
     def keep_due(self, now_ns: int) -> None:
-        """In every turn: what changed and matters, once a second."""
+        """In every turn: what changed, once a second."""
         if self._kept_ns is not None and now_ns - self._kept_ns < KEEP_EVERY_NS:
             return
         self._kept_ns = now_ns
-        for peer, mark in self._marks.items():
-            kept = self._kept.get(peer)
-            if kept is None or _rests(kept.position) != _rests(mark.position):
-                self.keep(peer)
+        for peer in self._marks:
+            self.keep(peer)
 
 
 def _mark_of(verdict: Admitted | Refused) -> Mark:
     if isinstance(verdict, Refused):
         raise RemoteFault(verdict.words)
     return verdict.mark
-
-
-def _rests(position: Position) -> tuple[int, int, int]:
-    return position.term, position.last_term, position.last_index
 
 
 # -- our own disk -------------------------------------------------------------------------------------------

@@ -22,5 +22,7 @@ def check_witness(config: Path) -> Iterator[str]:
     days = own.days_left(SystemClock().read().wall_ns / NS_PER_S)
     yield f"certificate     {settings.tls.cert}: {own.identity}, {days:.0f} days left"
     made = (settings.data_dir / STORE_NAME).exists()
-    words = "there (its content is verified at the start)" if made else f"run `witness init -c {config}` once"
+    words = "there (its content is verified at the start)"
+    if not made:
+        words = f"run `witness init -c {config}` once; if this witness had a disk before, `witness readmit` instead"
     yield f"data directory  {settings.data_dir}: {words}"
