@@ -26,6 +26,8 @@ from plain_node import PlainFiles, PlainNode, PlainSettings
 from proto.units import NS_PER_MS, NS_PER_S, LogIndex, Term, WitnessId
 from witness.raft.port import CommittedEntry, Replicated
 from witness.sim.raft import faults
+from witness.sim.raft.host import Host
+from witness.sim.raft.links import NamedLinks
 from witness.sim.raft.setup import Setup, draw
 from witness.sim.raft.subject import Message, Outbox, Seat, View
 
@@ -41,7 +43,7 @@ STRAY_LINKS = frozenset({"loss", "duplicate", "reorder", "old-bytes"})
 """What no TCP connection does."""
 POWER = frozenset({"power", "power-two", "power-all", "power-at-send"})
 FORGED = frozenset(faults.faults_peer.BLOWS)
-PLAIN_KINDS = faults.KINDS - faults.DISK_KINDS - FORGED
+PLAIN_KINDS = faults.KINDS - faults.DISK_KINDS - faults.IDENTITY_KINDS - FORGED
 """The simulated disk is ours; forged frames would be unpickled."""
 
 
@@ -165,12 +167,11 @@ class PlainMember:
 
     # -- Member ----------------------------------------------------------------------------------------------
 
-    def hello(self, peer: WitnessId) -> Any:
+    def links(self, host: Host) -> NamedLinks:
         """Who connects is believed."""
+        return NamedLinks(self, host)
 
-    def admit(self, peer: WitnessId, hello: Any) -> None: ...
-    def ping(self) -> Any: ...
-    def pinged(self, peer: WitnessId, said: Any) -> None: ...
+    def took(self, duration_ns: int) -> None: ...
 
     def link_up(self, peer: WitnessId) -> None:
         self._linked.add(peer)

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from proto.units import NS_PER_MS
+from proto.units import NS_PER_MS, WitnessId
 from witness.raft.age import AgeBook
 from witness.raft.journal import Journal
 from witness.raft.message_filter import MessageFilter, Verdict
 from witness.raft.node import RaftNode, TurnResult
 from witness.raft.store import Store
 from witness.sim.disk.volume import SimFile
-from witness.sim.raft.faults import KINDS, OF_MANY
-from witness.sim.raft.setup import Setup, draw
+from witness.sim.raft.run import setup_of
+from witness.sim.raft.setup import Setup
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -36,10 +36,10 @@ class Broken:
 
 
 def setup_for(broken: Broken, seed: int) -> Setup:
-    setup = draw(seed, KINDS, OF_MANY)
+    setup = setup_of(seed, broken.kinds)
     if len(setup.witnesses) == 1:
-        setup = replace(setup, witnesses=draw(1, KINDS, OF_MANY).witnesses)
-    return replace(setup, kinds=broken.kinds, **dict(broken.changes))
+        setup = replace(setup, witnesses=tuple(WitnessId(name) for name in ("w1", "w2", "w3")))
+    return replace(setup, **dict(broken.changes))
 
 
 def commit_by_a_chunk(patch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from witness.sim.raft.checkers import (
     Findings,
     LeaderChecker,
     LogChecker,
+    StandingChecker,
     SyncChecker,
     VoteChecker,
     WorkChecker,
@@ -212,3 +213,31 @@ def test_findings_are_bounded_and_say_when(findings):
         findings.found("age", f"{number}")
     assert len(findings.violations) == VIOLATIONS_KEPT
     assert str(findings.violations[0]) == "age at 0.007000 s: 0"
+
+
+def test_a_learner_neither_votes_nor_counts(findings):
+    standing = StandingChecker(findings.found)
+    ack = {"type": "next_node_idx", "term": 1, "votes": False}
+    standing.sent("w1", [("w2", [ack, {"type": "pre_vote_answer", "granted": False}, {"type": "readmission_ask"}])])
+    assert kinds(findings) == []
+    bad = (
+        {**ack, "votes": True},
+        vote(1),
+        stand(2),
+        {"type": "pre_vote"},
+        {"type": "pre_vote_answer", "granted": True},
+    )
+    for message in bad:
+        standing.sent("w1", [("w2", [message])])
+    assert kinds(findings) == ["learner"] * len(bad)
+
+
+def test_another_disk_may_have_a_lower_term_and_no_second_vote(findings):
+    votes = VoteChecker(findings.found)
+    votes.sent("w1", [("w2", [vote(3)])])
+    votes.forgets("w1")
+    votes.starts("w1", 0)
+    votes.sent("w1", [("w2", [append(1)])])
+    assert kinds(findings) == []
+    votes.sent("w1", [("w3", [vote(3)])])
+    assert kinds(findings) == ["votes"]

@@ -19,7 +19,7 @@ from witness.sim.raft.campaign import Plan, campaign, distinct, never_hit
 from witness.sim.raft.checkers import Violation
 from witness.sim.raft.faults import KINDS, OF_MANY
 from witness.sim.raft.judge import liveness_bound_ns
-from witness.sim.raft.run import Result, run_schedule
+from witness.sim.raft.run import Result, run_schedule, setup_of
 from witness.sim.raft.setup import draw, tuned
 
 SLICE_SEED, SLICE = 70_000, 80
@@ -43,9 +43,10 @@ def test_the_slice_is_clean_and_really_hits():
     assert total.dated > 10 * SLICE
 
 
-@pytest.mark.parametrize("seed", json.loads(REGRESSIONS.read_text())["seeds"])
-def test_seeds_that_once_failed(seed):
-    assert [str(violation) for _, violation in run_schedule(seed).violations] == []
+@pytest.mark.parametrize("known", json.loads(REGRESSIONS.read_text()), ids=lambda known: str(known["seed"]))
+def test_seeds_that_once_failed(known):
+    result = run_schedule(known["seed"], setup=setup_of(known["seed"], tuple(known["kinds"])))
+    assert [str(violation) for _, violation in result.violations] == []
 
 
 def test_every_kind_of_fault_is_drawn():
@@ -105,6 +106,14 @@ def test_the_hash_seed_and_the_process_change_nothing():
     assert len(outputs) == 1
 
 
+def test_a_seed_keeps_its_schedule_when_its_kinds_are_named():
+    own = draw(31, KINDS, OF_MANY)
+    assert setup_of(31, own.kinds) == own
+    fewer = setup_of(31, ("kill",))
+    assert replace(fewer, kinds=own.kinds, tuning=own.tuning, entry_bytes=own.entry_bytes) == own
+    assert run_schedule(31, setup=setup_of(31, own.kinds)).digest == run_schedule(31).digest
+
+
 def test_the_tuning_of_a_schedule_ends_with_it():
     from witness.raft import engine_parts, journal, snapshot_transfer
 
@@ -141,11 +150,11 @@ def _broken(seed: int, **how: object) -> Result:
 
 
 def test_a_violation_is_one_line_that_replays_and_a_bad_exit(monkeypatch, capsys):
-    monkeypatch.setattr("witness.sim.raft.campaign.run_schedule", _broken)
-    monkeypatch.setattr("witness.sim.raft.__main__.campaign", lambda *how: campaign(*how, run=_broken))
+    monkeypatch.setattr("witness.sim.raft.__main__.run_schedule", _broken)
     assert cli.main(["--seed", "5", "--schedules", "2", "--workers", "1", "--json"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == 'make fuzz ARGS="--replay 5"  # votes at 0.005000 s: w5 votes twice in term 5'
+    kinds = ",".join(draw(5, KINDS, OF_MANY).kinds)
+    assert lines[0] == f'make fuzz ARGS="--replay 5 --kinds {kinds}"  # votes at 0.005000 s: w5 votes twice in term 5'
     summary = json.loads(lines[-1])
     assert summary["schedules"] == summary["violations"] == 2
     assert summary["stuck"] == 0
@@ -199,6 +208,7 @@ def test_a_replay_tells_the_story(capsys):
         (["--schedules", "0"], "--schedules 0: must be at least 1"),
         (["--workers", "0"], "--workers 0: must be at least 1"),
         (["--trace"], "needs --replay SEED"),
+        (["--replay", "1", "--kinds", "flood"], "no such fault: flood"),
         (["--replay", "-1"], "--replay -1: must be at least 0"),
     ],
 )

@@ -23,6 +23,7 @@ from witness.raft.port import CommittedEntry, ConsensusStatus, Role
 from witness.raft.store import Store, StoreRefused
 from witness.sim.clock import Events, NodeClock
 from witness.sim.life import Life, Machine
+from witness.sim.raft.damage import Damage
 from witness.sim.raft.faults_disk import HITS
 from witness.sim.raft.hardened import Hardened, HardenedMember
 from witness.sim.raft.host import Host
@@ -60,9 +61,6 @@ class Cluster:
         self.events = events
         self.rng = rng_of
         self.judge = Judge(setup, events)
-        self.damaged: set[WitnessId] = set()
-        self.refused: set[WitnessId] = set()
-        """Stay down: their disks are damaged, and they noticed."""
         self._watch = watch
         self._safety = True
         self._subject = Hardened(setup)
@@ -72,6 +70,7 @@ class Cluster:
         for path in self.network.wire.paths.values():
             path.delay_ns_min, path.delay_ns_max = setup.delay_ns // 10, setup.delay_ns
         self.hosts: dict[WitnessId, Host] = {}
+        self.damage = Damage(setup.minority, self.hosts, self.judge, self.hit)
         self.machines: dict[WitnessId, WitnessHost] = {}
         for name in setup.witnesses:
             rng = rng_of(f"witness/{name}")
@@ -158,11 +157,8 @@ class Cluster:
         leading = [(view, host) for view, host in leading if view.leads]
         return max(leading, key=lambda pair: pair[0].term)[1] if leading else None
 
-    def may_damage(self, host: Host) -> bool:
-        if host.name not in self.damaged and len(self.damaged) >= self.setup.minority:
-            return False
-        self.damaged.add(host.name)
-        return True
+    def propose_at(self, host: Host, count: int) -> None:
+        """The core proposes by itself."""
 
     def fault_after(self, delay_ns: int, action: Callable[[], None], *, always: bool = False) -> None:
         self.events.after(delay_ns, action if always else partial(self._if_unsafe, action))
@@ -185,6 +181,9 @@ class Cluster:
     def turned(self, host: Host, outbox: Outbox, began_ns: int) -> None:
         self.judge.turned(host, outbox, began_ns)
 
+    def sent_early(self, host: Host, outbox: Outbox) -> None:
+        self.judge.sent_early(host, outbox, self.events.now_ns)
+
     def ended(self, host: Host, error: BaseException | None) -> None:
         machine = self.machines[host.name]
         if machine.life is not None:
@@ -196,7 +195,7 @@ class Cluster:
         self.events.after(int(mean_ns * self._restarts.choice((0.1, 0.5, 1, 2))), partial(self._restart, host))
 
     def _restart(self, host: Host) -> None:
-        if host.name not in self.refused:
+        if host.name not in self.damage.refused:
             host.start()
 
     def _ended_by_itself(self, host: Host, error: BaseException) -> None:
@@ -204,10 +203,7 @@ class Cluster:
         struck = _failures(host) > self._failures[host.name] or self._narrow(host)
         if struck and isinstance(error, (DurabilityLost, StoreRefused, *DISK_FAULTS)):
             return
-        if isinstance(error, StoreRefused) and host.name in self.damaged:
-            self.hit("refused-disk")
-            self.refused.add(host.name)
-        else:
+        if not (isinstance(error, StoreRefused) and self.damage.refuses(host)):
             self.judge.found("crash", f"{host.name}: {type(error).__name__}: {error}{_where(error)}")
 
     def _narrow(self, host: Host) -> bool:
@@ -250,7 +246,7 @@ def _nobody_asks(command: bytes) -> None:
 def _store_of(member: Member) -> Store:
     if not isinstance(member, HardenedMember):
         unreachable("only the hardened engine has a store")
-    return member._store  # noqa: SLF001  # the ledger lies beside the log, in the same store
+    return member.store
 
 
 def _failures(host: Host) -> int:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from witness.sim.world import World
 
 Strike = Callable[["World", random.Random], None]
-LEFT_OUT = frozenset({LARGE_KIND, "drift", "clock-leap"})
-"""A workload of the fuzz's own, and clocks beyond the bound that leases rest on: one witness has those (mad-clock)."""
+LEFT_OUT = frozenset({LARGE_KIND, "drift", "clock-leap"}) | faults.IDENTITY_KINDS
+"""Replaced disks, which are make fuzz's own; a workload that is too; clocks beyond the bound that leases rest on: one
+witness has those (mad-clock)."""
 EVERY_S = {"power-all": 8.0, "kill-all": 8.0, "power-two": 6.0, "forged": 0.5, "reset": 1.0, "sync-error": 8.0}
 EVERY_S_ELSE = 3.0
 

@@ -9,16 +9,24 @@ import argparse
 import json
 import os
 import sys
+from functools import partial
 
 from proto.clock import SystemClock
 from proto.units import NS_PER_S
 from witness.sim.raft.campaign import Plan, campaign, distinct, never_hit
-from witness.sim.raft.faults import KINDS, OF_MANY
+from witness.sim.raft.faults import KINDS
 from witness.sim.raft.progress import Progress
-from witness.sim.raft.run import Result, run_schedule
-from witness.sim.raft.setup import draw
+from witness.sim.raft.run import Result, run_chosen, run_schedule, setup_of
 
 SCHEDULES_DEFAULT = 500
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    names = tuple(sorted(set(text.split(","))))
+    unknown = [name for name in names if name not in KINDS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no such fault: {', '.join(unknown)}; known are {', '.join(sorted(KINDS))}")
+    return names
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -31,6 +39,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="W", help="processes; all cores")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     parser.add_argument("--replay", type=int, metavar="SEED", help="tell one schedule's story")
+    parser.add_argument("--kinds", type=_kinds, metavar="K,K", help="these kinds of faults instead of the seed's own")
     parser.add_argument("--trace", action="store_true", help="with --replay: every message too")
     found = parser.parse_args(argv)
     if found.schedules is None and found.seconds is None:
@@ -49,14 +58,15 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _replay(seed: int, *, messages: bool) -> Result:
-    _say(str(draw(seed, KINDS, OF_MANY)))
+def _replay(seed: int, kinds: tuple[str, ...] | None, *, messages: bool) -> Result:
+    setup = setup_of(seed, kinds)
+    _say(str(setup))
 
     def trace(at_ns: int, who: str, what: str) -> None:
         if messages or not what.startswith("-> "):
             _say(f"{at_ns / NS_PER_S:11.6f} {who:8} {what}")
 
-    result = run_schedule(seed, trace=trace)
+    result = run_schedule(seed, trace=trace, setup=setup)
     for _, violation in result.violations:
         _say(f"VIOLATION {violation}")
     return result
@@ -69,10 +79,11 @@ def _many(arguments: argparse.Namespace) -> Result:
         def told(result: Result) -> None:
             for seed, violation in result.violations[:1]:
                 progress.failed()
-                _say(f'make fuzz ARGS="--replay {seed}"  # {violation}')
+                _say(result.replay_line(seed, violation))
             progress.ended(result)
 
-        return campaign(plan, SystemClock(), told)
+        run = run_schedule if arguments.kinds is None else partial(run_chosen, kinds=arguments.kinds)
+        return campaign(plan, SystemClock(), told, run)
 
 
 def _summary(total: Result, wall_ns: int, workers: int) -> dict[str, object]:
@@ -113,13 +124,14 @@ def main(argv: list[str] | None = None) -> int:
     clock = SystemClock()
     since_ns = clock.now()
     replay: int | None = arguments.replay
-    total = _many(arguments) if replay is None else _replay(replay, messages=arguments.trace)
+    total = _many(arguments) if replay is None else _replay(replay, arguments.kinds, messages=arguments.trace)
     wall_ns = clock.now() - since_ns
     if arguments.json:
         _say(json.dumps(_summary(total, wall_ns, arguments.workers)))
     else:
         _verdict(total, wall_ns, arguments.workers)
-    return 1 if total.violations or never_hit(total) else 0
+    judged = [] if arguments.kinds else never_hit(total)
+    return 1 if total.violations or judged else 0
 
 
 if __name__ == "__main__":

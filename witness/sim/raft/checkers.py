@@ -182,6 +182,10 @@ class VoteChecker:
         if term < self._floor.get(who, 0):
             self._found("term", f"{who} starts with term {term}, it sent messages of term {self._floor[who]} before")
 
+    def forgets(self, who: str) -> None:
+        """It has another disk: its term may be lower, and still it votes once in each."""
+        self._floor.pop(who, None)
+
     def _vote(self, who: str, term: int, whom: str) -> None:
         self.votes += 1
         given = self._given.setdefault((who, term), whom)
@@ -206,6 +210,22 @@ class SyncChecker:
         kinds = sorted({message["type"] for _, messages in outbox for message in messages} - {"append_entries"})
         if kinds:
             self._found("unsynced", f"{who} sends {', '.join(kinds)} in the middle of a turn")
+
+
+class StandingChecker:
+    """A learner grants no vote, never stands, and says of its acknowledgements that they do not count."""
+
+    def __init__(self, found: Found) -> None:
+        self._found = found
+
+    def sent(self, who: str, outbox: Iterable[tuple[str, list[Message]]]) -> None:
+        """By a witness that was a learner still at the end of this turn."""
+        for _, messages in outbox:
+            for message in messages:
+                kind = message["type"]
+                votes = kind in {"response_vote", "request_vote", "pre_vote"} or message.get("granted", False)
+                if votes or (kind == "next_node_idx" and message["votes"]):
+                    self._found("learner", f"{who} sends {kind} as a learner: {message}")
 
 
 class AgeChecker:

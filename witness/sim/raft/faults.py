@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from witness.sim.raft import faults_disk, faults_net, faults_node, faults_peer
+from witness.sim.raft import faults_disk, faults_identity, faults_net, faults_node, faults_peer
 from witness.sim.raft.setup import LARGE_KIND
 
 if TYPE_CHECKING:
@@ -18,11 +18,18 @@ if TYPE_CHECKING:
 
 Strike = Callable[["World", random.Random], None]
 
-BLOWS: dict[str, Strike] = {**faults_net.BLOWS, **faults_node.BLOWS, **faults_disk.BLOWS, **faults_peer.BLOWS}
+BLOWS: dict[str, Strike] = {
+    **faults_net.BLOWS,
+    **faults_node.BLOWS,
+    **faults_disk.BLOWS,
+    **faults_peer.BLOWS,
+    **faults_identity.BLOWS,
+}
 MOODS: dict[str, Strike] = dict(faults_node.MOODS)
 NET_KINDS = frozenset(faults_net.MOODS) | frozenset(faults_net.BLOWS)
 DISK_KINDS = frozenset(faults_disk.BLOWS)
-OF_MANY = NET_KINDS | frozenset(faults_peer.BLOWS) | {"bit-flip", "power-two"}
+IDENTITY_KINDS = frozenset(faults_identity.BLOWS)
+OF_MANY = NET_KINDS | frozenset(faults_peer.BLOWS) | IDENTITY_KINDS | {"bit-flip", "power-two"}
 """These need a peer, or a minority."""
 WORKLOADS = frozenset({LARGE_KIND})
 KINDS = NET_KINDS | frozenset(BLOWS) | frozenset(MOODS) | WORKLOADS

@@ -66,7 +66,7 @@ def io_error(world: World, rng: random.Random) -> None:
 def sync_error(world: World, rng: random.Random) -> None:
     """Once, and then all is well again (D3); what it should have written may be gone, what was synced before too."""
     host, disk = _one(world, rng)
-    if not world.may_damage(host):
+    if not world.damage.may_damage(host):
         return
     disk.faults.fail(rng.choice(("sync", "sync", "names")), skip=rng.randint(0, 6))
     world.note(host.name, "a sync of its disk will fail once")
@@ -81,7 +81,7 @@ def slow_disk(world: World, rng: random.Random) -> None:
 
 def bit_flip(world: World, rng: random.Random) -> None:
     host, drive = rng.choice(_drives(world))
-    if not world.may_damage(host):
+    if not world.damage.may_damage(host):
         return
     spot = rng.choice(synced_bytes(drive.disk))
     if spot.size:

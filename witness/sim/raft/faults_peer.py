@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
+from witness.raft.peer_link import RAFT, frame
+from witness.sim.raft.raft_links import frames_of
+
 if TYPE_CHECKING:
     from witness.sim.raft.stage import Stage as World
 
 FAR = 1 << 40
-TERM_MIN = 3
+TERM_MIN = 2
 """Before there is an older term, nothing of an older term can be forged."""
 Forger = Callable[[int, int, random.Random], dict[str, Any]]
 
@@ -68,15 +71,8 @@ def _nonsense(term: int, last: int, rng: random.Random) -> dict[str, Any]:
     )
 
 
-FORGERS: tuple[Forger, ...] = (
-    _far_term,
-    _greedy_candidate,
-    _ack_beyond,
-    _reset,
-    _late_vote,
-    _old_append,
-    _nonsense,
-)
+FORGERS: tuple[Forger, ...] = (_far_term, _greedy_candidate, _ack_beyond, _reset, _nonsense)
+OLD_FORGERS: tuple[Forger, ...] = (_late_vote, _old_append)
 
 
 def forged(world: World, rng: random.Random) -> None:
@@ -86,16 +82,16 @@ def forged(world: World, rng: random.Random) -> None:
     if not victims:
         return
     victim = rng.choice(victims)
-    if victim.member is None or not world.network.connected(liar, victim.name):
+    socket = world.network.open_socket(liar, victim.name)
+    if victim.member is None or socket is None:
         return
     view = victim.member.view()
-    if view.term < TERM_MIN:
-        return
+    forgers = FORGERS if view.term < TERM_MIN else FORGERS + OLD_FORGERS
     for _ in range(rng.choice((1, 1, 3))):
-        message = rng.choice(FORGERS)(view.term, view.last_index, rng)
+        message = rng.choice(forgers)(view.term, view.last_index, rng)
         world.hit("forged")
         world.note(str(liar), f"forges for {victim.name}: {message}")
-        world.network.send(liar, victim.name, [msgpack.packb(message)])
+        world.network.write(socket, frame(RAFT, msgpack.packb(message)), frames_of)
 
 
 BLOWS = {"forged": forged}

@@ -5,26 +5,24 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
-import msgpack
-
-from proto.errors import FrameRefused, RemoteFault
 from proto.invariants import unreachable
 from proto.units import InstantNs, WitnessId
-from witness.raft.messages import check_message
 from witness.raft.node import RaftNode
-from witness.raft.peer_link import MESSAGE_COST
 from witness.raft.port import Role
 from witness.raft.space import SpaceLimits
-from witness.raft.store import create_store, open_store
+from witness.raft.standing import Standing
+from witness.raft.store import Store, create_store, open_store
 from witness.sim.disk import CrashPoint, SimDisk
 from witness.sim.raft import faults
+from witness.sim.raft.raft_links import RaftLinks
 from witness.sim.raft.setup import CLUSTER, Setup, rng_for
 from witness.sim.raft.sim_drive import SimDrive
-from witness.sim.raft.subject import Message, Outbox, PowerLost, Seat, View
+from witness.sim.raft.subject import Outbox, PowerLost, Seat, View
 
-DISK_MARK = "peer-disk/"
+if TYPE_CHECKING:
+    from witness.sim.raft.host import Host
 
 
 class HardenedMember:
@@ -43,48 +41,32 @@ class HardenedMember:
             now_ns=InstantNs(now_ns),
             rng=seat.rng,
         )
+        self._seat = seat
+        self._links: RaftLinks | None = None
+        self._now_ns = now_ns
         self._synced = False
-        self.link_up = self._node.link_up
-        self.link_down = self._node.link_down
         self.propose = self._node.propose
+        self.took = self._node.took
         self.wants_turn = self._node.wants_turn
         self.next_deadline_ns = self._node.next_deadline_ns
         self.force_snapshot = self._node.force_snapshot
         drive.worked()
 
-    def hello(self, peer: WitnessId) -> Any:  # noqa: ARG002  # the same for all peers
-        return self._store.incarnation
+    @property
+    def store(self) -> Store:
+        """For what lies beside the log, in the same store."""
+        return self._store
 
-    def admit(self, peer: WitnessId, hello: Any) -> None:
-        try:
-            known = self._store.get_meta(DISK_MARK + peer)
-        except CrashPoint as crash:
-            raise PowerLost(str(crash)) from crash
-        if known is None:
-            self._store.put_meta(DISK_MARK + peer, hello)
-        elif known != hello:
-            raise RemoteFault(f"{peer} comes with another disk")
-
-    def ping(self) -> None:
-        """Only a sign of life."""
-
-    def pinged(self, peer: WitnessId, said: Any) -> None: ...
-
-    def encode(self, message: Message) -> bytes:
-        packed: bytes = msgpack.packb(message)
-        return packed
-
-    def receive(self, peer: WitnessId, frame: bytes) -> None:
-        try:
-            value = msgpack.unpackb(frame)
-        except (ValueError, msgpack.UnpackException) as error:
-            raise FrameRefused("a frame that is not msgpack") from error
-        self._node.receive(peer, check_message(value), len(frame) + MESSAGE_COST)
+    def links(self, host: Host) -> RaftLinks:
+        self._links = RaftLinks(self._node, self._store, self._seat, host)
+        return self._links
 
     def turn(
         self, now_ns: int, unsent_bytes: Mapping[WitnessId, int], early: Callable[[Outbox], None] | None
     ) -> Outbox:
         try:
+            if self._links is not None:
+                self._links.disks.keep_due(now_ns)
             result = self._node.turn(InstantNs(now_ns), dict(unsent_bytes), early)
         except CrashPoint as crash:
             raise PowerLost(str(crash)) from crash
@@ -108,6 +90,7 @@ class HardenedMember:
             status.applied_index,
             last_index,
             last_term,
+            self._node.standing is Standing.VOTER,
         )
 
     def close(self) -> None:

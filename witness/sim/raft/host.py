@@ -12,12 +12,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from proto.errors import RemoteFault
 from proto.units import WitnessId
 from witness.raft.port import ProposalRefused
 from witness.sim.clock import NEVER_NS, Events, NodeClock
 from witness.sim.raft.network import Network
-from witness.sim.raft.subject import Drive, Member, Outbox, PowerLost
+from witness.sim.raft.subject import Drive, Links, Member, Outbox, PowerLost
+from witness.sim.raft.wire import Socket
 
 WAITING_MAX = 50_000
 Start = Callable[["Host"], Member]
@@ -55,9 +55,13 @@ class Host:
         rng: random.Random,
         cpu_ns: int,
         *,
-        early: bool,
+        early: bool = False,
+        witness: WitnessId | None = None,
     ) -> None:
         self.name = name
+        """Of the machine."""
+        self.witness = witness or name
+        """Whose disk and certificate it has; two machines may have the same, when one is a copy."""
         self.drive = drive
         self.clock = clock
         self.member: Member | None = None
@@ -67,11 +71,12 @@ class Host:
         self._early = self._send_early if early else None
         self.dies_sending: int | None = None
         """The power fails at the end of the next turn that has messages, when so many of them have left."""
-        self._events = events
-        self._network = network
+        self.events = events
+        self.network = network
         self._start = start
-        self._watch = watch
+        self.watch = watch
         self._rng = rng
+        self._links: Links | None = None
         self._waiting: list[Callable[[], None]] = []
         self._busy = False
         self._woken = False
@@ -95,10 +100,11 @@ class Host:
         except BaseException as error:  # noqa: BLE001  # the watcher judges it
             self._end(error, power=True)
             return
-        self._watch.note(self.name, "starts")
-        self._watch.started(self)
+        self._links = self.member.links(self)
+        self.watch.note(self.name, "starts")
+        self.watch.started(self)
         self._busy = True
-        self._events.after(self.drive.spent_ns(), partial(self._up, self.life))
+        self.events.after(self.drive.spent_ns(), partial(self._up, self.life))
 
     def _up(self, life: int) -> None:
         """The first turn is on disk before the first peer is heard (D-26)."""
@@ -106,57 +112,62 @@ class Host:
             self._busy = False
             self._turn(life)
             if self.member is not None:
-                self._network.process_started(self.name)
+                self.network.process_started(self.name)
 
     def kill(self) -> None:
         """The process ends without a word (kill -9); the machine stays on."""
         if self.member is not None:
-            self._watch.note(self.name, "is killed")
+            self.watch.note(self.name, "is killed")
             self._end(None, power=True)
 
     def power_off(self) -> None:
         if self.member is not None:
-            self._watch.note(self.name, "loses power")
+            self.watch.note(self.name, "loses power")
             self._end(None, power=False)
 
     def stop(self) -> bool:
         """SIGSTOP; True when it ran."""
         if self.member is None or self.stopped:
             return False
-        self._watch.note(self.name, "is stopped")
+        self.watch.note(self.name, "is stopped")
         self.stopped = True
         return True
 
     def go_on(self, life: int) -> None:
         if self.stopped and life == self.life:
-            self._watch.note(self.name, "goes on")
+            self.watch.note(self.name, "goes on")
             self.stopped = False
             self._work_off()
 
     def _end(self, error: BaseException | None, *, power: bool) -> None:
         self.life += 1
-        self.member, self.stopped, self._busy = None, False, False
+        self.member, self._links, self.stopped, self._busy = None, None, False, False
         self.dies_sending = None
         self._waiting.clear()
-        self._network.process_ended(self.name, power=power)
+        self.network.process_ended(self.name, power=power)
         if power:
             self.drive.process_ended()
         else:
             self.drive.power_lost(self._rng)
             self.clock.reboot()
-        self._watch.ended(self, error)
+        self.watch.ended(self, error)
+
+    def fell(self, error: BaseException) -> None:
+        """The process raised this, and is gone."""
+        if self.member is None:
+            return
+        if isinstance(error, PowerLost):
+            self.power_off()
+        else:
+            self._end(error, power=True)
 
     def _guarded(self, action: Callable[[], Any]) -> bool:
         """True when the process survived it."""
         life = self.life
         try:
             action()
-        except PowerLost:
-            self.power_off()
-        except RemoteFault:
-            raise
         except BaseException as error:  # noqa: BLE001  # the process ends, and the watcher judges
-            self._end(error, power=True)
+            self.fell(error)
         return life == self.life
 
     # -- Endpoint --------------------------------------------------------------------------------------------
@@ -170,37 +181,32 @@ class Host:
             return
         self._guarded(action)
 
-    def hello(self, peer: WitnessId) -> Any:
-        return self.member.hello(peer) if self.member is not None else None
+    def do_soon(self, action: Callable[[], None]) -> None:
+        """In a later step of the process, at the earliest instant."""
+        self.events.at(self.events.now_ns, partial(self._if_alive, self.life, action))
 
-    def admit(self, peer: WitnessId, hello: Any) -> None:
-        if self.member is not None:
-            self.member.admit(peer, hello)
+    def _if_alive(self, life: int, action: Callable[[], None]) -> None:
+        if life == self.life:
+            self.do(action)
 
-    def peer_up(self, peer: WitnessId) -> None:
-        if self.member is not None:
-            self._watch.note(self.name, f"is connected with {peer}")
-            self.member.link_up(peer)
-            self.wake()
+    def connected(self, socket: Socket) -> None:
+        if self._links is not None:
+            self._links.connected(socket)
 
-    def peer_down(self, peer: WitnessId) -> None:
-        if self.member is not None:
-            self._watch.note(self.name, f"loses the connection with {peer}")
-            self.member.link_down(peer)
-            self.wake()
+    def received(self, socket: Socket, data: bytes) -> None:
+        if self._links is not None:
+            self._links.received(socket, data)
 
-    def peer_frames(self, peer: WitnessId, frames: list[bytes]) -> None:
-        if self.member is not None:
-            for frame in frames:
-                self.member.receive(peer, frame)
-            self.wake()
+    def hung_up(self, socket: Socket) -> None:
+        if self._links is not None:
+            self._links.hung_up(socket)
 
-    def ping(self) -> Any:
-        return None if self.member is None else self.member.ping()
+    def look_after(self, socket: Socket) -> None:
+        if self._links is not None:
+            self._links.look_after(socket)
 
-    def pinged(self, peer: WitnessId, said: Any) -> None:
-        if self.member is not None:
-            self.member.pinged(peer, said)
+    def note(self, what: str) -> None:
+        self.watch.note(self.name, what)
 
     # -- turns -----------------------------------------------------------------------------------------------
 
@@ -212,14 +218,14 @@ class Host:
             try:
                 self.member.propose(command)
             except ProposalRefused:
-                self._watch.note(self.name, "refuses a proposal")
+                self.watch.note(self.name, "refuses a proposal")
             self.wake()
 
     def wake(self) -> None:
         """A turn is due at once; all that comes at this very instant shares it."""
         if not self._woken and not self._busy and self.member is not None:
             self._woken = True
-            self._events.at(self._events.now_ns, partial(self._turn, self.life))
+            self.events.at(self.events.now_ns, partial(self._turn, self.life))
 
     def _turn(self, life: int) -> None:
         if life != self.life or self._busy:
@@ -228,19 +234,16 @@ class Host:
         member = self.member
         if member is None or self.stopped:
             return
-        began_ns = self._events.now_ns
+        began_ns = self.events.now_ns
         outbox: Outbox = {}
         try:
-            outbox = member.turn(self.clock.now(), self._network.unsent_bytes(self.name), self._early)
-        except PowerLost:
-            self.power_off()
-            return
+            outbox = member.turn(self.clock.now(), self._unsent_bytes(), self._early)
         except BaseException as error:  # noqa: BLE001  # the process ends, and the watcher judges
-            self._end(error, power=True)
+            self.fell(error)
             return
         self._busy = True
         took_ns = self.cpu_ns + self.drive.spent_ns()
-        self._events.after(took_ns, partial(self._flush, life, outbox, began_ns))
+        self.events.after(took_ns, partial(self._flush, life, outbox, began_ns))
 
     def _flush(self, life: int, outbox: Outbox, began_ns: int) -> None:
         """The turn is over: what it has to say leaves."""
@@ -248,31 +251,45 @@ class Host:
         if life != self.life or member is None:
             return
         self._busy = False
-        self._watch.turned(self, outbox, began_ns)
+        self.watch.turned(self, outbox, began_ns)
         if outbox and self.dies_sending is not None:
-            self._send_part(member, outbox, self.dies_sending)
+            self._send_part(outbox, self.dies_sending)
             return
-        self._send(member, outbox)
+        self._send(outbox)
+        member.took(self.events.now_ns - began_ns)
         if self._guarded(member.finish):
             self._work_off()
 
-    def _send(self, member: Member, outbox: Outbox) -> None:
-        for peer, messages in outbox.items():
-            self._network.send(self.name, peer, [member.encode(message) for message in messages])
+    def turn_now(self) -> None:
+        """A turn at once: something has to be on disk before the process goes on. What it raises goes up."""
+        member = self.member
+        if member is not None:
+            began_ns = self.events.now_ns
+            outbox = member.turn(self.clock.now(), self._unsent_bytes(), self._early)
+            self.watch.turned(self, outbox, began_ns)
+            self._send(outbox)
+            member.finish()
+
+    def _unsent_bytes(self) -> dict[WitnessId, int]:
+        return {} if self._links is None else self._links.unsent_bytes()
+
+    def _send(self, outbox: Outbox) -> None:
+        if self._links is not None:
+            for peer, messages in outbox.items():
+                self._links.send(peer, messages)
 
     def _send_early(self, outbox: Outbox) -> None:
         """In the middle of a turn: its disk has still to work, and may fail."""
-        if self.member is not None:
-            self._watch.sent_early(self, outbox)
-            self._send(self.member, outbox)
+        self.watch.sent_early(self, outbox)
+        self._send(outbox)
 
-    def _send_part(self, member: Member, outbox: Outbox, count: int) -> None:
+    def _send_part(self, outbox: Outbox, count: int) -> None:
         for peer, messages in outbox.items():
             leaving = messages[:count]
             count -= len(leaving)
             if leaving:
-                self._network.send(self.name, peer, [member.encode(message) for message in leaving])
-        self._watch.hit("power-at-send")
+                self._send({peer: leaving})
+        self.watch.hit("power-at-send")
         self.power_off()
 
     def _work_off(self) -> None:
@@ -293,10 +310,10 @@ class Host:
             self.wake()
         if self._woken:
             return
-        at_ns = max(self.clock.true_at(member.next_deadline_ns()), self._events.now_ns)
+        at_ns = max(self.clock.true_at(member.next_deadline_ns()), self.events.now_ns)
         if at_ns < self._armed_ns:
             self._armed_ns = at_ns
-            self._events.at(at_ns, partial(self._due, self.life, at_ns))
+            self.events.at(at_ns, partial(self._due, self.life, at_ns))
 
     def rearm(self) -> None:
         """The clock was changed."""

@@ -12,6 +12,7 @@ from witness.sim.raft.checkers import (
     Findings,
     LeaderChecker,
     LogChecker,
+    StandingChecker,
     SyncChecker,
     VoteChecker,
     WorkChecker,
@@ -36,6 +37,9 @@ class Judge:
         self.leaders = LeaderChecker(found, self.log)
         self.votes = VoteChecker(found)
         self.sync = SyncChecker(found)
+        self.standing = StandingChecker(found)
+        self.learners: set[str] = set()
+        """Readmitted witnesses that may not vote yet, as far as is known."""
         self.ages = AgeChecker(found, lambda: events.now_ns)
         self.work = WorkChecker(found)
         self._setup = setup
@@ -49,18 +53,23 @@ class Judge:
     def sent_early(self, host: Host, outbox: Outbox, now_ns: int) -> None:
         """Appends alone, of a term and a vote that are on disk."""
         if host.member is not None:
-            self.sync.sent_early(str(host.name), list(outbox.items()))
+            self.sync.sent_early(str(host.witness), list(outbox.items()))
             self._sent(host, host.member, outbox, now_ns)
 
     def turned(self, host: Host, outbox: Outbox, began_ns: int) -> None:
         member = host.member
         if outbox and member is not None:
-            self.sync.sent(str(host.name), list(outbox.items()), host.drive.unsynced())
+            self.sync.sent(str(host.witness), list(outbox.items()), host.drive.unsynced())
             self._sent(host, member, outbox, began_ns)
 
     def _sent(self, host: Host, member: Member, outbox: Outbox, began_ns: int) -> None:
-        who, sent = str(host.name), list(outbox.items())
+        who, sent = str(host.witness), list(outbox.items())
         self.votes.sent(who, sent)
+        if who in self.learners:
+            if member.view().votes:
+                self.learners.discard(who)
+            else:
+                self.standing.sent(who, sent)
         count = 0
         for _, messages in sent:
             count += len(messages)
@@ -72,10 +81,10 @@ class Judge:
         self.work.most = max(self.work.most, count)
 
     def _leads(self, host: Host, term: int) -> None:
-        if self.leaders.leads(str(host.name), term) and host.member is not None:
+        if self.leaders.leads(str(host.witness), term) and host.member is not None:
             said = host.member.view()
             if said.leads and said.term == term:
-                self.leaders.complete(str(host.name), term, said.last_index)
+                self.leaders.complete(str(host.witness), term, said.last_index)
 
     def _messages_allowed(self, view: View) -> int:
         """Answers to what came in one turn; for each peer the whole log, or an image, in the smallest pieces."""
@@ -87,7 +96,7 @@ class Judge:
 
     def started(self, host: Host) -> None:
         if host.member is not None:
-            self.votes.starts(str(host.name), host.member.view().term)
+            self.votes.starts(str(host.witness), host.member.view().term)
 
     # -- what a replica tells --------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
-"""The witnesses' network: one connection a pair, dialled by the lower id, as witness.raft.peer_transport keeps it.
+"""The witnesses' machines and the connections between them: one a pair, dialled by the lower name.
 
 Rule: kernel and process are two things. A stopped process still has a kernel that takes connections and bytes; a
 killed one has a kernel that hangs up for it; a machine without power says nothing, and its peers learn from the
-silence. Who may connect is asked of the ends; what is carried is bytes. Nothing here knows schedules or checkers.
+silence. Who may connect, and when a connection counts, is the processes' business (links.py, raft_links.py); what is
+carried is bytes. Nothing here knows schedules or checkers.
 """
 
 from __future__ import annotations
@@ -10,27 +11,23 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
-from proto.errors import RemoteFault
 from proto.units import NS_PER_S, WitnessId
-from witness.raft.peer_link import SEND_BYTES_MAX
 from witness.raft.peer_transport import DIAL_FIRST_S, DIAL_LONGEST_S, HANDSHAKE_S, PING_AFTER_S, SILENT_AFTER_S
 from witness.sim.clock import Events
 from witness.sim.raft.path import CALM, Weather
-from witness.sim.raft.wire import CLOSE, FRAMES, HELLO, PING, Hit, Pair, Side, Wire
+from witness.sim.raft.wire import CLOSE, Frames, Hit, Pair, Socket, Wire
 
 HANDSHAKE_NS = round(HANDSHAKE_S * NS_PER_S)
 DIAL_FIRST_NS = round(DIAL_FIRST_S * NS_PER_S)
 DIAL_LONGEST_NS = round(DIAL_LONGEST_S * NS_PER_S)
-PING_AFTER_NS = round(PING_AFTER_S * NS_PER_S)
+UPKEEP_NS = round(PING_AFTER_S * NS_PER_S)
 SILENT_AFTER_NS = round(SILENT_AFTER_S * NS_PER_S)
 REDIAL_NS = (NS_PER_S, 2 * NS_PER_S)
 """A request to connect without answer is repeated after these (Linux), and given up with the handshake's time."""
-CONNECTED_WITHIN_NS = SILENT_AFTER_NS + HANDSHAKE_NS + DIAL_LONGEST_NS * 3 // 2 + NS_PER_S
+CONNECTED_WITHIN_NS = SILENT_AFTER_NS + UPKEEP_NS + HANDSHAKE_NS + DIAL_LONGEST_NS * 3 // 2 + NS_PER_S
 """Two processes that can reach each other again are connected after this, refusals apart."""
-CONTROL_BYTES = 200
-"""An introduction or a ping on the way."""
 
 
 class Endpoint(Protocol):
@@ -39,32 +36,28 @@ class Endpoint(Protocol):
     def do(self, action: Callable[[], None]) -> None:
         """Performs it in the process: now, or when it runs again and has time; never when it ends before."""
 
-    def hello(self, peer: WitnessId) -> Any: ...
-    def admit(self, peer: WitnessId, hello: Any) -> None:
-        """Raises RemoteFault to refuse."""
+    def connected(self, socket: Socket) -> None: ...
+    def received(self, socket: Socket, data: bytes) -> None: ...
+    def hung_up(self, socket: Socket) -> None:
+        """The last that is heard of it; says whether it was of use (`came_up`)."""
 
-    def peer_up(self, peer: WitnessId) -> None: ...
-    def peer_down(self, peer: WitnessId) -> None: ...
-    def peer_frames(self, peer: WitnessId, frames: list[bytes]) -> None:
-        """Raises RemoteFault to have the connection closed."""
-
-    def ping(self) -> Any: ...
-    def pinged(self, peer: WitnessId, said: Any) -> None: ...
+    def look_after(self, socket: Socket) -> None:
+        """Twice a second: is it alive?"""
 
 
 class Network:
     def __init__(self, names: Iterable[WitnessId], events: Events, rng: random.Random, hit: Hit) -> None:
         self.wire = Wire(names, events, rng, hit, self)
         self.names = self.wire.names
+        self.aliases: dict[WitnessId, WitnessId] = {}
+        """Machines that are copies, and of whom."""
         self._events = events
         self._rng = rng
-        self._hit = hit
         self._ends: dict[WitnessId, Endpoint] = {}
         self._life: dict[WitnessId, int] = dict.fromkeys(self.names, 0)
         self._alive: set[WitnessId] = set()
         self._powered: set[WitnessId] = set()
-        self._sides: dict[Pair, list[Side]] = {pair: [] for pair in self.wire.paths}
-        self._current: dict[Pair, Side] = {}
+        self._sockets: dict[Pair, list[Socket]] = {pair: [] for pair in self.wire.paths}
         self._backoff_ns: dict[Pair, int] = {}
         self._connections = 0
 
@@ -73,6 +66,10 @@ class Network:
     def attach(self, name: WitnessId, end: Endpoint) -> None:
         self._ends[name] = end
 
+    def witness_at(self, name: WitnessId) -> WitnessId:
+        """Whom one expects at a machine's address: copies of machines have addresses of their own."""
+        return self.aliases.get(name, name)
+
     def has_power(self, name: WitnessId) -> bool:
         return name in self._powered
 
@@ -80,7 +77,7 @@ class Network:
         self._life[name] += 1
         self._alive.add(name)
         self._powered.add(name)
-        for peer in self._peers(name):
+        for peer in self.names:
             if name < peer:
                 self._backoff_ns[name, peer] = DIAL_FIRST_NS
                 self._dial(name, peer, self._life[name], REDIAL_NS)
@@ -91,32 +88,23 @@ class Network:
         self._alive.discard(name)
         if not power:
             self._powered.discard(name)
-        for peer in self._peers(name):
-            self._current.pop((name, peer), None)
-            for side in self._sides[name, peer]:
-                self._shut(side, tell=power)
-            self._sides[name, peer].clear()
-
-    def _peers(self, name: WitnessId) -> list[WitnessId]:
-        return [peer for peer in self.names if peer != name]
+        for peer in self.names:
+            for socket in self._sockets.get((name, peer), ()):
+                self._shut(socket, tell=power)
+            self._sockets.get((name, peer), []).clear()
 
     # -- what a process asks ---------------------------------------------------------------------------------
 
-    def send(self, name: WitnessId, peer: WitnessId, frames: list[bytes]) -> None:
-        side = self._current.get((name, peer))
-        if side is not None:
-            self.wire.frames(side, frames)
-            if side.waiting > SEND_BYTES_MAX:
-                self._abort(side)
+    def write(self, socket: Socket, data: bytes, frames: Frames) -> None:
+        if socket.open:
+            self.wire.write(socket, data, frames)
 
-    def unsent_bytes(self, name: WitnessId) -> dict[WitnessId, int]:
-        current = self._current
-        return {peer: current[name, peer].waiting for peer in self.names if (name, peer) in current}
-
-    def connected(self, name: WitnessId, peer: WitnessId) -> bool:
-        """Both ends have admitted each other."""
-        side = self._current.get((name, peer))
-        return side is not None and side.other.up and side.other.open
+    def close(self, socket: Socket) -> None:
+        """Its own end; the other one hears of it behind what was written, when the way is open."""
+        if not socket.open:
+            return
+        self._shut(socket, tell=True)
+        self._ended(socket)
 
     # -- faults ----------------------------------------------------------------------------------------------
 
@@ -143,12 +131,18 @@ class Network:
             self._mended(name, peer)
 
     def reset(self, name: WitnessId, peer: WitnessId) -> bool:
-        """The connection of a pair breaks; True when there was one."""
-        side = self._current.get((name, peer))
-        if side is None:
-            return False
-        self._ends[name].do(partial(self._abort, side))
-        return True
+        """The connection of a pair breaks, seen by both ends; True when there was one."""
+        sockets = [socket for socket in self._sockets[name, peer] if socket.open]
+        for socket in sockets:
+            other = socket.other
+            self.hung_up(socket)
+            if other.open:
+                self.hung_up(other)
+        return bool(sockets)
+
+    def open_socket(self, name: WitnessId, peer: WitnessId) -> Socket | None:
+        """The connection that counts for the process of `name`."""
+        return next((socket for socket in self._sockets[name, peer] if socket.open and socket.up), None)
 
     def forget_past(self, name: WitnessId) -> None:
         """What a machine said from another disk is never heard again: no Raft could bear it."""
@@ -158,8 +152,8 @@ class Network:
 
     def _mended(self, name: WitnessId, peer: WitnessId) -> None:
         if not self.wire.paths[name, peer].cuts:
-            for side in self._sides[name, peer]:
-                self.wire.mended(side)
+            for socket in self._sockets[name, peer]:
+                self.wire.mended(socket)
 
     # -- connecting ------------------------------------------------------------------------------------------
 
@@ -183,6 +177,8 @@ class Network:
         """What dials again after the back-off, in the process's own time."""
 
         def wait() -> None:
+            if life != self._life[name]:
+                return
             backoff_ns = self._backoff_ns[name, peer]
             self._backoff_ns[name, peer] = min(backoff_ns * 2, DIAL_LONGEST_NS)
             wait_ns = int(backoff_ns * (0.5 + self._rng.random()))
@@ -199,89 +195,56 @@ class Network:
             return
         self._connections += 1
         now_ns, number = self._events.now_ns, self._connections
-        one, two = Side(name, peer, number, life, now_ns), Side(peer, name, number, peer_life, now_ns)
+        one = Socket(name, peer, number, life, now_ns, dialled=True)
+        two = Socket(peer, name, number, peer_life, now_ns, dialled=False)
         one.other, two.other = two, one
-        for side in (one, two):
-            self._sides[side.owner, side.peer].append(side)
-            self._ends[side.owner].do(partial(self._introduce, side))
-            self._events.after(PING_AFTER_NS, partial(self._upkeep, side))
-
-    def _introduce(self, side: Side) -> None:
-        if side.open:
-            self.wire.post(side, HELLO, self._ends[side.owner].hello(side.peer), CONTROL_BYTES)
-
-    def _introduced(self, side: Side, hello: Any) -> None:
-        end, pair = self._ends[side.owner], (side.owner, side.peer)
-        end.admit(side.peer, hello)
-        old = self._current.get(pair)
-        if old is not None:
-            lively = self._events.now_ns - old.heard_ns < PING_AFTER_NS * 2 and old.open
-            if lively and old.other.life != side.other.life:
-                self._hit("second-process")
-                raise RemoteFault(f"two processes claim to be {side.peer}; the second one is refused")
-            self._abort(old)
-        side.up = True
-        if side.owner < side.peer:
-            self._backoff_ns[pair] = DIAL_FIRST_NS
-        self._current[pair] = side
-        end.peer_up(side.peer)
+        for socket in (one, two):
+            self._sockets[socket.owner, socket.peer].append(socket)
+        for socket in (one, two):
+            self._events.after(UPKEEP_NS, partial(self._upkeep, socket))
+            end = self._ends[socket.owner]
+            end.do(partial(end.connected, socket))
 
     # -- connections -----------------------------------------------------------------------------------------
 
-    def arrived(self, side: Side, what: int, payload: Any) -> None:
-        self._ends[side.owner].do(partial(self._read, side, what, payload))
+    def arrived(self, socket: Socket, data: bytes) -> None:
+        self._ends[socket.owner].do(partial(self._read, socket, data))
 
-    def _read(self, side: Side, what: int, payload: Any) -> None:
-        if not side.open:
-            return
-        side.heard_ns = self._events.now_ns
-        end = self._ends[side.owner]
-        try:
-            if what == FRAMES:
-                if side.up:
-                    end.peer_frames(side.peer, payload)
-            elif what == HELLO:
-                self._introduced(side, payload)
-            elif what == PING:
-                if side.up:
-                    end.pinged(side.peer, payload)
-            else:
-                self._abort(side)
-        except RemoteFault:
-            self._hit("refused-connection")
-            self._abort(side)
+    def _read(self, socket: Socket, data: bytes) -> None:
+        if socket.open:
+            self._ends[socket.owner].received(socket, data)
 
-    def _upkeep(self, side: Side) -> None:
-        """Pings an idle connection, ends a silent one; like the process itself, it waits while that is stopped."""
-        if side.open:
-            self._ends[side.owner].do(partial(self._check_alive, side))
+    def hung_up(self, socket: Socket) -> None:
+        self._ends[socket.owner].do(partial(self._lost, socket))
 
-    def _check_alive(self, side: Side) -> None:
-        if not side.open:
-            return
-        now_ns = self._events.now_ns
-        if now_ns - side.heard_ns > (SILENT_AFTER_NS if side.up else HANDSHAKE_NS):
-            self._abort(side)
-            return
-        if side.up and now_ns - side.sent_ns >= PING_AFTER_NS:
-            self.wire.post(side, PING, self._ends[side.owner].ping(), CONTROL_BYTES)
-        self._events.after(PING_AFTER_NS, partial(self._upkeep, side))
+    def _lost(self, socket: Socket) -> None:
+        if socket.open:
+            self._shut(socket, tell=True)
+            self._ended(socket)
 
-    def _abort(self, side: Side) -> None:
-        """This end closes; the other one hears of it when the way is open, or falls silent."""
-        if not side.open:
-            return
-        pair = (side.owner, side.peer)
-        self._shut(side, tell=True)
-        self._sides[pair].remove(side)
-        if self._current.get(pair) is side:
-            del self._current[pair]
-            self._ends[side.owner].peer_down(side.peer)
-        if side.owner < side.peer:
-            self._later(side.owner, side.peer, side.life)()
+    def _ended(self, socket: Socket) -> None:
+        """This end is closed, by whomever: its process hears of it, and dials again when it was the one that did."""
+        pair = (socket.owner, socket.peer)
+        self._sockets[pair].remove(socket)
+        self._ends[socket.owner].hung_up(socket)
+        if socket.dialled and socket.life == self._life[socket.owner]:
+            if socket.came_up:
+                self._backoff_ns[pair] = DIAL_FIRST_NS
+            self._later(*pair, socket.life)()
 
-    def _shut(self, side: Side, *, tell: bool) -> None:
-        side.open = False
-        side.held.clear()
-        if tell and not self.wire.paths[side.owner, side.peer].cuts:
-            self.wire.post(side, CLOSE, None, 0)
+    def _upkeep(self, socket: Socket) -> None:
+        """Like the process itself, it waits while that is stopped."""
+        if socket.open:
+            self._ends[socket.owner].do(partial(self._look_after, socket))
+
+    def _look_after(self, socket: Socket) -> None:
+        if socket.open:
+            self._ends[socket.owner].look_after(socket)
+        if socket.open:
+            self._events.after(UPKEEP_NS, partial(self._upkeep, socket))
+
+    def _shut(self, socket: Socket, *, tell: bool) -> None:
+        socket.open = socket.up = False
+        socket.held.clear()
+        if tell and not self.wire.paths[socket.owner, socket.peer].cuts:
+            self.wire.post(socket, CLOSE, b"")

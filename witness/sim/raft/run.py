@@ -11,7 +11,7 @@ from proto.invariants import InvariantViolation
 from witness.sim.raft.checkers import Violation
 from witness.sim.raft.faults import KINDS, OF_MANY
 from witness.sim.raft.hardened import Hardened
-from witness.sim.raft.setup import Setup, draw, tuned
+from witness.sim.raft.setup import Setup, draw, tuned, with_kinds
 from witness.sim.raft.subject import Subject
 from witness.sim.raft.world import Note, World
 
@@ -32,6 +32,8 @@ class Result:
     entries: int = 0
     elections: int = 0
     dated: int = 0
+    kinds: tuple[str, ...] = ()
+    """Of a single schedule."""
     digest: int = 0
     """Of all that was sent in a single schedule."""
 
@@ -46,15 +48,30 @@ class Result:
         self.elections += other.elections
         self.dated += other.dated
 
+    def replay_line(self, seed: int, violation: Violation) -> str:
+        """Of a single schedule: replays for ever, also when there are more kinds of faults to draw from."""
+        kinds = f" --kinds {','.join(self.kinds)}" if self.kinds else ""
+        return f'make fuzz ARGS="--replay {seed}{kinds}"  # {violation}'
+
     @property
     def stuck(self) -> int:
         return sum(violation.kind == "stuck" for _, violation in self.violations)
 
 
+def setup_of(seed: int, kinds: tuple[str, ...] | None = None) -> Setup:
+    """The seed's own schedule, or the same one under other kinds of faults."""
+    setup = draw(seed, KINDS, OF_MANY)
+    return setup if kinds is None else with_kinds(setup, kinds)
+
+
+def run_chosen(seed: int, kinds: tuple[str, ...]) -> Result:
+    return run_schedule(seed, setup=setup_of(seed, kinds))
+
+
 def run_schedule(
     seed: int, *, make: MakeSubject = Hardened, trace: Note | None = None, setup: Setup | None = None
 ) -> Result:
-    setup = setup or draw(seed, KINDS, OF_MANY)
+    setup = setup or setup_of(seed)
     with tuned(setup.tuning):
         world = World(setup, make(setup), trace)
         try:
@@ -74,6 +91,7 @@ def run_schedule(
         violations=[(seed, violation) for violation in judge.findings.violations],
         faults_hit=world.hits,
         drawn=Counter(setup.kinds),
+        kinds=setup.kinds,
         entries=len(judge.log.entries),
         elections=judge.leaders.elections,
         dated=judge.ages.dated,

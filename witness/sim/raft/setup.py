@@ -2,15 +2,16 @@
 
 Swarm style (Groce et al. 2012): each schedule has its own two to six kinds of faults, with rates of their own, and its
 own constants; one with all kinds at once rarely gets anywhere. Each part of the world draws from a stream of its own,
-so that a kind more, or a draw more, moves nothing else of a seed.
+and each field here too; a schedule replays from its seed and its kinds.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from proto.units import NS_PER_MS, ClusterId, WitnessId
 from witness.raft import engine_parts, journal, snapshot_transfer
@@ -18,13 +19,14 @@ from witness.raft.messages import BATCH_BYTES, CHUNK_BYTES_MAX, ENTRIES_PER_MESS
 from witness.raft.space import SpaceLimits
 from witness.raft.timers import PROFILES, CompactionLimits, RaftTimers
 
+T = TypeVar("T")
 CLUSTER = ClusterId("7a" * 16)
 KINDS_MIN, KINDS_MAX = 2, 6
 EVENTS_MIN, EVENTS_MAX = 60, 150
 LARGE_KIND = "large-entries"
 LARGE_BYTES = 60_000
 ENTRY_OVERHEAD_BYTES = 40
-"""A proposal's own name and the engine's mark: a batch must be larger than any entry (witness.raft.messages)."""
+"""A proposal's own name and the engine's mark."""
 TIMERS = (
     PROFILES["standard"],
     PROFILES["fast"],
@@ -41,6 +43,11 @@ class Tuning:
     entries_per_message: int
     batch_bytes: int
     chunk_bytes: int
+
+
+LARGE_TUNING = Tuning(ENTRIES_PER_MESSAGE_MAX, BATCH_BYTES, CHUNK_BYTES_MAX)
+"""As it ships."""
+COMPACTIONS = (CompactionLimits(16, 1024 * 1024, 3), CompactionLimits(32, 1024 * 1024, 0), CompactionLimits())
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,41 +91,68 @@ def rng_for(seed: int, name: str) -> random.Random:
     return random.Random(f"raft/{seed}/{name}")  # noqa: S311  # a simulation, not a secret
 
 
+class _Draws:
+    """A stream for each name, so that a field more, or another choice in one, moves nothing else of a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def of(self, name: str) -> random.Random:
+        return rng_for(self._seed, f"setup/{name}")
+
+    def choice(self, name: str, values: Sequence[T]) -> T:
+        return self.of(name).choice(values)
+
+
 def draw(seed: int, known: Iterable[str], of_many: frozenset[str]) -> Setup:
     """`of_many`: the kinds that need more than one witness."""
-    rng = rng_for(seed, "setup")
-    size = rng.choices((1, 3, 5), (2, 78, 20))[0]
-    kinds_rng = rng_for(seed, "kinds")
+    draws = _Draws(seed)
+    size = draws.of("size").choices((1, 3, 5), (2, 78, 20))[0]
     names = sorted(known if size > 1 else set(known) - of_many)
+    kinds_rng = draws.of("kinds")
     kinds = tuple(sorted(kinds_rng.sample(names, min(len(names), kinds_rng.randint(KINDS_MIN, KINDS_MAX)))))
-    tiny = rng.random() < 0.5
-    timers = rng.choice(TIMERS)
-    entry_bytes = (LARGE_BYTES if LARGE_KIND in kinds else 0) + ENTRY_OVERHEAD_BYTES
-    return Setup(
+    timers = draws.choice("timers", TIMERS)
+    setup = Setup(
         seed=seed,
         witnesses=tuple(WitnessId(f"w{number}") for number in range(1, size + 1)),
         kinds=kinds,
-        events=rng.randint(EVENTS_MIN, EVENTS_MAX),
-        gap_ns=timers.election_max_ms * NS_PER_MS // rng.choice((10, 16, 24, 40)),
+        events=draws.of("events").randint(EVENTS_MIN, EVENTS_MAX),
+        gap_ns=timers.election_max_ms * NS_PER_MS // draws.choice("gap", (10, 16, 24, 40)),
         timers=timers,
-        compaction=rng.choice(
-            (CompactionLimits(16, 1024 * 1024, 3), CompactionLimits(32, 1024 * 1024, 0), CompactionLimits())
-        ),
-        tuning=Tuning(
-            entries_per_message=rng.choice((1, 2, 3, 7)) if tiny else ENTRIES_PER_MESSAGE_MAX,
-            batch_bytes=entry_bytes + rng.choice((2, 600, 4096)) if tiny else BATCH_BYTES,
-            chunk_bytes=max(rng.choice((16, 100, 700)), entry_bytes // 50) if tiny else CHUNK_BYTES_MAX,
-        ),
-        ballast_bytes=rng.choice((0, 100, 2_000)),
-        early=rng.random() < 0.7,
-        cpu_ns=rng.choice((50_000, 200_000, 1_000_000)),
-        sync_ns=rng.choice((50_000, 500_000, 3_000_000)),
-        delay_ns=rng.choice((NS_PER_MS // 5, NS_PER_MS, 5 * NS_PER_MS, 20 * NS_PER_MS)),
-        cold=rng.random() < 0.15,
-        restart_ns=rng.choice((5, 50, 200, 1_000)) * NS_PER_MS,
-        proposals=rng.choice((0.3, 0.5, 0.7)),
-        space=SpaceLimits(*rng.choice(((0, 0), (6_000, 2_000), (100_000, 20_000)))),
-        entry_bytes=entry_bytes,
+        compaction=draws.choice("compaction", COMPACTIONS),
+        tuning=LARGE_TUNING,
+        ballast_bytes=draws.choice("ballast", (0, 100, 2_000)),
+        early=draws.of("early").random() < 0.7,
+        cpu_ns=draws.choice("cpu", (50_000, 200_000, 1_000_000)),
+        sync_ns=draws.choice("sync", (50_000, 500_000, 3_000_000)),
+        delay_ns=draws.choice("delay", (NS_PER_MS // 5, NS_PER_MS, 5 * NS_PER_MS, 20 * NS_PER_MS)),
+        cold=draws.of("cold").random() < 0.15,
+        restart_ns=draws.choice("restart", (5, 50, 200, 1_000)) * NS_PER_MS,
+        proposals=draws.choice("proposals", (0.3, 0.5, 0.7)),
+        space=SpaceLimits(*draws.choice("space", ((0, 0), (6_000, 2_000), (100_000, 20_000)))),
+        entry_bytes=_entry_bytes(kinds),
+    )
+    tiny = draws.of("tiny").random() < 0.5
+    return replace(setup, tuning=_tiny_tuning(setup, draws)) if tiny else setup
+
+
+def with_kinds(setup: Setup, kinds: Iterable[str]) -> Setup:
+    """The seed's schedule under other kinds of faults; a batch stays larger than any entry."""
+    named = tuple(sorted(kinds))
+    setup = replace(setup, kinds=named, entry_bytes=_entry_bytes(named))
+    return setup if setup.tuning is LARGE_TUNING else replace(setup, tuning=_tiny_tuning(setup, _Draws(setup.seed)))
+
+
+def _entry_bytes(kinds: Sequence[str]) -> int:
+    return (LARGE_BYTES if LARGE_KIND in kinds else 0) + ENTRY_OVERHEAD_BYTES
+
+
+def _tiny_tuning(setup: Setup, draws: _Draws) -> Tuning:
+    """A batch must be larger than any entry (witness.raft.messages); an image is not cut into thousands of chunks."""
+    return Tuning(
+        entries_per_message=draws.choice("per-message", (1, 2, 3, 7)),
+        batch_bytes=setup.entry_bytes + draws.choice("batch", (2, 600, 4096)),
+        chunk_bytes=max(draws.choice("chunk", (16, 100, 700)), setup.entry_bytes // 50),
     )
 
 

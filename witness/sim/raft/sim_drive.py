@@ -31,6 +31,12 @@ class SimDrive:
         self.slow_ns = 0
         self._sync_ns = sync_ns
         self._spent_ns = 0
+        self._before: Counter[str] = Counter()
+
+    def insert(self, disk: SimDisk) -> None:
+        """Another disk in the place of this one; nothing runs on either."""
+        self._before += self.disk.faults.hits
+        self.disk = disk
 
     def worked(self) -> None:
         """A transaction was committed."""
@@ -56,7 +62,7 @@ class SimDrive:
         return any(name in KEPT for name in self.disk.unsynced())
 
     def hits(self) -> Counter[str]:
-        return self.disk.faults.hits
+        return self._before + self.disk.faults.hits
 
     def failures(self) -> int:
         """How often it failed or was damaged so far."""

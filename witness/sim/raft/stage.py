@@ -8,6 +8,7 @@ from typing import Protocol
 
 from proto.units import WitnessId
 from witness.sim.clock import Events
+from witness.sim.raft.damage import Damage
 from witness.sim.raft.host import Host
 from witness.sim.raft.network import Network
 from witness.sim.raft.setup import Setup
@@ -22,6 +23,8 @@ class Stage(Protocol):
     def network(self) -> Network: ...
     @property
     def hosts(self) -> Mapping[WitnessId, Host]: ...
+    @property
+    def damage(self) -> Damage: ...
     def rng(self, name: str, /) -> random.Random:
         """A stream of its own for each part of a schedule."""
 
@@ -31,9 +34,6 @@ class Stage(Protocol):
 
     def propose_at(self, host: Host, count: int) -> None:
         """Work for one witness, whoever it is."""
-
-    def may_damage(self, host: Host) -> bool:
-        """True, and noted, while the damaged are a minority."""
 
     def hit(self, kind: str) -> None: ...
     def note(self, who: str, what: str) -> None: ...

@@ -11,11 +11,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from proto.units import ClusterId, WitnessId
 from witness.raft.port import Replicated
 from witness.raft.timers import CompactionLimits, RaftTimers
+
+if TYPE_CHECKING:
+    from witness.sim.raft.host import Host
+    from witness.sim.raft.wire import Socket
 
 Message = dict[str, Any]
 Outbox = Mapping[WitnessId, list[Message]]
@@ -70,29 +74,32 @@ class View:
     applied_index: int
     last_index: int
     last_term: int
+    votes: bool = True
+    """It may vote and counts; False for a learner."""
+
+
+class Links(Protocol):
+    """The connections of one running process: what is said on them, and when they count (links.py, raft_links.py)."""
+
+    def connected(self, socket: Socket) -> None: ...
+    def received(self, socket: Socket, data: bytes) -> None:
+        """A chunk of whole frames, as the other end wrote them."""
+
+    def hung_up(self, socket: Socket) -> None:
+        """It is closed, by whomever. Sets `socket.came_up`."""
+
+    def look_after(self, socket: Socket) -> None:
+        """Twice a second: a sign of life, or an end for one that is silent."""
+
+    def send(self, peer: WitnessId, messages: list[Message]) -> None: ...
+    def unsent_bytes(self) -> dict[WitnessId, int]: ...
 
 
 class Member(Protocol):
     """One running process of a witness. Any exception out of a call ends it; the host throws the object away then."""
 
-    def hello(self, peer: WitnessId) -> Any:
-        """How it introduces itself on a new connection."""
-
-    def admit(self, peer: WitnessId, hello: Any) -> None:
-        """Raises RemoteFault when it wants no connection with who says this."""
-
-    def ping(self) -> Any:
-        """What an idle connection carries now and then; None for nothing but a sign of life."""
-
-    def pinged(self, peer: WitnessId, said: Any) -> None: ...
-    def link_up(self, peer: WitnessId) -> None: ...
-    def link_down(self, peer: WitnessId) -> None: ...
-
-    def encode(self, message: Message) -> bytes:
-        """The frame that carries a message of the outbox."""
-
-    def receive(self, peer: WitnessId, frame: bytes) -> None:
-        """A frame for the next turn. Raises FrameRefused when the connection must be closed for it."""
+    def links(self, host: Host) -> Links:
+        """Asked once, after the start: its connections on this machine."""
 
     def propose(self, command: bytes) -> None:
         """Raises ProposalRefused when it is not taken."""
@@ -104,6 +111,9 @@ class Member(Protocol):
 
         `early` may be handed what may leave before the sync; that is not in the result again.
         """
+
+    def took(self, duration_ns: int) -> None:
+        """The turn lasted so long, its syncs included."""
 
     def finish(self) -> None:
         """After the outbox was handed to the network: answers to clients may go."""

@@ -18,7 +18,9 @@ from witness.raft.port import CommittedEntry, ConsensusStatus
 from witness.raft.store import StoreRefused
 from witness.sim.clock import Events, NodeClock
 from witness.sim.raft import faults
+from witness.sim.raft.damage import Damage
 from witness.sim.raft.faults_disk import HITS
+from witness.sim.raft.faults_identity import readmit_host
 from witness.sim.raft.faults_net import SLOW_NS_MAX
 from witness.sim.raft.host import Host
 from witness.sim.raft.judge import Judge, liveness_bound_ns
@@ -29,6 +31,8 @@ from witness.sim.raft.sim_drive import SimDrive
 from witness.sim.raft.subject import Member, Message, Outbox, Seat, Subject
 
 Note = Callable[[int, str, str], None]
+REFUSED_MENDED = 0.5
+"""Share of the witnesses with damaged disks that are readmitted at the end; the others stay down."""
 TO_LEADERS = 0.5
 """Share of the proposals that go to whoever believes to lead, an isolated old leader among them."""
 WARM_STEPS_MAX = 30
@@ -47,9 +51,7 @@ class World:
         self.judge = Judge(setup, self.events)
         self.hits: Counter[str] = Counter()
         self.hosts: dict[WitnessId, Host] = {}
-        self.damaged: set[WitnessId] = set()
-        self.refused: set[WitnessId] = set()
-        """Stay down: their disks are damaged, and they noticed."""
+        self.damage = Damage(setup.minority, self.hosts, self.judge, self.hit)
         self.happened = 0
         self.rng = partial(rng_for, setup.seed)
         self._subject = subject
@@ -155,6 +157,9 @@ class World:
                 host.drive.calm()
             host.dies_sending = None
             host.go_on(host.life)
+            refused = host.name in self.damage.refused and self._restarts.random() < REFUSED_MENDED
+            if host.name in self.damage.out or refused:
+                readmit_host(self, host, self._restarts)
             self._restart(host)
 
     def _settle(self) -> None:
@@ -168,12 +173,12 @@ class World:
             self.judge.found("stuck", f"{bound_ns / NS_PER_S:.1f} s after the end of all faults: {self._views()}")
             return
         for name, host in self.hosts.items():
-            if host.name not in self.refused:
+            if host.name not in self.damage.refused:
                 self.judge.log.ends(str(name), self.replicas[name].index, self.replicas[name].digest)
 
     def _settled(self) -> bool:
         """One leads, all follow it, and a command proposed after the heal is applied by all; refused ones apart."""
-        sound = [host for host in self.hosts.values() if host.name not in self.refused]
+        sound = [host for host in self.hosts.values() if host.name not in self.damage.refused]
         views = [host.member.view() for host in sound if host.member is not None]
         leaders = {view.leader for view in views}
         if len(views) < len(sound) or len(leaders) != 1 or None in leaders:
@@ -181,6 +186,9 @@ class World:
         if not self.judge.log.has(self._probe):
             if not self._probe or self._workload.random() < PROBE_AGAIN:
                 self._probe = self._propose(self._workload.choice(sound), b"probe")
+            return False
+        self.damage.look_at_learners()
+        if self.damage.learners and not self.damage.refused:
             return False
         return all(self.replicas[host.name].index == self.judge.log.highest for host in sound)
 
@@ -230,13 +238,6 @@ class World:
         leading = [(view, host) for view, host in leading if view.leads]
         return max(leading, key=lambda pair: pair[0].term)[1] if leading else None
 
-    def may_damage(self, host: Host) -> bool:
-        """True, and noted, while the damaged are a minority."""
-        if host.name not in self.damaged and len(self.damaged) >= self.setup.minority:
-            return False
-        self.damaged.add(host.name)
-        return True
-
     def hit(self, kind: str) -> None:
         self.hits[kind] += 1
 
@@ -245,7 +246,7 @@ class World:
             self._trace(self.events.now_ns, who, what)
 
     def _restart(self, host: Host) -> None:
-        if host.name not in self.refused:
+        if host.name not in self.damage.refused:
             host.start()
 
     def _failures_of(self, host: Host) -> int:
@@ -287,10 +288,7 @@ class World:
             struck = True
         if struck and isinstance(error, (DurabilityLost, StoreRefused, *DISK_FAULTS)):
             return
-        if isinstance(error, StoreRefused) and host.name in self.damaged:
-            self.hit("refused-disk")
-            self.refused.add(host.name)
-        else:
+        if not (isinstance(error, StoreRefused) and self.damage.refuses(host)):
             self.judge.found("crash", f"{host.name}: {type(error).__name__}: {error}{_where(error)}")
 
     # -- ReplicaWatch ----------------------------------------------------------------------------------------

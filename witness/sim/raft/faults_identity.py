@@ -1,0 +1,106 @@
+"""Disks that forgot something: blank, restored, put back after a readmission; and the readmission that mends them.
+
+Rule: such a disk counts as damaged until its witness votes again on a new one, and the damaged are a minority at any
+instant. What a machine said from a disk that is gone is never carried to anybody later: no Raft could bear that, and
+connections forbid it. At the heal, operators do what the refusals told them: they readmit.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from typing import TYPE_CHECKING
+
+from proto.units import NS_PER_MS, NS_PER_S
+from witness.raft.store import create_store
+from witness.sim.disk import SimDisk
+from witness.sim.raft.host import Host
+from witness.sim.raft.setup import CLUSTER
+from witness.sim.raft.sim_drive import SimDrive
+
+if TYPE_CHECKING:
+    from witness.sim.raft.stage import Stage
+
+READMIT_AFTER_NS = (0, 100 * NS_PER_MS, NS_PER_S, 20 * NS_PER_S)
+RESTORE_AFTER_NS = (5 * NS_PER_MS, 50 * NS_PER_MS, 400 * NS_PER_MS, 2 * NS_PER_S)
+
+
+def new_disk(host: Host, rng: random.Random, *, learner: bool) -> SimDisk:
+    disk = SimDisk(random.Random(rng.random()), host.witness)  # noqa: S311  # a simulation, not a secret
+    create_store(disk, CLUSTER, host.witness, learner=learner)
+    return disk
+
+
+def _victim(world: Stage, rng: random.Random) -> tuple[Host, SimDrive] | None:
+    host = rng.choice(list(world.hosts.values()))
+    if isinstance(host.drive, SimDrive) and world.damage.may_damage(host):
+        return host, host.drive
+    return None
+
+
+def _replace(world: Stage, host: Host, drive: SimDrive, disk: SimDisk) -> None:
+    host.power_off()
+    drive.insert(disk)
+    world.damage.replaced(host)
+    world.network.forget_past(host.name)
+
+
+def readmit_host(world: Stage, host: Host, rng: random.Random) -> None:
+    """`witness readmit`: what is there is put aside, and a learner's store takes its place."""
+    if isinstance(host.drive, SimDrive):
+        world.hit("readmit")
+        world.note(host.name, "is readmitted on a new disk")
+        _replace(world, host, host.drive, new_disk(host, rng, learner=True))
+        world.damage.readmitted(host)
+
+
+def readmit(world: Stage, rng: random.Random) -> None:
+    found = _victim(world, rng)
+    if found is not None:
+        readmit_host(world, found[0], rng)
+
+
+def _mended_later(world: Stage, host: Host, rng: random.Random) -> None:
+    """By its operator, sooner or later."""
+    world.damage.needs_readmission(host)
+    again = random.Random(rng.random())  # noqa: S311  # a simulation, not a secret
+    world.fault_after(rng.choice(READMIT_AFTER_NS), partial(_mend, world, host, again))
+
+
+def _mend(world: Stage, host: Host, rng: random.Random) -> None:
+    if host.name in world.damage.out:
+        readmit_host(world, host, rng)
+
+
+def blank_disk(world: Stage, rng: random.Random) -> None:
+    """A new disk, initialised as if the witness were new."""
+    found = _victim(world, rng)
+    if found is None:
+        return
+    host, drive = found
+    world.hit("blank-disk")
+    world.note(host.name, "gets a blank disk")
+    _replace(world, host, drive, new_disk(host, rng, learner=False))
+    _mended_later(world, host, rng)
+
+
+def restored_disk(world: Stage, rng: random.Random) -> None:
+    """A copy of its disk is made now and put back later."""
+    found = _victim(world, rng)
+    if found is None:
+        return
+    host, drive = found
+    copy = drive.disk.clone(random.Random(rng.random()), host.witness)  # noqa: S311  # a simulation, not a secret
+    world.fault_after(rng.choice(RESTORE_AFTER_NS), partial(_restore, world, host, drive, copy, rng))
+
+
+def _restore(world: Stage, host: Host, drive: SimDrive, copy: SimDisk, rng: random.Random) -> None:
+    if not world.damage.may_damage(host):
+        return
+    world.hit("restored-disk")
+    world.note(host.name, "gets an old copy of its disk")
+    _replace(world, host, drive, copy)
+    _mended_later(world, host, rng)
+
+
+BLOWS = {"readmit": readmit, "blank-disk": blank_disk, "restored-disk": restored_disk}
