@@ -157,6 +157,9 @@ class Cluster:
         leading = [(view, host) for view, host in leading if view.leads]
         return max(leading, key=lambda pair: pair[0].term)[1] if leading else None
 
+    def copy_of(self, host: Host) -> Host | None:
+        """No machine is copied here."""
+
     def propose_at(self, host: Host, count: int) -> None:
         """The core proposes by itself."""
 

@@ -42,7 +42,7 @@ class Damage:
 
     def refuses(self, host: Host) -> bool:
         """Its process says that the disk cannot be used: True, and noted, when that is so."""
-        if host.name not in self.damaged:
+        if host.witness not in self.damaged:
             return False
         self._hit("refused-disk")
         self.refused.add(host.name)

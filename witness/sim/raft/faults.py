@@ -34,8 +34,10 @@ OF_MANY = NET_KINDS | frozenset(faults_peer.BLOWS) | IDENTITY_KINDS | {"bit-flip
 WORKLOADS = frozenset({LARGE_KIND})
 KINDS = NET_KINDS | frozenset(BLOWS) | frozenset(MOODS) | WORKLOADS
 """What can be drawn."""
-CONSEQUENCES = frozenset({"lost-writes", "torn-write"})
-"""Never drawn, and still to be hit: what losses of power do to a disk."""
+CONSEQUENCES = frozenset(
+    {"lost-writes", "torn-write", "lost-name", "image-restored", "readmitted", "refused-disk", "refused-connection"}
+)
+"""Never drawn, and still to be hit: what follows from what was drawn."""
 STALE_KINDS = frozenset({"old-bytes", "duplicate", "forged"})
 """What doubles frames, proposals among them."""
 

@@ -15,7 +15,7 @@ from proto.units import NS_PER_MS, NS_PER_S
 from witness.raft.store import create_store
 from witness.sim.disk import SimDisk
 from witness.sim.raft.host import Host
-from witness.sim.raft.setup import CLUSTER
+from witness.sim.raft.setup import CLONE_KIND, CLUSTER
 from witness.sim.raft.sim_drive import SimDrive
 
 if TYPE_CHECKING:
@@ -103,4 +103,23 @@ def _restore(world: Stage, host: Host, drive: SimDrive, copy: SimDisk, rng: rand
     _mended_later(world, host, rng)
 
 
-BLOWS = {"readmit": readmit, "blank-disk": blank_disk, "restored-disk": restored_disk}
+def cloned_disk(world: Stage, rng: random.Random) -> None:
+    """A machine is copied while it runs, or after its process ended, and the copy starts beside it."""
+    hosts = [host for host in world.hosts.values() if world.copy_of(host) is not None]
+    host = hosts[0] if hosts else None
+    copy = None if host is None else world.copy_of(host)
+    if host is None or copy is None or not isinstance(host.drive, SimDrive) or not isinstance(copy.drive, SimDrive):
+        return
+    if copy.member is not None or not world.damage.may_damage(host):
+        return
+    world.hit("cloned-disk")
+    world.note(host.name, "is copied to another machine")
+    if rng.random() < 0.3:
+        host.kill()
+    copy.drive.insert(host.drive.disk.clone(random.Random(rng.random()), host.witness))  # noqa: S311  # a simulation
+    world.network.forget_past(copy.name)
+    world.damage.needs_readmission(host)
+    world.fault_after(rng.choice(RESTORE_AFTER_NS), copy.start)
+
+
+BLOWS = {"readmit": readmit, "blank-disk": blank_disk, "restored-disk": restored_disk, CLONE_KIND: cloned_disk}

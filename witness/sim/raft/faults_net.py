@@ -123,7 +123,7 @@ def isolate_leader(world: World, rng: random.Random) -> None:
     for _ in range(rng.randint(1, 4)):
         world.fault_after(int(rng.random() * span_ns), partial(world.propose_at, leader, rng.choice((1, 3, 12))))
     for _ in range(rng.randint(0, 3)):
-        host = world.hosts[rng.choice(others)]
+        host = world.hosts[rng.choice([name for name in others if name in world.hosts])]
         world.fault_after(int(rng.uniform(0.5, 1) * span_ns), partial(world.propose_at, host, rng.choice((1, 12, 25))))
 
 

@@ -9,7 +9,7 @@ carried is bytes. Nothing here knows schedules or checkers.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -46,11 +46,18 @@ class Endpoint(Protocol):
 
 
 class Network:
-    def __init__(self, names: Iterable[WitnessId], events: Events, rng: random.Random, hit: Hit) -> None:
-        self.wire = Wire(names, events, rng, hit, self)
+    def __init__(
+        self,
+        names: Iterable[WitnessId],
+        events: Events,
+        rng: random.Random,
+        hit: Hit,
+        copies: Mapping[WitnessId, WitnessId] | None = None,
+    ) -> None:
+        """`copies`: further machines, and of which ones they are copies."""
+        self._copies = dict(copies or {})
+        self.wire = Wire([*names, *self._copies], events, rng, hit, self)
         self.names = self.wire.names
-        self.aliases: dict[WitnessId, WitnessId] = {}
-        """Machines that are copies, and of whom."""
         self._events = events
         self._rng = rng
         self._ends: dict[WitnessId, Endpoint] = {}
@@ -67,8 +74,8 @@ class Network:
         self._ends[name] = end
 
     def witness_at(self, name: WitnessId) -> WitnessId:
-        """Whom one expects at a machine's address: copies of machines have addresses of their own."""
-        return self.aliases.get(name, name)
+        """Whom one expects at a machine's address."""
+        return self._copies.get(name, name)
 
     def has_power(self, name: WitnessId) -> bool:
         return name in self._powered
@@ -78,7 +85,7 @@ class Network:
         self._alive.add(name)
         self._powered.add(name)
         for peer in self.names:
-            if name < peer:
+            if self.witness_at(name) < peer and peer not in self._copies:  # nobody knows a copy's address
                 self._backoff_ns[name, peer] = DIAL_FIRST_NS
                 self._dial(name, peer, self._life[name], REDIAL_NS)
 

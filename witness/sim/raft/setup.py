@@ -25,6 +25,11 @@ KINDS_MIN, KINDS_MAX = 2, 6
 EVENTS_MIN, EVENTS_MAX = 60, 150
 LARGE_KIND = "large-entries"
 LARGE_BYTES = 60_000
+CLONE_KIND = "cloned-disk"
+BESIDE_A_COPY = frozenset({"duplicate", "reorder", "loss", "old-bytes", "snapshot", "drift", "clock-leap", LARGE_KIND})
+"""While two members cannot reach each other, an original may count at one and its copy at the other: every majority of
+theirs meets in the copied witness alone, so nothing could tell (witness.raft.gate). These keep members connected.
+"""
 ENTRY_OVERHEAD_BYTES = 40
 """A proposal's own name and the engine's mark."""
 TIMERS = (
@@ -110,7 +115,7 @@ def draw(seed: int, known: Iterable[str], of_many: frozenset[str]) -> Setup:
     size = draws.of("size").choices((1, 3, 5), (2, 78, 20))[0]
     names = sorted(known if size > 1 else set(known) - of_many)
     kinds_rng = draws.of("kinds")
-    kinds = tuple(sorted(kinds_rng.sample(names, min(len(names), kinds_rng.randint(KINDS_MIN, KINDS_MAX)))))
+    kinds = _compatible(kinds_rng.sample(names, min(len(names), kinds_rng.randint(KINDS_MIN, KINDS_MAX))))
     timers = draws.choice("timers", TIMERS)
     setup = Setup(
         seed=seed,
@@ -136,11 +141,26 @@ def draw(seed: int, known: Iterable[str], of_many: frozenset[str]) -> Setup:
     return replace(setup, tuning=_tiny_tuning(setup, draws)) if tiny else setup
 
 
+def copies_of(setup: Setup) -> dict[WitnessId, WitnessId]:
+    """A copied machine dials the others from an address of its own; the last witness dials nobody, so it has none."""
+    if CLONE_KIND not in setup.kinds:
+        return {}
+    original = setup.witnesses[setup.seed % (len(setup.witnesses) - 1)]
+    return {WitnessId(f"{original}-copy"): original}
+
+
 def with_kinds(setup: Setup, kinds: Iterable[str]) -> Setup:
     """The seed's schedule under other kinds of faults; a batch stays larger than any entry."""
-    named = tuple(sorted(kinds))
+    named = _compatible(kinds)
     setup = replace(setup, kinds=named, entry_bytes=_entry_bytes(named))
     return setup if setup.tuning is LARGE_TUNING else replace(setup, tuning=_tiny_tuning(setup, _Draws(setup.seed)))
+
+
+def _compatible(kinds: Iterable[str]) -> tuple[str, ...]:
+    named = set(kinds)
+    if CLONE_KIND in named:
+        named &= BESIDE_A_COPY | {CLONE_KIND}
+    return tuple(sorted(named))
 
 
 def _entry_bytes(kinds: Sequence[str]) -> int:

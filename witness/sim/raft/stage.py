@@ -28,6 +28,9 @@ class Stage(Protocol):
     def rng(self, name: str, /) -> random.Random:
         """A stream of its own for each part of a schedule."""
 
+    def copy_of(self, host: Host) -> Host | None:
+        """The machine that may become a copy of this one; None when there is none in this schedule."""
+
     def running(self) -> list[Host]: ...
     def leader(self) -> Host | None:
         """Who leads by its own word, of the highest term."""

@@ -26,7 +26,7 @@ from witness.sim.raft.host import Host
 from witness.sim.raft.judge import Judge, liveness_bound_ns
 from witness.sim.raft.network import CONNECTED_WITHIN_NS, Network
 from witness.sim.raft.replica import Replica
-from witness.sim.raft.setup import CLUSTER, LARGE_BYTES, LARGE_KIND, Setup, rng_for
+from witness.sim.raft.setup import CLUSTER, LARGE_BYTES, LARGE_KIND, Setup, copies_of, rng_for
 from witness.sim.raft.sim_drive import SimDrive
 from witness.sim.raft.subject import Member, Message, Outbox, Seat, Subject
 
@@ -63,17 +63,22 @@ class World:
         self._failures: dict[WitnessId, int] = {}
         self._probe = b""
         self.replicas: dict[WitnessId, Replica] = {}
-        self.network = Network(setup.witnesses, self.events, self.rng("network"), self.hit)
+        self.copies = copies_of(setup)
+        self.network = Network(setup.witnesses, self.events, self.rng("network"), self.hit, self.copies)
+        self.machines: dict[WitnessId, Host] = {}
+        """The hosts of all witnesses, and those that are copies."""
         for name in setup.witnesses:
-            self._make(name)
+            self.hosts[name] = self._make(name, name)
+        for name, original in self.copies.items():
+            self._make(name, original)
         for path in self.network.wire.paths.values():
             path.delay_ns_min, path.delay_ns_max = setup.delay_ns // 10, setup.delay_ns
 
-    def _make(self, name: WitnessId) -> None:
+    def _make(self, name: WitnessId, witness: WitnessId) -> Host:
         host_rng = self.rng(f"host/{name}")
-        self.hosts[name] = Host(
+        host = self.machines[name] = Host(
             name,
-            self._subject.blank(name),
+            self._subject.blank(witness),
             self.events,
             self.network,
             NodeClock(self.events, host_rng.randint(-50, 50)),
@@ -82,14 +87,16 @@ class World:
             host_rng,
             self.setup.cpu_ns,
             early=self.setup.early,
+            witness=witness,
         )
+        return host
 
     def _start(self, rng: random.Random, host: Host) -> Member:
         replica = self.replicas[host.name] = Replica(host.name, self, self.setup.ballast_bytes)
         self._failures[host.name] = self._failures_of(host)
         seat = Seat(
-            witness=host.name,
-            peers=tuple(peer for peer in self.setup.witnesses if peer != host.name),
+            witness=host.witness,
+            peers=tuple(peer for peer in self.setup.witnesses if peer != host.witness),
             cluster=CLUSTER,
             drive=host.drive,
             replicated=replica,
@@ -105,7 +112,7 @@ class World:
     def run(self) -> None:
         for host in self.hosts.values():
             host.start()
-        if not self.setup.cold:
+        if not self.setup.cold or self.copies:
             self._warm_up()
         faults.set_moods(self)
         self._schedule()
@@ -152,6 +159,8 @@ class World:
         self.note("world", "all faults end")
         self._safety = False
         self.network.heal()
+        for name in self.copies:
+            self.machines[name].power_off()
         for host in self.hosts.values():
             if isinstance(host.drive, SimDrive):
                 host.drive.calm()
@@ -245,8 +254,11 @@ class World:
         if self._trace is not None:
             self._trace(self.events.now_ns, who, what)
 
+    def copy_of(self, host: Host) -> Host | None:
+        return next((self.machines[name] for name, original in self.copies.items() if original == host.name), None)
+
     def _restart(self, host: Host) -> None:
-        if host.name not in self.damage.refused:
+        if host.name not in self.damage.refused and (self._safety or host.name in self.hosts):
             host.start()
 
     def _failures_of(self, host: Host) -> int:
@@ -255,7 +267,8 @@ class World:
     # -- Watch -----------------------------------------------------------------------------------------------
 
     def started(self, host: Host) -> None:
-        self.judge.started(host)
+        if host.witness not in self.copies.values():
+            self.judge.started(host)
 
     def turned(self, host: Host, outbox: Outbox, began_ns: int) -> None:
         self._tell(host, outbox)
@@ -294,7 +307,7 @@ class World:
     # -- ReplicaWatch ----------------------------------------------------------------------------------------
 
     def applied(self, replica: Replica, entry: CommittedEntry, before: int) -> None:
-        self.judge.applied(self.hosts[replica.witness], replica, entry, before)
+        self.judge.applied(self.machines[replica.witness], replica, entry, before)
         if self._trace is not None:
             self.note(str(replica.witness), f"applies {entry.index} of term {entry.term}: {entry.data[:20]!r}")
 
@@ -307,7 +320,7 @@ class World:
     def synced(self, replica: Replica) -> None: ...
 
     def status(self, replica: Replica, status: ConsensusStatus) -> None:
-        self.judge.status(self.hosts[replica.witness], status)
+        self.judge.status(self.machines[replica.witness], status)
         if self._trace is not None:
             shape = f"{status.role.value} of term {status.term} under {status.leader}, quorum {status.has_quorum}"
             self.note(str(replica.witness), f"{shape}, caught up {status.caught_up}")
@@ -315,7 +328,7 @@ class World:
     def close(self) -> None:
         for kind, count in self._disk_hits().items():
             self.hits[kind] += count
-        for host in self.hosts.values():
+        for host in self.machines.values():
             if host.member is not None:
                 host.member.close()
         self._subject.close()
