@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sim fuzz fuzz-plain crash bench model docs
+.PHONY: help setup demo test check sim fuzz fuzz-plain mutants crash bench model docs
 
 BIN := .venv/bin
 ARGS ?=
@@ -45,6 +45,9 @@ fuzz: venv  ## the real Raft node under faulty networks, disks and clocks (ARGS:
 
 fuzz-plain: venv  ## the same schedules against the consensus library as it is shipped (ARGS: --links fifo --json --help)
 	@$(BIN)/python -W ignore tests/raft_plain/plain_fuzz.py $(ARGS)
+
+mutants: venv  ## wrong variants of safety rules, each of which the simulations must see (ARGS: --json --list --only NAME,..)
+	@$(BIN)/python tests/mutants/mutants_run.py $(ARGS)
 
 crash: venv  ## real witnesses killed at named moments under load (ARGS: --rounds N --mode one --json --help)
 	@$(BIN)/python tests/crash/crash_run.py $(ARGS)

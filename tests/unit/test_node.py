@@ -239,6 +239,13 @@ def test_a_restored_node_starts_every_timer_in_full_and_knows_nobody():
     assert [one for one in fresh.commands() if isinstance(one, Votes)] != []
 
 
+def test_after_an_image_nobody_counts_as_heard():
+    rig = NodeRig().vacant().heard(A, B)
+    assert rig.node.sight(G, InstantNs(rig.now)).heard != {}
+    rig.node.restore(rig.node.snapshot(), InstantNs(rig.now))
+    assert rig.node.sight(G, InstantNs(rig.now)).heard == {}
+
+
 def test_armed_timers_are_woken_often_enough_to_count():
     rig = NodeRig(leading=False)
     rig.foreign(FOUND, CREATE)

@@ -9,8 +9,9 @@ schedule goes on and tells all that broke.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from proto.commands import QuarantineCause
 from proto.events import GENESIS_HASH, Event, EventKind
 from proto.lease import LeaseConstants, witness_wait
 from proto.units import NS_PER_MS, PPM, Epoch, GroupId
@@ -108,10 +109,20 @@ class _Story:
     vacant: bool = False
     ended: bool = False
     """A lease that somebody had claimed has ended."""
+    claimed: bool = False
+    barred: dict[str, set[QuarantineCause]] = field(default_factory=dict)
+    """Sites that may not be granted, and why, until the ledger says that it is over."""
+
+    def bar(self, event: Event, cause: QuarantineCause) -> None:
+        self.barred.setdefault(str(event.site), set()).add(cause)
 
 
 class StoryChecker:
-    """No takeover without a cause: a grant follows the end of the lease before, an end follows a lease."""
+    """No takeover without a cause: a grant follows the end of the lease before, an end follows a lease.
+
+    Quarantine is respected: who let a claimed lease run out, or failed to activate, is granted again only after the
+    ledger told why that is forgiven.
+    """
 
     ENDS = frozenset({EventKind.RELEASED, EventKind.EXPIRED, EventKind.UNBARRED})
 
@@ -124,20 +135,40 @@ class StoryChecker:
     def told(self, event: Event) -> None:
         if event.group is None:
             return
+<<<<<<< HEAD
         if event.kind in (EventKind.GROUP_CREATED, EventKind.RESTORED):
             self._stories[event.group] = _Story(event.epoch)
+=======
+        if event.kind is EventKind.GROUP_CREATED:
+            self._created(event.group, event)
+>>>>>>> aa48bd2 (make mutants: safety rules broken on purpose, each of which a simulation must see; the ledger's story keeps quarantine)
         story = self._stories.setdefault(event.group, _Story())
         if event.kind is EventKind.GRANTED:
             self._granted(story, event)
         elif event.kind is EventKind.CLAIMED:
             self._holders(story, event)
+            story.claimed = True
+        elif event.kind is EventKind.QUARANTINED:
+            self._quarantined(story, event)
+        elif event.kind is EventKind.QUARANTINE_CLEARED:
+            self._cleared(story, event)
         elif event.kind in self.ENDS:
             if story.vacant:
                 self._found("story", f"event {event.seq}: {event.kind.value} of {event.group}, which is vacant")
             if event.kind is not EventKind.UNBARRED:
                 self._holders(story, event)
             self.expired += event.kind is EventKind.EXPIRED
-            story.vacant, story.holder = True, None
+            if event.kind is EventKind.EXPIRED and story.claimed:
+                story.bar(event, QuarantineCause.UNCLEAN_END)
+            if event.kind is EventKind.RELEASED and event.text.startswith("activation failed"):
+                story.bar(event, QuarantineCause.ACTIVATION_FAILED)
+            story.vacant, story.holder, story.claimed = True, None, False
+
+    def _created(self, group: GroupId, event: Event) -> None:
+        former = self._stories.get(group, _Story()).epoch
+        if event.epoch <= former:
+            self._found("story", f"event {event.seq}: {group} begins with epoch {event.epoch}, it had {former} before")
+        self._stories[group] = _Story(event.epoch)
 
     def _granted(self, story: _Story, event: Event) -> None:
         self.granted += 1
@@ -145,7 +176,23 @@ class StoryChecker:
             self._found("story", f"event {event.seq}: {event.group} granted to {event.site} without an end before")
         if event.epoch <= story.epoch:
             self._found("story", f"event {event.seq}: epoch {event.epoch} granted after {story.epoch}")
+        causes = story.barred.get(str(event.site))
+        if causes:
+            says = ", ".join(sorted(cause.value for cause in causes))
+            self._found("quarantine", f"event {event.seq}: {event.group} granted to {event.site} in spite of {says}")
         story.epoch, story.holder, story.vacant = event.epoch, event.site, False
+
+    def _quarantined(self, story: _Story, event: Event) -> None:
+        if event.site is not None:
+            story.bar(event, QuarantineCause(event.text.partition(":")[0]))
+
+    def _cleared(self, story: _Story, event: Event) -> None:
+        """By proof, or by somebody who names the site and the causes."""
+        if event.site is not None:
+            story.barred.get(str(event.site), set()).discard(QuarantineCause.UNCLEAN_END)
+            return
+        site, _, causes = event.text.partition(" (")[0].partition(": ")
+        story.barred.get(site, set()).difference_update(QuarantineCause(cause) for cause in causes.split(", "))
 
     def _holders(self, story: _Story, event: Event) -> None:
         if (story.epoch, story.holder) != (event.epoch, event.site):

@@ -1,0 +1,54 @@
+"""The quickest mutants of `make mutants`, and what the registry itself must keep."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+from mutant import TESTS, TESTS_ONLY, Mutant
+from mutants_hunt import hunt
+from mutants_registry import BY_NAME, MUTANTS
+
+QUICKEST: tuple[str, ...] = (
+    "born-vacant",
+    "apply-reads-a-clock",
+    "silence-shortens-lease",
+    "followers-do-not-vote",
+    "everything-leaves-early",
+    "followers-send-early",
+    "sent-before-the-sync",
+    "age-from-the-arrival",
+)
+AT_LEAST = 40
+"""So many must be killed by schedules alone."""
+
+
+@pytest.mark.parametrize("name", QUICKEST)
+def test_a_mutant_is_killed_and_the_unchanged_code_is_clean(name: str) -> None:
+    verdict = hunt(BY_NAME[name])
+    assert verdict.killed, f"{name} survived {verdict.budget} schedules"
+    assert not verdict.false_alarm, f"{name}: seed {verdict.seed} is objected to without the mutant too"
+
+
+def test_names_are_unique_and_most_are_killed_by_schedules() -> None:
+    assert len(BY_NAME) == len(MUTANTS)
+    assert sum(mutant.campaign != TESTS_ONLY for mutant in MUTANTS) >= AT_LEAST
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_says_what_it_breaks_and_who_sees_it(mutant: Mutant) -> None:
+    assert mutant.rule
+    assert mutant.where
+    if mutant.focus is not None:
+        assert mutant.budget > 0
+        assert mutant.focus.caught_as
+        return
+    assert mutant.reason, "say why no schedule shows it"
+    for node in mutant.tests:
+        path, _, test = node.partition("::")
+        assert (TESTS / path).exists()
+        assert f"def {test.partition('[')[0]}(" in (TESTS / path).read_text() or not test
