@@ -298,7 +298,7 @@ MUTANTS = (
         "a restarted witness counts every lease in full",
         "lease: counted time",
         a_restart_shortens_the_timer,
-        SimFocus(("witness-crash-all", "lossy"), EARLY, 30),
+        SimFocus(("witness-kill-all", "lossy"), EARLY, 30),
     ),
     Mutant(
         "timer-keeps-old-number",
@@ -370,7 +370,7 @@ MUTANTS = (
         "a grant is compare-and-set on a vacant lease",
         "lease: grant",
         a_grant_without_compare,
-        SimFocus(("raft-slow", "raft-partition", "switchover", "witness-crash"), STORY, 60),
+        SimFocus(("witness-delay", "witness-cut-set", "switchover", "witness-kill"), STORY, 60),
     ),
     Mutant(
         "silence-shortens-lease",

@@ -115,7 +115,7 @@ def another_clusters_log_is_taken(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(WitnessNode, "_check_founding", lambda self: None)
 
 
-IMAGES = ("snapshot", "witness-crash", "lossy", "cut-site")
+IMAGES = ("witness-snapshot", "witness-kill", "lossy", "cut-site")
 COMPARED = "the machine compares again what a leader decided: a wrong decision is refused, and costs time only"
 MUTANTS = (
     Mutant(
@@ -144,7 +144,7 @@ MUTANTS = (
         "an image holds the whole state",
         "machine; D-24",
         image_without_quarantine,
-        SimFocus(("snapshot", "witness-crash", "quarantine", "site-freeze"), APART, 30),
+        SimFocus(("witness-snapshot", "witness-kill", "quarantine", "site-freeze"), APART, 30),
     ),
     Mutant(
         "ledger-counts-anew",

@@ -135,13 +135,8 @@ class StoryChecker:
     def told(self, event: Event) -> None:
         if event.group is None:
             return
-<<<<<<< HEAD
         if event.kind in (EventKind.GROUP_CREATED, EventKind.RESTORED):
-            self._stories[event.group] = _Story(event.epoch)
-=======
-        if event.kind is EventKind.GROUP_CREATED:
-            self._created(event.group, event)
->>>>>>> aa48bd2 (make mutants: safety rules broken on purpose, each of which a simulation must see; the ledger's story keeps quarantine)
+            self._begins(event.group, event)
         story = self._stories.setdefault(event.group, _Story())
         if event.kind is EventKind.GRANTED:
             self._granted(story, event)
@@ -164,7 +159,7 @@ class StoryChecker:
                 story.bar(event, QuarantineCause.ACTIVATION_FAILED)
             story.vacant, story.holder, story.claimed = True, None, False
 
-    def _created(self, group: GroupId, event: Event) -> None:
+    def _begins(self, group: GroupId, event: Event) -> None:
         former = self._stories.get(group, _Story()).epoch
         if event.epoch <= former:
             self._found("story", f"event {event.seq}: {group} begins with epoch {event.epoch}, it had {former} before")
