@@ -151,19 +151,6 @@ def older_snapshots_are_installed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Engine, "_SyncObj__loadDumpFile", load)
 
 
-def nothing_waits_for_a_snapshot(patch: pytest.MonkeyPatch) -> None:
-    """D-12: a peer that waits for a snapshot is told so again and again within one turn (here: five thousand times)."""
-    right = Engine.sent
-
-    def sent(self, node, message):
-        if message["type"] == "append_entries" and message.get("serialized", b"") is None:
-            for _ in range(5_000):
-                self._hooks.outgoing(node.id, message)
-        right(self, node, message)
-
-    patch.setattr(Engine, "sent", sent)
-
-
 def prefix_below_the_snapshot_is_asked(patch: pytest.MonkeyPatch) -> None:
     """D-28: what the leader sends from below our snapshot does not match."""
     right = MessageFilter._entries
@@ -297,13 +284,6 @@ MUTANTS = (
         older_snapshots_are_installed,
         tests=("raft_review/test_review_log.py::test_d10_an_older_snapshot_takes_nothing_away[ours]",),
         reason="the log keeps what follows, by another rule (D-2), and is applied again to the same state",
-    ),
-    Mutant(
-        "nothing-waits-for-snapshot",
-        "who waits for a snapshot gets nothing more in that turn",
-        "D-12",
-        nothing_waits_for_a_snapshot,
-        FuzzFocus(("isolate-leader", "snapshot", "bandwidth"), frozenset({"work"}), 60),
     ),
     Mutant(
         "prefix-below-snapshot-asked",

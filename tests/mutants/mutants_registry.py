@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mutants_agent
+import mutants_claims
 import mutants_disk
 import mutants_lease
 import mutants_machine
@@ -12,6 +13,7 @@ from mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
     *mutants_lease.MUTANTS,
+    *mutants_claims.MUTANTS,
     *mutants_machine.MUTANTS,
     *mutants_agent.MUTANTS,
     *mutants_raft.MUTANTS,

@@ -123,7 +123,8 @@ def _tell(summary: dict[str, object], verdicts: list[Verdict]) -> None:
             print(_words(verdict))
     print(
         f"{summary['mutants']} mutants, {len(summary['survived'])} survived; "
-        f"{summary['killed_by_schedules']} killed by schedules (median {summary['schedules_median']}, at most {summary['schedules_most']}), "
+        f"{summary['killed_by_schedules']} killed by schedules (median {summary['schedules_median']}, "
+        f"at most {summary['schedules_most']}), "
         f"{summary['killed_by_tests']} by tests; {summary['wall_s']} s with {summary['workers']} workers"
     )
 
