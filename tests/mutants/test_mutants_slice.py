@@ -16,8 +16,8 @@ from mutants_registry import BY_NAME, MUTANTS
 QUICKEST: tuple[str, ...] = (
     "born-vacant",
     "apply-reads-a-clock",
-    "silence-shortens-lease",
-    "followers-do-not-vote",
+    "votes-outlive-renewals",
+    "epoch-reused",
     "everything-leaves-early",
     "followers-send-early",
     "sent-before-the-sync",
