@@ -31,7 +31,8 @@ class ExecGuards(Protocol):
 class RunnerReports(Protocol):
     """The inputs of the core that answer its effects; may be called from within `start_plan` and `fence`."""
 
-    def plan_finished(self, group: GroupId, plan: int, ok: bool, text: str) -> None: ...
+    def plan_finished(self, group: GroupId, plan: int, ok: bool, text: str, *, orderly: bool = True) -> None:
+        """`orderly`: of a deactivation, its steps were done; what they did not end was ended by the guard."""
 
     def fenced(self, group: GroupId, ok: bool, text: str) -> None: ...
 

@@ -58,6 +58,8 @@ class GroupRunner:
         self._epoch_seen = epoch_seen
         self._spare_task: asyncio.Task[None] | None = None
         self._progress = ""
+        self._orderly = True
+        """Of the last deactivation: its steps were done."""
 
     # -- effects ------------------------------------------------------------------------------------------
 
@@ -137,7 +139,7 @@ class GroupRunner:
         self._plan = None
         self._progress = ""
         self._log.log(20 if ok else 30, "plan.end", plan=plan.plan, kind=plan.kind.value, ok=ok, text=text)
-        self._reports.plan_finished(self.plans.group, plan.plan, ok=ok, text=text)
+        self._reports.plan_finished(self.plans.group, plan.plan, ok=ok, text=text, orderly=self._orderly)
         if ok and plan.kind is not PlanKind.ACTIVATE:
             self._prepare()
 
@@ -169,6 +171,7 @@ class GroupRunner:
         """Steps that fail or take too long delay nothing: what they did not end is ended by the guard."""
         grace_ms = min(STOP_GRACE_MS_MAX, plan.timeout_ms // 3)
         note = ""
+        self._orderly = True
         guard = self._guard
         if guard is not None and self.plans.deactivation:
             try:
@@ -178,6 +181,7 @@ class GroupRunner:
                 note = f"; the steps were not done, at {self._progress}"
             except (StepFailed, GuardError, OSError) as error:
                 note = f"; a step failed: {error}"
+        self._orderly = not note
         self._progress = "stopping what is left"
         self._stop_arming()
         await asyncio.gather(

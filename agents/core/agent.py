@@ -116,9 +116,11 @@ class SiteAgent:
         self.groups[group].observe(health)
         self._work(now)
 
-    def plan_finished(self, group: GroupId, plan: int, ok: bool, text: str, now: ClockReading) -> None:
+    def plan_finished(
+        self, group: GroupId, plan: int, ok: bool, text: str, now: ClockReading, *, orderly: bool = True
+    ) -> None:
         self._begin(now)
-        self.groups[group].plan_finished(plan, ok, text, now)
+        self.groups[group].plan_finished(plan, ok, text, now, orderly=orderly)
         self._work(now)
 
     def fenced(self, group: GroupId, ok: bool, text: str, now: ClockReading) -> None:

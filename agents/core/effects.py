@@ -44,7 +44,10 @@ class StoreBounds:
 
 @dataclass(frozen=True, slots=True)
 class StartPlan:
-    """Answered by `plan_finished(group, plan, ok, text)`. ok of VERIFY_DOWN and DEACTIVATE means proven down."""
+    """Answered by `plan_finished(group, plan, ok, text)`. ok of VERIFY_DOWN and DEACTIVATE means proven down.
+
+    A deactivation that is proven without its steps (they failed, hung, or came too late) says `orderly=False`.
+    """
 
     group: GroupId
     plan: int

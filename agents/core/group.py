@@ -201,7 +201,7 @@ class GroupAgent:
             self.urgent = self.urgent or health.ready != self.health.ready or health.healthy != self.health.healthy
             self.health = health
 
-    def plan_finished(self, plan: int, ok: bool, text: str, now: ClockReading) -> None:
+    def plan_finished(self, plan: int, ok: bool, text: str, now: ClockReading, *, orderly: bool = True) -> None:
         if self._plan is None or self._plan[0] != plan:
             return
         kind = self._plan[1]
@@ -211,7 +211,7 @@ class GroupAgent:
         elif kind is PlanKind.ACTIVATE:
             self._activated(ok, text)
         elif ok:
-            self._down(SiteInput.STOPPED, now)
+            self._down(SiteInput.STOPPED, now, orderly=orderly)
         else:
             self.fence(f"deactivation could not be proven: {text}")
 
@@ -251,7 +251,7 @@ class GroupAgent:
             return
         # An activation that failed stays one, or this site would be granted again at once, and fail again.
         self._ending = (self._ending[0], f"fenced: {self.trouble}"[:300])
-        self._down(SiteInput.FENCED, now)
+        self._down(SiteInput.FENCED, now, orderly=False)
 
     def guard_lost(self, text: str) -> None:
         if self.state is SiteState.ACTIVATING:
@@ -317,12 +317,15 @@ class GroupAgent:
             self._ending = (kind, text)
             self._start(PlanKind.DEACTIVATE, self.settings.deactivation_timeout_ms, self.deadlines())
 
-    def _down(self, how: SiteInput, now: ClockReading) -> None:
-        """Verified down: the epoch ends here for good, durably, and then it is released."""
+    def _down(self, how: SiteInput, now: ClockReading, *, orderly: bool) -> None:
+        """Verified down: the epoch ends here for good, durably, and then it is released.
+
+        What was not stopped by its own steps may have left a session open at a license server: the lock delay passes.
+        """
         self._move(how)
         constants = self.holder.constants
         delay_ns = 0
-        if how is SiteInput.FENCED and constants is not None:
+        if not orderly and constants is not None:
             delay_ns = lock_delay_wait(constants)
         self._end_epoch(constants, now, delay_ns)
 

@@ -130,8 +130,8 @@ class Driver:
 
     # -- RunnerReports ------------------------------------------------------------------------------------
 
-    def plan_finished(self, group: GroupId, plan: int, ok: bool, text: str) -> None:
-        self._input(lambda now: self.agent.plan_finished(group, plan, ok, text, now))
+    def plan_finished(self, group: GroupId, plan: int, ok: bool, text: str, *, orderly: bool = True) -> None:
+        self._input(lambda now: self.agent.plan_finished(group, plan, ok, text, now, orderly=orderly))
 
     def fenced(self, group: GroupId, ok: bool, text: str) -> None:
         self._input(lambda now: self.agent.fenced(group, ok, text, now))

@@ -91,7 +91,7 @@ class Cluster(RuleBasedStateMachine):
             for site in self.world.sites:
                 site.crash()
                 site.start()
-        assert self.world.settle(), self.world.checkers.violations
+        assert self.world.settle(), self.world.judges.violations
 
     @invariant()
     def at_most_one_site_is_active_at_any_true_instant(self) -> None:
@@ -106,7 +106,7 @@ class Cluster(RuleBasedStateMachine):
         assert [str(v) for v in self.found()] == []
 
     def found(self):
-        return self.world.checkers.violations if hasattr(self, "world") else []
+        return self.world.judges.violations if hasattr(self, "world") else []
 
     def teardown(self) -> None:
         if hasattr(self, "world"):

@@ -66,6 +66,7 @@ class World:
         self.execs = FakeExecs()
         self.check = FakeCheck()
         self.reports: list[tuple[Any, ...]] = []
+        self.orderly: dict[int, bool] = {}
         self.leftover_problem = ""
         self.start_problem = ""
         self.may_start = asyncio.Event()
@@ -111,8 +112,9 @@ class World:
         self.tasks.append(asyncio.create_task(work, name=name))
         return self.tasks[-1]
 
-    def plan_finished(self, group: GroupId, plan: int, ok: bool, text: str) -> None:
+    def plan_finished(self, group: GroupId, plan: int, ok: bool, text: str, *, orderly: bool = True) -> None:
         self.reports.append(("plan", plan, ok, text))
+        self.orderly[plan] = orderly
 
     def fenced(self, group: GroupId, ok: bool, text: str) -> None:
         self.reports.append(("fenced", ok, text))

@@ -35,6 +35,7 @@ async def test_deactivation_ends_everything_and_loses_nothing(tmp_path: Path) ->
     assert await world.done(world.start(PlanKind.DEACTIVATE)) == (True, "verified down")
     assert world.guards[0].model.down is not None
     assert not world.guards[0].model.alive
+    assert all(world.orderly.values())
     assert (world.execs.stopped, world.of("lost")) == (1, [])
     assert world.steps[-1].env["THIRDSITE_PLAN"] == "deactivate-7-2"
     refused, text = await world.done(world.start(PlanKind.ACTIVATE))
@@ -72,6 +73,7 @@ async def test_a_failed_deactivation_step_delays_nothing(tmp_path: Path) -> None
     await active(world)
     ok, text = await world.done(world.start(PlanKind.DEACTIVATE))
     assert (ok, text) == (True, "verified down; a step failed: one: exit code 1")
+    assert list(world.orderly.values()) == [True, False], "whoever releases must wait for the lock delay"
 
 
 async def test_deactivation_without_proof_is_no_deactivation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

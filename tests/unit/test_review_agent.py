@@ -65,6 +65,23 @@ def test_a_fenced_site_releases_only_after_the_lock_delay():
     assert len(sent(agent, Release)) == 1
 
 
+@pytest.mark.parametrize(("orderly", "waits_ms"), [(False, 2_020), (True, 0)])
+def test_a_site_that_its_guard_stopped_releases_only_after_the_lock_delay(orderly, waits_ms):
+    """Seed 7 of the simulation: the lease ran out, no step was run any more, and the release left at once."""
+    clock = ManualClock()
+    agent = site_agent(clock)
+    plan = activating(agent, clock, LeaseConstants(3_000, 10_000, 2_000))
+    agent.plan_finished(G, plan.plan, ok=True, text="", now=clock.read())
+    later(agent, clock, 2_250)  # the graceful stop begins, as the guard's does
+    stop = next(one for one in agent.take_effects() if isinstance(one, StartPlan))
+    agent.plan_finished(G, stop.plan, ok=True, text="a step failed", now=clock.read(), orderly=orderly)
+    agent.bounds_stored(G, clock.read())
+    later(agent, clock, max(0, waits_ms - 1))
+    assert len(sent(agent, Release)) == (1 if orderly else 0)
+    later(agent, clock, 1)
+    assert len(sent(agent, Release)) == (0 if orderly else 1)
+
+
 def test_an_agent_that_stops_declines_the_claim_in_flight_and_begins_nothing_afterwards():
     clock = ManualClock()
     agent = site_agent(clock)

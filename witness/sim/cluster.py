@@ -13,13 +13,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+from proto.commands import Author, SetMode
 from proto.errors import DurabilityLost
 from proto.events import Event
+from proto.groups import Mode
 from proto.invariants import unreachable
-from proto.units import NS_PER_MS, WitnessId
-from witness.core.node import WitnessNode
+from proto.units import NS_PER_MS, GroupId, WitnessId
+from witness.core.effects import Outcome
 from witness.raft.disk import DISK_FAULTS
-from witness.raft.port import CommittedEntry, ConsensusStatus, Role
+from witness.raft.port import CommittedEntry, ConsensusStatus
 from witness.raft.store import Store, StoreRefused
 from witness.sim.clock import Events, NodeClock
 from witness.sim.life import Life, Machine
@@ -34,13 +36,19 @@ from witness.sim.raft.sim_drive import SimDrive
 from witness.sim.raft.subject import Member, Outbox, Seat
 from witness.sim.witness import WitnessHost
 
+NO_GROUP = GroupId("nobody")
 RESTART_CALM_NS = 50 * NS_PER_MS
 HIT = "witness-"
 """Before the fuzz's name of a fault: sites have disks, networks and processes too."""
 
 
 class ClusterWatch(Protocol):
-    def applied(self, witness: str, index: int, node: WitnessNode, *, always: bool = False) -> None: ...
+    def applied(self, life: Life, events: list[Event]) -> None:
+        """`events`: the ledger's of this entry, when nobody applied it before."""
+
+    def restored(self, life: Life) -> None: ...
+    def asked(self) -> int: ...
+    def told(self, life: Life, index: int, asked: int) -> None: ...
     def recorded(self, witness: str, events: tuple[Event, ...]) -> None: ...
     def hit(self, kind: str) -> None: ...
     def note(self, who: str, what: str) -> None: ...
@@ -63,6 +71,8 @@ class Cluster:
         self.judge = Judge(setup, events)
         self._watch = watch
         self._safety = True
+        self._ages_hold = "old-bytes" not in setup.kinds
+        """Stamps of an earlier boot of a machine come back with old frames: the connections forbid it, not Raft."""
         self._subject = Hardened(setup)
         self._restarts = rng_of("restarts")
         self._failures: dict[WitnessId, int] = {}
@@ -87,6 +97,7 @@ class Cluster:
             self,
             rng,
             self.setup.cpu_ns,
+            early=self.setup.early,
         )
         self.machines[name] = WitnessHost(host)
 
@@ -161,7 +172,9 @@ class Cluster:
         """No machine is copied here."""
 
     def propose_at(self, host: Host, count: int) -> None:
-        """The core proposes by itself."""
+        """Commands that go through the log and are answered, and that change nothing."""
+        for _ in range(count):
+            self.machines[host.name].submit(SetMode(NO_GROUP, Mode.AUTOMATIC, Author("operator-2", "busy")), _ignored)
 
     def fault_after(self, delay_ns: int, action: Callable[[], None], *, always: bool = False) -> None:
         self.events.after(delay_ns, action if always else partial(self._if_unsafe, action))
@@ -185,6 +198,7 @@ class Cluster:
         self.judge.turned(host, outbox, began_ns)
 
     def sent_early(self, host: Host, outbox: Outbox) -> None:
+        self.hit("sent-early")
         self.judge.sent_early(host, outbox, self.events.now_ns)
 
     def ended(self, host: Host, error: BaseException | None) -> None:
@@ -211,7 +225,7 @@ class Cluster:
 
     def _narrow(self, host: Host) -> bool:
         """A process ends before its disk is quite full."""
-        narrow = isinstance(host.drive, SimDrive) and host.drive.disk.faults.capacity is not None
+        narrow = isinstance(host.drive, SimDrive) and host.drive.narrow()
         if narrow:
             self.hit("no-space")
         return narrow
@@ -219,27 +233,41 @@ class Cluster:
     # -- LifeWatch -------------------------------------------------------------------------------------------
 
     def applied(self, life: Life, entry: CommittedEntry, before: int) -> None:
+        host = self.hosts[life.witness]
+        new = life.index > self.judge.log.highest
+        if new and host.member is not None:
+            self.judge.log.committed(life.index, host.member.view().term)
         self.judge.log.applied(str(life.witness), life.index, entry.data, before, life.digest)
-        age_ns, rate_ppm = entry.age_bound_ns, life.clock.rate_ppm
-        self.judge.ages.applied(str(life.witness), life.index, int(entry.term), age_ns, rate_ppm)
-        self._watch.applied(str(life.witness), life.index, life.node)
+        if self._ages_hold:
+            age_ns, rate_ppm = entry.age_bound_ns, life.clock.rate_ppm
+            self.judge.ages.applied(str(life.witness), life.index, int(entry.term), age_ns, rate_ppm)
+        self._watch.applied(life, life.new_events() if new else [])
 
     def restored(self, life: Life) -> None:
         known = self.judge.log.entries.get(life.index)
         if known is not None:
             life.digest = known.digest
         self.judge.log.restored(str(life.witness), life.index, life.digest)
-        self._watch.applied(str(life.witness), life.index, life.node, always=True)
+        self._watch.restored(life)
         self.note(str(life.witness), f"restores an image of {life.index}")
         if life.index:
             self.hit("image-restored")
 
     def status(self, life: Life, status: ConsensusStatus) -> None:
-        if status.role is Role.LEADER:
-            self.judge.leaders.leads(str(life.witness), int(status.term))
+        self.judge.status(self.hosts[life.witness], status)
+
+    def asked(self) -> int:
+        return self._watch.asked()
+
+    def told(self, life: Life, index: int, asked: int) -> None:
+        self._watch.told(life, index, asked)
 
     def recorded(self, witness: str, events: tuple[Event, ...]) -> None:
         self._watch.recorded(witness, events)
+
+
+def _ignored(outcome: Outcome) -> None:
+    del outcome
 
 
 def _nobody_asks(command: bytes) -> None:

@@ -100,17 +100,22 @@ class Desk:
                 self._release(stream, message)
 
     def _heartbeat(self, stream: Stream, beat: Heartbeat) -> None:
+        asked = self._life.machine.watch.asked()
+
         def answer(outcome: Outcome) -> None:
             if outcome.reason not in UNDECIDED and (outcome.ok or outcome.answers):
-                self._answer(stream, HeartbeatAnswer(beat.nonce, outcome.answers))
+                self._answer(stream, HeartbeatAnswer(beat.nonce, outcome.answers), asked)
 
         frame = AGENT_MESSAGES.encode(beat)
         self._unless_overloaded(lambda: self._life.driver.heartbeat(frame, answer))
 
     def _release(self, stream: Stream, release: Release) -> None:
+        asked = self._life.machine.watch.asked()
+
         def answer(outcome: Outcome) -> None:
             if outcome.reason not in UNDECIDED:
-                self._answer(stream, ReleaseAnswer(release.nonce, release.group, release.epoch, outcome.reason))
+                said = ReleaseAnswer(release.nonce, release.group, release.epoch, outcome.reason)
+                self._answer(stream, said, asked)
 
         command = ReleaseLease(
             group=release.group,
@@ -123,15 +128,28 @@ class Desk:
         )
         self._unless_overloaded(lambda: self._life.driver.release(command, answer))
 
-    @staticmethod
-    def _answer(stream: Stream, message: WitnessMessage) -> None:
+    def _answer(self, stream: Stream, message: WitnessMessage, asked: int) -> None:
         if stream.witness_open:
+            self._told(asked)
             stream.to_agent(message)
+
+    def _told(self, asked: int) -> None:
+        """What leaves now rests on the entry that is being told of."""
+        index = self._life.driver.telling
+        if index:
+            self._life.machine.watch.told(self._life, index, asked)
 
     # -- operators -------------------------------------------------------------------------------------------
 
     def submit(self, command: Command, on_outcome: OnOutcome) -> None:
-        self._unless_overloaded(lambda: self._life.driver.ask(command, on_outcome))
+        asked = self._life.machine.watch.asked()
+
+        def answer(outcome: Outcome) -> None:
+            if outcome.reason not in UNDECIDED:
+                self._told(asked)
+            on_outcome(outcome)
+
+        self._unless_overloaded(lambda: self._life.driver.ask(command, answer))
 
     def switchover(self, group: GroupId, to: SiteId, on_outcome: OnOutcome) -> None:
         planned = self._life.driver.plan_switchover(group, to, Author("operator-1", "simulated"))

@@ -13,18 +13,19 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from proto.codec import EVENTS
 from proto.decisions import Reason
 from proto.events import Event
 from proto.invariants import unreachable
 from proto.messages import Notice
-from proto.units import NS_PER_S, ClusterId, SiteId, WitnessId
+from proto.units import NS_PER_S, ClusterId, InstantNs, SiteId, WitnessId
+from witness.core.effects import Outcome, Resolved
 from witness.core.node import WitnessNode
 from witness.raft.lineage import keep_marks
 from witness.raft.port import CommittedEntry, ConsensusStatus, ProposalRefused, Role
-from witness.raft.store import Store
+from witness.raft.store import EVENTS_READ_MAX, Store
 from witness.runtime.driver import Driver
 from witness.sim.clock import Events
 from witness.sim.desk import Desk
@@ -40,6 +41,12 @@ class LifeWatch(Protocol):
 
     def applied(self, life: Life, entry: CommittedEntry, before: int) -> None:
         """`before`: the index that was applied last before this one."""
+
+    def asked(self) -> int:
+        """The highest index that anybody was told of, for a command that comes in now."""
+
+    def told(self, life: Life, index: int, asked: int) -> None:
+        """An answer leaves: it tells of the entry at `index`; `asked` is as it was when the command came in."""
 
     def restored(self, life: Life) -> None: ...
     def status(self, life: Life, status: ConsensusStatus) -> None: ...
@@ -80,14 +87,14 @@ class Life:
         self.index = 0
         self.digest = bytes(DIGEST_BYTES)
         """Of everything that was applied up to `index`."""
-        self.node = WitnessNode(
+        self.node = _Node(
             self_id=self.witness,
             cluster=machine.cluster,
             witnesses=machine.witnesses,
             session=machine.rng.randbytes(16),
             now=self.clock.now(),
         )
-        self.driver = Driver(node=self.node, clock=self.clock, fatal=_fatal, shell=self)
+        self.driver = _Driver(node=self.node, clock=self.clock, fatal=_fatal, shell=self)
         self.driver.attach(_Port(self))
         self.desk = Desk(self, machine.events)
         self.member: Member | None = None
@@ -110,6 +117,25 @@ class Life:
         """Within this process: now, or when it runs again and has time; never when it ends before."""
         if not self.over:
             self.machine.host.do(action)
+
+    def new_events(self) -> list[Event]:
+        """The ledger's events of the entry that was applied last."""
+        found = []
+        for event in reversed(self.node.machine.state.ledger.recent):
+            if event.index != self.index:
+                break
+            found.append(event)
+        return found[::-1]
+
+    @property
+    def last_stored(self) -> int:
+        """The number of the last event that is on its way to the disk."""
+        return 0 if self._store is None else self._store.last_event_seq
+
+    def stored_events(self) -> list[Event]:
+        """The ledger as it lies on the disk."""
+        store = self._store
+        return [] if store is None else [EVENTS.decode(data) for _, data in store.read_events(1, EVENTS_READ_MAX)]
 
     # -- Replicated ------------------------------------------------------------------------------------------
 
@@ -170,6 +196,38 @@ class Life:
     def _ring(self, timer: Timer) -> None:
         if timer.callback is not None:
             self.do(partial(_call, timer))
+
+
+class _Node(WitnessNode):
+    """Remembers which entry each request's outcome comes from: what is told of it must be in every later state."""
+
+    def __init__(self, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.index_of: dict[int, int] = {}
+
+    def apply(self, index: int, data: bytes, age_bound_ns: int | None, now: InstantNs) -> None:
+        self._applying = index
+        super().apply(index, data, age_bound_ns, now)
+        self._applying = 0
+
+    _applying = 0
+
+    def _resolve(self, request: int, outcome: Outcome) -> None:
+        self.index_of[request] = self._applying
+        super()._resolve(request, outcome)
+
+
+class _Driver(Driver):
+    def __init__(self, node: _Node, **parts: Any) -> None:
+        super().__init__(node=node, **parts)
+        self._numbered = node
+        self.telling = 0
+        """The entry that the outcome which is being handed out comes from; 0: none."""
+
+    def _resolve(self, effect: Resolved) -> None:
+        self.telling = self._numbered.index_of.pop(effect.request, 0)
+        super()._resolve(effect)
+        self.telling = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agents.actions.runner import STOP_GRACE_MS_MAX
 from agents.core.effects import ExtendDeadline, Fence, PlanKind, StartPlan
 from agents.fencing.base import Down, GuardError, Step, StepResult
 from agents.fencing.memory import Behaviour, GuardEvent, GuardModel
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 STOP_GRACE_NS = 300 * NS_PER_MS
 HOUSEKEEPING_NS = NS_PER_MS
+STOPPED = "stop"
+"""The guard's cause of an end that was asked for (agents.fencing.memory)."""
 FENCE_AGAIN_NS = 200 * NS_PER_MS
 
 
@@ -36,7 +39,10 @@ class GroupShell:
         self._plan: StartPlan | None = None
         self._latest: tuple[Epoch, LocalDeadlines] | None = None
         self._on_down: list[Callable[[], None]] = []
+        self._ending: list[StartPlan] = []
         self._ran = False
+        self._orderly = False
+        """The deactivation's steps were done."""
         self._wake_ns = -1
 
     # -- effects ------------------------------------------------------------------------------------------
@@ -80,10 +86,10 @@ class GroupShell:
         if self._plan is not plan:
             return
         if self.guard is not None:
-            self._host.checkers.found("guard", f"{self._host.name} activates {self.group} over a living guard")
+            self._host.judges.found("guard", f"{self._host.name} activates {self.group} over a living guard")
         _, finished = self._host.disk.bounds.get(self.group, (Epoch(0), Epoch(0)))
         self.guard = GuardModel(lambda step: self._acts[step.step_id], finished)
-        self._ran = False
+        self._ran = self._orderly = False
         if not self._arm():
             self.guard = None
             self._finish(plan, ok=False, text="the guard refused the deadline")
@@ -104,7 +110,7 @@ class GroupShell:
             return False
         if not self._ran:
             self._ran = True
-            self._host.checkers.begun(self.group, self._host.name, plan.epoch)
+            self._host.judges.begun(self.group, self._host.name, plan.epoch)
         self.wake()
         return True
 
@@ -112,6 +118,7 @@ class GroupShell:
         if self._plan is not plan or result.step_id not in self._acts:
             return
         if plan.kind is PlanKind.DEACTIVATE:
+            self._orderly = result.ok
             self._end_guard(plan, "stop")
             return
         number = int(result.step_id.rpartition("-")[2]) + 1
@@ -123,12 +130,17 @@ class GroupShell:
             self._run(plan, f"start-{plan.plan}-{number}", self._steps[number])
 
     def _deactivate(self, plan: StartPlan) -> None:
+        """Steps that fail or take too long delay nothing: what they did not end is ended by the guard."""
         if self._plan is plan and not self._run(plan, f"stop-{plan.plan}-0", self.platform.stop_step()):
             self._end_guard(plan, "stop")
+        else:
+            patience_ms = plan.timeout_ms - min(STOP_GRACE_MS_MAX, plan.timeout_ms // 3)
+            self._host.later(patience_ms * NS_PER_MS, lambda: self._end_guard(plan, "stop"))
 
     def _end_guard(self, plan: StartPlan, what: str) -> None:
-        if self._plan is not plan:
+        if self._plan is not plan or plan in self._ending:
             return
+        self._ending = [plan]
 
         def down() -> None:
             ok = self.platform.proves(what)
@@ -154,7 +166,8 @@ class GroupShell:
         if self._plan is not plan:
             return
         self._plan = None
-        self._host.feed(lambda agent, now: agent.plan_finished(self.group, plan.plan, ok, text, now))
+        orderly, group = self._orderly or plan.kind is not PlanKind.DEACTIVATE, self.group
+        self._host.feed(lambda agent, now: agent.plan_finished(group, plan.plan, ok, text, now, orderly=orderly))
 
     # -- the guard ----------------------------------------------------------------------------------------
 
@@ -217,7 +230,7 @@ class GroupShell:
     def _went_down(self, down: Down) -> None:
         self.guard = None
         self._wake_ns = -1
-        self._host.checkers.dead(self.group, self._host.name)
+        self._host.judges.down(self.group, self._host.name, clean=self._orderly and down.cause == STOPPED)
         self._host.hit(f"down-by-{down.by.value}")
         waiting, self._on_down = self._on_down, []
         plan = self._plan
@@ -243,4 +256,4 @@ class GroupShell:
         if self.guard is not None:
             self.guard = None
             self._wake_ns = -1
-            self._host.checkers.dead(self.group, self._host.name)
+            self._host.judges.down(self.group, self._host.name, clean=False)

@@ -73,16 +73,16 @@ def _run(seed: int, world: World, trace: Note | None) -> Result:
         world.close()
     except (Exception, InvariantViolation) as error:  # noqa: BLE001  # whatever the code under test raises is a finding
         where = traceback.extract_tb(error.__traceback__)[-1]
-        world.checkers.found("crash", f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")
+        world.judges.found("crash", f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")
         if trace is not None:
             trace(world.events.now_ns, "world", traceback.format_exc())
     return Result(
         schedules=1,
         events=world.events.done,
         simulated_ns=world.events.now_ns,
-        violations=[(seed, violation) for violation in world.checkers.violations],
+        violations=[(seed, violation) for violation in world.judges.violations],
         faults_hit=world.faults_hit,
-        activations=world.checkers.activations,
+        activations=world.judges.activity.activations,
         kinds=world.setup.kinds,
     )
 

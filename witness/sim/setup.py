@@ -16,6 +16,7 @@ from proto.health import DataChecks
 from proto.lease import LeaseConstants
 from proto.units import NS_PER_MS, GroupId, SiteId, WitnessId
 from witness.raft.messages import BATCH_BYTES, CHUNK_BYTES_MAX, ENTRIES_PER_MESSAGE_MAX
+from witness.raft.space import SpaceLimits
 from witness.raft.timers import PROFILES, CompactionLimits, RaftTimers
 from witness.sim.raft import setup as raft_setup
 from witness.sim.raft.setup import Tuning
@@ -91,6 +92,7 @@ def draw_raft(seed: int) -> raft_setup.Setup:
         plain,
         witnesses=names,
         timers=rng.choice(TIMERS),
+        space=rng.choice((SpaceLimits(0, 0), SpaceLimits(100_000, 20_000))),
         compaction=rng.choice(COMPACTIONS),
         tuning=Tuning(
             entries_per_message=rng.choice((1, 2, 7)) if tiny else ENTRIES_PER_MESSAGE_MAX,

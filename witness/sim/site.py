@@ -17,10 +17,10 @@ from agents.core.effects import Effect, ExtendDeadline, Fence, ReopenStreams, Se
 from agents.core.settings import AgentSettings
 from proto.clock import ClockReading
 from proto.health import SiteState
-from proto.messages import WitnessMessage
+from proto.messages import Heartbeat, HeartbeatAnswer, WitnessMessage
 from proto.units import NS_PER_MS, Epoch, GroupId, WitnessId
-from witness.sim.checkers import Checkers
 from witness.sim.clock import NEVER_NS, Events, NodeClock
+from witness.sim.judges import Judges
 from witness.sim.network import Network
 from witness.sim.plans import GroupShell
 from witness.sim.platform import Platform
@@ -47,7 +47,7 @@ class Surroundings:
 
     events: Events
     network: Network
-    checkers: Checkers
+    judges: Judges
     witnesses: Mapping[WitnessId, WitnessHost]
     hit: Callable[[str], None]
     note: Callable[[str, str], None]
@@ -70,7 +70,7 @@ class SiteHost:
         self.rng = rng
         self.events = around.events
         self.network = around.network
-        self.checkers = around.checkers
+        self.judges = around.judges
         self.witnesses = around.witnesses
         self.hit = around.hit
         self.note = around.note
@@ -156,7 +156,7 @@ class SiteHost:
         self.clock.suspend()
         for shell in self.shells.values():
             if shell.runs():
-                self.checkers.dead(shell.group, self.name)
+                self.judges.stands_still(shell.group, self.name)
 
     def resume(self) -> None:
         """The kernel's timers come before everything else."""
@@ -170,7 +170,7 @@ class SiteHost:
             shell.advance()
             shell.freeze(frozen=self.stopped)
             if shell.runs():
-                self.checkers.running(shell.group, self.name)
+                self.judges.goes_on(shell.group, self.name)
             shell.wake()
         self._drain()
 
@@ -200,6 +200,8 @@ class SiteHost:
             self._perform()
 
     def received(self, witness: WitnessId, message: WitnessMessage) -> None:
+        if isinstance(message, HeartbeatAnswer):
+            self.judges.answered(self.name, message.nonce, message.groups)
         self._feed(lambda agent, now: agent.received(witness, message, now))
 
     def probe(self, group: GroupId) -> None:
@@ -227,6 +229,8 @@ class SiteHost:
 
     def _perform_one(self, effect: Effect) -> None:
         if isinstance(effect, Send):
+            if isinstance(effect.message, Heartbeat):
+                self.judges.sent(self.name, effect.message.nonce)
             self.streams.send(effect.witness, effect.message)
         elif isinstance(effect, ReopenStreams):
             self.later(0, self.streams.reopen)

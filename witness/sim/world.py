@@ -18,12 +18,12 @@ from proto.events import Event
 from proto.health import SiteState
 from proto.lease import takeover_wait_max
 from proto.units import NS_PER_S, PPM, GroupId, SiteId
-from witness.core.node import WitnessNode
 from witness.core.transitions import Phase
-from witness.sim.checkers import Checkers, ExpiryChecker, ReplicaChecker, StoryChecker
 from witness.sim.clock import Events, NodeClock
 from witness.sim.cluster import Cluster
 from witness.sim.faults import FaultDriver
+from witness.sim.judges import Judges
+from witness.sim.life import Life
 from witness.sim.network import Network
 from witness.sim.platform import Moods, Platform
 from witness.sim.raft.faults_net import SLOW_NS_MAX
@@ -40,6 +40,7 @@ DEACTIVATION_MS = 3_000
 RECONNECT_NS = 12 * NS_PER_S
 """Dead streams are noticed and refused ones tried again, an election, an operator's few commands."""
 LOOK_NS = NS_PER_S // 5
+CATCH_UP_NS = 3 * NS_PER_S
 Note = Callable[[int, str, str], None]
 
 
@@ -53,10 +54,7 @@ class World:
         raft = replace(setup.raft, kinds=raft_kinds(setup.kinds))
         self.cluster = Cluster(raft, self.events, partial(rng_for, setup.seed), self._rate_ppm, self)
         self.witnesses = self.cluster.machines
-        self.checkers = Checkers(self.cluster.judge.findings)
-        self.replicas = ReplicaChecker(self.checkers.found)
-        self.story = StoryChecker(self.checkers.found)
-        self.expiry = ExpiryChecker(self.checkers.found, lambda: self.events.now_ns)
+        self.judges = Judges(self.cluster.judge.findings, lambda: self.events.now_ns, setup.groups)
         self.network = Network(self.events, rng_for(setup.seed, "network"), self.hit)
         self.sites = [self._site(site, str(site)) for site in setup.sites]
         self.faults = FaultDriver(self)
@@ -83,7 +81,7 @@ class World:
                 GroupSettings(config.group, True, None, ACTIVATION_MS, DEACTIVATION_MS, ()) for config in groups
             ),
         )
-        around = Surroundings(self.events, self.network, self.checkers, self.witnesses, self.hit, self.note)
+        around = Surroundings(self.events, self.network, self.judges, self.witnesses, self.hit, self.note)
         platforms = {
             config.group: Platform(rng_for(self.setup.seed, f"platform/{name}"), self.hit, self.setup.data_checks)
             for config in groups
@@ -92,8 +90,8 @@ class World:
 
     def leap(self, hosts: list[WitnessHost], ahead_ns: int) -> None:
         """These witnesses' clocks jump ahead together."""
-        self.expiry.leapt()
         for host in hosts:
+            self.judges.expiry.leapt(host.name)
             host.clock.leap(ahead_ns)
             host.rearm()
 
@@ -114,18 +112,23 @@ class World:
         if self._trace is not None:
             self._trace(self.events.now_ns, who, what)
 
-    def applied(self, witness: str, index: int, node: WitnessNode, *, always: bool = False) -> None:
-        self.replicas.applied(witness, index, node.machine, always=always)
-        self.expiry.applied(node.machine)
+    def applied(self, life: Life, events: list[Event]) -> None:
+        for event in events:
+            where = f"{event.group or ''} {event.site or ''} {event.epoch}"
+            self.note("ledger", f"{event.kind.value} {where} {event.text}")
+        self.judges.applied(life, events)
+
+    def restored(self, life: Life) -> None:
+        self.judges.restored(life)
 
     def recorded(self, witness: str, events: tuple[Event, ...]) -> None:
-        for event in self.replicas.recorded(witness, events):
-            self.note(
-                "ledger",
-                f"{event.kind.value} {event.group or ''} {event.site or ''} {event.epoch} {event.text}",
-            )
-            self.story.told(event)
-            self.expiry.expired(event)
+        self.judges.replicas.recorded(witness, events)
+
+    def asked(self) -> int:
+        return self.judges.durable.floor
+
+    def told(self, life: Life, index: int, asked: int) -> None:
+        self.judges.told(life, index, asked)
 
     # -- running ------------------------------------------------------------------------------------------
 
@@ -196,14 +199,14 @@ class World:
             elif self.events.now_ns - calm_since >= calm_ns:
                 return True
             self.run_until(self.events.now_ns + LOOK_NS)
-        self.checkers.found("stuck", f"not settled {self.recovery_bound_ns() / NS_PER_S:.1f} s after the faults")
+        self.judges.found("stuck", f"not settled {self.recovery_bound_ns() / NS_PER_S:.1f} s after the faults")
         return False
 
     def served(self) -> bool:
         return all(self._served(config.group) for config in self.setup.groups)
 
     def _served(self, group: GroupId) -> bool:
-        active = self.checkers.active(group)
+        active = self.judges.activity.active(group)
         served = [site for site in self.sites if [site.name] == active and site.agent is not None]
         if not served or served[0].agent is None:
             return False
@@ -215,17 +218,23 @@ class World:
 
     def close(self) -> None:
         """The last looks: equal states, an unbroken ledger, and peace where no fault was."""
-        self.cluster.close()
-        self.replicas.verify()
-        for host in self.witnesses.values():
-            if host.node is not None:
-                machine = host.node.machine
-                self.replicas.applied(host.name, machine.state.applied_index, machine, always=True)
+        judges = self.judges
+        self._catch_up()
+        judges.ends(host.life for host in self.witnesses.values() if host.life is not None)
         if not self.setup.kinds:
-            wanted = len(self.setup.groups)
-            if self.story.expired or self.checkers.activations != wanted:
-                says = f"{self.checkers.activations} activations, {self.story.expired} expiries without any fault"
-                self.checkers.found("story", says)
+            wanted, story = len(self.setup.groups), judges.story
+            if story.expired or judges.activity.activations != wanted:
+                says = f"{judges.activity.activations} activations, {story.expired} expiries without any fault"
+                judges.found("story", says)
+        self.cluster.close()
+
+    def _catch_up(self) -> None:
+        """Whatever was told until now reaches every replica and every disk within moments, as nothing is broken."""
+        until_ns = self.events.now_ns + CATCH_UP_NS
+        floor, seq = self.judges.durable.floor, len(self.judges.replicas.events)
+        lives = [host.life for host in self.witnesses.values() if host.life is not None]
+        while self.events.now_ns < until_ns and any(life.index < floor or life.last_stored < seq for life in lives):
+            self.run_until(self.events.now_ns + LOOK_NS)
 
 
 def quiet(setup: Setup) -> Setup:

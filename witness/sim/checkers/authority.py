@@ -1,0 +1,107 @@
+"""I5: nothing runs without authority, and authority ends by sent + ttl, by true time and the slowest clock allowed.
+
+The checker has its own account of every attempt that left a site and of every answer that came back. What the agent
+made of them is not asked; the account is an upper bound of what it may do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from proto.messages import GroupAnswer, Verdict
+from proto.units import NS_PER_MS, NS_PER_S, PPM, Epoch, GroupId, Nonce
+from witness.sim.raft.checkers import Findings
+
+ATTEMPTS_KEPT = 256
+SLACK_NS = 1_000
+"""Rounding of rates."""
+Place = tuple[GroupId, str]
+
+
+@dataclass(slots=True)
+class _Authority:
+    epoch: Epoch
+    until_ns: int
+
+
+class AuthorityChecker:
+    def __init__(self, findings: Findings, now: Callable[[], int]) -> None:
+        self._found = findings.found
+        self._now = now
+        self._sent: dict[str, dict[Nonce, int]] = {}
+        self._authority: dict[Place, _Authority] = {}
+        self._runs: dict[Place, Epoch] = {}
+        self._still: dict[Place, Epoch] = {}
+
+    def sent(self, host: str, nonce: Nonce) -> None:
+        """An attempt is about to leave."""
+        attempts = self._sent.setdefault(host, {})
+        attempts[nonce] = self._now()
+        if len(attempts) > ATTEMPTS_KEPT:
+            del attempts[next(iter(attempts))]
+
+    def answered(self, host: str, nonce: Nonce, answers: Iterable[GroupAnswer], *, since_ns: int = 0) -> list[GroupId]:
+        """Returns the groups that were renewed by an attempt which left after `since_ns`."""
+        sent_ns = self._sent.get(host, {}).get(nonce)
+        renewed: list[GroupId] = []
+        if sent_ns is None:
+            return renewed
+        for answer in answers:
+            if answer.verdict is Verdict.RENEWED:
+                renewed += [answer.group] if sent_ns > since_ns else []
+                until_ns = sent_ns + answer.ttl_ms * NS_PER_MS * PPM // (PPM - answer.drift_max_ppm)
+                known = self._authority.get((answer.group, host))
+                if known is None or known.epoch < answer.epoch:
+                    self._authority[answer.group, host] = _Authority(answer.epoch, until_ns)
+                elif known.epoch == answer.epoch:
+                    known.until_ns = max(known.until_ns, until_ns)
+        return renewed
+
+    def frozen(self, host: str, span_ns: int) -> None:
+        """All clocks of the host stood still for so long."""
+        for (_, name), authority in self._authority.items():
+            if name == host:
+                authority.until_ns += span_ns
+
+    def begun(self, group: GroupId, host: str, epoch: Epoch) -> None:
+        self._runs[group, host] = epoch
+        authority = self._authority.get((group, host))
+        if authority is None or authority.epoch != epoch:
+            self._found("authority", f"{host} begins {group} under epoch {epoch}, for which no answer came")
+        else:
+            self._late(group, host, authority, "begins")
+
+    def dead(self, group: GroupId, host: str) -> None:
+        """It ends now, whatever ended it; also asked of what still runs at the end."""
+        epoch = self._runs.pop((group, host), None)
+        self._still.pop((group, host), None)
+        authority = self._authority.get((group, host))
+        if epoch is not None and authority is not None and authority.epoch == epoch:
+            self._late(group, host, authority, "still ran")
+
+    def stands_still(self, group: GroupId, host: str) -> None:
+        """Its machine executes nothing from now on; what the kernel does at the resume comes before anything else."""
+        epoch = self._runs.get((group, host))
+        self.dead(group, host)
+        if epoch is not None:
+            self._still[group, host] = epoch
+
+    def goes_on(self, group: GroupId, host: str) -> None:
+        epoch = self._still.pop((group, host), None)
+        if epoch is not None:
+            self._runs[group, host] = epoch
+            self.look()
+
+    def look(self) -> None:
+        """Of all that runs now."""
+        for (group, host), epoch in self._runs.items():
+            authority = self._authority.get((group, host))
+            if authority is not None and authority.epoch == epoch:
+                self._late(group, host, authority, "still runs")
+
+    def _late(self, group: GroupId, host: str, authority: _Authority, what: str) -> None:
+        late_ns = self._now() - authority.until_ns
+        if late_ns > SLACK_NS:
+            says = f"{late_ns / NS_PER_S:.6f} s after its authority ended"
+            self._found("authority", f"{host} {what} {group} under epoch {authority.epoch} {says}")

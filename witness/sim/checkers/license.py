@@ -1,0 +1,67 @@
+"""P2: a license key has one activated instance, and what ended uncleanly keeps its session for the lock delay.
+
+The vendor's server as seen from outside: an instance opens a session with its first activation step; an orderly stop
+gives it back at once; whatever else ends the instance leaves the session open for `lock_delay` of true time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proto.units import NS_PER_S, GroupId
+from witness.sim.raft.checkers import Findings
+
+
+@dataclass(slots=True)
+class _Session:
+    host: str
+    ended_ns: int | None = None
+    """None while the instance lives."""
+
+
+class LicenseChecker:
+    def __init__(self, findings: Findings, now: Callable[[], int]) -> None:
+        self.sessions = 0
+        self.waited = 0
+        """Sessions that followed one which had ended uncleanly."""
+        self._found = findings.found
+        self._now = now
+        self._delay_ns: dict[GroupId, int] = {}
+        self._open: dict[GroupId, _Session] = {}
+
+    def lock_delay(self, group: GroupId, delay_ns: int) -> None:
+        self._delay_ns[group] = delay_ns
+
+    def opened(self, group: GroupId, host: str, *, excused: bool = False) -> None:
+        """`excused`: one of the two had been frozen with all its clocks."""
+        self.sessions += 1
+        known = self._open.get(group)
+        self._open[group] = _Session(host)
+        if known is None or excused:
+            return
+        if known.ended_ns is None:
+            self._found("license", f"{host} activates the license of {group} while {known.host} has it")
+            return
+        self.waited += 1
+        gone_ns, delay_ns = self._now() - known.ended_ns, self._delay_ns.get(group, 0)
+        if gone_ns < delay_ns:
+            says = (
+                f"{gone_ns / NS_PER_S:.6f} s after {known.host} ended uncleanly, {delay_ns / NS_PER_S:.6f} s must pass"
+            )
+            self._found("license", f"{host} activates the license of {group} {says}")
+
+    def ended(self, group: GroupId, host: str, *, clean: bool) -> None:
+        known = self._open.get(group)
+        if known is None or known.host != host or known.ended_ns is not None:
+            return
+        if clean:
+            del self._open[group]
+        else:
+            known.ended_ns = self._now()
+
+    def went_on(self, group: GroupId, host: str) -> None:
+        """What had stood still executes again; its session is its own."""
+        known = self._open.get(group)
+        if known is not None and known.host == host:
+            known.ended_ns = None

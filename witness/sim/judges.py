@@ -1,0 +1,107 @@
+"""All checkers of one schedule, and what sites and witnesses tell them. Who tells does not know who listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from proto.events import Event
+from proto.groups import GroupConfig
+from proto.messages import GroupAnswer
+from proto.units import NS_PER_MS, PPM, Epoch, GroupId, Nonce
+from witness.core.state import majority
+from witness.sim.checkers.activity import ActivityChecker
+from witness.sim.checkers.authority import AuthorityChecker
+from witness.sim.checkers.durable import DurableChecker, Told
+from witness.sim.checkers.expiry import ExpiryChecker
+from witness.sim.checkers.license import LicenseChecker
+from witness.sim.checkers.replicas import ReplicaChecker
+from witness.sim.checkers.story import StoryChecker
+from witness.sim.life import Life
+from witness.sim.raft.checkers import Findings
+
+
+class Judges:
+    def __init__(self, findings: Findings, now: Callable[[], int], groups: Iterable[GroupConfig]) -> None:
+        self.violations = findings.violations
+        self.found = findings.found
+        self.activity = ActivityChecker(findings, now)
+        self.authority = AuthorityChecker(findings, now)
+        self.license = LicenseChecker(findings, now)
+        self.replicas = ReplicaChecker(findings)
+        self.durable = DurableChecker(findings)
+        self.story = StoryChecker(findings)
+        self.expiry = ExpiryChecker(findings, now)
+        self._thawed_at: dict[str, int] = {}
+        self._now = now
+        for config in groups:
+            self.license.lock_delay(config.group, config.constants.lock_delay_ms * NS_PER_MS)
+
+    # -- what runs at the sites ------------------------------------------------------------------------------
+
+    def begun(self, group: GroupId, host: str, epoch: Epoch) -> None:
+        """The first activation step of an epoch is about to start."""
+        self.license.opened(group, host, excused=self.activity.thawing(group))
+        self.activity.begun(group, host, epoch)
+        self.authority.begun(group, host, epoch)
+
+    def down(self, group: GroupId, host: str, *, clean: bool) -> None:
+        """Nothing of the group's active role runs on the host any more; `clean`: an orderly stop did it."""
+        self.activity.dead(group, host)
+        self.authority.dead(group, host)
+        self.license.ended(group, host, clean=clean)
+
+    def stands_still(self, group: GroupId, host: str) -> None:
+        """The machine executes nothing; what it ran is there and may go on."""
+        self.activity.stands_still(group, host)
+        self.authority.stands_still(group, host)
+        self.license.ended(group, host, clean=False)
+
+    def goes_on(self, group: GroupId, host: str) -> None:
+        self.authority.goes_on(group, host)
+        self.license.went_on(group, host)
+        self.activity.running(group, host)
+
+    def thaws(self, host: str, groups: Iterable[GroupId], span_ns: int, ttl_ns: int, drift_max_ppm: int) -> None:
+        """All clocks of the host stood still for so long; told before `goes_on`."""
+        self.authority.frozen(host, span_ns)
+        self._thawed_at[host] = self._now()
+        for group in groups:
+            self.activity.thawed(group, host, ttl_ns * PPM // (PPM - drift_max_ppm))
+
+    def sent(self, host: str, nonce: Nonce) -> None:
+        self.authority.sent(host, nonce)
+
+    def answered(self, host: str, nonce: Nonce, answers: tuple[GroupAnswer, ...]) -> None:
+        for group in self.authority.answered(host, nonce, answers, since_ns=self._thawed_at.get(host, 0)):
+            self.activity.renewed(group, host)
+
+    # -- what the witnesses decide ---------------------------------------------------------------------------
+
+    def applied(self, life: Life, events: list[Event]) -> None:
+        machine = life.node.machine
+        self.replicas.applied(str(life.witness), life.index, machine)
+        for event in events:
+            self.story.told(event)
+            self.expiry.expired(event, majority(len(machine.state.witnesses)))
+        self.expiry.applied(machine)
+
+    def restored(self, life: Life) -> None:
+        self.replicas.applied(str(life.witness), life.index, life.node.machine, always=True)
+
+    def told(self, life: Life, index: int, asked: int) -> None:
+        ledger = life.node.machine.state.ledger
+        self.durable.told(Told(str(life.witness), index, ledger.head_seq, ledger.head_chain), asked)
+
+    # -- the last looks --------------------------------------------------------------------------------------
+
+    def ends(self, lives: Iterable[Life]) -> None:
+        """All is healed and quiet: equal states, and nothing that was told is missing, in memory or on a disk."""
+        self.replicas.verify()
+        self.authority.look()
+        for life in lives:
+            who = str(life.witness)
+            self.replicas.applied(who, life.index, life.node.machine, always=True)
+            self.durable.ends(who, life.index)
+            stored = life.stored_events()
+            self.replicas.stored(who, stored)
+            self.durable.ledger(who, stored)
