@@ -110,7 +110,7 @@ class Cluster(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "world"):
-            self.world.close()
+            self.world.close(settled=False)
             self.nothing_else_is_violated()
 
 

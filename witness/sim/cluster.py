@@ -27,6 +27,7 @@ from witness.sim.clock import Events, NodeClock
 from witness.sim.life import Life, Machine
 from witness.sim.raft.damage import Damage
 from witness.sim.raft.faults_disk import HITS
+from witness.sim.raft.faults_identity import readmit_host
 from witness.sim.raft.hardened import Hardened, HardenedMember
 from witness.sim.raft.host import Host
 from witness.sim.raft.judge import Judge
@@ -34,6 +35,7 @@ from witness.sim.raft.network import Network
 from witness.sim.raft.setup import CLUSTER, Setup
 from witness.sim.raft.sim_drive import SimDrive
 from witness.sim.raft.subject import Member, Outbox, Seat
+from witness.sim.raft.world import REFUSED_MENDED
 from witness.sim.witness import WitnessHost
 
 NO_GROUP = GroupId("nobody")
@@ -127,7 +129,7 @@ class Cluster:
             host.start()
 
     def heal(self) -> None:
-        """All faults end; who is down starts, refused disks apart."""
+        """All faults end; who is down starts, and operators readmit whom a refusal told them to (mostly)."""
         self._safety = False
         self.network.heal()
         for host in self.hosts.values():
@@ -135,6 +137,9 @@ class Cluster:
                 host.drive.calm()
             host.dies_sending = None
             host.go_on(host.life)
+            refused = host.name in self.damage.refused and self._restarts.random() < REFUSED_MENDED
+            if host.name in self.damage.out or refused:
+                readmit_host(self, host, self._restarts)
             self._restart(host)
 
     def close(self) -> None:

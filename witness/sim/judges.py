@@ -94,13 +94,17 @@ class Judges:
 
     # -- the last looks --------------------------------------------------------------------------------------
 
-    def ends(self, lives: Iterable[Life]) -> None:
-        """All is healed and quiet: equal states, and nothing that was told is missing, in memory or on a disk."""
+    def look(self, lives: Iterable[Life]) -> None:
+        """What holds at any instant: an unbroken ledger, equal states, nothing that runs without authority."""
         self.replicas.verify()
         self.authority.look()
         for life in lives:
+            self.replicas.applied(str(life.witness), life.index, life.node.machine, always=True)
+
+    def ends(self, lives: Iterable[Life]) -> None:
+        """All is healed and quiet: nothing that was told is missing, in memory or on a disk."""
+        for life in lives:
             who = str(life.witness)
-            self.replicas.applied(who, life.index, life.node.machine, always=True)
             self.durable.ends(who, life.index)
             stored = life.stored_events()
             self.replicas.stored(who, stored)

@@ -69,8 +69,7 @@ def _run(seed: int, world: World, trace: Note | None) -> Result:
         world.faults.begin()
         world.run_until(seconds(world.setup.safety_s))
         world.heal()
-        world.settle()
-        world.close()
+        world.close(settled=world.settle())
     except (Exception, InvariantViolation) as error:  # noqa: BLE001  # whatever the code under test raises is a finding
         where = traceback.extract_tb(error.__traceback__)[-1]
         world.judges.found("crash", f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")

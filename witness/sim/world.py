@@ -216,11 +216,14 @@ class World:
         agreed = all(state and state.epoch == one.holder.epoch and state.phase is Phase.HELD for state in known)
         return agreed and one.state is SiteState.ACTIVE
 
-    def close(self) -> None:
+    def close(self, *, settled: bool) -> None:
         """The last looks: equal states, an unbroken ledger, and peace where no fault was."""
         judges = self.judges
-        self._catch_up()
-        judges.ends(host.life for host in self.witnesses.values() if host.life is not None)
+        lives = [host.life for host in self.witnesses.values() if host.life is not None]
+        judges.look(lives)
+        if settled:
+            self._catch_up(lives)
+            judges.ends(lives)
         if not self.setup.kinds:
             wanted, story = len(self.setup.groups), judges.story
             if story.expired or judges.activity.activations != wanted:
@@ -228,11 +231,10 @@ class World:
                 judges.found("story", says)
         self.cluster.close()
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, lives: list[Life]) -> None:
         """Whatever was told until now reaches every replica and every disk within moments, as nothing is broken."""
         until_ns = self.events.now_ns + CATCH_UP_NS
         floor, seq = self.judges.durable.floor, len(self.judges.replicas.events)
-        lives = [host.life for host in self.witnesses.values() if host.life is not None]
         while self.events.now_ns < until_ns and any(life.index < floor or life.last_stored < seq for life in lives):
             self.run_until(self.events.now_ns + LOOK_NS)
 
