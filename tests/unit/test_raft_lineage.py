@@ -46,17 +46,20 @@ def test_a_store_of_a_later_level_is_not_opened_by_an_older_program():
 
 
 @pytest.mark.parametrize(
-    ("own", "theirs", "a_learner", "fit"),
+    ("own", "theirs", "own_learner", "their_learner", "fit"),
     [
-        (NO_LINEAGE, NO_LINEAGE, False, True),
-        (ONE, ONE, False, True),
-        (ONE, TWO, False, False),
-        (ONE, NO_LINEAGE, False, False),
-        (NO_LINEAGE, ONE, False, False),
-        (NO_LINEAGE, ONE, True, True),
-        (ONE, NO_LINEAGE, True, True),
-        (ONE, TWO, True, False),
+        (NO_LINEAGE, NO_LINEAGE, False, False, True),
+        (ONE, ONE, False, False, True),
+        (ONE, TWO, False, False, False),
+        (ONE, NO_LINEAGE, False, False, False),
+        (NO_LINEAGE, ONE, False, False, False),
+        (NO_LINEAGE, ONE, True, False, True),
+        (ONE, NO_LINEAGE, False, True, True),
+        (NO_LINEAGE, ONE, False, True, False),  # a learner that has its lineage, and a voter of the life before
+        (ONE, NO_LINEAGE, True, False, False),
+        (NO_LINEAGE, ONE, True, True, True),
+        (ONE, TWO, True, True, False),
     ],
 )
-def test_only_one_lineage_speaks_and_a_learner_may_lack_it(own, theirs, a_learner, fit):
-    assert lineages_fit(own, theirs, a_learner=a_learner) is fit
+def test_only_one_lineage_speaks_and_a_learner_may_lack_it(own, theirs, own_learner, their_learner, fit):
+    assert lineages_fit(own, theirs, own_learner=own_learner, their_learner=their_learner) is fit

@@ -55,10 +55,10 @@ class AgeBook:
 
 
 def _note(pairs: deque[tuple[int, int]], last_index: int, instant_ns: int) -> None:
-    if pairs and (pairs[-1][0] > last_index or pairs[-1][1] > instant_ns):
+    while pairs and pairs[-1][0] >= last_index and pairs[-1][1] <= instant_ns:
+        pairs.pop()  # a later leader's shorter log says more of the same entries
+    if pairs and (pairs[-1][0] >= last_index or pairs[-1][1] > instant_ns):
         return  # an older message overtaken by a newer one says nothing new
-    if pairs and pairs[-1][0] == last_index:
-        pairs.pop()
     pairs.append((last_index, instant_ns))
 
 

@@ -25,6 +25,8 @@ Row = tuple[Any, ...]
 """What a database returns, of any type that a damaged file can hold: the reader checks it."""
 
 ASIDE_PREFIX: Final = "aside-"
+UNFINISHED: Final = ".tmp"
+"""Ends the name of what `replace` writes before it is whole."""
 ASIDE_MAX: Final = 1_000
 
 

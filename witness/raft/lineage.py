@@ -47,9 +47,11 @@ def keep_marks(store: Marks, level: int, lineage: bytes) -> None:
         store.put_meta(LINEAGE_MARK, lineage)
 
 
-def lineages_fit(own: bytes, theirs: bytes, *, a_learner: bool) -> bool:
-    """Whether two witnesses may speak Raft; `a_learner`: one of the two does not vote yet."""
-    return own == theirs or (a_learner and NO_LINEAGE in (own, theirs))
+def lineages_fit(own: bytes, theirs: bytes, *, own_learner: bool, their_learner: bool) -> bool:
+    """Whether two witnesses may speak Raft: the one that has no lineage yet must be a learner."""
+    if own == theirs:
+        return True
+    return (own_learner and own == NO_LINEAGE) or (their_learner and theirs == NO_LINEAGE)
 
 
 def lineage_words(self_id: str, own: bytes, peer: str, theirs: bytes) -> str:

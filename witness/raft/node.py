@@ -84,6 +84,8 @@ class RaftNode:
         self._proposals: deque[tuple[int, bytes]] = deque()
         self._outbox = TurnOutbox(peers)
         self._linked: set[WitnessId] = set()
+        self._unrecorded: set[WitnessId] = set()
+        """Whose admission is not on disk yet: nothing leaves early for them."""
         self._features: dict[WitnessId, int] = {}
         self._installing = False
         self._leader_lost = False
@@ -128,6 +130,7 @@ class RaftNode:
     def link_up(self, peer: WitnessId, feature_max: int = FEATURE_FIRST) -> None:
         """`feature_max`: the highest feature level that the peer says it can work at."""
         self._linked.add(peer)
+        self._unrecorded.add(peer)
         self._features[peer] = feature_max
         self._engine.link_up(peer)
 
@@ -138,6 +141,7 @@ class RaftNode:
         self._engine.link_down(peer)
         self.filter.disconnected(peer)
         self._stamps.forget(peer)
+        self._suffrage.disconnected(peer)
         if peer == self._engine.leader:
             self.filter.leader_lost()
             self._leader_lost = True
@@ -189,6 +193,7 @@ class RaftNode:
         if early_send is not None:
             self._send_early(early_send)
         wrote = self._journal.commit()
+        self._unrecorded.clear()
         self._suffrage.after_commit()
         return TurnResult(self._outbox.take(), self._applied or changed or wrote, wrote)
 
@@ -235,7 +240,7 @@ class RaftNode:
     def _send_early(self, early_send: Callable[[Outbox], None]) -> None:
         if self._engine.role is not Role.LEADER or not self._journal.term_is_durable or not self._journal.dirty:
             return
-        early = self._outbox.take_appends()
+        early = self._outbox.take_appends(self._linked - self._unrecorded)
         if early:
             early_send(early)
 
@@ -269,7 +274,7 @@ class RaftNode:
     def _deliver_one(self, peer: WitnessId, message: Message) -> None:
         kind = message["type"]
         if kind == "append_entries":
-            self._stamps.took_append(peer, message)
+            self._stamps.took_append(peer, message, self._now_ns)
         elif kind == "next_node_idx":
             self.transfer.answered(peer, message["heard"])
             self._stamps.took_answer(peer, message, self._now_ns)

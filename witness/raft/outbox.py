@@ -40,10 +40,11 @@ class TurnOutbox:
             return True
         return self._unsent_bytes[peer] + self._turn_bytes[peer] > PEER_QUEUE_BYTES_HIGH
 
-    def take_appends(self) -> Outbox:
-        """The appends alone; everything else stays."""
+    def take_appends(self, peers: Collection[WitnessId]) -> Outbox:
+        """The appends for these peers; everything else stays."""
         taken: Outbox = {}
-        for peer, messages in self._messages.items():
+        for peer in [peer for peer in self._messages if peer in peers]:
+            messages = self._messages[peer]
             appends = [message for message in messages if message["type"] == "append_entries"]
             if appends:
                 taken[peer] = appends

@@ -16,7 +16,18 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from witness.raft.disk import ASIDE_MAX, ASIDE_PREFIX, Database, DatabaseFault, Disk, DiskBusy, FileTooLarge, Note, Row
+from witness.raft.disk import (
+    ASIDE_MAX,
+    ASIDE_PREFIX,
+    UNFINISHED,
+    Database,
+    DatabaseFault,
+    Disk,
+    DiskBusy,
+    FileTooLarge,
+    Note,
+    Row,
+)
 
 _FAULTS: Final = (sqlite3.Error, MemoryError, OverflowError, UnicodeError)
 """What the module raises for a damaged file: besides its own errors, a length that cannot be, or text that is none."""
@@ -122,7 +133,7 @@ class PosixDisk:
             return file.read(size)
 
     def replace(self, name: str, data: bytes) -> None:
-        unfinished = self._directory / f"{name}.tmp"
+        unfinished = self._directory / f"{name}{UNFINISHED}"
         with unfinished.open("wb") as file:
             file.write(data)
             file.flush()

@@ -39,10 +39,10 @@ class Stamps:
         self._rounds: LeaderRounds | None = None
         self._ages = AgeBook()
 
-    def took_append(self, peer: WitnessId, message: Message) -> None:
+    def took_append(self, peer: WitnessId, message: Message, now_ns: int) -> None:
         self._pace.told(message["pace"])
         self._heard = peer, message["sent"]
-        if message["echo"]:
+        if 0 < message["echo"] <= now_ns:  # a reading from the future was never ours
             self._ages.confirmed(message["last"], message["echo"])
 
     def took_answer(self, peer: WitnessId, message: Message, now_ns: int) -> None:

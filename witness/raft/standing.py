@@ -3,8 +3,8 @@
 A blank, restored or damaged disk may have voted in a term, or acknowledged an entry, that it no longer knows. A
 witness on such a disk is a LEARNER: it follows and applies, but grants no vote, never stands, and what it
 acknowledges counts for nothing. It becomes a VOTER when all of these hold:
-  (a) every other member answered, since this start, that it has recorded this disk durably and refuses every
-      earlier one; each names its own current term, and the highest of them is the *floor*;
+  (a) every other member answered, on the connection that it has now, that it has recorded this disk durably and
+      refuses every earlier one; each names its own current term, and the highest of them is the *floor*;
   (b) it follows a leader of a term above the floor;
   (c) it has applied an entry of that very term that is committed.
 Why that is enough. The old disk can have voted only for a candidate whose own term was at least as high, and that
@@ -13,6 +13,8 @@ term). A leader above the floor was elected without this disk, by a majority of 
 every entry that was ever committed with the old disk's help; an entry of its term that is committed proves that this
 log has them too (Leader Completeness), and no acknowledgement of the old disk can count in that term, because the
 members refused it before the term began. Becoming a voter is durable before the first vote or acknowledgement leaves.
+An answer is void when its connection ends: a blank disk knows nobody, so what answered in a member's name may have been
+a copy or an older state of that member's disk, which the others know and have refused since.
 Rejected: a new id for the witness (dynamic membership of the library, D-31); trusting the operator's word alone.
 Pure.
 """
@@ -79,6 +81,10 @@ class Readmission:
     def answered(self, peer: WitnessId, disk: bytes, term: int) -> None:
         if disk == self._disk and peer in self._peers:
             self._terms[peer] = max(term, self._terms.get(peer, 0))
+
+    def forget(self, peer: WitnessId) -> None:
+        """Its connection ended: whoever comes next under that name answers for itself."""
+        self._terms.pop(peer, None)
 
     @property
     def floor(self) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from proto.units import ClusterId, WitnessId
-from witness.raft.disk import Database, DatabaseFault, Disk, DiskBusy
+from witness.raft.disk import UNFINISHED, Database, DatabaseFault, Disk, DiskBusy
 from witness.raft.snapshot_file import SNAPSHOT_NAME
 from witness.raft.standing import STANDING_MARK, Standing
 from witness.raft.store_rows import (
@@ -74,7 +74,10 @@ def check_wal(disk: Disk) -> None:
 
 
 def check_database(disk: Disk, database: Database, cluster_id: ClusterId, witness_id: WitnessId) -> dict[str, bytes]:
-    """Prepares a connection and returns the identity; afterwards the write-ahead log is empty."""
+    """Prepares a connection and returns the identity; afterwards the write-ahead log is empty.
+
+    What a kill or a full disk left of an unfinished snapshot goes: it may be what fills the disk.
+    """
     for pragma, wanted in _PRAGMAS:
         answer = database.execute(f"PRAGMA {pragma}")
         if wanted is not None and answer != [(wanted,)]:
@@ -85,6 +88,9 @@ def check_database(disk: Disk, database: Database, cluster_id: ClusterId, witnes
         raise RowDamaged("the list of tables")
     _check_structure(disk, database)
     identity = _identity(disk, database, {"cluster": cluster_id, "witness": witness_id})
+    leftover = f"{SNAPSHOT_NAME}{UNFINISHED}"
+    if disk.exists(leftover):
+        disk.remove(leftover)
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # wal_check rests on a log without leftovers
     return identity
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from proto.units import WitnessId
 from witness.raft.message_filter import EngineView, MessageFilter
-from witness.raft.messages import Message
+from witness.raft.messages import TERM_JUMP_MAX, Message
 from witness.raft.port import Role
 from witness.raft.standing import STANDING_MARK, Progress, Readmission, Standing, standing_of
 
@@ -69,9 +69,13 @@ class Suffrage:
         """A readmission's question gets its answer; our record of the asker's disk is durable before it leaves."""
         if message["type"] == "readmission_ask":
             return {"type": "readmission_answer", "disk": message["disk"], "current": term}
-        if self._readmission is not None:
+        if self._readmission is not None and message["current"] <= term + TERM_JUMP_MAX:
             self._readmission.answered(peer, message["disk"], message["current"])
         return None
+
+    def disconnected(self, peer: WitnessId) -> None:
+        if self._readmission is not None:
+            self._readmission.forget(peer)
 
     def before_tick(self, engine: Candidate, linked: Collection[WitnessId], now_ns: int) -> list[Letter]:
         self._notice_loss(engine)

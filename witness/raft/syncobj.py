@@ -235,9 +235,9 @@ class PySyncObjConsensus:
         return Hello(self._store.cluster_id, to, speaker, lineage_of(self._store), FEATURE_MAX)
 
     def judge(self, hello: Hello) -> None:
-        a_learner = hello.speaker.learner or self._node.standing is Standing.LEARNER
-        if not lineages_fit(lineage_of(self._store), hello.lineage, a_learner=a_learner):
-            raise RemoteFault(lineage_words(self._self_id, lineage_of(self._store), hello.witness, hello.lineage))
+        own, own_learner = lineage_of(self._store), self._node.standing is Standing.LEARNER
+        if not lineages_fit(own, hello.lineage, own_learner=own_learner, their_learner=hello.speaker.learner):
+            raise RemoteFault(lineage_words(self._self_id, own, hello.witness, hello.lineage))
         self._disks.judge(hello.speaker)
 
     def admit(self, hello: Hello) -> None:

@@ -25,7 +25,17 @@ from pathlib import Path
 
 import apsw
 
-from witness.raft.disk import ASIDE_MAX, ASIDE_PREFIX, Database, DatabaseFault, DiskBusy, FileTooLarge, Note, Row
+from witness.raft.disk import (
+    ASIDE_MAX,
+    ASIDE_PREFIX,
+    UNFINISHED,
+    Database,
+    DatabaseFault,
+    DiskBusy,
+    FileTooLarge,
+    Note,
+    Row,
+)
 from witness.sim.disk.faults import CrashPoint, Faults
 from witness.sim.disk.vfs import VFS_NAME, Mount, path_of
 from witness.sim.disk.volume import SimFile, Volume
@@ -151,7 +161,7 @@ class SimDisk:
         return bytes(file.view[offset : offset + size])
 
     def replace(self, name: str, data: bytes) -> None:
-        mount, unfinished = self._mount, f"{name}.tmp"
+        mount, unfinished = self._mount, f"{name}{UNFINISHED}"
         file = SimFile()
         mount.change("create", unfinished, {unfinished: file})
         mount.write(unfinished, file, data, 0)
