@@ -171,8 +171,8 @@ class RaftLinks:
 
     def judge(self, hello: Hello) -> None:
         own = lineage_of(self._store)
-        a_learner = hello.speaker.learner or self._node.standing is Standing.LEARNER
-        if not lineages_fit(own, hello.lineage, a_learner=a_learner):
+        own_learner = self._node.standing is Standing.LEARNER
+        if not lineages_fit(own, hello.lineage, own_learner=own_learner, their_learner=hello.speaker.learner):
             raise RemoteFault(lineage_words(self._self_id, own, hello.witness, hello.lineage))
         self.disks.judge(hello.speaker)
 
