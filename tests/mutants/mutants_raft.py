@@ -89,8 +89,8 @@ def followers_send_early(patch: pytest.MonkeyPatch) -> None:
     """A follower's acknowledgement leaves beside its own sync."""
     right = TurnOutbox.take_appends
 
-    def take_appends(self):
-        early = right(self)
+    def take_appends(self, peers):
+        early = right(self, peers)
         for peer, messages in self._messages.items():
             acks = [message for message in messages if message["type"] == "next_node_idx"]
             if acks:
@@ -99,7 +99,7 @@ def followers_send_early(patch: pytest.MonkeyPatch) -> None:
         return early
 
     def send_early(self, early_send):
-        early = self._outbox.take_appends()
+        early = self._outbox.take_appends(self._linked)
         if early:
             early_send(early)
 
@@ -116,8 +116,9 @@ def ages_by_the_sending(patch: pytest.MonkeyPatch) -> None:
     """The echo is the newest stamp, taken at the arrival of the append."""
     right = Stamps.took_append
 
-    def took_append(self, peer, message):
-        right(self, peer, {**message, "echo": message["echo"] + 40_000_000 if message["echo"] else 0})
+    def took_append(self, peer, message, now_ns):
+        later_ns = min(message["echo"] + 40_000_000, now_ns)
+        right(self, peer, {**message, "echo": later_ns if message["echo"] else 0}, now_ns)
 
     patch.setattr(Stamps, "took_append", took_append)
 
