@@ -15,18 +15,18 @@ from typing import Any
 
 import pytest
 
-TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS / "sim")]
+sys.path.append(str(Path(__file__).parents[1] / "sim"))
 
-import raft_broken_rules  # noqa: E402
-import sim_broken_rules  # noqa: E402
+import raft_broken_rules
+import sim_broken_rules
 
-from witness.sim import run as sim_run  # noqa: E402
-from witness.sim.faults import FAULTS  # noqa: E402
-from witness.sim.raft import run as raft_run  # noqa: E402
+from witness.sim import run as sim_run
+from witness.sim.faults import FAULTS
+from witness.sim.raft import run as raft_run
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 Changes = tuple[tuple[str, Any], ...]
+TESTS = Path(__file__).parents[1]
 TESTS_ONLY = "tests"
 
 
