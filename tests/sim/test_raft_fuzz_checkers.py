@@ -208,6 +208,17 @@ def test_more_messages_than_there_is_to_say_are_seen(findings):
     assert work.most == 14_747
 
 
+def test_more_bytes_than_a_queue_takes_are_seen(findings):
+    work = WorkChecker(findings.found)
+    image = {"type": "append_entries", "serialized": (b"x" * 60, True, False, b"", 0, 0)}
+    work.payload("w1", [("w2", [append(3, [(b"y" * 40, 1, 3)]), image])], 100)
+    assert kinds(findings) == []
+    work.payload(
+        "w1", [("w2", [append(3, [(b"y" * 41, 1, 3)]), image, {"type": "append_entries", "serialized": None}])], 100
+    )
+    assert kinds(findings) == ["work"]
+
+
 def test_findings_are_bounded_and_say_when(findings):
     for number in range(100):
         findings.found("age", f"{number}")

@@ -20,7 +20,7 @@ from witness.sim.raft.checkers import Violation
 from witness.sim.raft.faults import KINDS, OF_MANY
 from witness.sim.raft.judge import liveness_bound_ns
 from witness.sim.raft.run import Result, run_schedule, setup_of
-from witness.sim.raft.setup import draw, tuned
+from witness.sim.raft.setup import Tuning, draw, tuned
 
 SLICE_SEED, SLICE = 70_000, 80
 MUST_BE_HIT = frozenset(
@@ -115,15 +115,15 @@ def test_a_seed_keeps_its_schedule_when_its_kinds_are_named():
 
 
 def test_the_tuning_of_a_schedule_ends_with_it():
-    from witness.raft import engine_parts, journal, snapshot_transfer
+    from witness.raft import engine_parts, journal, outbox, snapshot_transfer
 
     def constants() -> tuple[int, ...]:
-        sizes = (engine_parts.BATCH_BYTES, snapshot_transfer.CHUNK_BYTES_MAX)
+        sizes = (engine_parts.BATCH_BYTES, snapshot_transfer.CHUNK_BYTES_MAX, outbox.PEER_QUEUE_BYTES_HIGH)
         return (journal.ENTRIES_PER_MESSAGE_MAX, *sizes)
 
     before = constants()
-    with tuned(replace(draw(3, KINDS, OF_MANY).tuning, entries_per_message=1, batch_bytes=2, chunk_bytes=3)):
-        assert constants() == (1, 2, 3)
+    with tuned(Tuning(entries_per_message=1, batch_bytes=2, chunk_bytes=3, queue_bytes=4)):
+        assert constants() == (1, 2, 3, 4)
     assert constants() == before
 
 

@@ -270,3 +270,15 @@ class WorkChecker:
         self.most = max(self.most, count)
         if count > allowed:
             self._found("work", f"{who} sends {count} messages in one turn, {allowed} would do")
+
+    def payload(self, who: str, outbox: Iterable[tuple[str, list[Message]]], allowed: int) -> None:
+        """Entries and images for one peer in one turn."""
+        for to, messages in outbox:
+            size = sum(_payload(message) for message in messages)
+            if size > allowed:
+                self._found("work", f"{who} sends {size} bytes of entries and images to {to} in one turn, of {allowed}")
+
+
+def _payload(message: Message) -> int:
+    chunk = message.get("serialized")
+    return sum(len(entry[0]) for entry in message.get("entries", ())) + (len(chunk[0]) if chunk else 0)

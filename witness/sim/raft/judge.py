@@ -78,6 +78,9 @@ class Judge:
         self.ages.sent(sent, began_ns)
         if count > WorkChecker.MESSAGES_FEW:
             self.work.sent(who, count, self._messages_allowed(member.view()))
+        tuning = self._setup.tuning
+        one_more = tuning.batch_bytes + self._setup.entry_bytes + tuning.chunk_bytes
+        self.work.payload(who, sent, tuning.queue_bytes + one_more)
         self.work.most = max(self.work.most, count)
 
     def _leads(self, host: Host, term: int) -> None:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from proto.units import NS_PER_MS, ClusterId, WitnessId
-from witness.raft import engine_parts, journal, snapshot_transfer
+from witness.raft import engine_parts, journal, outbox, snapshot_transfer
 from witness.raft.messages import BATCH_BYTES, CHUNK_BYTES_MAX, ENTRIES_PER_MESSAGE_MAX
+from witness.raft.outbox import PEER_QUEUE_BYTES_HIGH
 from witness.raft.space import SpaceLimits
 from witness.raft.timers import PROFILES, CompactionLimits, RaftTimers
 
@@ -48,6 +49,8 @@ class Tuning:
     entries_per_message: int
     batch_bytes: int
     chunk_bytes: int
+    queue_bytes: int = PEER_QUEUE_BYTES_HIGH
+    """A peer with more than this unsent gets nothing new."""
 
 
 LARGE_TUNING = Tuning(ENTRIES_PER_MESSAGE_MAX, BATCH_BYTES, CHUNK_BYTES_MAX)
@@ -173,6 +176,7 @@ def _tiny_tuning(setup: Setup, draws: _Draws) -> Tuning:
         entries_per_message=draws.choice("per-message", (1, 2, 3, 7)),
         batch_bytes=setup.entry_bytes + draws.choice("batch", (2, 600, 4096)),
         chunk_bytes=max(draws.choice("chunk", (16, 100, 700)), setup.entry_bytes // 50),
+        queue_bytes=draws.choice("queue", (2_000, 20_000, PEER_QUEUE_BYTES_HIGH)),
     )
 
 
@@ -183,6 +187,7 @@ def tuned(tuning: Tuning) -> Iterator[None]:
         (journal, "ENTRIES_PER_MESSAGE_MAX", tuning.entries_per_message),
         (engine_parts, "BATCH_BYTES", tuning.batch_bytes),
         (snapshot_transfer, "CHUNK_BYTES_MAX", tuning.chunk_bytes),
+        (outbox, "PEER_QUEUE_BYTES_HIGH", tuning.queue_bytes),
     )
     before = [(module, name, getattr(module, name)) for module, name, _ in places]
     try:
