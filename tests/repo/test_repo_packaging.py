@@ -21,22 +21,20 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 APACHE_2_SHA256 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
-VERBS = tuple(
-    [
-        "help",
-        "setup",
-        "demo",
-        "test",
-        "check",
-        "sim",
-        "fuzz",
-        "fuzz-plain",
-        "mutants",
-        "crash",
-        "bench",
-        "model",
-        "docs",
-    ]
+VERBS = (
+    "help",
+    "setup",
+    "demo",
+    "test",
+    "check",
+    "sim",
+    "fuzz",
+    "fuzz-plain",
+    "mutants",
+    "crash",
+    "bench",
+    "model",
+    "docs",
 )
 
 
