@@ -37,7 +37,7 @@ check: venv  ## ruff, formatting and mypy; changes nothing
 	$(BIN)/mypy || failed=1; \
 	exit $$failed
 
-sim: venv  ## the simulation of whole clusters (ARGS: --help)
+sim: venv  ## the simulation of whole clusters (ARGS: --schedules N --json --help)
 	@$(BIN)/python -m witness.sim $(ARGS)
 
 fuzz: venv  ## the real Raft node under faulty networks, disks and clocks (ARGS: --schedules N --replay SEED --help)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -27,8 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A node of the witness cluster, and the tools that belong to it.",
     epilog=(
-        "Exit codes: 0 done, 64 wrong usage, 70 internal fault or the disk failed (run), 78 configuration, "
-        "certificate, key or data directory not usable as it is."
+        "Exit codes: 0 done, 1 given up at a question, 64 wrong usage, 70 internal fault or the disk failed (run), 78 "
+        "configuration, certificate, key or data directory not usable as it is."
     ),
 )
 app.add_typer(pki_app, name="pki")
@@ -80,10 +81,16 @@ def readmit(
     """Let a witness vote again whose disk is blank, damaged, rolled back or copied. Its old data is put aside."""
     from witness.readmit import readmit_witness  # noqa: PLC0415 - see above
 
-    readmit_witness(config, yes, typer.echo, typer.prompt)
+    readmit_witness(config, yes, typer.echo, _asking("--yes ID"))
 
 
-@app.command("backup")
+@app.command(
+    "backup",
+    epilog=(
+        "Exit codes: 0 done, or the file of --verify can be restored from; 64 wrong usage, or a path that cannot be "
+        "read or written; 78 refused: the reason and the remedy are printed, and no file was made."
+    ),
+)
 def backup(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="The witness's YAML file.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The file to write; nothing is overwritten.")] = None,
@@ -95,12 +102,19 @@ def backup(
     if verify is not None:
         command.check_file(verify, typer.echo)
     elif config is None or out is None:
-        raise BadValue("--out", out, "-c FILE and --out FILE are both needed", "or check a backup: --verify FILE")
+        lacking = "--config" if config is None else "--out"
+        raise BadValue(lacking, "", "-c FILE and --out FILE are both needed", "or check a backup: --verify FILE")
     else:
         command.back_up(config, out, typer.echo)
 
 
-@app.command("restore")
+@app.command(
+    "restore",
+    epilog=(
+        "Exit codes: 0 done, 1 given up at the question, 64 wrong usage, 78 refused: the reason and the remedy are "
+        "printed, and nothing was changed unless it says so."
+    ),
+)
 def restore(
     config: Config,
     source: Annotated[Path | None, typer.Option("--from", help="A file of `witness backup`; the newest.")] = None,
@@ -126,7 +140,7 @@ def restore(
         longest_ttl=longest_ttl,
         longest_lock_delay=longest_lock_delay,
     )
-    command.restore_witness(config, wish, confirm, typer.echo, typer.prompt)
+    command.restore_witness(config, wish, confirm, typer.echo, _asking('--confirm "PHRASE"'))
 
 
 @app.command("schema")
@@ -149,6 +163,19 @@ def demo(
     raise typer.Exit(run_demo(as_json=as_json, keep=keep, ttl=ttl))
 
 
+def _asking(option: str) -> Callable[[str], str]:
+    """Asks at the terminal; whoever gives up, or has none, reads that nothing was changed and how scripts do it."""
+
+    def ask(question: str) -> str:
+        try:
+            return str(typer.prompt(question))
+        except typer.Abort:
+            typer.echo(f"\nwitness: no answer: nothing was changed; without a terminal use {option}", err=True)
+            raise
+
+    return ask
+
+
 def main() -> None:
     try:
         app()
@@ -156,6 +183,10 @@ def main() -> None:
         typer.echo(f"witness: {error}", err=True)
         option = isinstance(error, BadValue) and error.field.startswith("--")
         sys.exit(EXIT_USAGE if option else EXIT_CONFIG)
+    except PermissionError as error:
+        remedy = "run the command as the user that the witness runs as, or as root"
+        typer.echo(f"witness: {error.filename}: this user has no right to it ({error.strerror}); {remedy}", err=True)
+        sys.exit(EXIT_CONFIG)
     except SystemExit as leaving:
         sys.exit(EXIT_USAGE if leaving.code == _CLICK_USAGE else leaving.code)
 

@@ -103,16 +103,18 @@ def say(text: str) -> None:
 def main(arguments: list[str]) -> int:
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="make crash", description=__doc__, formatter_class=as_written)
-    parser.add_argument("--rounds", type=int, default=120)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=120, help="so many (default 120)")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed draws the same kills")
     parser.add_argument("--first", type=int, default=0, help="number of the first round")
     parser.add_argument("--mode", type=Mode, help=f"only {', '.join(mode.value for mode in Mode)}")
     parser.add_argument("--point", choices=tuple(POINTS), metavar="NAME", help="this point only")
     parser.add_argument("--parallel", type=int, default=2, help="clusters at a time")
     parser.add_argument("--directory", help="where the stores are made, instead of the temporary directory")
     parser.add_argument("--broken", action="store_true", help="witnesses that write late: to see that it is seen")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     options = parser.parse_args(arguments)
+    if options.rounds < 1:
+        parser.error(f"--rounds {options.rounds}: must be at least 1")
     run = Run(options)
     asyncio.run(run.run())
     told = run.told()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import socket
@@ -14,8 +15,10 @@ from core_rig import W
 
 from proto.errors import BadValue
 from witness import __main__ as command
+from witness.raft.posix_disk import as_disk
 from witness.raft.standing import Standing
 from witness.raft.store import STORE_NAME, StoreRefused, create_store
+from witness.raft.store_checks import refusal
 from witness.raft.suffrage import standing_in
 from witness.readmit import WIDTH, explain, perform, plan_readmission, require_name
 from witness.settings import WitnessSettings
@@ -131,8 +134,8 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def ended(monkeypatch: pytest.MonkeyPatch, *argv: str) -> object:
-    monkeypatch.setattr(sys, "argv", ["witness", "readmit", *argv])
+def ended(monkeypatch: pytest.MonkeyPatch, *argv: str, verb: str = "readmit") -> object:
+    monkeypatch.setattr(sys, "argv", ["witness", verb, *argv])
     with pytest.raises(SystemExit) as caught:
         command.main()
     return caught.value.code
@@ -140,7 +143,12 @@ def ended(monkeypatch: pytest.MonkeyPatch, *argv: str) -> object:
 
 @pytest.mark.parametrize(("typed", "code", "made"), [("w1\n", 0, True), ("w2\n", 78, False), ("", 1, False)])
 def test_it_asks_for_the_name(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, typed: str, code: int, made: bool
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    typed: str,
+    code: int,
+    made: bool,
 ) -> None:
     path = config(tmp_path)
     with (tmp_path / "typed").open("w+", encoding="utf-8") as stream:
@@ -148,6 +156,8 @@ def test_it_asks_for_the_name(
         stream.seek(0)
         monkeypatch.setattr(sys, "stdin", stream)
         assert (ended(monkeypatch, "-c", str(path)) or 0) == code
+    told = "nothing was changed; without a terminal use --yes ID" in capsys.readouterr().err
+    assert told is (code == 1)
     assert (tmp_path / "data" / STORE_NAME).exists() is made
 
 
@@ -163,3 +173,63 @@ def test_its_help_tells_the_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     text = " ".join(capsys.readouterr().out.split())
     assert "64 wrong usage or --yes names another witness" in text
     assert "78 refused" in text
+
+
+@pytest.mark.parametrize(
+    ("verb", "says"),
+    [("backup", "64 wrong usage, or a path"), ("restore", "1 given up at the question, 64 wrong usage")],
+)
+def test_the_other_commands_of_bad_nights_tell_their_codes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str, says: str
+) -> None:
+    assert ended(monkeypatch, "--help", verb=verb) in {0, None}
+    text = " ".join(capsys.readouterr().out.split())
+    assert says in text
+    assert "78 refused" in text
+
+
+@pytest.mark.parametrize(
+    ("verb", "argv", "says"),
+    [
+        ("backup", ["--out", "f"], "--config: '' is refused"),
+        ("backup", ["-c", "f"], "--out: '' is refused"),
+        ("restore", ["-c", "f"], "--from: '' is refused"),
+    ],
+)
+def test_an_option_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str, argv: list[str], says: str
+) -> None:
+    assert ended(monkeypatch, *argv, verb=verb) == 64
+    assert says in capsys.readouterr().err
+
+
+def test_a_user_without_the_right_is_sent_to_the_right_user_and_not_to_a_readmission(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = config(tmp_path)
+
+    def forbidden(*_given: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "data" / "lock"))
+
+    monkeypatch.setattr("witness.readmit.readmit_witness", forbidden)
+    assert ended(monkeypatch, "-c", str(path)) == 78
+    said = capsys.readouterr().err
+    assert said.endswith("run the command as the user that the witness runs as, or as root\n")
+    assert str(tmp_path / "data" / "lock") in said
+    words = str(refusal(as_disk(tmp_path), PermissionError(errno.EACCES, "Permission denied")))
+    assert "this user has no right to it" in words
+    assert "readmit" not in words
+
+
+@pytest.mark.parametrize("first_page", [True, False])
+def test_content_that_the_database_cannot_read_is_damage_and_no_disk_to_mend(tmp_path: Path, first_page: bool) -> None:
+    """As dd over the file does it: *mend the disk and start again* would send the operator the wrong way."""
+    settings = settings_of(tmp_path)
+    readmitted(settings)
+    path = settings.data_dir / STORE_NAME
+    data = path.read_bytes()
+    rot = b"\xa5" * 4096
+    path.write_bytes(rot + data[4096:] if first_page else data[:4096] + rot * (len(data) // 4096 - 1))
+    with pytest.raises(StoreRefused, match=r"is damaged.*witness readmit") as caught:
+        opened(settings)
+    assert "mend that" not in str(caught.value)

@@ -11,12 +11,13 @@ import pytest
 
 from proto.decisions import Reason
 from proto.edge.config_file import ConfigRefused
+from proto.edge.config_types import Address
 from proto.groups import Mode
 from witness.core.effects import Outcome
 from witness.ctl import __main__ as ctl
-from witness.ctl import render
+from witness.ctl import looking, render
 from witness.ctl.changes import Action, FieldChange, plan_change
-from witness.ctl.client import Answer, checked, refusal_words
+from witness.ctl.client import Answer, ClusterClient, checked, refusal_words
 from witness.ctl.context import config_path
 from witness.ctl.errors import Misconfigured, Refused, Unreachable
 from witness.ctl.group_file import load_groups
@@ -264,3 +265,51 @@ def test_d25_the_status_shows_who_counts_for_nothing_yet_and_why_others_are_not_
         "w1 counts for nothing yet: waiting until w2 recorded it",
         "w1 has no connection with w2: w2 refuses this witness: another disk",
     ]
+
+
+class Witnesses(ClusterClient):
+    """Three witnesses without a network: what each says of itself, and which groups it knows."""
+
+    def __init__(self, said: dict[str, dict[str, Any]], groups: dict[str, list[str]]) -> None:
+        self.witnesses = tuple(Address("192.0.2.1", port) for port in range(1, len(said) + 1))
+        self._said, self._groups = list(said.values()), list(groups.values())
+        self._preferred = None
+        self._kept = None
+
+    def ask_one(self, witness: Address, path: str, wait_s: float = 0) -> Answer:
+        return Answer(200, self._said[witness.port - 1], witness)
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:
+        witness = self._in_turn()[0]
+        known = self._groups[witness.port - 1]
+        if "?" in path:
+            return Answer(200, {"groups": [{"group": name} for name in known], "next": None}, witness)
+        name = path.rsplit("/", 1)[-1]
+        return Answer(200 if name in known else 404, {"group": name}, witness)
+
+
+BLANK: dict[str, Any] = {"has_quorum": False, "applied_index": 0}
+BEHIND: dict[str, Any] = {"has_quorum": True, "applied_index": 7}
+NEWEST: dict[str, Any] = {"has_quorum": True, "applied_index": 9}
+
+
+def test_the_groups_are_those_of_the_witness_that_knows_most(capsys: pytest.CaptureFixture[str]) -> None:
+    """A witness with a blank disk that the others refuse answers too, and would say that there are no groups."""
+    said = {"w1": BLANK, "w2": NEWEST, "w3": BEHIND}
+    groups = {"w1": [], "w2": ["shop", "new"], "w3": ["shop"]}
+    assert [group["group"] for group in looking._cluster(Witnesses(said, groups))["groups"]] == ["shop", "new"]
+    assert looking._one(Witnesses(said, groups), "new") == {"group": "new"}
+    looking.show_groups(Witnesses(said, groups), as_json=True)
+    assert [group["group"] for group in json.loads(capsys.readouterr().out)["groups"]] == ["shop", "new"]
+    with pytest.raises(Refused):
+        looking._one(Witnesses(said, groups), "none")
+
+
+def test_without_a_quorum_nobody_is_told_to_make_a_group() -> None:
+    row = {"leading": False, "caught_up": False, "groups": 0, "feature_level": 1, "features": {"w1": 1}}
+    for has_quorum, words in ((False, "bring a majority up first"), (True, "make one")):
+        said = {**row, "witness": "w1", "has_quorum": has_quorum, "applied_index": 0}
+        console = render.Console(width=100, force_terminal=False)
+        with console.capture() as capture:
+            console.print(looking._draw_cluster({"witnesses": {"a:1": said}, "groups": []}))
+        assert words in capture.get()

@@ -97,7 +97,7 @@ def wish_of(source: Path | None, *, without: bool, lineage: str, longest_ttl: st
     """Raises BadValue with the option's name."""
     if (source is None) is not without:
         rule = "one of --from FILE and --without-backup is needed, not both"
-        raise BadValue("--from", None if source is None else str(source), rule, "name the newest backup")
+        raise BadValue("--from", "" if source is None else str(source), rule, "name the newest backup")
     ttl_ms = _duration("--longest-ttl", longest_ttl, limits.TTL_MS_MIN, limits.TTL_MS_MAX)
     delay_ms = _duration("--longest-lock-delay", longest_lock_delay, 0, limits.LOCK_DELAY_MS_MAX)
     return Wish(source, lineage, ttl_ms, delay_ms)

@@ -139,7 +139,7 @@ def verify(file: BinaryIO, tell: Callable[[int, int], None] = lambda _done, _all
     try:
         state = decode_image(image)
     except ImageRefused as error:
-        raise BackupRefused(f"the image in it is damaged: {error}") from error
+        raise BackupRefused(f"the image in it is damaged ({error}): copy it again, or use another backup") from error
     _compare(header, state)
     chain = _Chain(state)
     for event in _read_events(source):

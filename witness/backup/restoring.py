@@ -41,6 +41,9 @@ CLOCK_SLACK_MS: Final = 3_600_000
 """Clocks of the machines of one restore may differ by this."""
 WIDTH: Final = 80
 _KNOCK_S: Final = 1.0
+LINEAGE_REMEDY: Final = (
+    "compare it with what `witness restore` printed on the first machine, then set this machine's clock"
+)
 _FIRST_TERM: Final = 1
 Tell = Callable[[int, int], None]
 
@@ -105,7 +108,9 @@ def _lineage(wish: Wish, backup: Backup | None, now_ms: WallMs) -> bytes:
     begun = begun_ms(lineage)
     if backup is not None and begun + CLOCK_SLACK_MS < backup.header.wall_ms:
         rule = f"was begun before its backup was taken ({backup.header.made}): a clock is wrong"
-        raise BadValue("--lineage" if wish.lineage else "clock", lineage.hex(), rule, "set this machine's clock first")
+        if not wish.lineage:
+            raise BadValue("clock", lineage.hex(), rule, "set this machine's clock first")
+        raise BadValue("--lineage", lineage.hex(), f"{rule}, or it was copied wrong", LINEAGE_REMEDY)
     if begun > now_ms + CLOCK_SLACK_MS:
         rule = "was begun in the future of this machine's clock: a clock is wrong"
         raise BadValue("--lineage", lineage.hex(), rule, "set the clocks, then begin anew on the first machine")

@@ -54,6 +54,7 @@ class ClusterClient:
         self._context = context
         self._budget_s = budget_s
         self._clock = clock or SystemClock()
+        self._preferred: Address | None = None
         self._kept: tuple[Address, http.client.HTTPSConnection] | None = None
 
     # -- what commands use ----------------------------------------------------------------------------------
@@ -102,6 +103,10 @@ class ClusterClient:
             raise Unreachable(said[0].removeprefix(f"{witness}: "))
         return answer
 
+    def prefer(self, witness: Address) -> None:
+        """Asks that one first from now on."""
+        self._preferred = witness
+
     def close(self) -> None:
         if self._kept is not None:
             self._kept[1].close()
@@ -110,8 +115,8 @@ class ClusterClient:
     # -- the work between -----------------------------------------------------------------------------------
 
     def _in_turn(self) -> list[Address]:
-        """The one that answered last comes first."""
-        first = self._kept[0] if self._kept is not None else self.witnesses[0]
+        """The preferred one comes first, else the one that answered last."""
+        first = self._preferred or (self._kept[0] if self._kept is not None else self.witnesses[0])
         return [first, *(witness for witness in self.witnesses if witness != first)]
 
     def _connection(self, witness: Address, wait_s: float) -> http.client.HTTPSConnection:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from threading import Event as Alarm
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from witness.ctl.client import ClusterClient, group_path
+from witness.ctl.client import ClusterClient, checked, group_path
 from witness.ctl.errors import Refused, Unreachable
 from witness.ctl.render import (
     console,
@@ -76,12 +76,22 @@ def _watch(look: Callable[[], Any], draw: Callable[[Any], RenderableType], *, as
             pause(WATCH_S)
 
 
+NOT_FOUND: Final = 404
+NO_GROUPS: Final = "no groups; make one: witnessctl apply -f FILE"
+UNKNOWN_GROUPS: Final = "no groups are known here: no witness with a quorum answers; bring a majority up first"
+
+
 def _one(client: ClusterClient, group: str) -> dict[str, Any]:
-    return client.get(group_path(group))
+    """When a witness does not know the group, the one is asked that knows most: a blank one knows nothing."""
+    answer = client.ask("GET", group_path(group))
+    if answer.status == NOT_FOUND:
+        _cluster(client)
+        answer = client.ask("GET", group_path(group))
+    return checked(answer).body
 
 
 def _cluster(client: ClusterClient) -> dict[str, Any]:
-    """Every witness by its own word, then the groups as one of them sees them."""
+    """Every witness by its own word, then the groups as the one sees them that knows most."""
     witnesses: dict[str, Any] = {}
     refused = False
     for address in client.witnesses:
@@ -97,12 +107,19 @@ def _cluster(client: ClusterClient) -> dict[str, Any]:
         if refused:
             raise Refused(f"no witness tells its status:\n  {reasons}")
         raise Unreachable(f"no witness answered:\n  {reasons}")
+    client.prefer(max(client.witnesses, key=lambda address: knowledge(witnesses[str(address)])))
     return {"witnesses": witnesses, "groups": list(all_groups(client))}
 
 
+def knowledge(said: dict[str, Any] | str) -> tuple[bool, int]:
+    """Orders witnesses by how much their view of the groups is worth: one that is refused or blank knows nothing."""
+    return (False, -1) if isinstance(said, str) else (said["has_quorum"], said["applied_index"])
+
+
 def _draw_cluster(seen: Any) -> RenderableType:
-    groups = groups_table(seen["groups"]) if seen["groups"] else Text("no groups; make one: witnessctl apply -f FILE")
     witnesses = seen["witnesses"]
+    none = NO_GROUPS if any(knowledge(said)[0] for said in witnesses.values()) else UNKNOWN_GROUPS
+    groups = groups_table(seen["groups"]) if seen["groups"] else Text(none)
     return Group(witnesses_table(witnesses.items()), *witnesses_notes(witnesses.values()), Text(""), groups)
 
 
@@ -117,11 +134,11 @@ def all_groups(client: ClusterClient) -> Iterator[dict[str, Any]]:
 
 
 def show_groups(client: ClusterClient, *, as_json: bool) -> None:
-    groups = list(all_groups(client))
+    groups = list(all_groups(client)) or _cluster(client)["groups"]
     if as_json:
         print_json({"groups": groups})
     else:
-        console.print(groups_table(groups) if groups else "no groups; make one: witnessctl apply -f FILE")
+        console.print(groups_table(groups) if groups else NO_GROUPS)
 
 
 def show_events(

@@ -150,6 +150,10 @@ def check_note(disk: Disk, incarnation: bytes, turn: int) -> None:
         raise RowDamaged(f"the end of the store (turn {noted} was on the disk, the last one found is {turn})")
 
 
+_DAMAGED_WORDS: Final = ("is malformed", "is not a database")
+"""SQLite's own words for a file whose content is wrong: no mending of the disk brings that back."""
+
+
 def refusal(disk: Disk, fault: BaseException) -> StoreRefused:
     """The words for what is wrong with a store: damage has one remedy, a disk that does not work another."""
     if isinstance(fault, StoreRefused):
@@ -157,6 +161,13 @@ def refusal(disk: Disk, fault: BaseException) -> StoreRefused:
     path = disk.directory / STORE_NAME
     if isinstance(fault, RowDamaged):
         return StoreRefused(f"{path}: {fault} is damaged; {STAY_DOWN}")
+    if isinstance(fault, DatabaseFault) and any(words in str(fault) for words in _DAMAGED_WORDS):
+        return StoreRefused(f"{path} is damaged ({fault}); {STAY_DOWN}")
+    if isinstance(fault, PermissionError):
+        return StoreRefused(
+            f"{path} cannot be used ({fault}): this user has no right to it, which says nothing about the data; run "
+            "the command as the user that the witness runs as, or as root"
+        )
     return StoreRefused(
         f"{path} cannot be used ({fault}): if its disk is full, read-only or not mounted, mend that and start again; "
         f"else {STAY_DOWN}"
