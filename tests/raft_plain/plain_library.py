@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 PACKAGE = "pysyncobj"
+SLOW = 100
 CLOCK_STEP_S = 7e-6
 """The clock goes on by this with every reading: the library waits for it in a loop (D-12)."""
 
@@ -42,16 +43,22 @@ def _ours() -> list[str]:
 class PlainClock:
     """One machine's clock. It stands between two turns, and goes on a little with every reading (D-12)."""
 
-    def __init__(self, step_s: float = CLOCK_STEP_S) -> None:
+    def __init__(self, step_s: float = CLOCK_STEP_S, patience: int | None = None) -> None:
+        """`patience`: after so many readings in one turn each takes SLOW times as long, so that a storm ends soon."""
         self.now_s = 0.0
         self.step_s = step_s
+        self._patience = patience
+        self._readings = 0
 
     def show(self, now_s: float) -> None:
-        """It is this late, or later already by the readings of the last turn."""
+        """A turn begins: it is this late, or later already by the readings of the last turn."""
         self.now_s = max(self.now_s, now_s)
+        self._readings = 0
 
     def read(self) -> float:
-        self.now_s += self.step_s
+        self._readings += 1
+        slow = self._patience is not None and self._readings > self._patience
+        self.now_s += self.step_s * SLOW if slow else self.step_s
         return self.now_s
 
 
