@@ -16,8 +16,8 @@ from witness.raft import engine_adapter
 
 PAGE = "docs/internals/raft-divergences.md"
 ADAPTER = "witness/raft/engine_adapter.py"
-PLAIN = "tests/raft_plain/"
-"""The library as shipped is read from inside here alone, beside the tests of the review."""
+FROM_INSIDE = ("tests/raft_plain/", "tests/raft_review/", "tests/mutants/")
+"""The library as shipped is read, and wrong variants of the adapter are made, by these alone."""
 MUTANTS = "tests/mutants/"
 """They break our adapter from inside, on purpose."""
 MOVED = (
