@@ -18,8 +18,6 @@ PAGE = "docs/internals/raft-divergences.md"
 ADAPTER = "witness/raft/engine_adapter.py"
 FROM_INSIDE = ("tests/raft_plain/", "tests/raft_review/", "tests/mutants/")
 """The library as shipped is read, and wrong variants of the adapter are made, by these alone."""
-MUTANTS = "tests/mutants/"
-"""They break our adapter from inside, on purpose."""
 MOVED = (
     "a release of the engine moved or lost a private name that the adapter rests on: read the new source, adapt "
     "witness/raft/engine_adapter.py and its tables, run `make fuzz`"
@@ -170,7 +168,7 @@ def test_each_checked_field_is_set_by_the_installed_library(name):
 def _foreign() -> Iterator[str]:
     """Files that may not know the library from inside, and do."""
     for source in python_sources():
-        if source.path == ADAPTER or source.path.startswith((PLAIN, "tests/raft_review/", MUTANTS)):
+        if source.path == ADAPTER or source.path.startswith(FROM_INSIDE):
             continue
         names = {name for name in used_names(source.tree) if name.startswith(("_SyncObj__", "_Serializer__"))}
         if source.path in {"tests/unit/test_raft_parts.py", "tests/repo/test_repo_raft.py"}:
