@@ -20,6 +20,7 @@ import uvloop
 from raft_cluster import CLUSTER, Recorder
 
 from proto.clock import SystemClock
+from proto.edge.logs import setup_logging
 from proto.units import WitnessId
 from witness.raft.peer_transport import Plaintext
 from witness.raft.port import ProposalRefused
@@ -148,4 +149,5 @@ class Process:
 
 
 if __name__ == "__main__":
+    setup_logging(level="error")  # on stderr: stdout is the test's
     uvloop.run(Process(json.loads(Path(sys.argv[1]).read_text())).run())

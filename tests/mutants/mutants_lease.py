@@ -34,7 +34,7 @@ def one_voter_counts_twice(patch: pytest.MonkeyPatch) -> None:
             lease_rules._expire(scope, group, group.lease)
         return True
 
-    patch.setitem(lease_rules._CAST, VoteKind.EXPIRY, cast)
+    patch.setattr(lease_rules, "_cast_expiry", cast)
 
 
 def votes_outlive_a_renewal(patch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ def a_revokes_deadline_vacates(patch: pytest.MonkeyPatch) -> None:
             lease_rules.end_lease(scope, group, LeaseInput.EXPIRY)
         return counted
 
-    patch.setitem(lease_rules._CAST, VoteKind.REVOKE_DUE, cast)
+    patch.setattr(lease_rules, "_cast_revoke_due", cast)
 
 
 def a_grant_without_compare(patch: pytest.MonkeyPatch) -> None:

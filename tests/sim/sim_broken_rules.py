@@ -76,7 +76,7 @@ def stale_votes_count(patch: pytest.MonkeyPatch) -> None:
         return original(scope, command, right)
 
     original = witness.core.lease_rules._cast_expiry
-    patch.setitem(witness.core.lease_rules._CAST, VoteKind.EXPIRY, cast)
+    patch.setattr(witness.core.lease_rules, "_cast_expiry", cast)
 
 
 def votes_outlive_renewals(patch: pytest.MonkeyPatch) -> None:
