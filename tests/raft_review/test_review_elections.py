@@ -18,7 +18,8 @@ def test_d13_a_partial_partition_starts_no_elections(make: Make) -> None:
     term = cluster.nodes["b"].term
     cluster.unlink("a", "c")
     cluster.step(15.0)
-    judge(cluster, cluster.nodes["b"].term > term, "unseats a leader that a majority hears")
+    highest = max(node.term for node in cluster.nodes.values())
+    judge(cluster, highest > term, "unseats a leader that a majority hears, or raises its own term")
 
 
 def test_d14_a_leader_without_a_majority_gives_up(make: Make) -> None:
@@ -40,8 +41,8 @@ def test_d33_who_just_ceased_to_lead_does_not_stand_at_once(make: Make) -> None:
     cluster.hand("c", "a", {"type": "request_vote", "term": term + 1, "last_log_index": 1, "last_log_term": 0})
     cluster.step(0.03)
     assert not cluster.nodes["a"].leads or cluster.name == "plain"
-    stood = any(one == "a" and m["type"] == "request_vote" for one, _, m in cluster.sent[before:])
-    judge(cluster, stood, "stands within three hundredths of a second")
+    stood = any(one == "a" and m["type"] in {"request_vote", "pre_vote"} for one, _, m in cluster.sent[before:])
+    judge(cluster, stood, "stands, or asks whether it may, within three hundredths of a second")
 
 
 def test_d34_a_candidate_of_an_older_term_is_told_the_newer_one(make: Make) -> None:
@@ -75,10 +76,10 @@ def test_d45_what_waits_is_read_before_a_timeout_is_judged(make: Make) -> None:
 
 
 def test_d50_a_forged_term_is_not_taken(make: Make) -> None:
-    """One message with a term beyond all elections would leave no room for another one."""
+    """One message with a term beyond all elections would leave no room for another one. Its sender is the leader."""
     cluster = make()
     cluster.begin("a")
-    cluster.hand("c", "b", {"type": "request_vote", "term": (1 << 53) - 1, "last_log_index": 0, "last_log_term": 0})
+    cluster.hand("a", "b", {"type": "request_vote", "term": (1 << 53) - 1, "last_log_index": 0, "last_log_term": 0})
     cluster.turn("b")
     judge(cluster, cluster.nodes["b"].term == (1 << 53) - 1, "takes any term from anybody")
 
