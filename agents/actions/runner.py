@@ -150,8 +150,9 @@ class GroupRunner:
 
     async def _activate(self, plan: StartPlan) -> str:
         self._progress = "starting the guard"
-        self._epoch_seen = Epoch(max(self._epoch_seen, plan.epoch))
-        guard = await self._dormant_guard() or await self._started(Epoch(plan.epoch - 1))
+        finished = self._epoch_seen  # an epoch that was begun here is never begun again, whichever guard is asked
+        self._epoch_seen = Epoch(max(finished, plan.epoch))
+        guard = await self._dormant_guard() or await self._started(Epoch(max(finished, plan.epoch - 1)))
         self._progress = "arming the guard"
         await self._arming.attach(guard)
         await self._steps(plan, guard).run(self.plans.activation)

@@ -43,6 +43,18 @@ async def test_deactivation_ends_everything_and_loses_nothing(tmp_path: Path) ->
     assert len(world.guards) == 2, "a spent guard is never used again"
 
 
+async def test_a_finished_epoch_is_refused_also_when_no_next_guard_has_started_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guard that is started for the activation itself knows the end of the epoch as the dormant one does."""
+    world = World(tmp_path, well, activation=ONE)
+    monkeypatch.setattr(world.runner, "_prepare", lambda: None)
+    await active(world)
+    assert (await world.done(world.start(PlanKind.DEACTIVATE)))[0]
+    ok, text = await world.done(world.start(PlanKind.ACTIVATE))
+    assert (ok, "epoch-too-low" in text) == (False, True)
+
+
 async def test_the_next_guard_starts_while_dormant_and_is_used(tmp_path: Path) -> None:
     world = World(tmp_path, well, activation=ONE)
     assert await world.done(world.start(PlanKind.VERIFY_DOWN)) == (True, "nothing runs")
