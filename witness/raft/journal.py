@@ -126,6 +126,8 @@ class Journal:
 
     def bytes_above(self, index: int) -> int:
         """Of the entries after `index`, which are few as long as they are not committed."""
+        if index >= self._entries[-1][1]:
+            return 0
         first = self._entries[0][1]
         return sum(len(entry[0]) for entry in self._entries[max(0, index + 1 - first) :])
 

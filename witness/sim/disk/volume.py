@@ -64,10 +64,12 @@ class SimFile:
 
     def would_lose(self) -> bool:
         """Something written is at stake; that the file was cut short takes nothing back that anybody needs."""
-        written = False
-        for offset, data in self.unsynced:
-            written = (written or bool(data)) if data is not None else written and offset > 0
-        return written
+        for offset, data in reversed(self.unsynced):
+            if data:
+                return True
+            if data is None and offset == 0:
+                return False
+        return False
 
     def lose_sync(self, *, forget: bool) -> None:
         """A failed sync: the writes count as done and never reach the disk. The cache keeps them, or forgets them."""
