@@ -20,6 +20,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -109,7 +110,8 @@ class SimDisk:
         self.faults = Faults(rng)
         self._rng = rng
         self._label = label
-        self._open: list[SimDatabase] = []
+        self._open: list[weakref.ref[SimDatabase]] = []
+        """Weakly: through SQLite a connection holds its mount, and so this disk, where no collector can see it."""
         self._mount = Mount(Volume(), self.faults, self._died)
 
     # -- the port --------------------------------------------------------------------------------------------
@@ -210,12 +212,15 @@ class SimDisk:
         return FREE_BYTES_UNLIMITED if capacity is None else max(0, capacity - self.used_bytes())
 
     def open_database(self, name: str) -> Database:
-        for database in self._open:
-            if database.mount.end is not None:
-                database.close()
+        alive = []
+        for known in self._open:
+            former = known()
+            if former is not None and former.mount.end is not None:
+                former.close()
+            elif former is not None:
+                alive.append(known)
         database = SimDatabase(self._mount, name)
-        self._open = [known for known in self._open if known.mount.end is None]
-        self._open.append(database)
+        self._open = [*alive, weakref.ref(database)]
         return database
 
     # -- the power -------------------------------------------------------------------------------------------
