@@ -38,8 +38,8 @@ def commit_beyond_the_proof(patch: pytest.MonkeyPatch) -> None:
     """D-1, D-3: the leader's commit index counts over entries that the message did not compare."""
     right = MessageFilter._entries
 
-    def entries(self, message, view, now_ns):
-        verdict = right(self, message, view, now_ns)
+    def entries(self, sender, message, view, now_ns):
+        verdict = right(self, sender, message, view, now_ns)
         if verdict.deliver is None or "entries" not in verdict.deliver:
             return verdict
         return Verdict({**verdict.deliver, "commit_index": message["commit_index"]}, verdict.reply)
@@ -165,7 +165,9 @@ def prefix_below_the_snapshot_is_asked(patch: pytest.MonkeyPatch) -> None:
             return getattr(self._view, name)
 
     patch.setattr(
-        MessageFilter, "_entries", lambda self, message, view, now_ns: right(self, message, Whole(view), now_ns)
+        MessageFilter,
+        "_entries",
+        lambda self, sender, message, view, now_ns: right(self, sender, message, Whole(view), now_ns),
     )
 
 

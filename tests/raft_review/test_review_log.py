@@ -1,11 +1,11 @@
-"""What may be taken out of a log, and how two logs meet: D-3, D-10, D-11, D-22, D-28, D-32, D-44, D-48, D-49, D-56."""
+"""What may be taken out of a log, and how two logs meet: D-3, 10, 11, 22, 28, 32, 44, 48, 49, 56, 57."""
 
 from __future__ import annotations
 
 import pytest
 from plain_library import journal as plain_journal
 from plain_node import PlainSettings
-from review_cluster import FIVE, Cluster, Make, judge
+from review_cluster import FIVE, Cluster, Make, Message, judge
 
 from witness.raft import journal
 from witness.raft.messages import BATCH_BYTES, COMMAND_BYTES_MAX
@@ -162,6 +162,27 @@ def test_d49_an_append_of_another_leader_of_the_own_term_is_dropped(make: Make) 
         cluster.turn("a")
         assert cluster.nodes["a"].node.filter.counters["two_leaders"] == 1
     judge(cluster, not cluster.nodes["a"].leads and cluster.last("a") < before, "follows it and cuts its own log")
+
+
+def test_d57_an_entry_with_other_bytes_under_its_index_and_term_is_not_taken(make: Make) -> None:
+    """From a leader with a damaged log, or one that lies: what c applied and acknowledged changes under its hands."""
+    cluster = make()
+    cluster.begin("a")
+    cluster.commit("a", b"kept")
+    append = next(m for m in cluster.seen("a", "c", "append_entries") if b"kept" in b"".join(_commands(m)))
+    entries = [(command.replace(b"kept", b"else"), *place) for command, *place in append["entries"]]
+    cluster.hand("a", "c", {**append, "entries": entries})
+    if cluster.name == "ours":
+        cluster.turn("c")
+        assert cluster.nodes["c"].node.filter.counters["entry_altered"] == 1
+    cluster.crash("c")
+    cluster.start("c")
+    cluster.until(lambda: bool(cluster.nodes["c"].data), "c applies its log again")
+    judge(cluster, b"else" in cluster.nodes["c"].data, "replaces an entry that is committed and applied")
+
+
+def _commands(message: Message) -> list[bytes]:
+    return [entry[0] for entry in message.get("entries", ())]
 
 
 def test_d22_an_entry_of_any_size_arrives(make: Make) -> None:

@@ -52,7 +52,8 @@ class Absurd:
         previous = self.number(self.rng.choice((status.commit_index, status.applied_index)))
         entry_term = self.rng.choice((0, status.term, term))
         places = range(previous + 1, previous + self.rng.randrange(4))
-        entries = [[b"\1", index, min(entry_term, term)] for index in places]  # one command: Log Matching holds
+        command = self.rng.choice((b"\1", b"\0x", b"\0y"))  # other bytes under an index and term that are known, too
+        entries = [[command, index, min(entry_term, term)] for index in places]
         more = {"prevLogIdx": previous, "prevLogTerm": min(entry_term, term), "entries": entries}
         commit = self.number(status.commit_index)
         return {"type": "append_entries", "term": term, "commit_index": commit, **more, **self.stamps()}

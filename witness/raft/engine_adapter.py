@@ -283,6 +283,9 @@ class Engine(_library.SyncObj):  # type: ignore[misc]  # the library has no type
     def term_at(self, index: int) -> int | None:
         return self._journal.term_at(index)
 
+    def command_at(self, index: int) -> bytes | None:
+        return self._journal.command_at(index)
+
     @property
     def wants_turn(self) -> bool:
         """Work is left that needs no message: apply, or commit alone in a cluster of one."""

@@ -135,6 +135,10 @@ class Journal:
         first = self._entries[0][1]
         return self._entries[index - first][2] if first <= index <= self._entries[-1][1] else None
 
+    def command_at(self, index: int) -> bytes | None:
+        first = self._entries[0][1]
+        return self._entries[index - first][0] if first <= index <= self._entries[-1][1] else None
+
     def rebase(self, previous: Entry, last: Entry) -> None:
         """The snapshot ends with these two entries: keep the log when it contains the last one, else replace it."""
         require(previous[1] + 1 == last[1], "a snapshot's two entries must follow one another")

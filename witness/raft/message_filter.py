@@ -5,16 +5,17 @@ missing, message by message (numbers are the project's review findings, docs/adr
 step-down on a higher one (D-4), commit indexes bounded by what the message itself matches (D-1, D-3), the lowest
 reset wins (D-11), a prefix below our snapshot counts as matching (D-28), one vote per sender (D-19), no vote while
 a leader is heard (D-13), none by a disk that may have forgotten one (D-25), no success by it either, proposals only
-to a leader and never in circles, two leaders of one term are noticed. Dropping a message is always safe in Raft;
-every other change must leave a message that a correct peer could send.
+to a leader and never in circles; two leaders of one term, and two entries of one index and term (D-57), are noticed
+and neither is believed. Dropping a message is always safe in Raft; every other change must leave a message that a
+correct peer could send.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from proto.units import WitnessId
 from witness.raft.elections import PreVotes
@@ -46,6 +47,8 @@ class EngineView(Protocol):
     @property
     def last_index(self) -> int: ...
     def term_at(self, index: int) -> int | None: ...
+    def command_at(self, index: int) -> bytes | None:
+        """The bytes of an entry, None where the log has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class MessageFilter:
         self.leader_commit = 0
         """The commit index that the leader named last, before it was bounded."""
         self.counters: Counter[str] = Counter()
+        self.alarms: dict[str, str] = {}
+        """What no sound and honest peer does, by its counter: the latest case, for the log."""
 
     def inbound(self, sender: WitnessId, message: Message, view: EngineView, now_ns: int) -> Verdict:
         """`message` has passed check_message."""
@@ -105,6 +110,10 @@ class MessageFilter:
         self.counters[why] += 1
         return DROP
 
+    def _alarm(self, why: str, words: str) -> Verdict:
+        self.alarms[why] = words
+        return self._drop(why)
+
     def _proposal(self, message: Message, view: EngineView) -> Verdict:
         if view.role is not Role.LEADER:
             return self._drop("proposal_to_non_leader")
@@ -121,17 +130,20 @@ class MessageFilter:
             return Verdict(reply=keepalive(view))  # carries our term: the old leader steps down (D-4)
         other = view.leader not in {None, sender}
         if term == view.term and (view.role is Role.LEADER or other):
-            return self._drop("two_leaders")
+            return self._alarm("two_leaders", f"{sender} leads term {term}, and so does {view.leader}")
         if "serialized" in message:
             self._heard(message, now_ns)
             # No match was proven, so nothing may be committed by this message (D-1).
             return Verdict(deliver={**message, "commit_index": view.commit_index}, reply=keepalive(view))
-        return self._entries(message, view, now_ns)
+        return self._entries(sender, message, view, now_ns)
 
-    def _entries(self, message: Message, view: EngineView, now_ns: int) -> Verdict:
+    def _entries(self, sender: WitnessId, message: Message, view: EngineView, now_ns: int) -> Verdict:
         previous, entries = message["prevLogIdx"], message["entries"]
         if any(view.term_at(e[1]) not in {None, e[2]} for e in entries if e[1] <= view.commit_index):
-            return self._drop("committed_conflict")
+            return self._alarm("committed_conflict", f"{sender} sends another entry in the place of a committed one")
+        index = altered(entries, view)
+        if index is not None:
+            return self._alarm("entry_altered", f"{sender} sends entry {index} with its term and other bytes than ours")
         self._heard(message, now_ns)
         if self.disk_low and (entries or view.term_at(previous) != message["prevLogTerm"]):
             self.counters["entries_without_room"] += 1
@@ -223,6 +235,21 @@ class MessageFilter:
             return self._drop("second_vote")
         self._votes[1].add(sender)
         return Verdict(deliver=message)
+
+
+def altered(entries: Sequence[Sequence[Any]], view: EngineView) -> int | None:
+    """The first index where an entry has our term and other bytes than ours.
+
+    Index and term name one entry for ever (Log Matching), so one of the two logs is damaged, or its owner lies. Ours is
+    proven row by row, so the message is not believed: neither below the commit index, where it could take back what was
+    acknowledged, nor above it, where a truncation needs a conflict of terms (D-57).
+    """
+    for command, index, term in entries:
+        if index > view.last_index:
+            return None
+        if view.term_at(index) == term and view.command_at(index) != command:
+            return int(index)
+    return None
 
 
 def without_entries(message: Message, view: EngineView) -> Message:

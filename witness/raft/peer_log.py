@@ -6,7 +6,7 @@ said again only after REPEAT_NS; the latest ones are always in the status. Bound
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from proto.edge.logs import get_logger
@@ -16,6 +16,10 @@ from witness.raft.standing import Progress
 REPEAT_NS: Final = 60 * NS_PER_S
 WORDS_PER_PEER_MAX: Final = 8
 """Different words about one peer within REPEAT_NS; beyond, it is a stranger's game with our log."""
+REMEDY: Final = (
+    "one of the two disks is damaged or was copied, or that witness is not what it claims to be: stop the one that is "
+    "named, check its disk, and readmit it with `witness readmit`"
+)
 
 log = get_logger(__name__)
 
@@ -34,6 +38,27 @@ class FaultLog:
         said[words] = now_ns
         log.warning("peer_connection", witness=self._self_id, peer=peer, why=words)
         return True
+
+
+class AlarmLog:
+    """What no sound and honest witness does (the filter's alarms): once a minute for each kind."""
+
+    def __init__(self, self_id: WitnessId) -> None:
+        self._self_id = self_id
+        self._seen: dict[str, int] = {}
+        self._said_ns: dict[str, int] = {}
+
+    def look(self, alarms: Mapping[str, str], counts: Mapping[str, int], now_ns: int) -> list[str]:
+        """In every turn; the kinds that were logged."""
+        said = []
+        for kind, words in alarms.items():
+            last_ns = self._said_ns.get(kind)
+            if counts[kind] == self._seen.get(kind, 0) or (last_ns is not None and now_ns - last_ns < REPEAT_NS):
+                continue
+            self._seen[kind], self._said_ns[kind] = counts[kind], now_ns
+            log.error("raft_alarm", witness=self._self_id, alarm=kind, why=words, count=counts[kind], remedy=REMEDY)
+            said.append(kind)
+        return said
 
 
 class ReadmissionLog:

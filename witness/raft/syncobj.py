@@ -23,7 +23,7 @@ from witness.raft.messages import Message
 from witness.raft.node import RaftNode
 from witness.raft.outbox import Outbox
 from witness.raft.peer_disks import PeerDisks, position_of, record_start
-from witness.raft.peer_log import FaultLog, ReadmissionLog
+from witness.raft.peer_log import AlarmLog, FaultLog, ReadmissionLog
 from witness.raft.peer_transport import Address, PeerTls, PeerTransport, Plaintext
 from witness.raft.port import ConsensusStatus, ProposalRefused, Replicated
 from witness.raft.standing import Progress, Standing
@@ -75,6 +75,7 @@ class PySyncObjConsensus:
         self._disks = PeerDisks(store)
         self._faults = FaultLog(self_id)
         self._readmission_log = ReadmissionLog(self_id)
+        self._alarm_log = AlarmLog(self_id)
         self._transport: PeerTransport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -189,6 +190,7 @@ class PySyncObjConsensus:
             node.finish()
         self._send(result.outbox)
         self._readmission_log.look(node.readmission(), lambda: node.status().term)
+        self._alarm_log.look(node.filter.alarms, node.filter.counters, began_ns)
         node.took(self._clock_ns() - began_ns)
         if result.synced and result.wrote:
             node.finish()

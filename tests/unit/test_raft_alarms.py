@@ -1,0 +1,53 @@
+"""What no sound and honest peer sends: dropped, counted, and logged as an alarm."""
+
+from __future__ import annotations
+
+import pytest
+
+from proto.units import NS_PER_S
+from tests.unit.test_raft_filter import W1, W2, W3, View, append, make
+from witness.raft.message_filter import Verdict
+from witness.raft.peer_log import AlarmLog
+from witness.raft.port import Role
+
+
+def test_two_leaders_of_one_term_are_noticed() -> None:
+    for view in (View(role=Role.LEADER, leader=W1), View(leader=W3)):
+        filter_ = make()
+        assert filter_.inbound(W2, append(8, []), view, 0) == Verdict()
+        assert filter_.counters["two_leaders"] == 1
+
+
+def test_a_conflict_with_what_is_committed_is_dropped() -> None:
+    filter_ = make()
+    assert filter_.inbound(W2, append(6, [(b"\0x", 7, 5)]), View(), 0) == Verdict()
+    assert filter_.counters["committed_conflict"] == 1
+
+
+@pytest.mark.parametrize(
+    ("entries", "dropped"),
+    [
+        ([(b"\0x", 7, 3), (b"\0x", 8, 4), (b"\0x", 9, 4), (b"\0x", 10, 5), (b"\0y", 11, 5)], False),
+        ([(b"\0y", 7, 3)], True),  # committed
+        ([(b"\0x", 7, 3), (b"\0x", 8, 4), (b"\0y", 9, 4)], True),  # not committed: no truncation without a conflict
+        ([(b"\0x", 7, 3), (b"\0x", 8, 4), (b"\0y", 9, 5)], False),  # a conflict of terms
+    ],
+)
+def test_d57_an_entry_with_other_bytes_under_its_index_and_term_is_dropped(
+    entries: list[tuple[bytes, int, int]], dropped: bool
+) -> None:
+    filter_ = make()
+    verdict = filter_.inbound(W2, append(6, entries, prevLogTerm=3), View(), 0)
+    assert (verdict == Verdict()) is dropped
+    assert filter_.counters["entry_altered"] == dropped
+    assert ("entry_altered" in filter_.alarms) is dropped
+    assert filter_.leader_heard_ns == (None if dropped else 0), "who sends it is not heard as a leader"
+
+
+def test_d57_an_alarm_is_logged_once_a_minute_while_it_lasts() -> None:
+    log, alarms, second = AlarmLog(W1), {"entry_altered": "w2 sends it"}, NS_PER_S
+    assert log.look({}, {}, 0) == []
+    assert log.look(alarms, {"entry_altered": 1}, 0) == ["entry_altered"]
+    assert log.look(alarms, {"entry_altered": 2}, second) == []
+    assert log.look(alarms, {"entry_altered": 2}, 61 * second) == ["entry_altered"]
+    assert log.look(alarms, {"entry_altered": 2}, 200 * second) == []
