@@ -10,14 +10,23 @@ runs (a restart of the agent changes nothing for a platform that is held by its 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
+from agents.config_fields import (
+    ClusterHex,
+    Command,
+    Environment,
+    Label,
+    LookTimeout,
+    PlanTimeout,
+    unique,
+    written,
+)
 from agents.core.settings import ProbeKind, ProbeRole
 from agents.settings import (
     STATUS_SOCKET,
@@ -45,78 +54,14 @@ from proto.edge.config_types import (
 )
 from proto.lease import LeaseConstants
 from proto.timing import SiteBudgets, check_site
-from proto.units import ClusterId
 
 STEPS_MAX = 64
 PROBES_MAX = 64
 CHECKS_MAX = 32
 RETRIES_MAX = 100
-COMMAND_ITEMS_MAX = 256
 UNIX_PATH_BYTES_MAX = 107
 """sun_path of a Unix socket, less its closing zero."""
 PROBE_INTERVAL_MS_MIN = 50
-TIMEOUT_MS_MIN = 10
-PLAN_TIMEOUT_MS_MAX = 86_400_000
-
-
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
-
-
-def _written(duration: str) -> Any:
-    """A default as it would stand in the file; it passes the same validators."""
-    return Field(default=duration)
-
-
-def _hex_id(value: object) -> str:
-    if not isinstance(value, str) or len(value) != 32 or set(value) - set("0123456789abcdef"):
-        raise refusal("a cluster id is 32 lower-case hex digits", "copy it from `witness pki` or a witness's status")
-    return value
-
-
-def _argv(value: tuple[str, ...]) -> tuple[str, ...]:
-    if not value or not value[0]:
-        raise refusal("a command is a list whose first item is the program", 'write for example ["/bin/true"]')
-    if len(value) > COMMAND_ITEMS_MAX or any("\0" in item for item in value):
-        raise refusal(f"at most {COMMAND_ITEMS_MAX} items without NUL are taken", "put the rest into a script")
-    return value
-
-
-def _environment(value: dict[str, str]) -> dict[str, str]:
-    for name, content in value.items():
-        if not name or "=" in name or "\0" in name + content:
-            raise refusal("a variable's name has no '=' and no NUL", f"rename {name!r}")
-        if name.startswith("THIRDSITE_"):
-            raise refusal(f"{name} is set by the agent", "choose a name without THIRDSITE_ in front")
-    return value
-
-
-def _label(value: str) -> str:
-    if not 0 < len(value) <= 63 or not all(
-        part.isalnum() and part.isascii() for part in value.replace("_", "-").split("-")
-    ):
-        raise refusal(
-            "a name is 1 to 63 letters, digits, '-' and '_', a letter or digit first",
-            "choose a short name, for example 'start-db'",
-        )
-    return value
-
-
-def _unique(items: Sequence[object], what: str, field: str) -> None:
-    seen: set[object] = set()
-    for item in items:
-        if item in seen:
-            raise refusal(f"{what} {item!s} stands in {field} twice", "remove or rename one of the two")
-        seen.add(item)
-
-
-ClusterHex = Annotated[
-    ClusterId, BeforeValidator(_hex_id), WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{32}$"})
-]
-Command = Annotated[tuple[str, ...], AfterValidator(_argv)]
-Environment = Annotated[dict[str, str], AfterValidator(_environment)]
-Label = Annotated[str, AfterValidator(_label)]
-PlanTimeout = Annotated[DurationMs, duration_between(TIMEOUT_MS_MIN, PLAN_TIMEOUT_MS_MAX)]
-LookTimeout = Annotated[DurationMs, duration_between(TIMEOUT_MS_MIN, 60_000)]
 
 
 class TlsConfig(ConfigModel):
@@ -155,9 +100,9 @@ class LogConfig(ConfigModel):
 class StepConfig(ConfigModel):
     name: Label
     command: Command
-    timeout: PlanTimeout = _written("30s")
+    timeout: PlanTimeout = written("30s")
     retries: Annotated[int, Field(ge=0, le=RETRIES_MAX)] = 0
-    retry_delay: Annotated[DurationMs, duration_between(0, 60_000)] = _written("500ms")
+    retry_delay: Annotated[DurationMs, duration_between(0, 60_000)] = written("500ms")
     env: Environment = Field(default_factory=dict)
     directory: str = Field(default="/", pattern="^/")
 
@@ -166,12 +111,12 @@ class StepConfig(ConfigModel):
 
 
 class PlanConfig(ConfigModel):
-    timeout: PlanTimeout = _written("60s")
+    timeout: PlanTimeout = written("60s")
     steps: tuple[StepConfig, ...] = Field(default=(), max_length=STEPS_MAX)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        _unique([step.name for step in self.steps], "step", "steps")
+        unique([step.name for step in self.steps], "step", "steps")
         for step in self.steps:
             if step.timeout > self.timeout:
                 raise refusal(
@@ -191,7 +136,7 @@ class DownCheckConfig(ConfigModel):
     kind: ProbeKind
     target: ConfigAddress | None = None
     command: Command | None = None
-    timeout: LookTimeout = _written("2s")
+    timeout: LookTimeout = written("2s")
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
@@ -213,8 +158,8 @@ class ProbeConfig(ConfigModel):
     command: Command | None = None
     status: tuple[Annotated[int, Field(ge=100, le=599)], ...] = Field(default=(200,), min_length=1, max_length=32)
     verify_tls: bool = Field(default=True, description="false: an https:// probe takes any certificate")
-    interval: Annotated[DurationMs, duration_between(PROBE_INTERVAL_MS_MIN, 3_600_000)] = _written("1s")
-    timeout: LookTimeout = _written("500ms")
+    interval: Annotated[DurationMs, duration_between(PROBE_INTERVAL_MS_MIN, 3_600_000)] = written("1s")
+    timeout: LookTimeout = written("500ms")
     rise: Annotated[int, Field(ge=1, le=1_000)] = 2
     fall: Annotated[int, Field(ge=1, le=1_000)] = 3
 
@@ -274,8 +219,8 @@ class GroupConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        _unique([probe.name for probe in self.probes], "probe", "probes")
-        _unique([check.name for check in self.verify_down], "check", "verify_down")
+        unique([probe.name for probe in self.probes], "probe", "probes")
+        unique([check.name for check in self.verify_down], "check", "verify_down")
         if (self.stop_budget is None) is not (self.kill_budget is None):
             raise refusal("stop_budget and kill_budget belong together", "write both or none")
         budgets = self.budgets
@@ -321,9 +266,9 @@ class AgentConfig(ConfigModel):
     def _fits(self) -> Self:
         if not self.witnesses or not self.groups:
             raise refusal("at least one witness and one group are needed", "add them")
-        _unique([witness.id for witness in self.witnesses], "witness", "witnesses")
-        _unique([witness.address for witness in self.witnesses], "address", "witnesses")
-        _unique([group.group for group in self.groups], "group", "groups")
+        unique([witness.id for witness in self.witnesses], "witness", "witnesses")
+        unique([witness.address for witness in self.witnesses], "address", "witnesses")
+        unique([group.group for group in self.groups], "group", "groups")
         if self.state_dir == self.runtime_dir:
             raise refusal("state_dir outlives a reboot, runtime_dir must not: they differ", "choose two directories")
         path = self.runtime_dir / STATUS_SOCKET
