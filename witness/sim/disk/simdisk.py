@@ -17,6 +17,7 @@ and nothing that is read depends on them.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
@@ -81,6 +82,14 @@ class SimDatabase:
             return
         except _FAULTS as fault:
             raise self._fault(fault) from fault
+
+    def __del__(self) -> None:
+        """Dropped with its store: as at the end of a process, the files stay as they are and nobody hears an error."""
+        db = getattr(self, "_db", None)
+        if db is not None:
+            with contextlib.suppress(Exception, CrashPoint):
+                db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                db.close()
 
     def _fault(self, fault: BaseException) -> BaseException:
         return DatabaseFault(str(fault)) if self.mount.end is None else CrashPoint(self.mount.end)
