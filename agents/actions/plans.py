@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.actions.down_checks import DownCheck
+from agents.components.base import Component
 from agents.settings import StepSpec
 from proto.units import GroupId, SiteId
 
@@ -19,3 +20,4 @@ class GroupPlans:
     deactivation: tuple[StepSpec, ...]
     checks: tuple[DownCheck, ...]
     log_dir: Path
+    components: tuple[Component, ...] = ()
