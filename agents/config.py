@@ -17,7 +17,6 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from agents.config_components import COMPONENTS_MAX, ComponentConfig, check_components
 from agents.config_fields import (
     ClusterHex,
     Command,
@@ -106,9 +105,34 @@ class StepConfig(ConfigModel):
     retry_delay: Annotated[DurationMs, duration_between(0, 60_000)] = written("500ms")
     env: Environment = Field(default_factory=dict)
     directory: str = Field(default="/", pattern="^/")
+    undo: Command | None = Field(
+        default=None,
+        description="takes the step back when its activation fails, is cut short or did not survive a crash",
+    )
+    needs: Annotated[DurationMs, duration_between(0, limits.TTL_MS_MAX)] = written("0ms")
+    """With less left before the graceful stop the step is not begun."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.needs > self.timeout:
+            raise refusal(
+                f"needs {self.needs} ms is longer than timeout {self.timeout} ms",
+                "raise timeout or lower needs",
+            )
+        return self
 
     def spec(self) -> StepSpec:
-        return StepSpec(self.name, self.command, self.timeout, self.retries, self.retry_delay, self.env, self.directory)
+        return StepSpec(
+            name=self.name,
+            argv=self.command,
+            timeout_ms=self.timeout,
+            retries=self.retries,
+            retry_delay_ms=self.retry_delay,
+            env=self.env,
+            directory=self.directory,
+            undo=self.undo or (),
+            needs_ms=self.needs,
+        )
 
 
 class PlanConfig(ConfigModel):
@@ -217,13 +241,11 @@ class GroupConfig(ConfigModel):
     deactivation: PlanConfig = Field(default_factory=PlanConfig)
     verify_down: tuple[DownCheckConfig, ...] = Field(default=(), max_length=CHECKS_MAX)
     probes: tuple[ProbeConfig, ...] = Field(default=(), max_length=PROBES_MAX)
-    components: tuple[ComponentConfig, ...] = Field(default=(), max_length=COMPONENTS_MAX)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         unique([probe.name for probe in self.probes], "probe", "probes")
         unique([check.name for check in self.verify_down], "check", "verify_down")
-        check_components(self.components)
         if (self.stop_budget is None) is not (self.kill_budget is None):
             raise refusal("stop_budget and kill_budget belong together", "write both or none")
         budgets = self.budgets
@@ -247,7 +269,6 @@ class GroupConfig(ConfigModel):
             deactivation=self.deactivation.spec(),
             checks=tuple(check.spec() for check in self.verify_down),
             probes=tuple(probe.spec() for probe in self.probes),
-            components=tuple(component.spec() for component in self.components),
         )
 
 

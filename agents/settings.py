@@ -17,8 +17,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agents.components.spec import ComponentSpec
-from agents.components.watching import component_probe_settings
 from agents.core.settings import AgentSettings, GroupSettings, ProbeKind, ProbeRole, ProbeSettings
 from proto.timing import SiteBudgets
 from proto.units import ClusterId, GroupId, SiteId, WitnessId
@@ -60,6 +58,10 @@ class StepSpec:
     retry_delay_ms: int = 500
     env: Mapping[str, str] = field(default_factory=dict)
     directory: str = "/"
+    undo: tuple[str, ...] = ()
+    """Takes back what the step did, also half of it; runs with the step's timeout, retries and environment."""
+    needs_ms: int = 0
+    """With less left before the graceful stop it is not begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,6 @@ class GroupSpec:
     deactivation: PlanSpec
     checks: tuple[CheckSpec, ...]
     probes: tuple[ProbeSpec, ...]
-    components: tuple[ComponentSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +148,7 @@ def core_settings(site: SiteSettings, *, store_id: bytes) -> AgentSettings:
                 budgets=group.budgets,
                 activation_timeout_ms=group.activation.timeout_ms,
                 deactivation_timeout_ms=group.deactivation.timeout_ms,
-                probes=(
-                    *(ProbeSettings(one.name, one.role, one.rise, one.fall) for one in group.probes),
-                    *component_probe_settings(group.components),
-                ),
+                probes=tuple(ProbeSettings(one.name, one.role, one.rise, one.fall) for one in group.probes),
             )
             for group in site.groups
         ),

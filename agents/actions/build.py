@@ -6,12 +6,11 @@ from pathlib import Path
 
 from agents.actions.down_checks import CommandSaysDown, DownCheck, PortRefused
 from agents.actions.plans import GroupPlans
-from agents.components.base import Component
 from agents.settings import CheckSpec, GroupSpec
 from proto.units import SiteId
 
 
-def group_plans(site: SiteId, group: GroupSpec, log_root: Path, components: tuple[Component, ...] = ()) -> GroupPlans:
+def group_plans(site: SiteId, group: GroupSpec, log_root: Path) -> GroupPlans:
     return GroupPlans(
         group=group.group,
         site=site,
@@ -20,7 +19,6 @@ def group_plans(site: SiteId, group: GroupSpec, log_root: Path, components: tupl
         deactivation=group.deactivation.steps,
         checks=tuple(_check(check) for check in group.checks),
         log_dir=log_root / group.group,
-        components=components,
     )
 
 

@@ -40,6 +40,9 @@ class RunnerReports(Protocol):
 
     def guard_containment(self, group: GroupId, words: str) -> None: ...
 
+    def alarm(self, group: GroupId, text: str) -> None:
+        """Somebody should look; nothing is decided on it."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunnerParts:
@@ -53,3 +56,6 @@ class RunnerParts:
     clock: Clock
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
     """A task whose unexpected end ends the process."""
+    boot_id: str = ""
+    incarnation: Callable[[], str] = str
+    """Of the agent at this moment, hex; for the journal."""

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.actions.down_checks import DownCheck
-from agents.components.base import Component
 from agents.settings import StepSpec
-from proto.units import GroupId, SiteId
+from proto.units import Epoch, GroupId, SiteId
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,4 +19,13 @@ class GroupPlans:
     deactivation: tuple[StepSpec, ...]
     checks: tuple[DownCheck, ...]
     log_dir: Path
-    components: tuple[Component, ...] = ()
+
+    def about(self, epoch: Epoch, cause: str, plan: str) -> dict[str, str]:
+        """What each step is told beside its own environment."""
+        return {
+            "THIRDSITE_GROUP": self.group,
+            "THIRDSITE_SITE": self.site,
+            "THIRDSITE_EPOCH": str(epoch),
+            "THIRDSITE_CAUSE": cause,
+            "THIRDSITE_PLAN": plan,
+        }

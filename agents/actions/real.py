@@ -12,6 +12,7 @@ from agents.fencing.base import Guard
 from agents.fencing.exec_registry import ExecRegistry
 from agents.fencing.guard_client import GuardHandle
 from agents.fencing.leftover import end_leftovers
+from agents.fencing.process_table import boot_id
 from proto.clock import Clock
 from proto.units import Epoch, GroupId
 
@@ -36,6 +37,7 @@ def host_parts(
     registry: ExecRegistry,
     clock: Clock,
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+    incarnation: Callable[[], str],
 ) -> RunnerParts:
     async def start_guard(group: GroupId, finished: Epoch) -> Guard:
         return await GuardHandle.spawn(group, runtime_dir, epoch_finished=finished)
@@ -51,6 +53,8 @@ def host_parts(
         execs=HostExecGuards(registry),
         clock=clock,
         spawn=spawn,
+        boot_id=boot_id(),
+        incarnation=incarnation,
     )
 
 

@@ -17,14 +17,21 @@ import structlog
 from agents.actions.arming import Arming
 from agents.actions.holding import containment_words
 from agents.actions.parts import RunnerParts, RunnerReports
+from agents.actions.plan_journal import PlanJournal
+from agents.actions.plan_notes import PlanNotes
 from agents.actions.plans import GroupPlans
 from agents.actions.proof import DownProof
 from agents.actions.steps import StepFailed, StepRunner
+from agents.actions.unwind import Unwinder
 from agents.core.effects import ExtendDeadline, Fence, PlanKind, StartPlan
 from agents.core.lease_holder import NO_EPOCH
+from agents.core.plan_progress import PlanEnd, PlanHeader
 from agents.fencing.base import Guard, GuardError
+from agents.settings import StepSpec
+from proto.errors import DurabilityLost
 from proto.invariants import require
-from proto.units import NS_PER_MS, Epoch, InstantNs
+from proto.timing import LocalDeadlines
+from proto.units import NS_PER_MS, Epoch
 
 STOP_GRACE_MS_MAX = 10_000
 """After the deactivation steps: TERM to whatever still runs, and KILL after this."""
@@ -33,6 +40,8 @@ FENCE_AGAIN_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """A fence that is not proven is tried again after these, the last one for ever."""
 SPARE_AGAIN_S = (1.0, 5.0, 30.0)
 """A dormant group's guard that could not be started or died is started again after these, the last for ever."""
+FENCE_UNDO_MS = 60_000
+"""A fence takes back what was begun, each step within a quarter of this, before it says that nothing is left."""
 WATCHES_ONLY = "enforce: false: this agent only watches"
 
 
@@ -40,7 +49,12 @@ class GroupRunner:
     """Owned by the driver; its inputs are effects of the core, its outputs go to `reports`."""
 
     def __init__(
-        self, plans: GroupPlans, parts: RunnerParts, reports: RunnerReports, epoch_seen: Epoch = NO_EPOCH
+        self,
+        plans: GroupPlans,
+        parts: RunnerParts,
+        reports: RunnerReports,
+        epoch_seen: Epoch = NO_EPOCH,
+        journal: PlanJournal | None = None,
     ) -> None:
         """`epoch_seen`: the highest epoch that this host ever acted upon; guards refuse it and all below."""
         self.plans = plans
@@ -49,6 +63,8 @@ class GroupRunner:
         self._log = structlog.stdlib.get_logger("agents.actions").bind(group=plans.group)
         self._arming = Arming(plans.group, parts.execs, parts.spawn, lambda text: self._log.warning("guard", why=text))
         self._proof = DownProof(plans, parts)
+        self._notes = PlanNotes(journal if plans.enforce else None)
+        self._unwinder = Unwinder(plans, parts, self._notes, lambda text: reports.alarm(plans.group, text))
         self._plan: StartPlan | None = None
         self._plan_task: asyncio.Task[None] | None = None
         self._fence_task: asyncio.Task[None] | None = None
@@ -57,7 +73,6 @@ class GroupRunner:
         self._end_asked = False
         self._epoch_seen = epoch_seen
         self._spare_task: asyncio.Task[None] | None = None
-        self._settle_task: asyncio.Task[None] | None = None
         self._progress = ""
         self._orderly = True
         """Of the last deactivation: its steps were done."""
@@ -75,7 +90,7 @@ class GroupRunner:
             if plan.deadlines is not None:
                 self._arming.begin(plan.epoch, plan.deadlines)
         self._plan = plan
-        former = self._plan_task, self._fence_task, self._settle_task
+        former = self._plan_task, self._fence_task
         self._log.info("plan.start", plan=plan.plan, kind=plan.kind.value, epoch=plan.epoch, cause=plan.cause)
         self._plan_task = self._parts.spawn(self._run(plan, former), f"plan {self.plans.group}")
 
@@ -97,31 +112,14 @@ class GroupRunner:
             self._fence_task = self._parts.spawn(self._fence_until_proven(), f"fence {self.plans.group}")
 
     @property
-    def dormant(self) -> bool:
-        """Nothing of the active role may run, and nothing is on its way to start or to end it."""
-        return self.plans.enforce and self._plan is None and not self._fencing and self._arming.latest is None
-
-    def component_found(self, words: str) -> None:
-        """A component is up while the site is dormant: it is ended; a plan that comes meanwhile waits for that."""
-        if not self.dormant or (self._settle_task is not None and not self._settle_task.done()):
-            return
-        self._log.error("component.up-while-dormant", what=words)
-        self._settle_task = self._parts.spawn(self._settle(), f"settle {self.plans.group}")
-
-    async def _settle(self) -> None:
-        try:
-            await self._proof.prove(PROOF_S)
-        except (GuardError, OSError) as error:
-            self._log.error("component.not-ended", why=str(error))
-
-    @property
     def _fencing(self) -> bool:
         return self._fence_task is not None and not self._fence_task.done()
 
     def status(self) -> dict[str, object]:
-        plan = self._plan
+        plan, noted = self._plan, self._notes.progress
         return {
             "plan": None if plan is None else {"kind": plan.kind.value, "number": plan.plan, "now": self._progress},
+            "steps": {} if noted is None else {name: state.value for name, state in noted.states.items()},
             "fencing": self._fencing,
             "guard": self._guard is not None,
         }
@@ -138,11 +136,14 @@ class GroupRunner:
                 await self._proof.settled()
                 text = await self._perform(plan)
         except TimeoutError:
-            self._finish(plan, ok=False, text=f"not done within {plan.timeout_ms} ms, at {self._progress}")
-        except (GuardError, StepFailed, OSError) as error:
-            self._finish(plan, ok=False, text=str(error))
+            text, ok = f"not done within {plan.timeout_ms} ms, at {self._progress}", False
+        except (GuardError, StepFailed, OSError, DurabilityLost) as error:
+            text, ok = str(error), False
         else:
-            self._finish(plan, ok=True, text=text)
+            ok = True
+        if plan.kind is PlanKind.ACTIVATE:
+            await self._notes.may(PlanEnd.SUCCEEDED if ok else PlanEnd.FAILED)
+        self._finish(plan, ok=ok, text=text)
 
     async def _perform(self, plan: StartPlan) -> str:
         if plan.kind is PlanKind.VERIFY_DOWN:
@@ -165,10 +166,21 @@ class GroupRunner:
     async def _verify_down(self, plan: StartPlan) -> str:
         self._progress = "looking for what runs"
         await self._proof.prove(plan.timeout_ms * 0.8 / 1_000)
+        await self._take_back(plan.timeout_ms)
         return "nothing runs"
+
+    async def _take_back(self, limit_ms: int) -> None:
+        """Everything is proven dead: what an activation did outside of its namespace is taken back and proven again."""
+        if self._unwinder.steps():
+            if self._guard is not None or self._starting is not None:
+                return
+            await self._unwinder.alone(limit_ms // 4, self._note_progress)
+            await self._proof.prove(PROOF_S)
+        await self._notes.clear()
 
     async def _activate(self, plan: StartPlan) -> str:
         self._progress = "starting the guard"
+        await self._journal_begins(plan, self.plans.activation)
         finished = self._epoch_seen  # an epoch that was begun here is never begun again, whichever guard is asked
         self._epoch_seen = Epoch(max(finished, plan.epoch))
         guard = await self._dormant_guard() or await self._started(Epoch(max(finished, plan.epoch - 1)))
@@ -177,15 +189,37 @@ class GroupRunner:
         await self._steps(plan, guard).run(self.plans.activation)
         return "active"
 
+    async def _journal_begins(self, plan: StartPlan, steps: tuple[StepSpec, ...]) -> None:
+        """Raises DurabilityLost; and StepFailed for a plan that cannot go on where a former agent left it."""
+        names = tuple(step.name for step in steps)
+        noted = self._notes.progress
+        if plan.resumed and noted is not None and noted.header.plan == plan.plan and noted.header.kind is plan.kind:
+            if not noted.may_resume(names):
+                raise StepFailed("it cannot go on where the former agent left it: its steps are others now")
+            return
+        await self._notes.begin(
+            PlanHeader(
+                plan=plan.plan,
+                kind=plan.kind,
+                epoch=plan.epoch,
+                cause=plan.cause,
+                incarnation=self._parts.incarnation(),
+                boot_id=self._parts.boot_id,
+                began_ns=self._parts.clock.now(),
+                steps=names,
+            )
+        )
+
     def _steps(self, plan: StartPlan, guard: Guard) -> StepRunner:
-        return StepRunner(self.plans, plan, guard, self._deadline, self._note_progress)
+        now = self._parts.clock.now
+        return StepRunner(self.plans, plan, guard, self._notes, self._deadlines, now, self._note_progress)
 
     def _note_progress(self, text: str) -> None:
         self._progress = text
         self._log.info("plan.step", at=text)
 
-    def _deadline(self) -> InstantNs:
-        return InstantNs(0) if self._arming.latest is None else self._arming.latest[1].deadline
+    def _deadlines(self) -> LocalDeadlines | None:
+        return None if self._arming.latest is None else self._arming.latest[1]
 
     async def _deactivate(self, plan: StartPlan) -> str:
         """Steps that fail or take too long delay nothing: what they did not end is ended by the guard."""
@@ -193,10 +227,10 @@ class GroupRunner:
         note = ""
         self._orderly = True
         guard = self._guard
-        if guard is not None and self.plans.deactivation:
+        if guard is not None:
             try:
                 async with asyncio.timeout((plan.timeout_ms - grace_ms) / 1_000):
-                    await self._steps(plan, guard).run(self.plans.deactivation)
+                    note = await self._stop_in_order(plan, guard)
             except TimeoutError:
                 note = f"; the steps were not done, at {self._progress}"
             except (StepFailed, GuardError, OSError) as error:
@@ -209,7 +243,20 @@ class GroupRunner:
         )
         self._progress = "proving that nothing is left"
         await self._proof.prove(PROOF_S)
+        await self._take_back(plan.timeout_ms)
         return f"verified down{note}"
+
+    async def _stop_in_order(self, plan: StartPlan, guard: Guard) -> str:
+        """First what a failed activation began, newest first; then the deactivation's own steps."""
+        left = ""
+        if self._unwinder.steps():
+            left = await self._unwinder.within(guard, self._deadlines, plan.timeout_ms // 4, self._note_progress)
+        try:
+            await self._journal_begins(plan, self.plans.deactivation)
+        except DurabilityLost as error:
+            self._log.error("plan.not-noted", why=str(error))
+        await self._steps(plan, guard).run(self.plans.deactivation)
+        return f"; not taken back: {left}" if left else ""
 
     # -- guards -------------------------------------------------------------------------------------------
 
@@ -295,7 +342,7 @@ class GroupRunner:
         for attempt in itertools.count():
             try:
                 await self._fence_once()
-            except (GuardError, OSError) as error:
+            except (GuardError, StepFailed, OSError) as error:
                 self._log.error("fence.not-proven", why=str(error), attempt=attempt)
                 self._reports.fenced(self.plans.group, ok=False, text=str(error))
                 await asyncio.sleep(FENCE_AGAIN_S[min(attempt, len(FENCE_AGAIN_S) - 1)])
@@ -305,16 +352,13 @@ class GroupRunner:
         self._reports.fenced(self.plans.group, ok=True, text="nothing runs")
         self._prepare()
 
-    async def _fence_guard(self) -> None:
+    async def _fence_once(self) -> None:
+        """The guard's word is tried first; its record decides, also when its handle knows nothing any more."""
+        guard = self._guard
         try:
             await self._end_guard(None)
         except GuardError as error:
             self._log.error("guard.fence", why=str(error))
-
-    async def _fence_once(self) -> None:
-        """The guard's word is tried first; its record decides, also when its handle knows nothing any more."""
-        guard = self._guard
-        await asyncio.gather(self._fence_guard(), self._proof.end_components())
         self._parts.execs.fence(self.plans.group)
         await self._parts.execs.stop_all(self.plans.group, 0)
         await self._proof.prove(PROOF_S)
@@ -322,3 +366,4 @@ class GroupRunner:
             # Its handle could not prove the end, its record and pids did.
             self._guard = None
             await self._parts.release_guard(guard)
+        await self._take_back(FENCE_UNDO_MS)

@@ -57,6 +57,8 @@ class StartPlan:
     """Why, for the steps' environment: first, takeover, handover, failback, start, fence ..."""
     deadlines: LocalDeadlines | None
     timeout_ms: int
+    resumed: bool = False
+    """A former agent of this incarnation began it: the journal says how far it came (agents/core/takeover.py)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,9 @@ class Guard(Protocol):
     async def run_step(self, step: Step) -> StepResult:
         """Until the step has ended; its daemons may live on under the guard."""
 
+    async def outcome(self, step_id: str) -> StepResult | None:
+        """Of a step that a former agent began: its result, waited for; None when the guard knows no such step."""
+
     async def cancel_step(self, step_id: str) -> None:
         """TERM, then KILL, to the step's process group."""
 

@@ -76,6 +76,8 @@ class GuardHandle:
         self._ready: asyncio.Future[Message] = self._loop.create_future()
         self._down: asyncio.Future[Down] = self._loop.create_future()
         self._steps: dict[str, asyncio.Future[StepResult]] = {}
+        self._former: dict[str, StepResult] = {}
+        """Steps that ended under the agent before this one; none when this one started the guard."""
         self._loop.add_reader(self._guard_pidfd, self._on_guard_gone)
         self._channel = GuardChannel(sock, self._on_message)
 
@@ -174,6 +176,9 @@ class GuardHandle:
             raise
         finally:
             self._steps.pop(step.step_id, None)
+
+    async def outcome(self, step_id: str) -> StepResult | None:
+        return self._former.get(step_id)
 
     async def cancel_step(self, step_id: str) -> None:
         await self._channel.request({"type": "cancel", "step_id": step_id})

@@ -60,11 +60,17 @@ class GuardModel:
         self.down: Down | None = None
         self.frozen = False
         """Every process of the site, guard included, is stopped: only the kernel acts."""
+        self.ended: dict[str, StepResult] = {}
+        """Every step that has ended; a real guard keeps the last ones."""
         self._behave = behave
         self._processes: list[_Process] = []
         self._latest = 0
         self._ending: tuple[str, int, int] | None = None
         """Cause, since when, and when the kill is due."""
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        return tuple(sorted(process.step.step_id for process in self._processes if process.step is not None))
 
     @property
     def alive(self) -> bool:
@@ -154,10 +160,10 @@ class GuardModel:
                 self._processes.remove(process)
         return events
 
-    @staticmethod
-    def _result(step: Step, process: _Process) -> StepResult:
+    def _result(self, step: Step, process: _Process) -> StepResult:
         code = process.behaviour.exit_code if process.why is StepEnd.EXITED else None
-        return StepResult(step.step_id, process.why, code)
+        self.ended[step.step_id] = StepResult(step.step_id, process.why, code)
+        return self.ended[step.step_id]
 
     def _begin(self, cause: str, at: int, kill_at: int) -> None:
         self.authority.end()
@@ -224,6 +230,13 @@ class MemoryGuard:
         done: asyncio.Future[StepResult] = asyncio.get_running_loop().create_future()
         self._steps[step.step_id] = done
         return await done
+
+    async def outcome(self, step_id: str) -> StepResult | None:
+        self._need_life()
+        if step_id in self.model.ended or step_id not in self.model.running:
+            return self.model.ended.get(step_id)
+        self._steps[step_id] = asyncio.get_running_loop().create_future()
+        return await self._steps[step_id]
 
     async def cancel_step(self, step_id: str) -> None:
         self._need_life()

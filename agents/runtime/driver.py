@@ -142,6 +142,9 @@ class Driver:
     def guard_containment(self, group: GroupId, words: str) -> None:
         self._input(lambda _now: self.agent.guard_containment(group, words))
 
+    def alarm(self, group: GroupId, text: str) -> None:
+        self._shell.told(Tell(group, text, alarm=True))
+
     # -- what people and programs ask -----------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:

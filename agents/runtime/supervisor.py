@@ -10,7 +10,6 @@ SIGHUP reads the certificate files again.
 from __future__ import annotations
 
 import asyncio
-import functools
 import gc
 import random
 import secrets
@@ -20,19 +19,18 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NoReturn
 
 from agents.actions.build import group_plans
+from agents.actions.plan_journal import PlanJournal
 from agents.actions.real import host_parts
 from agents.actions.runner import GroupRunner
 from agents.client.streams import WitnessStreams
 from agents.client.websocket import WebSocketTransport
-from agents.components.build import build_components
-from agents.components.watching import component_probes
 from agents.core.agent import SiteAgent
 from agents.core.health import HealthFold
 from agents.fencing.exec_registry import ExecRegistry
 from agents.local.endpoint import Looks, build_app
 from agents.local.server import LocalServer
 from agents.probes.build import scheduled_probes
-from agents.probes.schedule import ProbeSchedule, ScheduledProbe
+from agents.probes.schedule import ProbeSchedule
 from agents.runtime.driver import Driver
 from agents.runtime.identity import require_own, tls_files, witness_contexts
 from agents.runtime.shell import AgentShell, full_status
@@ -94,25 +92,26 @@ class Agent:
         folds = {group.group: HealthFold(group.probes) for group in core.groups}
         self.driver = Driver(agent=self.core, folds=folds, clock=self._clock, fatal=fatal, shell=self.shell)
         self.registry = ExecRegistry(settings.exec_socket, [group.group for group in settings.groups])
-        self._component_probes: tuple[ScheduledProbe, ...] = ()
         self._add_runners()
         self.streams = self._make_streams()
         self.shell.streams = self.streams
-        probes = (*scheduled_probes(settings), *self._component_probes)
-        self.schedule = ProbeSchedule(probes, self.driver.probed, self._random.random)
+        self.schedule = ProbeSchedule(scheduled_probes(settings), self.driver.probed, self._random.random)
         self.local = LocalServer(build_app(self._looks()), settings.http, settings.status_socket)
 
     def _add_runners(self) -> None:
-        parts = host_parts(self.settings.runtime_dir, self.registry, self._clock, self.driver.spawn)
+        parts = host_parts(
+            self.settings.runtime_dir,
+            self.registry,
+            self._clock,
+            self.driver.spawn,
+            lambda: self.core.incarnation.hex(),  # noqa: PLW0108 - the core's incarnation of that moment
+        )
         bounds = self._store.bounds()
         for group in self.settings.groups:
-            guards = functools.partial(self.registry.pids, group.group)
-            components = build_components(self.settings.site, group.group, group.components, guards)
-            plans = group_plans(self.settings.site, group, self.settings.state_dir / STEP_LOGS, components)
+            plans = group_plans(self.settings.site, group, self.settings.state_dir / STEP_LOGS)
             seen, _ = bounds[group.group]
-            runner = GroupRunner(plans, parts, self.driver, seen)
-            self.driver.runners[group.group] = runner
-            self._component_probes += component_probes(group.group, components, group.components, runner)
+            journal = PlanJournal(self.settings.state_dir, group.group)
+            self.driver.runners[group.group] = GroupRunner(plans, parts, self.driver, seen, journal)
 
     def _make_streams(self) -> WitnessStreams:
         addresses = dict(self.settings.witnesses)
@@ -128,7 +127,7 @@ class Agent:
         return Looks(
             group=self.driver.group_status,
             groups=lambda: tuple(self.core.groups),
-            status=lambda: full_status(self.driver, self.streams, self.registry, self.telemetry, self.settings),
+            status=lambda: full_status(self.driver, self.streams, self.registry, self.telemetry),
             metrics=self.telemetry.metrics,
         )
 

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import signal
 import socket
+import sys
 import traceback
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -248,6 +249,32 @@ async def test_a_failed_activation_is_unwound_and_released_with_the_reason(world
         assert "lic: exit code 4" in release.text
         assert "license server says no" in release.text
         assert world.platform() == []
+
+
+async def test_a_failed_activation_is_taken_back_in_reverse_and_its_daemons_die_with_the_namespace(
+    world: World,
+) -> None:
+    """The daemon is double-forked, in its own session and deaf for TERM; the undo commands see it alive."""
+    daemon = "import os, signal, time\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n"
+    daemon += "signal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(600)"
+    said = world.dir / "said"
+
+    def undo(name: str) -> tuple[str, ...]:
+        return ("/bin/sh", "-c", f"echo {name} $THIRDSITE_CAUSE >> {said}")
+
+    world.activation = (
+        StepSpec("daemon", (sys.executable, "-I", "-S", "-c", daemon, world.marker), undo=undo("daemon")),
+        StepSpec("fails", ("/bin/false",), undo=undo("fails")),
+        StepSpec("never", ("/bin/true",), undo=undo("never")),
+    )
+    async with witness(world) as w1, world.running(w1):
+        await world.until_state(SiteState.STANDBY)
+        world.lease.grant(7)
+        await world.until(lambda: world.lease.releases != [], "never released")
+        assert world.lease.releases[0].kind is ReleaseKind.ACTIVATION_FAILED
+        assert world.platform() == []
+        assert said.read_text().splitlines() == ["fails unwind", "daemon unwind"]
+        assert not (world.dir / "state" / "shop.plan").exists()
 
 
 async def test_what_cannot_be_proven_down_is_never_standby(world: World) -> None:

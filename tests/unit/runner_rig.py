@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.actions.parts import RunnerParts
+from agents.actions.plan_journal import PlanJournal
 from agents.actions.plans import GroupPlans
 from agents.actions.runner import GroupRunner
 from agents.core.effects import ExtendDeadline, PlanKind, StartPlan
@@ -77,6 +78,7 @@ class World:
             GroupPlans(G, SiteId("dc-a"), checks=(self.check,), log_dir=directory, **shape),
             self._parts(),
             self,
+            journal=PlanJournal(directory, G),
         )
         self.number = 0
 
@@ -124,6 +126,9 @@ class World:
 
     def guard_containment(self, group: GroupId, words: str) -> None:
         self.reports.append(("containment", words))
+
+    def alarm(self, group: GroupId, text: str) -> None:
+        self.reports.append(("alarm", text))
 
     # -- what tests say -----------------------------------------------------------------------------------
 

@@ -115,7 +115,7 @@ async def test_a_fence_waits_for_a_guard_that_is_being_started(tmp_path: Path) -
     world = World(tmp_path, well, activation=ONE)
     world.may_start.clear()
     world.start(PlanKind.ACTIVATE)
-    await asyncio.sleep(0)
+    await world.until(lambda: world.runner._starting is not None)
     world.runner.fence(Fence(G, "revoked"))
     await asyncio.sleep(0.01)  # the fence has this long to say too much
     assert world.of("fenced") == []

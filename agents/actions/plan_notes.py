@@ -1,0 +1,75 @@
+"""The journal of a group's plans, as its runner uses it: in order, off the loop, and never in the way of a stop.
+
+Rule: one write at a time; a caller that is cut short leaves its write to end before the next one begins. Who
+activates may not go on without its mark (`must`); who stops or takes back goes on without it, because a full disk
+must not keep a platform running (`may`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from agents.actions.plan_journal import PlanJournal
+from agents.core.plan_progress import BadMark, Mark, PlanHeader, PlanProgress
+from proto.errors import DurabilityLost
+
+
+class PlanNotes:
+    """Owned by one runner."""
+
+    def __init__(self, journal: PlanJournal | None) -> None:
+        """None: nothing is kept (a group that is only watched)."""
+        self._journal = journal
+        self._writing: asyncio.Future[None] | None = None
+        self._log = structlog.stdlib.get_logger("agents.actions")
+
+    @property
+    def progress(self) -> PlanProgress | None:
+        return None if self._journal is None else self._journal.progress
+
+    @property
+    def damage(self) -> str:
+        return "" if self._journal is None else self._journal.damage
+
+    async def begin(self, header: PlanHeader) -> None:
+        """Raises DurabilityLost."""
+        journal = self._journal
+        if journal is not None:
+            await self._write(lambda: journal.begin(header))
+
+    async def must(self, mark: Mark) -> None:
+        """Raises DurabilityLost: then nothing that rests on the mark may happen."""
+        journal = self._journal
+        if journal is not None and journal.progress is not None:
+            await self._write(lambda: journal.note(mark))
+
+    async def may(self, mark: Mark) -> None:
+        try:
+            await self.must(mark)
+        except (DurabilityLost, BadMark) as error:
+            self._log.error("plan.not-noted", why=str(error))
+
+    async def clear(self) -> None:
+        journal = self._journal
+        if journal is None:
+            return
+        try:
+            await self._write(journal.clear)
+        except DurabilityLost as error:
+            self._log.error("plan.not-noted", why=str(error))
+
+    async def _write(self, work: Callable[[], None]) -> None:
+        while self._writing is not None and not self._writing.done():
+            await asyncio.wait({self._writing})
+        self._writing = asyncio.ensure_future(asyncio.to_thread(work))
+        self._writing.add_done_callback(_seen)
+        await asyncio.shield(self._writing)
+
+
+def _seen(future: asyncio.Future[None]) -> None:
+    """Its error was for whoever waited; one that was cut short has a later look at the journal."""
+    if not future.cancelled():
+        future.exception()
