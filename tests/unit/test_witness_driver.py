@@ -45,6 +45,7 @@ class FakeNode:
         self.calls: list[str] = []
         self.raises: BaseException | None = None
         self.on_refused: list[Effect] = []
+        self.on_applied: list[Effect] = []
         self.deadline = InstantNs(1 << 62)
         self.number = 0
 
@@ -55,6 +56,7 @@ class FakeNode:
 
     def apply(self, *_: Any) -> None:
         self._called("apply")
+        self.effects += self.on_applied
 
     def restore(self, *_: Any) -> None:
         self._called("restore")
@@ -130,14 +132,33 @@ def world() -> World:
 
 
 def test_effects_of_apply_wait_for_the_sync_and_keep_their_order(world: World) -> None:
+    world.node.on_applied = [Push(SiteId("dc-a"), NOTICE), ProposeEntry(b"first")]
     world.driver.apply(ENTRY)
-    world.node.effects = [Record((EVENT,)), KeepMarks(2, b"l"), Push(SiteId("dc-a"), NOTICE), ProposeEntry(b"next")]
+    world.node.effects = [ProposeEntry(b"next")]
     world.driver.heartbeat(b"frame", lambda _: None)
     assert world.shell.done == []
     assert world.consensus.proposed == []
     world.driver.turn_synced()
-    assert world.shell.done == [(EVENT,), (2, b"l"), (SiteId("dc-a"), NOTICE)]
-    assert world.consensus.proposed == [b"next"]
+    assert world.shell.done == [(SiteId("dc-a"), NOTICE)]
+    assert world.consensus.proposed == [b"first", b"next"]
+    world.driver.turn_synced()
+    assert len(world.consensus.proposed) == 2
+
+
+def test_what_apply_wants_stored_is_handed_over_before_the_turn_is_synced(world: World) -> None:
+    """Else it would be in the transaction of the next turn, and whoever asked for it is answered before that."""
+    world.node.on_applied = [Record((EVENT,)), KeepMarks(2, b"l"), Push(SiteId("dc-a"), NOTICE)]
+    world.driver.apply(ENTRY)
+    assert world.shell.done == [(EVENT,), (2, b"l")]
+    world.driver.turn_synced()
+    assert world.shell.done[2:] == [(SiteId("dc-a"), NOTICE)]
+
+
+def test_a_restored_images_records_are_kept_with_the_other_effects(world: World) -> None:
+    world.driver.restore(b"image")
+    world.node.effects = [Record((EVENT,)), KeepMarks(2, b"l")]
+    world.driver.turn_synced()
+    assert world.shell.done == [(EVENT,), (2, b"l")]
 
 
 def test_effects_of_a_changed_status_wait_for_the_sync_too(world: World) -> None:
@@ -240,6 +261,9 @@ def test_a_lost_effect_is_fatal(world: World) -> None:
     world.node.effects = [Record((EVENT,))]
     with pytest.raises(Died):
         world.driver.turn_synced()
+    world.node.on_applied = [Record((EVENT,))]
+    with pytest.raises(Died):
+        world.driver.apply(ENTRY)
 
 
 async def test_the_nodes_deadline_is_armed_and_kept(world: World) -> None:

@@ -82,6 +82,8 @@ class PySyncObjConsensus:
         self._scheduled = False
         self._paused = False
         self._running = False
+        self._committing = False
+        """A turn runs and has not written yet."""
         self.turns = 0
 
     # -- the port --------------------------------------------------------------------------------------------
@@ -147,8 +149,9 @@ class PySyncObjConsensus:
             await self._transport.stop()
 
     def request_turn(self) -> None:
-        """Something was put into the store outside of `apply`: have it synced soon, `turn_synced` follows."""
-        self._schedule()
+        """Something was put into the store: have it synced soon, by the turn that runs or by another one."""
+        if not self._committing:
+            self._schedule()
 
     def force_snapshot(self) -> None:
         self._node.force_snapshot()
@@ -185,7 +188,9 @@ class PySyncObjConsensus:
         node = self._node
         began_ns = self._clock_ns()
         self._disks.keep_due(began_ns)
+        self._committing = True
         result = node.turn(InstantNs(began_ns), transport.unsent_bytes(), self._send)
+        self._committing = False
         if result.synced and not result.wrote:  # whoever waits for an answer comes before commit notices
             node.finish()
         self._send(result.outbox)

@@ -1,8 +1,10 @@
 """The only loop around a WitnessNode: feeds it, performs its effects in their order, arms its deadline.
 
-Two rules. Effects of `apply` wait for `turn_synced`: what they tell rests on entries that must be on disk first; an
-input that comes in between may not let them out either. And whatever the node raises, an announced refusal apart,
-is a bug of ours: the process ends, its timers and its leadership lapse, the other witnesses go on.
+Three rules. Effects of `apply` wait for `turn_synced`: what they tell rests on entries that must be on disk first; an
+input that comes in between may not let them out either. What `apply` wants stored, events above all, is handed to the
+store at once: it is in the transaction that the turn ends with, so nobody is told of a command whose event a crash
+could take. And whatever the node raises, an announced refusal apart, is a bug of ours: the process ends, its timers and
+its leadership lapse, the other witnesses go on.
 
 Futures stand in one table by request number. The node resolves each of them, if only by a timeout, so the table is
 as bounded as the node is. Rejected: awaiting consensus per request (the batcher's group commit would be lost).
@@ -52,7 +54,7 @@ class Shell(Protocol):
     """What the driver's surroundings do for it."""
 
     def record(self, events: tuple[Event, ...]) -> None:
-        """Hands events to the store; they reach the disk with the next turn."""
+        """Hands events to the store: they reach the disk with the turn that applies them, or else with the next one."""
 
     def push(self, site: SiteId, notice: Notice) -> None:
         """Tells the site's agent, if its stream is here."""
@@ -79,6 +81,8 @@ class Driver:
         self._waiting: dict[int, tuple[str, InstantNs, OnOutcome]] = {}
         self._unsynced = False
         self._performing = False
+        self._later: list[Effect] = []
+        """Of entries that were applied in this turn; performed before anything newer."""
 
     # -- life -----------------------------------------------------------------------------------------------
 
@@ -102,7 +106,15 @@ class Driver:
 
     def apply(self, entry: CommittedEntry) -> None:
         self._unsynced = True
-        self._guarded(lambda: self.node.apply(entry.index, entry.data, entry.age_bound_ns, self._clock.now()))
+        self._guarded(lambda: self._apply(entry))
+
+    def _apply(self, entry: CommittedEntry) -> None:
+        self.node.apply(entry.index, entry.data, entry.age_bound_ns, self._clock.now())
+        for effect in self.node.take_effects():
+            if isinstance(effect, (Record, KeepMarks)):
+                self._perform_one(effect)
+            else:
+                self._later.append(effect)
 
     def snapshot(self) -> bytes:
         return self._guarded(self.node.snapshot)
@@ -190,7 +202,7 @@ class Driver:
         self._performing = True
         try:
             for _ in range(ROUNDS_MAX):
-                effects = self.node.take_effects()
+                effects, self._later = self._later + self.node.take_effects(), []
                 if not effects:
                     break
                 for effect in effects:

@@ -107,7 +107,7 @@ class Facade:
         return self._driver.node.events.head_seq
 
     def events(self, after_seq: int, limit: int) -> list[Event]:
-        """From memory as far as it reaches back, else from the disk (which may lag by one turn)."""
+        """From memory as far as it reaches back, else from the disk (which has what was synced)."""
         recent = self._driver.node.machine.state.ledger.recent
         if not recent or after_seq + 1 >= recent[0].seq:
             return self._driver.node.events.recent(after_seq, limit)
@@ -122,7 +122,7 @@ class DriverShell:
         self._telemetry = telemetry
         self._push = push
         self.recorded: Callable[[], None] = lambda: None
-        """Asks the engine for a turn, so that recorded events reach the disk soon; set once it exists."""
+        """Asks the engine for a turn, for what no turn is about to write anyway; set once the engine exists."""
 
     def record(self, events: tuple[Event, ...]) -> None:
         self._store.append_events([(event.seq, EVENTS.encode(event)) for event in events])

@@ -1,7 +1,7 @@
 """One process of a simulated witness: the real driver around the real core, over the real engine and store.
 
-Rule: what witness.runtime does for the driver is done here in the same order: events go to the store with the next
-turn, effects of `apply` wait for the sync, a bug ends the process. Simulated is only what lies outside: the loop's
+Rule: what witness.runtime does for the driver is done here in the same order: events go to the store with their turn,
+other effects of `apply` wait for the sync, a bug ends the process. Simulated is only what lies outside: the loop's
 timers and the agents' connections (witness.sim.desk). Whatever was not on the disk ends with this object.
 """
 
