@@ -236,12 +236,12 @@ class Host:
             return
         began_ns = self.events.now_ns
         outbox: Outbox = {}
+        self._busy = True  # what is put into the store within the turn wakes nobody: the turn writes it
         try:
             outbox = member.turn(self.clock.now(), self._unsent_bytes(), self._early)
         except BaseException as error:  # noqa: BLE001  # the process ends, and the watcher judges
             self.fell(error)
             return
-        self._busy = True
         took_ns = self.cpu_ns + self.drive.spent_ns()
         self.events.after(took_ns, partial(self._flush, life, outbox, began_ns))
 
