@@ -15,6 +15,7 @@ from witness.raft import message_filter, snapshot_transfer, store_checks
 from witness.raft import node as node_module
 from witness.raft import store as store_module
 from witness.raft.engine_adapter import Engine
+from witness.raft.inbox import Inbox
 from witness.raft.journal import Journal
 from witness.raft.message_filter import MessageFilter, Verdict
 from witness.raft.node import RaftNode
@@ -161,9 +162,9 @@ def d53_unread_mail_counts(patch: pytest.MonkeyPatch) -> None:
     right = RaftNode.link_down
 
     def link_down(self, peer):
-        inbox, size = self._inbox.copy(), self._inbox_bytes
+        inbox, self._inbox = self._inbox, Inbox(self._inbox._queues)
         right(self, peer)
-        self._inbox, self._inbox_bytes = inbox, size
+        self._inbox = inbox
 
     patch.setattr(RaftNode, "link_down", link_down)
 

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from proto.units import NS_PER_MS, WitnessId
 from witness.raft.elections import PreVotes
-from witness.raft.standing import ASK_EVERY_NS, RENEW_EVERY_NS, Learners, Readmission, Standing, standing_of
+from witness.raft.standing import (
+    ASK_EVERY_NS,
+    FLOOR_AHEAD_MAX,
+    RENEW_EVERY_NS,
+    Learners,
+    Readmission,
+    Standing,
+    standing_of,
+)
 
 W1, W2, W3, W4, W5 = (WitnessId(name) for name in ("w1", "w2", "w3", "w4", "w5"))
 DISK = b"d" * 16
@@ -116,3 +124,11 @@ def test_a_leader_renews_its_term_for_a_learner_that_caught_up_and_not_in_every_
     assert not learners.wants_new_term(6, 40, 9 * RENEW_EVERY_NS), "this term is above its floor"
     learners.heard(W3, votes=True, floor=0, next_index=41)
     assert W3 not in learners
+
+
+def test_a_floor_far_above_our_term_is_a_lie_and_begins_no_term() -> None:
+    learners = Learners()
+    learners.heard(W3, votes=False, floor=5 + FLOOR_AHEAD_MAX, next_index=50)
+    assert not learners.wants_new_term(5, 40, RENEW_EVERY_NS)
+    learners.heard(W3, votes=False, floor=5 + FLOOR_AHEAD_MAX - 1, next_index=50)
+    assert learners.wants_new_term(5, 40, RENEW_EVERY_NS)

@@ -19,6 +19,7 @@ from proto.errors import DurabilityLost
 from proto.features import FEATURE_FIRST
 from proto.units import NS_PER_MS, InstantNs, LogIndex, Term, WitnessId
 from witness.raft.engine_adapter import Engine
+from witness.raft.inbox import Inbox
 from witness.raft.journal import Journal
 from witness.raft.message_filter import UNCOMMITTED_ENTRIES_MAX, MessageFilter
 from witness.raft.messages import Message
@@ -44,8 +45,6 @@ from witness.raft.store import SNAPSHOT_NAME, STAY_DOWN, Store, StoreRefused
 from witness.raft.suffrage import Suffrage, standing_in
 from witness.raft.timers import CompactionLimits, RaftTimers
 
-MESSAGES_PER_TURN_MAX = 512
-TURN_BYTES_MAX = 8 * 1024 * 1024
 UNCOMMITTED_BYTES_MAX = 32 * 1024 * 1024
 PROPOSAL_AGE_MAX_NS = 2_000 * NS_PER_MS
 """A proposal that found no leader for this long is dropped: its proposer has given it up (the port allows losses)."""
@@ -79,8 +78,7 @@ class RaftNode:
         self._store = store
         self._replicated = replicated
         self._timers = timers
-        self._inbox: deque[tuple[WitnessId, Message, int]] = deque()
-        self._inbox_bytes = 0
+        self._inbox = Inbox(peers)
         self._proposals: deque[tuple[int, bytes]] = deque()
         self._outbox = TurnOutbox(peers)
         self._linked: set[WitnessId] = set()
@@ -118,14 +116,12 @@ class RaftNode:
 
     # -- what the driver calls -------------------------------------------------------------------------------
 
-    @property
-    def inbox_bytes(self) -> int:
-        return self._inbox_bytes
+    def unread_bytes(self, peer: WitnessId) -> int:
+        return self._inbox.bytes_of(peer)
 
     def receive(self, peer: WitnessId, message: Message, size: int) -> None:
         """A message that passed check_message; it waits for the next turn."""
-        self._inbox.append((peer, message, size))
-        self._inbox_bytes += size
+        self._inbox.put(peer, message, size)
 
     def link_up(self, peer: WitnessId, feature_max: int = FEATURE_FIRST) -> None:
         """`feature_max`: the highest feature level that the peer says it can work at."""
@@ -145,8 +141,7 @@ class RaftNode:
         if peer == self._engine.leader:
             self.filter.leader_lost()
             self._leader_lost = True
-        self._inbox = deque(item for item in self._inbox if item[0] != peer)
-        self._inbox_bytes = sum(item[2] for item in self._inbox)
+        self._inbox.drop(peer)
 
     def propose(self, data: bytes) -> None:
         if len(data) > ENTRY_BYTES_MAX:
@@ -255,11 +250,7 @@ class RaftNode:
         self.filter.disk_low = space.verdict is Verdict.LOW
 
     def _deliver(self) -> None:
-        count, size_sum = 0, 0
-        while self._inbox and count < MESSAGES_PER_TURN_MAX and size_sum < TURN_BYTES_MAX:
-            peer, message, size = self._inbox.popleft()
-            self._inbox_bytes -= size
-            count, size_sum = count + 1, size_sum + size
+        for peer, message in self._inbox.take_turn():
             if message["type"] in READMISSION_KINDS:
                 answer = self._suffrage.handle(peer, message, self._engine.term)
                 if answer is not None:

@@ -104,7 +104,7 @@ class PeerLink(asyncio.Protocol):
         self.closing = False
         self.refused = False
         """One of the two ends refused the other."""
-        self.received_s = now_s()
+        self.began_s = self.received_s = now_s()
         self._sent_s = self.received_s
         self._told: Position | None = None
         self._buffer = bytearray()
@@ -115,6 +115,7 @@ class PeerLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self.began_s = self._now_s()
         try:
             self._write(frame(HELLO, pack_hello(self._owner.introduce(self))))
         except RemoteFault as fault:
@@ -183,6 +184,15 @@ class PeerLink(asyncio.Protocol):
             if now_s - self._sent_s > ping_after_s:
                 self._told = None
             self._write(self._where())
+
+    def check_introduction(self, within_s: float) -> None:
+        """For one that does not count: its time runs from its start, or a byte now and then would hold its place.
+
+        One that was refused after its introduction is closing, and reads nothing any more.
+        """
+        since_s = self.began_s if self.peer is None else self.received_s
+        if self._now_s() - since_s > within_s:
+            self.abort(f"not introduced within {within_s:g} s")
 
     def unsent_bytes(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()

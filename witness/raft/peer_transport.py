@@ -34,6 +34,8 @@ DIAL_LONGEST_S: Final = 1.0
 PING_AFTER_S: Final = 0.5
 SILENT_AFTER_S: Final = 2.0
 UPKEEP_S: Final = 0.25
+INTRODUCED_WITHIN_S: Final = HANDSHAKE_S
+"""A connection that has not said who it is after this ends, however often it says something else."""
 UNINTRODUCED_MAX: Final = 32
 """Connections that have not said who they are; more are closed at once (S6)."""
 
@@ -152,12 +154,14 @@ class PeerTransport:
     def unsent_bytes(self) -> dict[WitnessId, int]:
         return {peer: link.unsent_bytes() for peer, link in self._links.items()}
 
-    def pause_reading(self) -> None:
-        for link in self._links.values():
+    def pause_reading(self, peer: WitnessId) -> None:
+        link = self._links.get(peer)
+        if link is not None:
             link.pause()
 
-    def resume_reading(self) -> None:
-        for link in self._links.values():
+    def resume_reading(self, peer: WitnessId) -> None:
+        link = self._links.get(peer)
+        if link is not None:
             link.resume()
 
     # -- connecting ------------------------------------------------------------------------------------------
@@ -200,7 +204,7 @@ class PeerTransport:
             for link in waiting:
                 link.check_alive(PING_AFTER_S, SILENT_AFTER_S)
             for link in self._unintroduced.difference(waiting):
-                link.check_alive(HANDSHAKE_S * 2, HANDSHAKE_S)
+                link.check_introduction(INTRODUCED_WITHIN_S)
 
     # -- what links call (LinkOwner) -------------------------------------------------------------------------
 

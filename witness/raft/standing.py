@@ -32,6 +32,8 @@ STANDING_MARK = "standing"
 ASK_EVERY_NS = 250 * NS_PER_MS
 RENEW_EVERY_NS = 2_000 * NS_PER_MS
 """A leader begins a new term for a learner at most this often."""
+FLOOR_AHEAD_MAX = 1_000
+"""A floor is a term that some member is in: whoever leads hears of a newer one, so one far above its own is a lie."""
 
 
 class Standing(Enum):
@@ -118,7 +120,10 @@ class Learners:
 
     def wants_new_term(self, term: int, commit_index: int, now_ns: int) -> bool:
         """A learner has caught up and every member answered it, but our term is not above its floor."""
-        waiting = any(floor >= term and next_index > commit_index for floor, next_index in self._floors.values())
+        waiting = any(
+            term <= floor < term + FLOOR_AHEAD_MAX and next_index > commit_index
+            for floor, next_index in self._floors.values()
+        )
         recent = self._renewed_ns is not None and now_ns - self._renewed_ns < RENEW_EVERY_NS
         if not waiting or recent:
             return False

@@ -17,6 +17,7 @@ from proto.errors import RemoteFault
 from proto.features import FEATURE_MAX
 from proto.units import NS_PER_S, InstantNs, WitnessId
 from witness.raft.admission import PROCESS_BYTES, Mark, Position, Speaker
+from witness.raft.inbox import PEER_BYTES_HIGH
 from witness.raft.introduction import Hello
 from witness.raft.lineage import lineage_of, lineage_words, lineages_fit
 from witness.raft.messages import Message
@@ -29,9 +30,6 @@ from witness.raft.port import ConsensusStatus, ProposalRefused, Replicated
 from witness.raft.standing import Progress, Standing
 from witness.raft.store import Store
 from witness.raft.timers import CompactionLimits, RaftTimers
-
-INBOX_BYTES_HIGH = 16 * 1024 * 1024
-"""Reading pauses above this and goes on when a turn has made room."""
 
 
 class PySyncObjConsensus:
@@ -80,7 +78,7 @@ class PySyncObjConsensus:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._scheduled = False
-        self._paused = False
+        self._paused: set[WitnessId] = set()
         self._running = False
         self._committing = False
         """A turn runs and has not written yet."""
@@ -199,9 +197,9 @@ class PySyncObjConsensus:
         node.took(self._clock_ns() - began_ns)
         if result.synced and result.wrote:
             node.finish()
-        if self._paused and node.inbox_bytes < INBOX_BYTES_HIGH // 2:
-            self._paused = False
-            transport.resume_reading()
+        for peer in [peer for peer in self._paused if node.unread_bytes(peer) < PEER_BYTES_HIGH // 2]:
+            self._paused.discard(peer)
+            transport.resume_reading(peer)
         self._arm()
 
     def _send(self, outbox: Outbox) -> None:
@@ -275,14 +273,15 @@ class PySyncObjConsensus:
 
     def peer_down(self, peer: WitnessId, why: str) -> None:  # noqa: ARG002  # kept in peer_faults by the transport
         self._node.link_down(peer)
+        self._paused.discard(peer)
         self._disks.keep(peer)
         self._schedule()
 
     def peer_message(self, peer: WitnessId, message: Message, size: int) -> None:
         self._node.receive(peer, message, size)
-        if self._node.inbox_bytes > INBOX_BYTES_HIGH and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
+        if self._node.unread_bytes(peer) > PEER_BYTES_HIGH and peer not in self._paused and self._transport is not None:
+            self._paused.add(peer)
+            self._transport.pause_reading(peer)
         self._schedule()
 
     def broken(self, error: BaseException) -> None:

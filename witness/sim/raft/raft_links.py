@@ -20,7 +20,7 @@ from witness.raft.introduction import Answer, Hello, Question
 from witness.raft.lineage import lineage_of, lineage_words, lineages_fit
 from witness.raft.peer_disks import PeerDisks, position_of, record_start
 from witness.raft.peer_link import RAFT, PeerLink
-from witness.raft.peer_transport import HANDSHAKE_S, PING_AFTER_S, SILENT_AFTER_S
+from witness.raft.peer_transport import INTRODUCED_WITHIN_S, PING_AFTER_S, SILENT_AFTER_S
 from witness.raft.standing import Standing
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class RaftLinks:
         if known:
             link.check_alive(PING_AFTER_S, SILENT_AFTER_S)
         else:
-            link.check_alive(HANDSHAKE_S * 2, HANDSHAKE_S)
+            link.check_introduction(INTRODUCED_WITHIN_S)
 
     def send(self, peer: WitnessId, messages: list[Message]) -> None:
         link = self._links.get(peer)
