@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from proto.units import NO_LINEAGE, NS_PER_MS, ClusterId, InstantNs, WitnessId
+from tests.unit.test_raft_filter import ELECTION_NS, View, append, delivered, make, vote_request
 from tests.unit.test_raft_learner import State
 from witness.raft.admission import NOWHERE, Speaker
 from witness.raft.inbox import MESSAGES_PER_TURN_MAX, PEER_BYTES_HIGH, TURN_BYTES_MAX, Inbox
 from witness.raft.introduction import Hello
-from witness.raft.messages import Message
+from witness.raft.message_filter import Verdict, step_down
+from witness.raft.messages import NUMBER_MAX, TERM_JUMP_MAX, Message
 from witness.raft.node import RaftNode
 from witness.raft.peer_link import MESSAGE_COST, PeerLink
 from witness.raft.peer_transport import INTRODUCED_WITHIN_S, Plaintext
@@ -184,3 +186,28 @@ def test_a_connection_that_does_not_introduce_itself_ends_in_time_whatever_it_tr
     link.check_introduction(INTRODUCED_WITHIN_S)
     assert wire.aborted
     assert link.closing
+
+
+# -- terms: a liar far ahead (D-50) --------------------------------------------------------------------------
+
+FAR_ANSWER: Message = {"type": "pre_vote_answer", "term": 6, "granted": True, "current": NUMBER_MAX}
+
+
+@pytest.mark.parametrize("message", [vote_request(NUMBER_MAX), append(8, [], term=NUMBER_MAX), FAR_ANSWER])
+def test_d50_a_term_far_ahead_is_not_taken_and_approached_once_an_election_timeout(message: Message) -> None:
+    filter_, view = make(), View()
+    assert delivered(filter_.inbound(W2, message, view, 0)) == step_down(view.term + TERM_JUMP_MAX)
+    assert filter_.inbound(W2, message, view, ELECTION_NS - 1) == Verdict()
+    assert filter_.inbound(W2, message, view, ELECTION_NS).deliver is not None
+    assert filter_.counters["term_jump"] == 3
+    assert filter_.leader_heard_ns is None
+
+
+def test_d50_two_members_that_a_liar_drove_apart_find_each_other_again() -> None:
+    """w1 was made to take the highest term that it may, and stands above it: to the other one that is a jump."""
+    filter_, view = make(), View(leader=None)
+    asks = {**vote_request(5 + TERM_JUMP_MAX + 1), "type": "pre_vote"}
+    view.term = delivered(filter_.inbound(W2, asks, view, 0))["term"]
+    reply = filter_.inbound(W2, asks, view, 1).reply
+    assert reply is not None
+    assert reply["granted"] is True

@@ -71,6 +71,7 @@ class MessageFilter:
         self.learners = Learners()
         self._lowest_reset: dict[WitnessId, tuple[int, int]] = {}
         self._votes: tuple[int, set[WitnessId]] = (-1, set())
+        self._jumped_ns: int | None = None
         self.leader_heard_ns: int | None = None
         self.leader_commit = 0
         """The commit index that the leader named last, before it was bounded."""
@@ -83,7 +84,7 @@ class MessageFilter:
         if sender not in self._peers:
             return self._drop("foreign_sender")
         if message.get("term", 0) > view.term + TERM_JUMP_MAX:
-            return self._drop("term_jump")
+            return self._jump(view, now_ns)
         kind = message["type"]
         if kind == "append_entries":
             return self._append(sender, message, view, now_ns)
@@ -96,7 +97,7 @@ class MessageFilter:
         if kind == "pre_vote":
             return self._pre_vote(message, view, now_ns)
         if kind == "pre_vote_answer":
-            return self._pre_vote_answer(sender, message, view)
+            return self._pre_vote_answer(sender, message, view, now_ns)
         return self._proposal(message, view)
 
     def disconnected(self, peer: WitnessId) -> None:
@@ -109,6 +110,17 @@ class MessageFilter:
     def _drop(self, why: str) -> Verdict:
         self.counters[why] += 1
         return DROP
+
+    def _jump(self, view: EngineView, now_ns: int) -> Verdict:
+        """A term far ahead of ours: the message is not taken, and we go towards it, so far an election timeout (D-50).
+
+        Never to drop alone: two sound members whom a liar has driven apart would not speak with each other again.
+        """
+        self.counters["term_jump"] += 1
+        if self._jumped_ns is not None and now_ns - self._jumped_ns < self.election_min_ns:
+            return DROP
+        self._jumped_ns = now_ns
+        return Verdict(deliver=step_down(view.term + TERM_JUMP_MAX))
 
     def _alarm(self, why: str, words: str) -> Verdict:
         self.alarms[why] = words
@@ -218,9 +230,9 @@ class MessageFilter:
         answer = {"type": "pre_vote_answer", "term": message["term"], "granted": granted, "current": view.term}
         return Verdict(reply=answer)
 
-    def _pre_vote_answer(self, sender: WitnessId, message: Message, view: EngineView) -> Verdict:
+    def _pre_vote_answer(self, sender: WitnessId, message: Message, view: EngineView, now_ns: int) -> Verdict:
         if message["current"] > view.term + TERM_JUMP_MAX:
-            return self._drop("term_jump")
+            return self._jump(view, now_ns)
         if message["current"] > view.term:
             return Verdict(deliver=step_down(message["current"]))
         self.pre_votes.answered(sender, message["term"], granted=message["granted"])

@@ -33,11 +33,11 @@ FRAME_BYTES_MAX = BATCH_BYTES + COMMAND_BYTES_MAX + ENTRIES_PER_MESSAGE_MAX * 64
 NUMBER_MAX = (1 << 53) - 1
 STAMP_MAX = (1 << 63) - 1
 TERM_JUMP_MAX = 1 << 20
-"""A term that is further ahead of ours than any election storm can get is forged (S3).
+"""A term that is further ahead of ours than any election storm can get is forged, and not taken at once (S3, D-50).
 
 A term costs an election timeout and a majority's leave (D-13): a million of them at 100 ms each, one after the other,
-take more than a day. It takes 2**33 forged jumps of this size to use up all terms (NUMBER_MAX); with jumps of 2**32
-it took two million messages. A witness that missed more terms than this is readmitted on a blank disk.
+take more than a day. It takes 2**33 forged jumps of this size to use up all terms (NUMBER_MAX); with jumps of 2**32 it
+took two million messages.
 """
 SNAPSHOT_ID_BYTES = 32
 PACE_MS_MAX = 600_000
