@@ -172,6 +172,20 @@ def test_an_unclean_end_is_forgiven_on_proof_only(said, lifted):
     assert ("quarantine-cleared" in rig.kinds()) is lifted
 
 
+def test_a_proof_that_was_given_before_the_end_lifts_the_quarantine_as_well():
+    """The site was suspended for a moment, proved itself down, and has nothing new to say when its lease runs out."""
+    rig = Rig()
+    rig.hold()
+    down = report(finished_epoch=Epoch(2), epoch_bound=Epoch(2))
+    rig.beat(A, said=down)
+    rig.expire()
+    assert set(rig.group.sites[A].quarantine) == {QuarantineCause.UNCLEAN_END}
+    rig.beat(A, said=down)
+    assert rig.group.sites[A].quarantine == {}
+    assert rig.kinds() == ["quarantine-cleared"]
+    assert G in rig.last.changes.dirty
+
+
 def test_states_are_told_when_they_change():
     rig = Rig()
     rig.beat(A)

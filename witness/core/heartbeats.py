@@ -60,6 +60,9 @@ def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
             if problem is not None:
                 answers.append(_answer(scope, group, Verdict.REFUSED, problem))
                 continue
+        elif record.quarantine:
+            # What it says has not changed, and the quarantine may have come since it said so first.
+            _lift_proven(scope, group, record, beat.site)
         if entry.lag_ms != LAG_UNKNOWN_MS:
             record.lag_ms = entry.lag_ms
         answers.append(_lease_part(scope, group, record, beat, entry))
@@ -145,6 +148,7 @@ def _lift_proven(scope: Scope, group: GroupState, record: SiteRecord, site: Site
         return
     if report.data_checks is DataChecks.PASSED:
         del record.quarantine[QuarantineCause.UNCLEAN_END]
+        scope.changes.dirty.add(group.config.group)
         text = "proven down, data checks pass"
         scope.ledger.append(EventKind.QUARANTINE_CLEARED, text, group=group.config.group, site=site, epoch=note.epoch)
 
