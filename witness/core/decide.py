@@ -155,7 +155,9 @@ def _others_not_down(group: GroupState, site: SiteId, sight: GroupSight, now: In
             continue
         ended = other == group.last_holder and group.last_end is LeaseInput.RELEASE
         released = ended and report.finished_epoch < group.epoch  # said before it proved itself down and released
-        if record.maintenance or released or (report.verified_down and report.enforce):
+        # Nothing was heard since its last renewal, however long the ttl is that the next epoch will have.
+        silent = other == group.last_holder and group.last_end is LeaseInput.EXPIRY and other in sight.renewing
+        if record.maintenance or released or silent or (report.verified_down and report.enforce):
             continue
         said = report.state.value if report.enforce else f"{report.state.value}, enforce: false"
         found.append(Blocker(site, Reason.OTHER_SITE_NOT_DOWN, f"{other}: {said}"))

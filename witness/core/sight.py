@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from proto import limits
 from proto.health import SiteState
-from proto.units import NS_PER_MS, GroupId, InstantNs, SiteId
+from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs, SiteId
 from witness.core.changes import Changes
 from witness.core.state import ClusterState, GroupState
 from witness.core.transitions import Phase
@@ -24,6 +24,10 @@ class GroupSight:
     started: InstantNs
     """When this witness began to see the group: nothing is known from before."""
     heard: dict[SiteId, InstantNs] = field(default_factory=dict)
+    renewing: set[SiteId] = field(default_factory=set)
+    """Whose last heartbeat renewed the lease: who falls silent then is judged by that lease alone."""
+    renewal: tuple[Epoch, int] = (Epoch(0), 0)
+    """The latest that was seen."""
     unfit_since: InstantNs | None = None
     preferred_fit_since: InstantNs | None = None
     moves: deque[InstantNs] = field(default_factory=deque)
@@ -54,7 +58,9 @@ class Sights:
         if fresh:
             for site, groups in changes.heard:
                 for name in groups:
-                    self.of(name, now).heard[site] = now
+                    sight = self.of(name, now)
+                    sight.heard[site] = now
+                    _note_renewal(state.groups.get(name), sight, site)
         for name in changes.moved:
             self.of(name, now).moves.append(now)
         for name, site in changes.failed:
@@ -79,6 +85,15 @@ class Sights:
         sight.preferred_fit_since = (sight.preferred_fit_since or now) if fit else None
 
 
+def _note_renewal(group: GroupState | None, sight: GroupSight, site: SiteId) -> None:
+    lease = None if group is None else group.lease
+    if lease is not None and lease.site == site and (lease.epoch, lease.renewal) > sight.renewal:
+        sight.renewal = (lease.epoch, int(lease.renewal))
+        sight.renewing.add(site)
+    else:
+        sight.renewing.discard(site)
+
+
 def heard_max_ns(group: GroupState) -> int:
     """A site is heard while its last fresh heartbeat is at most this old: one ttl, three heartbeats.
 
@@ -90,8 +105,5 @@ def heard_max_ns(group: GroupState) -> int:
 
 
 def speaks_now_ns(group: GroupState) -> int:
-    """A site speaks now while its last fresh heartbeat is younger than this.
-
-    Less than a ttl, so that a holder that fell silent never does when its lease has expired (D >= ttl).
-    """
+    """A site speaks now while its last fresh heartbeat is younger than this: two of its heartbeats may be missing."""
     return group.config.constants.ttl_ms * NS_PER_MS * 9 // 10
