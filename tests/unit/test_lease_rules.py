@@ -97,6 +97,15 @@ def test_maintenance_quarantine_and_new_sites_are_not_granted(rig):
     assert rig.unchanged(rig.grant_command()).reason is Reason.CONFIG_NOT_CARRIED
 
 
+def test_in_manual_mode_a_move_that_no_operator_asked_for_is_refused_though_it_was_decided_before(rig):
+    rig.one(SetMode(G, Mode.MANUAL, AUTHOR))
+    assert rig.unchanged(rig.grant_command()).reason is Reason.MODE_FORBIDS
+    assert rig.one(rig.grant_command(reason=Reason.OPERATOR_ASKED)).ok
+    rig.beat(A, epoch=rig.group.epoch, claim=token("claim"), said=report(epoch_bound=rig.group.epoch))
+    assert rig.unchanged(rig.revoke_command(reason=Reason.HOLDER_UNFIT)).reason is Reason.MODE_FORBIDS
+    assert rig.one(rig.revoke_command()).ok
+
+
 @pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.PAUSED])
 def test_modes_that_move_nothing_grant_nothing(rig, mode):
     rig.one(SetMode(G, mode, AUTHOR))

@@ -57,7 +57,7 @@ def grant(scope: Scope, command: Grant) -> Outcome:
         return refused(Reason.EPOCH_CONFLICT, f"expected epoch {command.expected_epoch}, it is {group.epoch}")
     if command.epoch <= epoch_floor(group):
         return refused(Reason.EPOCH_TOO_LOW, f"epoch {command.epoch} is not above {epoch_floor(group)}")
-    if group.mode in (Mode.OBSERVE, Mode.PAUSED):
+    if _forbidden(group.mode, command.reason):
         return refused(Reason.MODE_FORBIDS)
     record = group.sites.get(command.site)
     if record is None:
@@ -137,12 +137,17 @@ def release(scope: Scope, command: ReleaseLease) -> Outcome:
     return DONE
 
 
+def _forbidden(mode: Mode, reason: Reason) -> bool:
+    """Also for a move that was decided before the mode was set: the order of the log counts, not who proposed first."""
+    return mode in (Mode.OBSERVE, Mode.PAUSED) or (mode is Mode.MANUAL and reason is not Reason.OPERATOR_ASKED)
+
+
 def revoke(scope: Scope, command: Revoke) -> Outcome:
     """Begins a handover. Renewals go on until the deadline was voted; a revoke never vacates."""
     group = scope.state.groups.get(command.group)
     if group is None:
         return refused(Reason.UNKNOWN_GROUP)
-    if group.mode in (Mode.OBSERVE, Mode.PAUSED):
+    if _forbidden(group.mode, command.reason):
         return refused(Reason.MODE_FORBIDS)
     successor = group.sites.get(command.successor)
     if successor is None:
