@@ -16,7 +16,7 @@ from agents.core.effects import ExtendDeadline, Fence, PlanKind, StartPlan
 from agents.fencing.base import Down, GuardError, Step, StepResult
 from agents.fencing.memory import Behaviour, GuardEvent, GuardModel
 from proto.timing import LocalDeadlines
-from proto.units import NS_PER_MS, Epoch, GroupId
+from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs
 from witness.sim.platform import Platform
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class GroupShell:
         self._plan: StartPlan | None = None
         self._latest: tuple[Epoch, LocalDeadlines] | None = None
         self._on_down: list[Callable[[], None]] = []
-        self._ending: list[StartPlan] = []
+        self._ending: StartPlan | None = None
         self._ran = False
         self._orderly = False
         """The deactivation's steps were done."""
@@ -138,9 +138,9 @@ class GroupShell:
             self._host.later(patience_ms * NS_PER_MS, lambda: self._end_guard(plan, "stop"))
 
     def _end_guard(self, plan: StartPlan, what: str) -> None:
-        if self._plan is not plan or plan in self._ending:
+        if self._plan is not plan or self._ending is plan:
             return
-        self._ending = [plan]
+        self._ending = plan  # by identity: each life of an agent numbers its plans from one
 
         def down() -> None:
             ok = self.platform.proves(what)
@@ -230,6 +230,7 @@ class GroupShell:
     def _went_down(self, down: Down) -> None:
         self.guard = None
         self._wake_ns = -1
+        self._host.note(self._host.name, f"{self.group}'s guard ended it, by {down.by.value}: {down.cause}")
         self._host.judges.down(self.group, self._host.name, clean=self._orderly and down.cause == STOPPED)
         self._host.hit(f"down-by-{down.by.value}")
         waiting, self._on_down = self._on_down, []
@@ -242,6 +243,10 @@ class GroupShell:
             self._host.do(lambda: self._finish(plan, ok=False, text=down.cause))
 
     # -- life ---------------------------------------------------------------------------------------------
+
+    def authority_ends_at(self) -> InstantNs | None:
+        """By the host's clock, as the guard was told last."""
+        return None if self._latest is None else self._latest[1].deadline
 
     def runs(self) -> bool:
         return self.guard is not None and self._ran
