@@ -225,6 +225,16 @@ def test_the_same_process_is_not_judged_by_its_place_elsewhere(pair: Pair) -> No
     assert pair.one.counts(second)
 
 
+def test_a_connection_that_waits_is_not_refused_for_what_the_one_before_it_showed_meanwhile(pair: Pair) -> None:
+    first = pair.one.introduce(speaker())
+    pair.deliver()
+    second = pair.one.introduce(speaker(position=replace(AT, turn=11)))
+    pair.one.disks.seen(W3, replace(AT, turn=12))
+    pair.deliver()
+    assert pair.one.counts(second), second.why
+    assert not pair.one.counts(first)
+
+
 def test_members_that_meet_again_find_two_that_were_let_in_on_two_sides(pair: Pair) -> None:
     pair.part()
     left, right = pair.one.introduce(speaker()), pair.two.introduce(speaker(B, starts=3, past=(A, FIRST)))

@@ -40,7 +40,7 @@ def test_an_admission_is_written_at_once_and_read_by_the_next_process() -> None:
     PeerDisks(store).admit(SPEAKER)
     assert kept(store) == AT
     with pytest.raises(RemoteFault, match="older state"):
-        PeerDisks(store).admit(replace(SPEAKER, position=replace(AT, turn=9)))
+        PeerDisks(store).judge(replace(SPEAKER, position=replace(AT, turn=9)))
 
 
 def test_what_is_seen_counts_at_once_and_is_written_once_a_second() -> None:
@@ -76,6 +76,32 @@ def test_a_disk_that_goes_back_on_a_living_connection_is_refused() -> None:
         with pytest.raises(RemoteFault, match=r"went back in time while it was connected.*witness readmit -c FILE"):
             disks.seen(W2, place)
     disks.seen(W2, replace(AT, turn=21, term=3, last_index=4))  # a log may be cut short
+
+
+def test_a_place_is_judged_at_the_introduction_and_not_again_after_the_wait() -> None:
+    """The old connection of the same process went on while the new one waited; the two have no order."""
+    store = Memory()
+    disks = PeerDisks(store)
+    disks.admit(SPEAKER)
+    again = replace(SPEAKER, position=replace(AT, turn=15))
+    disks.judge(again)
+    disks.seen(W2, replace(AT, turn=20))
+    disks.admit(again)
+    disks.seen(W2, replace(AT, turn=16))
+    assert kept(store) == replace(AT, turn=20)
+    with pytest.raises(RemoteFault, match="went back in time"):
+        disks.seen(W2, replace(AT, turn=15))
+    with pytest.raises(RemoteFault, match="older state"):
+        disks.judge(replace(again, position=replace(AT, turn=19)))
+
+
+def test_after_the_wait_another_process_is_judged_in_full() -> None:
+    disks = PeerDisks(Memory())
+    disks.admit(SPEAKER)
+    disks.seen(W2, replace(AT, turn=20))
+    other = replace(SPEAKER, process=b"q" * 16, starts=2, past=(SPEAKER.process,), position=replace(AT, turn=15))
+    with pytest.raises(RemoteFault, match="older state"):
+        disks.admit(other)
 
 
 def test_a_peer_that_was_never_admitted_has_no_place() -> None:

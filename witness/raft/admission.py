@@ -114,6 +114,16 @@ def judge(mark: Mark | None, speaker: Speaker) -> Admitted | Refused:
     return _same_disk(mark, speaker)
 
 
+def judge_waited(mark: Mark | None, speaker: Speaker) -> Admitted | Refused:
+    """For one that was judged when it was introduced, and that waited since for what others answer.
+
+    Its place was judged then. An older connection of the very same process may have shown a later one meanwhile.
+    """
+    if mark is not None and (mark.disk, mark.process) == (speaker.disk, speaker.process):
+        speaker = replace(speaker, position=highest(mark.position, speaker.position))
+    return judge(mark, speaker)
+
+
 def judge_elsewhere(mark: Mark | None, speaker: Speaker) -> Admitted | Refused:
     """For an introduction to another witness: may we have seen more of that peer than it has?
 

@@ -3,7 +3,8 @@
 Rule: of one witness one process counts, everywhere. Each member by itself can only tell what it has seen; a copy of a
 disk that reaches a member which knows little of the original would count there, while the original counts elsewhere,
 and both could vote. So a member that is introduced to a peer asks every member that it is connected with, and lets
-the peer in when all of them have answered without an objection, or have lost their connection. Whoever is asked
+the peer in when all of them have answered without an objection, or have lost their connection. One that gives signs of
+life and no answer loses it (witness.raft.peer_link): it would keep a third witness out for ever. Whoever is asked
 objects when it knows more of that disk than was said, or when another process of that peer is connected there and
 alive; else it remembers the process as if it had been introduced to it. Of two that wait at two members the one with
 more starts wins. Members that find each other again ask about the peers that they let in meanwhile.

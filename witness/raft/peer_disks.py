@@ -9,6 +9,7 @@ records none while nobody listens, so that restarts in a loop do not push the ot
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import msgpack
@@ -29,6 +30,7 @@ from witness.raft.admission import (
     highest,
     judge,
     judge_elsewhere,
+    judge_waited,
     newer,
     words,
 )
@@ -54,6 +56,8 @@ class PeerDisks:
         self._store = store
         self._marks: dict[WitnessId, Mark] = {}
         self._kept: dict[WitnessId, Mark] = {}
+        self._said: dict[WitnessId, Position] = {}
+        """By each peer on the connection that counts: places of one connection are in order, those of two are not."""
         self._kept_ns: int | None = None
 
     def mark(self, peer: WitnessId) -> Mark | None:
@@ -79,23 +83,27 @@ class PeerDisks:
         self.keep(peer)
 
     def admit(self, speaker: Speaker) -> None:
-        """Before the peer's connection counts. Raises RemoteFault and changes nothing when it may not."""
-        self._marks[speaker.peer] = self.judge(speaker)
+        """Before the peer's connection counts; its introduction was judged before. Raises RemoteFault and changes
+        nothing when it may not.
+        """
+        self._marks[speaker.peer] = _mark_of(judge_waited(self.mark(speaker.peer), speaker))
+        self._said[speaker.peer] = speaker.position
         self.keep(speaker.peer)
 
     def seen(self, peer: WitnessId, now: Position) -> None:
         """What an admitted peer says on its connection. Raises RemoteFault when its disk went back meanwhile."""
-        mark = self.mark(peer)
-        if mark is None:
+        mark, said = self.mark(peer), self._said.get(peer)
+        if mark is None or said is None:
             raise RemoteFault(f"{peer} was never admitted")
-        if fell(mark.position, now):
+        if fell(said, now):
             raise RemoteFault(
-                f"{peer}'s disk went back in time while it was connected, from {words(mark.position)} to {words(now)}; "
+                f"{peer}'s disk went back in time while it was connected, from {words(said)} to {words(now)}; "
                 f"run `witness readmit -c FILE` on its machine and start it again"
             )
+        self._said[peer] = now
         if now != mark.position:
             position = highest(mark.position, now)
-            self._marks[peer] = Mark(mark.disk, position, mark.process, mark.starts, mark.retired)
+            self._marks[peer] = replace(mark, position=position)
 
     def keep(self, peer: WitnessId) -> bool:
         """Hands the mark to the store; True when there is something for a turn to sync."""

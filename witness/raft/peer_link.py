@@ -7,7 +7,8 @@ before the introduction is accepted, and nothing of what follows counts before t
 (witness.raft.gate); until then questions and answers are read, all else is kept in order. A PING says how far the
 sender's disk is: it goes before the messages of a turn that moved it, and at least every PING_AFTER_S, since two
 followers say nothing else to each other; so what a peer counts of a disk it has also seen of it. A silent connection
-is closed. Frames of one connection arrive in order; a new connection never sees the old one's (N7).
+is closed, and so is one on which a question stays without an answer: a third witness waits for it. Frames of one
+connection arrive in order; a new connection never sees the old one's (N7).
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ SEND_BYTES_MAX: Final = 32 * 1024 * 1024
 """A peer that lets more than this pile up is disconnected."""
 LINGER_BYTES_MAX: Final = 64 * 1024
 """A refused peer that has not read more than this is not waited for."""
+ANSWER_LONGEST_S: Final = 30.0
+"""A question that waited behind other bytes is answered within this, whatever the way."""
 MESSAGE_COST: Final = 256
 """What a waiting message takes beside its bytes, so that a flood of small ones counts too."""
 _HEAD: Final = struct.Struct(">IB")
@@ -107,6 +110,10 @@ class PeerLink(asyncio.Protocol):
         self.began_s = self.received_s = now_s()
         self._sent_s = self.received_s
         self._told: Position | None = None
+        self._questions: dict[tuple[WitnessId, bytes], float] = {}
+        """Peer and process that were asked about, and when; until the answer comes."""
+        self._unsent_s = self.received_s
+        """When something was seen to wait for the network last: a question may have been behind it."""
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self._why = "connection lost"
@@ -162,6 +169,7 @@ class PeerLink(asyncio.Protocol):
 
     def ask(self, question: Question) -> None:
         if not self.closing:
+            self._questions.setdefault((question.speaker.peer, question.speaker.process), self._now_s())
             self._write(frame(QUESTION, pack_question(question)))
 
     def answer(self, answer: Answer) -> None:
@@ -178,8 +186,13 @@ class PeerLink(asyncio.Protocol):
 
     def check_alive(self, ping_after_s: float, silent_after_s: float) -> None:
         now_s = self._now_s()
+        if self.unsent_bytes():
+            self._unsent_s = now_s
+        owed = self._owes_answer(now_s, silent_after_s)
         if now_s - self.received_s > silent_after_s:
             self.abort(f"silent for {silent_after_s:g} s")
+        elif owed is not None:
+            self.abort(f"gave signs of life but no answer about {owed} for {silent_after_s:g} s")
         elif self.peer is not None and not self.closing:
             if now_s - self._sent_s > ping_after_s:
                 self._told = None
@@ -235,6 +248,12 @@ class PeerLink(asyncio.Protocol):
         if not self.closing:
             self._why, self.closing = why, True
 
+    def _owes_answer(self, now_s: float, patience_s: float) -> WitnessId | None:
+        for (peer, _), asked_s in self._questions.items():
+            if now_s - max(asked_s, self._unsent_s) > patience_s or now_s - asked_s > ANSWER_LONGEST_S:
+                return peer
+        return None
+
     def _where(self) -> bytes:
         """The frame that says how far our disk is, when the peer does not know it."""
         position = self._owner.position()
@@ -276,7 +295,9 @@ class PeerLink(asyncio.Protocol):
         elif kind == QUESTION:
             self._owner.asked(self, read_question(body))
         elif kind == ANSWER:
-            self._owner.answered(self, read_answer(body))
+            answer = read_answer(body)
+            self._questions.pop((answer.peer, answer.process), None)
+            self._owner.answered(self, answer)
         elif self._held is not None:
             self._hold(kind, body)
         elif kind == RAFT:

@@ -97,7 +97,8 @@ class PeerTransport:
         self._rng = rng
         self._links: dict[WitnessId, PeerLink] = {}
         self._unintroduced: set[PeerLink] = set()
-        self._down: dict[WitnessId, asyncio.Event] = {}
+        self._dialled: dict[PeerLink, asyncio.Event] = {}
+        """Set when that very connection has ended: a late end of an earlier one is not taken for it."""
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
         self._loop = asyncio.get_running_loop()
@@ -119,7 +120,6 @@ class PeerTransport:
                 self._accepted, host, port, ssl=server_ssl, ssl_handshake_timeout=handshake, reuse_address=True
             )
         for peer in self._peers:
-            self._down[peer] = asyncio.Event()
             if self._self_id < peer:
                 self._spawn(self._keep_dialing(peer))
         self._spawn(self._upkeep())
@@ -175,7 +175,6 @@ class PeerTransport:
     async def _keep_dialing(self, peer: WitnessId) -> None:
         delay_s = DIAL_FIRST_S
         while True:
-            self._down[peer].clear()
             if await self._dial(peer):
                 delay_s = DIAL_FIRST_S
             await asyncio.sleep(delay_s * (0.5 + self._rng.random()))
@@ -186,13 +185,15 @@ class PeerTransport:
         host, port = self._peers[peer]
         client_ssl = self._tls.client if isinstance(self._tls, PeerTls) else None
         link = PeerLink(self, peer, self._now_s)
+        ended = self._dialled[link] = asyncio.Event()
         try:
             async with asyncio.timeout(HANDSHAKE_S):
                 await self._loop.create_connection(lambda: link, host, port, ssl=client_ssl)
         except (OSError, TimeoutError) as error:
+            self._dialled.pop(link, None)
             self._fault(peer, str(error) or "no answer")
             return False
-        await self._down[peer].wait()
+        await ended.wait()
         return link.peer is not None and not link.refused
 
     async def _upkeep(self) -> None:
@@ -289,8 +290,9 @@ class PeerTransport:
             del self._links[link.peer]
             self._owner.peer_down(link.peer, why)
         self._gate.closed(link)
-        if link.dialed is not None:
-            self._down[link.dialed].set()
+        ended = self._dialled.pop(link, None)
+        if ended is not None:
+            ended.set()
 
     def _fault(self, peer: str, why: str) -> None:
         self.last_fault[peer] = why

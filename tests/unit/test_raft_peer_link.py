@@ -1,0 +1,159 @@
+"""One connection: what ends it while the other end still gives signs of life."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from proto.units import NO_LINEAGE, ClusterId, WitnessId
+from witness.raft.admission import Position, Speaker
+from witness.raft.introduction import Answer, Hello, Question, pack_answer, pack_hello, pack_position
+from witness.raft.peer_link import ANSWER, ANSWER_LONGEST_S, HELLO, PING, PeerLink, frame
+from witness.raft.peer_transport import PING_AFTER_S, SILENT_AFTER_S, PeerTransport, Plaintext
+
+W1, W2, W3 = (WitnessId(name) for name in ("w1", "w2", "w3"))
+CLUSTER = ClusterId("c")
+AT = Position(10, 2, 2, 5)
+THIRD = Speaker(W3, b"3" * 16, learner=False, position=AT, process=b"p" * 16)
+OTHER = Speaker(W2, b"2" * 16, learner=False, position=AT, process=b"q" * 16)
+
+
+class Pipe:
+    def __init__(self) -> None:
+        self.unsent, self.aborted = 0, False
+
+    def write(self, data: bytes) -> None: ...
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    close = abort
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def resume_reading(self) -> None: ...
+
+
+class Owner:
+    """Of links, and of a transport."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+        self.answers: list[Answer] = []
+
+    def introduce(self, link: PeerLink) -> Hello:
+        return self.introduction(link.dialed)
+
+    def introduction(self, to: WitnessId | None) -> Hello:
+        return Hello(CLUSTER, to, OTHER, NO_LINEAGE, 1)
+
+    def introduced(self, link: PeerLink, hello: Hello) -> None: ...
+    def position(self) -> Position:
+        return AT
+
+    def peer_position(self, link: PeerLink, position: Position) -> None: ...
+    def answered(self, link: PeerLink, answer: Answer) -> None:
+        self.answers.append(answer)
+
+    def peer_fault(self, peer: str, why: str) -> None:
+        self.faults.append(why)
+
+    def broken(self, error: BaseException) -> None:
+        raise error
+
+
+class End:
+    """A connection that counts, whose other end signs its life every half second."""
+
+    def __init__(self) -> None:
+        self.now_s, self.pipe, self.owner = 0.0, Pipe(), Owner()
+        self.link = PeerLink(self.owner, W2, lambda: self.now_s)  # type: ignore[arg-type] - the part that is used
+        self.link.connection_made(self.pipe)  # type: ignore[arg-type] - a fake
+        hello = Hello(CLUSTER, None, OTHER, NO_LINEAGE, 1)
+        self.link.data_received(frame(HELLO, pack_hello(hello)))
+        self.link.release()
+
+    def live(self, seconds: float) -> None:
+        until_s = self.now_s + seconds
+        while self.now_s < until_s and not self.pipe.aborted:
+            self.now_s += 0.25
+            self.link.data_received(frame(PING, pack_position(AT)))
+            self.link.check_alive(PING_AFTER_S, SILENT_AFTER_S)
+
+
+def test_who_pings_and_never_answers_a_question_is_disconnected_within_the_bound() -> None:
+    end = End()
+    end.live(10)
+    assert not end.pipe.aborted
+    end.link.ask(Question(THIRD, None))
+    end.live(SILENT_AFTER_S)
+    assert not end.pipe.aborted
+    end.live(0.5)
+    assert end.pipe.aborted
+
+
+@pytest.mark.parametrize(
+    ("peer", "process", "ends"), [(W3, THIRD.process, False), (W3, b"x" * 16, True), (W1, b"p" * 16, True)]
+)
+def test_only_the_answer_to_the_question_counts(peer: WitnessId, process: bytes, ends: bool) -> None:
+    end = End()
+    end.link.ask(Question(THIRD, None))
+    end.live(1)
+    end.link.data_received(frame(ANSWER, pack_answer(Answer(peer, process, "", None))))
+    end.live(10)
+    assert end.pipe.aborted is ends
+
+
+def test_a_question_behind_a_long_queue_has_its_time_from_when_it_left_and_no_longer_than_the_limit() -> None:
+    end = End()
+    end.pipe.unsent = 1
+    end.link.ask(Question(THIRD, None))
+    end.live(10)
+    assert not end.pipe.aborted
+    end.pipe.unsent = 0
+    end.live(SILENT_AFTER_S - 0.25)
+    assert not end.pipe.aborted
+    end.live(0.5)
+    assert end.pipe.aborted
+    end = End()
+    end.pipe.unsent = 1
+    end.link.ask(Question(THIRD, None))
+    end.live(ANSWER_LONGEST_S + 0.5)
+    assert end.pipe.aborted
+
+
+async def test_a_late_end_of_an_earlier_dial_is_not_taken_for_the_end_of_the_connection_that_runs() -> None:
+    """Else a second connection would be dialled beside the first one."""
+    accepted = asyncio.Event()
+
+    async def hold(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.set()
+        await ends.wait()
+        writer.close()
+
+    ends = asyncio.Event()
+    server = await asyncio.start_server(hold, "127.0.0.1", 0)
+    where: Any = server.sockets[0].getsockname()
+    owner = Owner()
+    transport = PeerTransport(
+        self_id=W1,
+        cluster_id=CLUSTER,
+        peers={W2: (where[0], where[1])},
+        listen=("127.0.0.1", 0),
+        tls=Plaintext(),
+        owner=owner,  # type: ignore[arg-type] - the part of an owner that is used
+        rng=random.Random(1),
+    )
+    dial = asyncio.create_task(transport._dial(W2))
+    await accepted.wait()
+    transport.closed(PeerLink(transport, W2, lambda: 0.0), "an earlier one")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not dial.done()
+    ends.set()
+    await dial
+    server.close()
