@@ -94,7 +94,7 @@ class RaftNode:
         self._pace = Pace(timers)
         self._stamps = Stamps(peers, self._pace)
         self._suffrage = Suffrage(peers, store, self.filter)
-        self.transfer = SnapshotTransfer(store.cluster_id, self._read_snapshot_file)
+        self.transfer = SnapshotTransfer(store.cluster_id, self._read_snapshot_file, self._fits)
         self._journal = Journal(store, compaction.tail_entries, compaction.tail_bytes)
         self._engine = Engine(
             self_id=self_id,
@@ -374,6 +374,9 @@ class RaftNode:
         except SnapshotRefused as refused:
             raise StoreRefused(f"{self._store.directory / SNAPSHOT_NAME}: {refused}; {STAY_DOWN}") from refused
         return snapshot
+
+    def _fits(self, size: int) -> bool:
+        return self._store.space(self._now_ns).fits(size)
 
     def _read_snapshot_file(self) -> bytes | None:
         try:

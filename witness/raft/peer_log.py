@@ -7,10 +7,12 @@ said again only after REPEAT_NS; the latest ones are always in the status. Bound
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from proto.edge.logs import get_logger
 from proto.units import NS_PER_S, WitnessId
+from witness.raft.space import SPACE_CRITICAL_BYTES, SPACE_LOW_BYTES
 from witness.raft.standing import Progress
 
 REPEAT_NS: Final = 60 * NS_PER_S
@@ -59,6 +61,31 @@ class AlarmLog:
             log.error("raft_alarm", witness=self._self_id, alarm=kind, why=words, count=counts[kind], remedy=REMEDY)
             said.append(kind)
         return said
+
+
+class RoomLog:
+    """A snapshot for which the disk has no room: once, until one was taken or a larger one is refused."""
+
+    def __init__(self, self_id: WitnessId, directory: Path) -> None:
+        self._self_id = self_id
+        self._directory = directory
+        self._said_bytes: int | None = None
+
+    def look(self, lacks_room_for: int | None) -> bool:
+        """In every turn; True when it was logged."""
+        said_bytes, self._said_bytes = self._said_bytes, lacks_room_for
+        if lacks_room_for is None or (said_bytes is not None and lacks_room_for <= said_bytes):
+            return False
+        room_bytes = max(lacks_room_for + SPACE_CRITICAL_BYTES, SPACE_LOW_BYTES * 5 // 4)
+        log.error(
+            "snapshot_without_room",
+            witness=self._self_id,
+            directory=str(self._directory),
+            snapshot_bytes=lacks_room_for,
+            remedy=f"make room there, {room_bytes} bytes at least; the leader tries again by itself; until then this "
+            "witness votes and takes nothing new",
+        )
+        return True
 
 
 class ReadmissionLog:

@@ -3,8 +3,10 @@
 Rules: a received snapshot is put together in memory within a bound, by its id and offsets, and touches nothing
 before it is complete and verified (D-9); a chunk that does not continue what is here voids it, so two connections
 or two leaders can never mix. At most CHUNKS_IN_FLIGHT_MAX chunks of one peer are unanswered, so that a heartbeat never
-waits behind more than these; a sender starts over for one peer at most once a second, so that a peer that refuses an
-image cannot keep the leader busy. No fork (D-27).
+waits behind more than these; a sender starts over for one peer at most once a second, and ever more seldom with an
+image that the peer did not take, so that one that refuses it cannot keep the leader busy. An image for which the disk
+has no room is refused with its first chunk, and again when it is complete: an attempt to write it would end the
+process, and the next one after it. No fork (D-27).
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from witness.raft.port import SnapshotRefused
 from witness.raft.snapshot_file import SNAPSHOT_BYTES_MAX, Snapshot, decode_snapshot, encode_snapshot
 
 RESTART_AFTER_NS = NS_PER_S
+RESTART_LONGEST_NS = 8 * NS_PER_S
+"""Between two attempts with one image over one connection."""
 CHUNKS_IN_FLIGHT_MAX = 4
 
 Chunk = tuple[bytes, bool, bool, bytes, int, int]
@@ -45,11 +49,20 @@ class _Receiving:
 
 
 class SnapshotTransfer:
-    def __init__(self, cluster_id: ClusterId, read_file: Callable[[], bytes | None]) -> None:
+    def __init__(
+        self,
+        cluster_id: ClusterId,
+        read_file: Callable[[], bytes | None],
+        fits: Callable[[int], bool] = lambda _size: True,
+    ) -> None:
+        """`fits`: the disk has room for so many bytes."""
         self._cluster_id = cluster_id
         self._read_file = read_file
+        self._fits = fits
         self._sending: dict[WitnessId, _Sending] = {}
         self._started_ns: dict[WitnessId, int] = {}
+        self._tried: dict[WitnessId, tuple[bytes, int]] = {}
+        """Which image each peer was sent last over its connection, and how long to wait before the next attempt."""
         self._receiving: _Receiving | None = None
         self._current: tuple[bytes, bytes, int] | None = None
         self.finished: dict[WitnessId, int] = {}
@@ -57,6 +70,10 @@ class SnapshotTransfer:
         self.has_room = False
         self.refused = 0
         """Received snapshots that were damaged or foreign; shown in the metrics."""
+        self.without_room = 0
+        """How often a snapshot was refused because the disk has no room for it; in the metrics, too."""
+        self.lacks_room_for: int | None = None
+        """The size of the last one that was refused so; None once a transfer was taken."""
 
     # -- sending ---------------------------------------------------------------------------------------------
 
@@ -101,7 +118,8 @@ class SnapshotTransfer:
 
     def _begin(self, peer: WitnessId, now_ns: int) -> _Sending | None:
         started_ns = self._started_ns.get(peer)
-        if started_ns is not None and now_ns - started_ns < RESTART_AFTER_NS:
+        before, wait_ns = self._tried.get(peer, (b"", RESTART_AFTER_NS))
+        if started_ns is not None and now_ns - started_ns < wait_ns:
             return None
         if self._current is None:
             data = self._read_file()
@@ -111,12 +129,15 @@ class SnapshotTransfer:
             self._current = (hashlib.sha256(data).digest(), data, last_index)
         identity, data, last_index = self._current
         self._started_ns[peer] = now_ns
+        again = identity == before
+        self._tried[peer] = identity, min(2 * wait_ns, RESTART_LONGEST_NS) if again else RESTART_AFTER_NS
         sending = self._sending[peer] = _Sending(identity, data, last_index)
         return sending
 
     def cancel(self, peer: WitnessId) -> None:
         """The connection to `peer` ended: what was under way is void on both sides."""
         self._sending.pop(peer, None)
+        self._tried.pop(peer, None)
         self._release()
         if self._receiving is not None and self._receiving.sender == peer:
             self._receiving = None
@@ -131,7 +152,8 @@ class SnapshotTransfer:
         """The snapshot and its bytes once complete and verified; None while incomplete or when refused."""
         data, first, last, identity, offset, total = chunk
         if first:
-            self._receiving = _Receiving(peer, identity, total) if total <= SNAPSHOT_BYTES_MAX else None
+            taken = total <= SNAPSHOT_BYTES_MAX and self._has_room(total)
+            self._receiving = _Receiving(peer, identity, total) if taken else None
         receiving = self._receiving
         if receiving is None:
             return None
@@ -143,6 +165,8 @@ class SnapshotTransfer:
         if not last:
             return None
         self._receiving = None
+        if not self._has_room(total):
+            return None
         complete = bytes(receiving.data)
         if hashlib.sha256(complete).digest() != identity:
             self.refused += 1
@@ -152,3 +176,11 @@ class SnapshotTransfer:
         except SnapshotRefused:
             self.refused += 1
             return None
+
+    def _has_room(self, total: int) -> bool:
+        if self._fits(total):
+            self.lacks_room_for = None
+            return True
+        self.without_room += 1
+        self.lacks_room_for = total
+        return False

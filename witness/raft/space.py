@@ -45,6 +45,11 @@ class SpaceLimits:
 class Space:
     free_bytes: int
     verdict: Verdict
+    critical_bytes: int = SPACE_CRITICAL_BYTES
+
+    def fits(self, size: int) -> bool:
+        """So many bytes more leave room for turns."""
+        return self.free_bytes - size >= self.critical_bytes
 
 
 class SpaceWatch:
@@ -62,7 +67,7 @@ class SpaceWatch:
         if self._looked_ns is None or not 0 <= now_ns - self._looked_ns < LOOK_EVERY_NS:
             self._looked_ns = now_ns
             free_bytes = self._disk.free_bytes()
-            self._seen = Space(free_bytes, self._judge(free_bytes))
+            self._seen = Space(free_bytes, self._judge(free_bytes), self._limits.critical_bytes)
         return self._seen
 
     def _judge(self, free_bytes: int) -> Verdict:

@@ -24,7 +24,7 @@ from witness.raft.messages import Message
 from witness.raft.node import RaftNode
 from witness.raft.outbox import Outbox
 from witness.raft.peer_disks import PeerDisks, position_of, record_start
-from witness.raft.peer_log import AlarmLog, FaultLog, ReadmissionLog
+from witness.raft.peer_log import AlarmLog, FaultLog, ReadmissionLog, RoomLog
 from witness.raft.peer_transport import Address, PeerTls, PeerTransport, Plaintext
 from witness.raft.port import ConsensusStatus, ProposalRefused, Replicated
 from witness.raft.standing import Progress, Standing
@@ -74,6 +74,7 @@ class PySyncObjConsensus:
         self._faults = FaultLog(self_id)
         self._readmission_log = ReadmissionLog(self_id)
         self._alarm_log = AlarmLog(self_id)
+        self._room_log = RoomLog(self_id, store.directory)
         self._transport: PeerTransport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -160,7 +161,9 @@ class PySyncObjConsensus:
         counts = dict(self._node.filter.counters)
         if self._transport is not None:
             counts.update(self._transport.counters)
-        return {**counts, "snapshots_refused": self._node.transfer.refused, "turns": self.turns}
+        transfer = self._node.transfer
+        snapshots = {"snapshots_refused": transfer.refused, "snapshots_without_room": transfer.without_room}
+        return {**counts, **snapshots, "turns": self.turns}
 
     def peer_faults(self) -> dict[str, str]:
         return {} if self._transport is None else dict(self._transport.last_fault)
@@ -194,6 +197,7 @@ class PySyncObjConsensus:
         self._send(result.outbox)
         self._readmission_log.look(node.readmission(), lambda: node.status().term)
         self._alarm_log.look(node.filter.alarms, node.filter.counters, began_ns)
+        self._room_log.look(node.transfer.lacks_room_for)
         node.took(self._clock_ns() - began_ns)
         if result.synced and result.wrote:
             node.finish()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from proto.units import NS_PER_MS
 from witness.raft.port import CommittedEntry, ConsensusStatus, Role
+from witness.raft.snapshot_transfer import RESTART_LONGEST_NS
 from witness.sim.clock import Events
 from witness.sim.raft.checkers import (
     AgeChecker,
@@ -128,8 +129,9 @@ def liveness_bound_ns(setup: Setup, connected_ns: int, slow_ns: int) -> int:
     Frames still under way (`slow_ns`) and dead connections must go and new ones come (`connected_ns`), a leader
     without a majority must give up, then elections: each fails by a split at odds below one half as long as the spread
     of the timeouts is several round trips, so that 24 in a row fail once in sixteen millions. An image may have to be
-    sent twice, a second apart (witness.raft.snapshot_transfer).
+    sent twice, with the longest wait between two attempts (witness.raft.snapshot_transfer).
     """
     timers = setup.timers
     elections_ms = 24 * timers.election_max_ms
-    return slow_ns + connected_ns + (timers.leader_fallback_ms + elections_ms + 3_000) * NS_PER_MS
+    images_ns = RESTART_LONGEST_NS + 3_000 * NS_PER_MS
+    return slow_ns + connected_ns + (timers.leader_fallback_ms + elections_ms) * NS_PER_MS + images_ns
