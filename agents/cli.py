@@ -87,6 +87,31 @@ def schema() -> None:
     typer.echo(json.dumps(agent_schema(), indent=2))
 
 
+@app.command("wrap")
+def wrap(
+    units: Annotated[list[str], typer.Argument(metavar="UNIT...", help="Services, for example api-server.service.")],
+    group: Annotated[str, typer.Option("--group", "-g", help="The group whose lease they need.")] = "",
+    write: Annotated[bool, typer.Option("--write", help="Write the drop-ins; without it they are only shown.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Remove the drop-ins again.")] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Take the socket and the groups from this file.")
+    ] = None,
+    root: Annotated[Path, typer.Option("--root", help="Read and write below this directory, e.g. an image.")] = Path(
+        "/"
+    ),
+) -> None:
+    """Bring systemd services under the lease, by a drop-in that puts `site-agent exec` before their commands.
+
+    Shows what it would write; --write writes it. Refused, with the remedy, for a unit that a boot, a timer, a socket,
+    a message or another unit would start, and for settings that a guard cannot live with. systemd is never called:
+    what you have to do afterwards is printed.
+    """
+    from agents.units import command  # noqa: PLC0415 - see above
+
+    for line in command.run(units, command.Request(group=group, write=write, undo=undo, config=config, root=root)):
+        typer.echo(line)
+
+
 @app.command("exec", add_help_option=False, context_settings={"ignore_unknown_options": True})
 def execute(
     arguments: Annotated[list[str] | None, typer.Argument(metavar="--group G -- COMMAND...")] = None,

@@ -30,11 +30,24 @@ STEP_ID = "command"
 END_GRACE_MS = 2_000
 """For what the program left behind in its namespace when it ended."""
 LAST_WORDS_S = 0.2
-FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+FORWARDED = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH),
+)
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+FORKED_GRACE_MS = 60_000
+"""For what went into the background, after TERM; the lease and the supervisor may end it sooner."""
 
 
 def say(text: str) -> None:
     os.write(2, f"site-agent exec: {text}\n".encode())
+
+
+def command_environment(env: dict[str, str], own_pid: int) -> dict[str, str]:
+    """Without what a supervisor addressed to our process id: the command has another one, and would ignore it."""
+    if env.get("WATCHDOG_PID") == str(own_pid):
+        del env["WATCHDOG_PID"]  # without it the command keeps the supervisor's watchdog fed, as it was meant to
+    return env
 
 
 class ExecFront(Front):
@@ -49,8 +62,9 @@ class ExecFront(Front):
         self.warden = Warden(self, record, 0, None)
         self.warden.inherited = StepRequest(
             step_id=STEP_ID,
-            argv=options.command,
-            env=dict(os.environ),
+            argv=options.argv(),
+            program=options.command[0],
+            env=command_environment(dict(os.environ), os.getpid()),
             cwd=os.getcwd(),
             log_path=None,
             timeout_ms=0,
@@ -160,6 +174,8 @@ class ExecFront(Front):
                 return
             if self.warden.phase == ARMED and STEP_ID in self.warden.steps:
                 self.warden.tell_step({"type": "signal", "step_id": STEP_ID, "number": int(number)})
+            elif self.warden.phase == ARMED and self.options.forking and number in ENDING:
+                self.warden.stop(FORKED_GRACE_MS, "told to stop")
 
     def _leave(self, exit_code: int, cause: str) -> None:
         self.exit_code = exit_code
@@ -176,7 +192,13 @@ class ExecFront(Front):
             self.exit_code = code
         elif isinstance(number, int):
             self.exit_code = SIGNALLED + number
-        self.warden.stop(END_GRACE_MS, "command ended")
+        if self.options.forking and self.exit_code == 0:
+            self.warden.await_empty()
+        else:
+            self.warden.stop(END_GRACE_MS, "command ended")
+
+    def emptied(self) -> None:
+        self.warden.stop(0, "nothing of the command is left")
 
     def fencing(self, cause: str) -> None:
         say(f"fencing: {cause}")

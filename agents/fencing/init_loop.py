@@ -60,6 +60,7 @@ class Init:
         self.reset_oom = False
         self.ending = False
         self.empty_told = False
+        self.watching = False
         self.wake_fd = -1
         self.inherited: StepRequest | None = None
         """A step known before the fork (exec guard): its arguments and environment need no message."""
@@ -128,8 +129,11 @@ class Init:
             self._cancel(str(message["step_id"]))
         elif kind == "signal":
             self._signal_step(str(message["step_id"]), int(str(message["number"])))
+        elif kind == "watch":
+            self.watching = True
         elif kind == "term":
             self.ending = True
+            self.empty_told = False
             self._signal_everything(signal.SIGTERM)
 
     def _start(self, message: Message) -> None:
@@ -181,7 +185,7 @@ class Init:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                if self.ending and not self.empty_told:
+                if (self.ending or self.watching) and not self.empty_told:
                     self.empty_told = True
                     write_line(self.event_fd, {"type": "empty"})
                 return

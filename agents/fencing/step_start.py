@@ -18,7 +18,7 @@ NOT_STARTED = 127
 class StepRequest:
     """One program to run; `log_path` None means: with the descriptors of the init itself (exec guard)."""
 
-    __slots__ = ("argv", "cwd", "env", "log_path", "step_id", "timeout_ms")
+    __slots__ = ("argv", "cwd", "env", "log_path", "program", "step_id", "timeout_ms")
 
     def __init__(
         self,
@@ -29,9 +29,11 @@ class StepRequest:
         cwd: str,
         log_path: str | None,
         timeout_ms: int,
+        program: str = "",
     ) -> None:
         self.step_id = step_id
         self.argv = argv
+        self.program = program or argv[0]
         self.env = env
         self.cwd = cwd
         self.log_path = log_path
@@ -94,8 +96,8 @@ def _become(request: StepRequest, log_fd: int, write_end: int, *, die_with_paren
             _take_descriptors(log_fd, write_end)
         what = f"enter {request.cwd}"
         os.chdir(request.cwd)
-        what = f"run {request.argv[0]}"
-        os.execvpe(request.argv[0], request.argv, request.env)  # noqa: S606 - an operator's step
+        what = f"run {request.program}"
+        os.execvpe(request.program, request.argv, request.env)  # noqa: S606 - an operator's step
     except OSError as error:
         os.write(write_end, f"cannot {what}: {error.strerror}"[:500].encode())
     finally:

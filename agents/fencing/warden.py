@@ -44,6 +44,9 @@ class Front:
     def step_done(self, message: Message) -> None:
         """A step ended, or could not be started."""
 
+    def emptied(self) -> None:
+        """Nothing runs in the namespace any more, as `await_empty` asked to be told."""
+
     def fencing(self, cause: str) -> None:
         """The ladder has begun without having been asked."""
 
@@ -150,6 +153,11 @@ class Warden:
             raise Refused("unknown-step", f"{message['step_id']} is not running")
         self.init.commands.send(message)
 
+    def await_empty(self) -> None:
+        """The front hears of it when everything in the namespace has ended by itself."""
+        if self.init is not None:
+            self.init.commands.send({"type": "watch"})
+
     def stop(self, grace_ms: int, cause: str) -> None:
         """Graceful within `grace_ms` and the lease; a second stop may only bring the kill nearer."""
         if self.phase in (KILLING, DOWN):
@@ -241,6 +249,8 @@ class Warden:
                 self.front.step_done(message)
             elif message["type"] == "empty" and self.phase in (STOPPING, FENCING):
                 self._kill()
+            elif message["type"] == "empty" and self.phase == ARMED:
+                self.front.emptied()
         return bool(messages)
 
     # -- the loop -----------------------------------------------------------------------------------------

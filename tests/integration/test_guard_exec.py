@@ -106,6 +106,40 @@ async def test_signals_reach_the_command(bench: Bench) -> None:
     assert await ended(process) == 42
 
 
+async def test_the_command_may_be_told_another_name(bench: Bench) -> None:
+    process = await bench.exec("/bin/sh", "-c", "ps -o args= -p $$", options=("--argv0", "another"))
+    bench.deadline(30_000)
+    assert await ended(process) == 0
+    assert process.stdout is not None
+    assert (await process.stdout.read()).split()[0] == b"another"
+
+
+async def test_what_forks_is_held_until_nothing_of_it_is_left(bench: Bench) -> None:
+    path = bench.path / "v.stamps"
+    process = await bench.exec(*victim_argv(path, "daemon"), options=("--forking",))
+    bench.deadline(60_000)
+    await lives(path)
+    await until(lambda: any(one.running for one in bench.registry.status()), "it is reported running")
+    assert process.returncode is None
+    process.send_signal(signal.SIGTERM)
+    assert await ended(process) == 0
+    await stays_dead(path)
+
+
+async def test_what_forks_and_ends_by_itself_ends_its_guard(bench: Bench) -> None:
+    mark = bench.path / "done"
+    process = await bench.exec("sh", "-c", f"(sleep 0.3; echo 1 >{mark}) & exit 0", options=("--forking",))
+    bench.deadline(60_000)
+    assert await ended(process) == 0
+    assert mark.exists(), "the guard stayed until the last process had ended"
+
+
+async def test_a_forking_command_that_fails_ends_at_once(bench: Bench) -> None:
+    process = await bench.exec("sh", "-c", "sleep 60 & exit 3", options=("--forking",))
+    bench.deadline(60_000)
+    assert await ended(process) == 3
+
+
 async def test_a_signal_ends_the_waiting(bench: Bench) -> None:
     process = await bench.waiting("true")
     process.send_signal(signal.SIGTERM)
