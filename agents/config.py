@@ -17,6 +17,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from agents.config_components import COMPONENTS_MAX, ComponentConfig, check_components
 from agents.config_fields import (
     ClusterHex,
     Command,
@@ -241,11 +242,13 @@ class GroupConfig(ConfigModel):
     deactivation: PlanConfig = Field(default_factory=PlanConfig)
     verify_down: tuple[DownCheckConfig, ...] = Field(default=(), max_length=CHECKS_MAX)
     probes: tuple[ProbeConfig, ...] = Field(default=(), max_length=PROBES_MAX)
+    components: tuple[ComponentConfig, ...] = Field(default=(), max_length=COMPONENTS_MAX)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         unique([probe.name for probe in self.probes], "probe", "probes")
         unique([check.name for check in self.verify_down], "check", "verify_down")
+        check_components(self.components)
         if (self.stop_budget is None) is not (self.kill_budget is None):
             raise refusal("stop_budget and kill_budget belong together", "write both or none")
         budgets = self.budgets
@@ -269,6 +272,7 @@ class GroupConfig(ConfigModel):
             deactivation=self.deactivation.spec(),
             checks=tuple(check.spec() for check in self.verify_down),
             probes=tuple(probe.spec() for probe in self.probes),
+            components=tuple(component.spec() for component in self.components),
         )
 
 

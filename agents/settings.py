@@ -17,6 +17,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agents.components.spec import ComponentSpec
+from agents.components.watching import component_probe_settings
 from agents.core.settings import AgentSettings, GroupSettings, ProbeKind, ProbeRole, ProbeSettings
 from proto.timing import SiteBudgets
 from proto.units import ClusterId, GroupId, SiteId, WitnessId
@@ -108,6 +110,7 @@ class GroupSpec:
     deactivation: PlanSpec
     checks: tuple[CheckSpec, ...]
     probes: tuple[ProbeSpec, ...]
+    components: tuple[ComponentSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,10 @@ def core_settings(site: SiteSettings, *, store_id: bytes) -> AgentSettings:
                 budgets=group.budgets,
                 activation_timeout_ms=group.activation.timeout_ms,
                 deactivation_timeout_ms=group.deactivation.timeout_ms,
-                probes=tuple(ProbeSettings(one.name, one.role, one.rise, one.fall) for one in group.probes),
+                probes=(
+                    *(ProbeSettings(one.name, one.role, one.rise, one.fall) for one in group.probes),
+                    *component_probe_settings(group.components),
+                ),
             )
             for group in site.groups
         ),

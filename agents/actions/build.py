@@ -6,11 +6,12 @@ from pathlib import Path
 
 from agents.actions.down_checks import CommandSaysDown, DownCheck, PortRefused
 from agents.actions.plans import GroupPlans
+from agents.components.base import Component
 from agents.settings import CheckSpec, GroupSpec
 from proto.units import SiteId
 
 
-def group_plans(site: SiteId, group: GroupSpec, log_root: Path) -> GroupPlans:
+def group_plans(site: SiteId, group: GroupSpec, log_root: Path, components: tuple[Component, ...] = ()) -> GroupPlans:
     return GroupPlans(
         group=group.group,
         site=site,
@@ -19,6 +20,7 @@ def group_plans(site: SiteId, group: GroupSpec, log_root: Path) -> GroupPlans:
         deactivation=group.deactivation.steps,
         checks=tuple(_check(check) for check in group.checks),
         log_dir=log_root / group.group,
+        components=components,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.actions.down_checks import DownCheck
+from agents.components.base import Component
 from agents.settings import StepSpec
 from proto.units import Epoch, GroupId, SiteId
 
@@ -19,6 +20,7 @@ class GroupPlans:
     deactivation: tuple[StepSpec, ...]
     checks: tuple[DownCheck, ...]
     log_dir: Path
+    components: tuple[Component, ...] = ()
 
     def about(self, epoch: Epoch, cause: str, plan: str) -> dict[str, str]:
         """What each step is told beside its own environment."""

@@ -1,7 +1,8 @@
 """Proves that nothing of a group runs on this host in the active role; silence is no proof.
 
-Three parts, all of which must hold: no former guard is left (records, by pid and start time), no exec guard says
-that something runs under it, and every configured check says "down".
+Four parts, all of which must hold: no former guard is left (records, by pid and start time), no exec guard says
+that something runs under it, every configured check says "down", and so does every component, or that it is out of
+the active role. A component that does not is ended: a proof is asked for only where nothing may run.
 """
 
 from __future__ import annotations
@@ -51,7 +52,17 @@ class DownProof:
             return f"exec guards still have something running: pids {', '.join(map(str, running[:8]))}"
         seen = await asyncio.gather(*(check.still_up() for check in self._plans.checks))
         up = [f"{check.name}: {words}" for check, words in zip(self._plans.checks, seen, strict=True) if words]
+        up += await self.end_components()
         return f"not down: {'; '.join(up)}" if up else ""
+
+    async def end_components(self) -> list[str]:
+        """Ends each component that is up; what was seen, and what stands against its end."""
+        components = self._plans.components
+        seen = await asyncio.gather(*(one.still_up() for one in components))
+        up = [(one, words) for one, words in zip(components, seen, strict=True) if words]
+        problems = await asyncio.gather(*(one.end() for one, _ in up))
+        told = zip(up, problems, strict=True)
+        return [f"{one.spec.name}: {words}{f' ({problem})' if problem else ''}" for (one, words), problem in told]
 
     async def _end_leftovers(self) -> None:
         await self.settled()

@@ -73,6 +73,7 @@ class GroupRunner:
         self._end_asked = False
         self._epoch_seen = epoch_seen
         self._spare_task: asyncio.Task[None] | None = None
+        self._settle_task: asyncio.Task[None] | None = None
         self._progress = ""
         self._orderly = True
         """Of the last deactivation: its steps were done."""
@@ -90,7 +91,7 @@ class GroupRunner:
             if plan.deadlines is not None:
                 self._arming.begin(plan.epoch, plan.deadlines)
         self._plan = plan
-        former = self._plan_task, self._fence_task
+        former = self._plan_task, self._fence_task, self._settle_task
         self._log.info("plan.start", plan=plan.plan, kind=plan.kind.value, epoch=plan.epoch, cause=plan.cause)
         self._plan_task = self._parts.spawn(self._run(plan, former), f"plan {self.plans.group}")
 
@@ -110,6 +111,24 @@ class GroupRunner:
         self._parts.execs.fence(self.plans.group)
         if not self._fencing:
             self._fence_task = self._parts.spawn(self._fence_until_proven(), f"fence {self.plans.group}")
+
+    @property
+    def dormant(self) -> bool:
+        """Nothing of the active role may run, and nothing is on its way to start or to end it."""
+        return self.plans.enforce and self._plan is None and not self._fencing and self._arming.latest is None
+
+    def component_found(self, words: str) -> None:
+        """A component is up while the site is dormant: it is ended; a plan that comes meanwhile waits for that."""
+        if not self.dormant or (self._settle_task is not None and not self._settle_task.done()):
+            return
+        self._log.error("component.up-while-dormant", what=words)
+        self._settle_task = self._parts.spawn(self._settle(), f"settle {self.plans.group}")
+
+    async def _settle(self) -> None:
+        try:
+            await self._proof.prove(PROOF_S)
+        except (GuardError, OSError) as error:
+            self._log.error("component.not-ended", why=str(error))
 
     @property
     def _fencing(self) -> bool:
@@ -352,13 +371,16 @@ class GroupRunner:
         self._reports.fenced(self.plans.group, ok=True, text="nothing runs")
         self._prepare()
 
-    async def _fence_once(self) -> None:
-        """The guard's word is tried first; its record decides, also when its handle knows nothing any more."""
-        guard = self._guard
+    async def _fence_guard(self) -> None:
         try:
             await self._end_guard(None)
         except GuardError as error:
             self._log.error("guard.fence", why=str(error))
+
+    async def _fence_once(self) -> None:
+        """The guard's word is tried first; its record decides, also when its handle knows nothing any more."""
+        guard = self._guard
+        await asyncio.gather(self._fence_guard(), self._proof.end_components())
         self._parts.execs.fence(self.plans.group)
         await self._parts.execs.stop_all(self.plans.group, 0)
         await self._proof.prove(PROOF_S)

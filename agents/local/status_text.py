@@ -16,11 +16,15 @@ _STYLE = {
     "unknown": "yellow",
 }
 
+_HELD = {"namespace": "green"}
+"""Everything else is weaker."""
+
 
 def status_view(view: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [
         Text(f"site {view['site']}   cluster {view['cluster']}   agent {view['version']}", style="bold"),
         _groups(view["groups"]),
+        *_components(view["groups"]),
         _streams(view["streams"]),
     ]
     parts += [Text(f"! {line}", style="yellow") for line in _notes(view)]
@@ -45,6 +49,20 @@ def _groups(groups: list[dict[str, Any]]) -> Table:
             group["containment"] if group["enforce"] else "watched only",
         )
     return table
+
+
+def _components(groups: list[dict[str, Any]]) -> list[Table]:
+    """How each is held, weaker ones with the reason; nothing where the configuration names none."""
+    rows = [(group["group"], one) for group in groups for one in group.get("components", ())]
+    if not rows:
+        return []
+    table = Table(box=None, pad_edge=False)
+    for heading in ("GROUP", "COMPONENT", "KIND", "ROLE", "HELD BY", ""):
+        table.add_column(heading)
+    for group, one in rows:
+        held = Text(one["held"], style=_HELD.get(one["held"], "yellow"))
+        table.add_row(group, one["name"], one["kind"], one["role"], held, one["words"])
+    return [table]
 
 
 def _streams(streams: list[dict[str, Any]]) -> Table:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from agents.client.streams import WitnessStreams
+from agents.components.held import component_rows
 from agents.core.effects import Effect
 from agents.fencing.exec_registry import ExecRegistry
 from agents.runtime.driver import Driver
 from agents.runtime.telemetry import Telemetry, resident_bytes
+from agents.settings import SiteSettings
 from agents.store import AgentStore
 from proto.messages import AgentMessage
 from proto.units import Epoch, GroupId, WitnessId
@@ -37,7 +39,7 @@ class AgentShell:
 
 
 def full_status(
-    driver: Driver, streams: WitnessStreams, registry: ExecRegistry, telemetry: Telemetry
+    driver: Driver, streams: WitnessStreams, registry: ExecRegistry, telemetry: Telemetry, settings: SiteSettings
 ) -> dict[str, Any]:
     """The core's view, and beside it what only the shell knows."""
     view = driver.status()
@@ -55,6 +57,10 @@ def full_status(
         }
         for one in registry.status()
     ]
+    specs = {group.group: group.components for group in settings.groups}
+    for group in view["groups"]:
+        execs = [one for one in view["exec_guards"] if one["group"] == group["group"]]
+        group["components"] = component_rows(specs[group["group"]], group["containment"], execs)
     view["told"] = list(telemetry.words)
     view["resident_bytes"] = int(resident_bytes())
     return view

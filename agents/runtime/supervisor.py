@@ -10,6 +10,7 @@ SIGHUP reads the certificate files again.
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import random
 import secrets
@@ -24,13 +25,15 @@ from agents.actions.real import host_parts
 from agents.actions.runner import GroupRunner
 from agents.client.streams import WitnessStreams
 from agents.client.websocket import WebSocketTransport
+from agents.components.build import build_components
+from agents.components.watching import component_probes
 from agents.core.agent import SiteAgent
 from agents.core.health import HealthFold
 from agents.fencing.exec_registry import ExecRegistry
 from agents.local.endpoint import Looks, build_app
 from agents.local.server import LocalServer
 from agents.probes.build import scheduled_probes
-from agents.probes.schedule import ProbeSchedule
+from agents.probes.schedule import ProbeSchedule, ScheduledProbe
 from agents.runtime.driver import Driver
 from agents.runtime.identity import require_own, tls_files, witness_contexts
 from agents.runtime.shell import AgentShell, full_status
@@ -92,10 +95,12 @@ class Agent:
         folds = {group.group: HealthFold(group.probes) for group in core.groups}
         self.driver = Driver(agent=self.core, folds=folds, clock=self._clock, fatal=fatal, shell=self.shell)
         self.registry = ExecRegistry(settings.exec_socket, [group.group for group in settings.groups])
+        self._component_probes: tuple[ScheduledProbe, ...] = ()
         self._add_runners()
         self.streams = self._make_streams()
         self.shell.streams = self.streams
-        self.schedule = ProbeSchedule(scheduled_probes(settings), self.driver.probed, self._random.random)
+        probes = (*scheduled_probes(settings), *self._component_probes)
+        self.schedule = ProbeSchedule(probes, self.driver.probed, self._random.random)
         self.local = LocalServer(build_app(self._looks()), settings.http, settings.status_socket)
 
     def _add_runners(self) -> None:
@@ -108,10 +113,14 @@ class Agent:
         )
         bounds = self._store.bounds()
         for group in self.settings.groups:
-            plans = group_plans(self.settings.site, group, self.settings.state_dir / STEP_LOGS)
+            guards = functools.partial(self.registry.pids, group.group)
+            components = build_components(self.settings.site, group.group, group.components, guards)
+            plans = group_plans(self.settings.site, group, self.settings.state_dir / STEP_LOGS, components)
             seen, _ = bounds[group.group]
             journal = PlanJournal(self.settings.state_dir, group.group)
-            self.driver.runners[group.group] = GroupRunner(plans, parts, self.driver, seen, journal)
+            runner = GroupRunner(plans, parts, self.driver, seen, journal)
+            self.driver.runners[group.group] = runner
+            self._component_probes += component_probes(group.group, components, group.components, runner)
 
     def _make_streams(self) -> WitnessStreams:
         addresses = dict(self.settings.witnesses)
@@ -127,7 +136,7 @@ class Agent:
         return Looks(
             group=self.driver.group_status,
             groups=lambda: tuple(self.core.groups),
-            status=lambda: full_status(self.driver, self.streams, self.registry, self.telemetry),
+            status=lambda: full_status(self.driver, self.streams, self.registry, self.telemetry, self.settings),
             metrics=self.telemetry.metrics,
         )
 

@@ -31,7 +31,7 @@ def test_the_example_loads() -> None:
     (group,) = settings.groups
     assert group.budgets == SiteBudgets(stop_budget_ms=2500, kill_budget_ms=1000)
     assert group.activation_timeout_ms == 120_000
-    assert [probe.role for probe in group.probes] == list(ProbeRole)
+    assert [probe.role for probe in group.probes] == [*ProbeRole, ProbeRole.READY, ProbeRole.READY, ProbeRole.DATA]
     assert config.exec_socket == Path("/run/thirdsite/agent.sock")
 
 
