@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Deadlines judge the machine rather than the code; the per-test timeout of pyproject.toml bounds a hang.
@@ -21,3 +22,8 @@ settings.register_profile(
 )
 settings.register_profile("dev", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    says = "write what was really told into tests/sim/scenarios; read the difference before you commit it"
+    parser.addoption("--rewrite", action="store_true", help=says)

@@ -78,6 +78,8 @@ class Cluster:
         self._subject = Hardened(setup)
         self._restarts = rng_of("restarts")
         self._failures: dict[WitnessId, int] = {}
+        self.kept_down: set[WitnessId] = set()
+        """Nobody starts these again before the heal."""
         self.network = Network(setup.witnesses, events, rng_of("witness-network"), self.hit)
         for path in self.network.wire.paths.values():
             path.delay_ns_min, path.delay_ns_max = setup.delay_ns // 10, setup.delay_ns
@@ -131,6 +133,7 @@ class Cluster:
     def heal(self) -> None:
         """All faults end; who is down starts, and operators readmit whom a refusal told them to (mostly)."""
         self._safety = False
+        self.kept_down.clear()
         self.network.heal()
         for host in self.hosts.values():
             if isinstance(host.drive, SimDrive):
@@ -141,6 +144,10 @@ class Cluster:
             if host.name in self.damage.out or refused:
                 readmit_host(self, host, self._restarts)
             self._restart(host)
+
+    def break_again(self) -> None:
+        """What lasts only as long as the safety phase may strike anew."""
+        self._safety = True
 
     def close(self) -> None:
         for kind, count in self._disk_hits().items():
@@ -217,7 +224,7 @@ class Cluster:
         self.events.after(int(mean_ns * self._restarts.choice((0.1, 0.5, 1, 2))), partial(self._restart, host))
 
     def _restart(self, host: Host) -> None:
-        if host.name not in self.damage.refused:
+        if host.name not in self.damage.refused | self.kept_down:
             host.start()
 
     def _ended_by_itself(self, host: Host, error: BaseException) -> None:

@@ -129,6 +129,10 @@ class Caretaker:
     def heal(self) -> None:
         self._healing = True
 
+    def rest(self) -> None:
+        """What operators do is theirs again."""
+        self._healing = False
+
     def _look(self) -> None:
         world = self._world
         for host in world.witnesses.values():

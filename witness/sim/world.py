@@ -26,6 +26,7 @@ from witness.sim.judges import Judges
 from witness.sim.life import Life
 from witness.sim.network import Network
 from witness.sim.platform import Moods, Platform
+from witness.sim.raft.checkers import Findings
 from witness.sim.raft.faults_net import SLOW_NS_MAX
 from witness.sim.raft.judge import liveness_bound_ns
 from witness.sim.raft.network import CONNECTED_WITHIN_NS
@@ -54,7 +55,7 @@ class World:
         raft = replace(setup.raft, kinds=raft_kinds(setup.kinds))
         self.cluster = Cluster(raft, self.events, partial(rng_for, setup.seed), self._rate_ppm, self)
         self.witnesses = self.cluster.machines
-        self.judges = Judges(self.cluster.judge.findings, lambda: self.events.now_ns, setup.groups)
+        self.judges = self._make_judges(self.cluster.judge.findings)
         self.network = Network(self.events, rng_for(setup.seed, "network"), self.hit)
         self.sites = [self._site(site, str(site)) for site in setup.sites]
         self.faults = FaultDriver(self)
@@ -67,6 +68,12 @@ class World:
         if self.setup.drift_extreme:
             return rng.choice((-bound, bound))
         return rng.randint(-CALM_DRIFT_PPM, CALM_DRIFT_PPM)
+
+    def _make_judges(self, findings: Findings) -> Judges:
+        return Judges(findings, lambda: self.events.now_ns, self.setup.groups)
+
+    def _platform(self, host: str) -> Platform:
+        return Platform(rng_for(self.setup.seed, f"platform/{host}"), self.hit, self.setup.data_checks)
 
     def _site(self, site: SiteId, name: str) -> SiteHost:
         rng = rng_for(self.setup.seed, f"site/{name}")
@@ -82,10 +89,7 @@ class World:
             ),
         )
         around = Surroundings(self.events, self.network, self.judges, self.witnesses, self.hit, self.note)
-        platforms = {
-            config.group: Platform(rng_for(self.setup.seed, f"platform/{name}"), self.hit, self.setup.data_checks)
-            for config in groups
-        }
+        platforms = {config.group: self._platform(name) for config in groups}
         return SiteHost(name, settings, NodeClock(self.events, self._rate_ppm(rng)), around, rng, platforms)
 
     def leap(self, hosts: list[WitnessHost], ahead_ns: int) -> None:
@@ -114,9 +118,12 @@ class World:
 
     def applied(self, life: Life, events: list[Event]) -> None:
         for event in events:
-            where = f"{event.group or ''} {event.site or ''} {event.epoch}"
-            self.note("ledger", f"{event.kind.value} {where} {event.text}")
+            self._tell(event)
         self.judges.applied(life, events)
+
+    def _tell(self, event: Event) -> None:
+        where = f"{event.group or ''} {event.site or ''} {event.epoch}"
+        self.note("ledger", f"{event.kind.value} {where} {event.text}")
 
     def restored(self, life: Life) -> None:
         self.judges.restored(life)
@@ -162,6 +169,11 @@ class World:
                 site.crash()  # an agent that was superseded by its twin asks for exactly this
             self._heal_site(site)
         self.caretaker.heal()
+
+    def break_again(self) -> None:
+        """Faults and operators may strike anew after a heal: for drivers that go on."""
+        self.cluster.break_again()
+        self.caretaker.rest()
 
     @staticmethod
     def _heal_site(site: SiteHost) -> None:
