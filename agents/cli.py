@@ -23,7 +23,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="The agent of one site: runs the platform while the witnesses grant it the lease, and never longer.",
     epilog=(
-        "Exit codes: 0 done, 64 wrong usage, 69 no agent answers (status, exec) or the disk failed (run), "
+        "Exit codes: 0 done (doctor: 1 warnings, 2 a promise would break), 64 wrong usage, "
+        "69 no agent answers (status, exec) or the disk failed (run), "
         "70 internal fault, 75 the lease was lost (exec) or the stop was cut short (run), 78 the configuration or "
         "the state is not usable as it is."
     ),
@@ -112,6 +113,43 @@ def wrap(
         typer.echo(line)
 
 
+@app.command("doctor")
+def doctor(
+    config: Config,
+    as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+    root: Annotated[Path, typer.Option("--root", help="Read the host's files below this directory.")] = Path("/"),
+) -> None:
+    r"""Look for everything on this host that would break the promise; change nothing.
+
+    \b
+    What starts the platform without the lease: units, timers, cron, containers.
+    What runs in the active role right now though the site is dormant.
+    What a guard gets: namespaces, priority, memory, timers, watchdog, clocks.
+    The agent's files, room, certificate; its way to each witness.
+
+    Run it as root, before the first activation and after every change of the host.
+
+    Exit codes: 0 nothing but notes, 1 warnings (the promise holds, but weaker), 2 a promise would break.
+    """
+    from agents.doctor.command import examine  # noqa: PLC0415 - see above
+    from agents.doctor.finding import worst  # noqa: PLC0415 - see above
+
+    findings = examine(config, root.absolute())
+    if as_json:
+        typer.echo(json.dumps({"findings": [one.as_json() for one in findings]}, indent=2))
+    else:
+        from rich.console import Console  # noqa: PLC0415 - see above
+
+        from agents.doctor.show import findings_view  # noqa: PLC0415 - see above
+
+        Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(findings_view(findings))
+    raise Verdict(worst(findings))
+
+
+class Verdict(SystemExit):
+    """An exit code that is an answer; typer's own 2 means wrong usage."""
+
+
 @app.command("exec", add_help_option=False, context_settings={"ignore_unknown_options": True})
 def execute(
     arguments: Annotated[list[str] | None, typer.Argument(metavar="--group G -- COMMAND...")] = None,
@@ -137,6 +175,8 @@ def main() -> int:
     except (LocalFault, ThirdsiteError) as error:
         typer.echo(f"site-agent: {error}", err=True)
         return EXIT_CONFIG
+    except Verdict as verdict:
+        return int(verdict.code or 0)
     except SystemExit as leaving:
         return EXIT_USAGE if leaving.code == 2 else int(leaving.code or 0)
     return 0
