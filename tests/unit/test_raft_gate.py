@@ -2,128 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import pytest
+from gate_rig import AT, DISK, FIRST, NEW, W1, W2, W3, A, B, Member, Memory, Pair, speaker
 
-from proto.errors import FrameRefused, RemoteFault
-from proto.units import NO_LINEAGE, ClusterId, WitnessId
-from witness.raft.admission import NOWHERE, Mark, Position, Speaker
+from proto.errors import FrameRefused
+from proto.units import WitnessId
+from witness.raft.admission import NOWHERE, Mark, Speaker
 from witness.raft.gate import Gate
-from witness.raft.introduction import Answer, Hello, Question
+from witness.raft.introduction import Answer, Question
 from witness.raft.peer_disks import PeerDisks
-
-W1, W2, W3 = (WitnessId(name) for name in ("w1", "w2", "w3"))
-DISK, NEW = b"d" * 16, b"n" * 16
-FIRST, A, B = b"0" * 16, b"a" * 16, b"b" * 16
-AT = Position(10, 2, 2, 5)
-
-
-def speaker(process: bytes = A, starts: int = 2, **changes: Any) -> Speaker:
-    return replace(
-        Speaker(W3, DISK, learner=False, position=AT, process=process, starts=starts, past=(FIRST,)), **changes
-    )
-
-
-class Memory(dict[str, bytes]):
-    """A store's marks."""
-
-    get_meta = dict.get
-
-    def put_meta(self, name: str, value: bytes) -> None:
-        self[name] = value
-
-
-@dataclass(eq=False)
-class Link:
-    name: WitnessId
-    speaker: Speaker | None = None
-    closing: bool = False
-    received_s: float = 0.0
-    said: list[Any] = field(default_factory=list)
-    why: str = ""
-
-    def ask(self, question: Question) -> None:
-        self.said.append(question)
-
-    def answer(self, answer: Answer) -> None:
-        self.said.append(answer)
-
-    def refuse(self, why: str) -> None:
-        self.closing, self.why = True, why
-
-
-class Member:
-    """A gate with marks and connections, and no network."""
-
-    def __init__(self, own: WitnessId) -> None:
-        self.own = own
-        self.now_s = 0.0
-        self.disks = PeerDisks(Memory())
-        self.links: dict[WitnessId, Any] = {}
-        self.gate = Gate(self, {W1, W2, W3} - {own}, self.links, self.let_in, self.retire, lambda: self.now_s)
-        self.learn = self.disks.learn
-        self.known = self.disks.mark
-        self.vouch = self.disks.vouch
-
-    def judge(self, hello: Hello) -> None:
-        self.disks.judge(hello.speaker)
-
-    def let_in(self, link: Any, hello: Hello) -> None:
-        self.disks.admit(hello.speaker)
-        self.links[hello.witness] = link
-
-    def retire(self, link: Any, peer: WitnessId) -> None:
-        del self.links[peer]
-        link.closing, link.why = True, "replaced"
-
-    def introduce(self, said: Speaker) -> Link:
-        link = Link(said.peer, said, received_s=self.now_s)
-        try:
-            self.gate.introduced(link, Hello(ClusterId("c"), None, said, NO_LINEAGE, 1))  # type: ignore[arg-type] - a fake
-        except RemoteFault as fault:
-            link.refuse(str(fault))
-        return link
-
-    def drop(self, link: Any) -> None:
-        link.closing = True
-        if self.links.get(link.name) is link:
-            del self.links[link.name]
-        self.gate.closed(link)
-
-    def counts(self, link: Link) -> bool:
-        return self.links.get(link.name) is link and not link.closing
-
-
-class Pair:
-    """Two members that are connected, and what they say to each other."""
-
-    def __init__(self) -> None:
-        self.one, self.two = Member(W1), Member(W2)
-        self.to_two = self.one.introduce(speaker(peer=W2, disk=b"2" * 16))
-        self.to_one = self.two.introduce(speaker(peer=W1, disk=b"1" * 16))
-
-    def meet(self) -> None:
-        """They are connected anew; who is connected with one of them knows nothing of the other."""
-        self.to_two = self.one.introduce(speaker(peer=W2, disk=b"2" * 16))
-        self.to_one = self.two.introduce(speaker(peer=W1, disk=b"1" * 16))
-        for member, other in ((self.one, W2), (self.two, W1)):
-            third = member.links.get(W3)
-            if third is not None:
-                member.gate.answered(third, Answer(other, A, "", None))
-        self.deliver()
-
-    def part(self) -> None:
-        self.one.drop(self.to_two)
-        self.two.drop(self.to_one)
-
-    def deliver(self) -> None:
-        while self.to_two.said or self.to_one.said:
-            for link, member, back in ((self.to_two, self.two, self.to_one), (self.to_one, self.one, self.to_two)):
-                said, link.said[:] = list(link.said), []
-                for word in said:
-                    (member.gate.asked if isinstance(word, Question) else member.gate.answered)(back, word)  # type: ignore[arg-type] - fakes
 
 
 @pytest.fixture
@@ -207,8 +96,7 @@ def test_o5_an_older_state_that_only_the_other_member_has_seen_is_refused(pair: 
     latest = pair.two.introduce(speaker(B, starts=3, past=(A, FIRST), position=replace(AT, turn=50)))
     pair.deliver()
     pair.two.drop(latest)
-    pair.one.disks = PeerDisks(Memory())  # it knows nothing: its own disk is new
-    pair.one.learn, pair.one.known = pair.one.disks.learn, pair.one.disks.mark
+    pair.one.use(PeerDisks(Memory()))  # it knows nothing: its own disk is new
     older = pair.one.introduce(speaker(A))
     pair.deliver()
     assert not pair.one.counts(older)
@@ -276,13 +164,13 @@ def test_who_joins_while_another_waits_is_asked_too() -> None:
     second = member.introduce(speaker(peer=ids[1], disk=b"2" * 16))
     fourth = member.introduce(speaker(peer=ids[3], disk=b"4" * 16))
     third = member.introduce(speaker())
-    member.gate.answered(second, Answer(ids[3], A, "", None))  # type: ignore[arg-type] - a fake
+    member.answered(second, Answer(ids[3], A, "", None))
     assert member.counts(fourth)
     asked = [word.speaker.peer for word in fourth.said]
     assert asked == [ids[1], W3]
-    member.gate.answered(second, Answer(W3, A, "", None))  # type: ignore[arg-type] - a fake
+    member.answered(second, Answer(W3, A, "", None))
     assert not member.counts(third)
-    member.gate.answered(fourth, Answer(W3, A, "", None))  # type: ignore[arg-type] - a fake
+    member.answered(fourth, Answer(W3, A, "", None))
     assert member.counts(third)
 
 
@@ -298,6 +186,6 @@ def test_an_answer_about_a_stranger_or_another_process_changes_nothing(pair: Pai
     mark = Mark(NEW, NOWHERE, B, 1, (DISK,))
     answers: list[tuple[WitnessId, bytes]] = [(WitnessId("w9"), A), (W3, B)]
     for peer, process in answers:
-        pair.one.gate.answered(pair.to_two, Answer(peer, process, "no", None if peer == W3 else mark))  # type: ignore[arg-type] - a fake
+        pair.one.answered(pair.to_two, Answer(peer, process, "no", None if peer == W3 else mark))
     assert not link.closing
     assert pair.one.known(WitnessId("w9")) is None

@@ -26,6 +26,7 @@ docs/adr/0010-readmission-by-term.md says why a learner's new disk is safe to ta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -38,9 +39,12 @@ from witness.raft.store_rows import StoreRefused
 MARK_PREFIX: Final = "peer-disk/"
 """The store's mark of a peer is named by this and the peer's id."""
 MARK_VERSION: Final = 1
+TENTATIVE_VERSION: Final = 2
 PROCESS_BYTES: Final = 16
 PAST_MAX: Final = 16
 """Starts that an introduction names: an outage of one witness rarely sees more of another's."""
+ASKERS_MAX: Final = 8
+"""Witnesses, by their disks, that a mark is tentative for; there are four other ones at most."""
 RETIRED_MAX: Final = 16
 """Replaced disks that are remembered by name; an older one is still another disk than ours, and refused as that."""
 
@@ -82,6 +86,10 @@ class Mark:
     starts: int
     retired: tuple[bytes, ...] = ()
     """Disks that a readmission replaced, the latest first."""
+    askers: tuple[bytes, ...] = ()
+    """Tentative: the disks of those that may have let this process in on our word (witness.raft.vouching)."""
+    before: Mark | None = None
+    """What was known before that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +147,13 @@ def judge_elsewhere(mark: Mark | None, speaker: Speaker) -> Admitted | Refused:
 
 def newer(mine: Mark | None, theirs: Mark) -> Mark:
     """What two witnesses know of one peer: a disk that either knows as replaced is replaced."""
+    theirs = replace(theirs, position=NOWHERE, askers=(), before=None)
     if mine is None:
-        return replace(theirs, position=NOWHERE)
+        return theirs
     retired = (*mine.retired, *(disk for disk in theirs.retired if disk not in mine.retired))
     if theirs.disk == mine.disk or mine.disk not in theirs.retired or theirs.disk in mine.retired:
         return replace(mine, retired=tuple(disk for disk in retired if disk != mine.disk)[:RETIRED_MAX])
-    return replace(theirs, position=NOWHERE, retired=retired[:RETIRED_MAX])
+    return replace(theirs, retired=retired[:RETIRED_MAX])
 
 
 def _same_disk(mark: Mark, speaker: Speaker) -> Admitted | Refused:
@@ -192,11 +201,17 @@ def words(position: Position) -> str:
 
 
 def encode_mark(mark: Mark) -> bytes:
-    at = mark.position
-    numbers = [at.turn, at.term, at.last_term, at.last_index]
-    fields = [MARK_VERSION, mark.disk, numbers, mark.process, mark.starts, list(mark.retired)]
+    fields: list[Any] = [MARK_VERSION, *_seen(mark), list(mark.retired)]
+    if mark.askers:
+        before = None if mark.before is None else _seen(mark.before)
+        fields = [TENTATIVE_VERSION, *fields[1:], list(mark.askers), before]
     packed: bytes = msgpack.packb(fields)
     return packed
+
+
+def _seen(mark: Mark) -> list[Any]:
+    at = mark.position
+    return [mark.disk, [at.turn, at.term, at.last_term, at.last_index], mark.process, mark.starts]
 
 
 def decode_mark(peer: str, data: bytes) -> Mark:
@@ -207,15 +222,39 @@ def decode_mark(peer: str, data: bytes) -> Mark:
         value = None
     if not _is_mark(value):
         raise StoreRefused(f"what the store knows of {peer}'s disk has another format: run the version that wrote it")
-    _, disk, numbers, process, starts, retired = value
-    return Mark(disk, Position(*numbers), process, starts, tuple(retired))
+    _, *seen, retired = value[:6]
+    askers, before = value[6:] or ((), None)
+    earlier = None if before is None else _mark(before, ())
+    return replace(_mark(seen, tuple(retired)), askers=tuple(askers), before=earlier)
+
+
+def _mark(seen: Sequence[Any], retired: tuple[bytes, ...]) -> Mark:
+    disk, numbers, process, starts = seen
+    return Mark(disk, Position(*numbers), process, starts, retired)
 
 
 def _is_mark(value: Any) -> bool:
-    if not isinstance(value, list) or len(value) != 6 or value[0] != MARK_VERSION:
+    if not isinstance(value, list) or (len(value), value[:1]) not in ((6, [MARK_VERSION]), (8, [TENTATIVE_VERSION])):
         return False
-    _, disk, numbers, process, starts, retired = value
-    if not isinstance(numbers, list) or len(numbers) != 4 or not isinstance(retired, list):
+    _, *seen, retired = value[:6]
+    askers, before = value[6:] or ([], None)
+    return (
+        _is_seen(seen)
+        and (before is None or _is_seen(before))
+        and _are_tokens(retired)
+        and _are_tokens(askers)
+        and (len(value) == 6 or 1 <= len(askers) <= ASKERS_MAX)
+    )
+
+
+def _is_seen(seen: object) -> bool:
+    if not isinstance(seen, list) or len(seen) != 4:
         return False
-    sixteen = all(isinstance(item, bytes) and len(item) == DISK_BYTES for item in (disk, process, *retired))
-    return sixteen and all(type(number) is int and 0 <= number <= NUMBER_MAX for number in (*numbers, starts))
+    disk, numbers, process, starts = seen
+    if not isinstance(numbers, list) or len(numbers) != 4 or not _are_tokens([disk, process]):
+        return False
+    return all(type(number) is int and 0 <= number <= NUMBER_MAX for number in (*numbers, starts))
+
+
+def _are_tokens(items: object) -> bool:
+    return isinstance(items, list) and all(isinstance(item, bytes) and len(item) == DISK_BYTES for item in items)

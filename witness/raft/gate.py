@@ -2,12 +2,12 @@
 
 Rule: of one witness one process counts, everywhere. Each member by itself can only tell what it has seen; a copy of a
 disk that reaches a member which knows little of the original would count there, while the original counts elsewhere,
-and both could vote. So a member that is introduced to a peer asks every member that it is connected with, and lets
-the peer in when all of them have answered without an objection, or have lost their connection. One that gives signs of
+and both could vote. So a member that is introduced to a peer asks every member that it is connected with, and lets the
+peer in when all of them have answered without an objection, or have lost their connection. One that gives signs of
 life and no answer loses it (witness.raft.peer_link): it would keep a third witness out for ever. Whoever is asked
 objects when it knows more of that disk than was said, or when another process of that peer is connected there and
-alive; else it remembers the process as if it had been introduced to it. Of two that wait at two members the one with
-more starts wins. Members that find each other again ask about the peers that they let in meanwhile.
+alive; else it vouches: it remembers the process, tentatively (witness.raft.vouching). Of two that wait at two members
+the one with more starts wins. Members that find each other again ask about the peers that they let in meanwhile.
 
 What waits is read (it may have to answer, else three starting members would wait for each other) but does not count.
 What remains: while two members cannot reach each other, an original may count at one and a copy that was made during
@@ -27,17 +27,25 @@ from proto.units import WitnessId
 from witness.raft.admission import Mark, Speaker
 from witness.raft.introduction import Answer, Hello, Question
 from witness.raft.peer_link import PeerLink
+from witness.raft.vouching import own_part
 
 LIVELY_S: Final = 1.0
 """A peer that was heard within this is alive: twice the time after which an idle one gives a sign of life."""
 
 
 class GateOwner(Protocol):
-    def judge(self, hello: Hello) -> None:
-        """Raises RemoteFault when this disk may not speak for this witness, or not with us."""
+    def judge(self, hello: Hello, connected: Collection[bytes]) -> None:
+        """Raises RemoteFault when this disk may not speak for this witness, or not with us. `connected`: the disks of
+        those that are asked next.
+        """
 
-    def vouch(self, speaker: Speaker) -> None:
-        """Remembers an introduction to another witness. Raises RemoteFault when we know better."""
+    def vouch(self, speaker: Speaker, asker: bytes, *, counts: bool) -> None:
+        """Remembers an introduction to the witness on the disk `asker`, durably when it returns. `counts`: the
+        asker's connection does. Raises RemoteFault when we know better.
+        """
+
+    def settle(self, speaker: Speaker, asker: bytes) -> None:
+        """The witness on the disk `asker` did not object to one that waits here (witness.raft.vouching)."""
 
     def learn(self, peer: WitnessId, theirs: Mark) -> None: ...
     def known(self, peer: WitnessId) -> Mark | None: ...
@@ -79,11 +87,12 @@ class Gate:
         """Its name, cluster and certificate are right. Raises RemoteFault to refuse it."""
         peer, speaker = hello.witness, hello.speaker
         self._make_way(peer, speaker, elsewhere=False)
-        self._owner.judge(hello)
         asked = [name for name in self._links if name != peer]
+        speakers = [self._links[name].speaker for name in asked]
+        self._owner.judge(hello, [asker.disk for asker in speakers if asker is not None])
         self._waiting[peer] = Waiting(link, hello, set(asked))
         for name in asked:
-            self._links[name].ask(Question(speaker, self._owner.known(peer)))
+            self._links[name].ask(Question(speaker, self._known(peer)))
         self._go_on(peer)
 
     def asked(self, by: PeerLink, question: Question) -> None:
@@ -95,10 +104,12 @@ class Gate:
             if question.mark is not None:
                 self._learn(speaker.peer, question.mark)
             self._make_way(speaker.peer, speaker, elsewhere=True)
-            self._owner.vouch(speaker)
+            if by.speaker is None:
+                raise FrameRefused("a question before the introduction")
+            self._owner.vouch(speaker, by.speaker.disk, counts=self._counts(by))
         except RemoteFault as fault:
             objection = str(fault)
-        by.answer(Answer(speaker.peer, speaker.process, objection, self._owner.known(speaker.peer)))
+        by.answer(Answer(speaker.peer, speaker.process, objection, self._known(speaker.peer)))
 
     def answered(self, by: PeerLink, answer: Answer) -> None:
         peer = answer.peer
@@ -109,7 +120,9 @@ class Gate:
             if answer.objection:
                 del self._waiting[peer]
                 self._object(waiting.link, by, answer)
-            else:
+            elif not by.owes(peer, answer.process):  # else it is to an earlier question, and a later word may differ
+                if by.speaker is not None and self._counts(by):
+                    self._owner.settle(waiting.hello.speaker, by.speaker.disk)
                 waiting.asked.discard(by.name or peer)
                 self._go_on(peer)
         elif (
@@ -130,6 +143,12 @@ class Gate:
                 waiting.asked.discard(link.name)
                 self._go_on(peer)
 
+    def _known(self, peer: WitnessId) -> Mark | None:
+        return own_part(self._owner.known(peer))
+
+    def _counts(self, link: PeerLink) -> bool:
+        return link.name is not None and self._links.get(link.name) is link
+
     # -- inside ----------------------------------------------------------------------------------------------
 
     def _go_on(self, peer: WitnessId) -> None:
@@ -148,10 +167,10 @@ class Gate:
         """It is asked about those that were let in without it, and about those that wait."""
         for name, other in self._links.items():
             if name != peer and other.speaker is not None:
-                link.ask(Question(other.speaker, self._owner.known(name)))
+                link.ask(Question(other.speaker, self._known(name)))
         for name, waiting in self._waiting.items():
             waiting.asked.add(peer)
-            link.ask(Question(waiting.hello.speaker, self._owner.known(name)))
+            link.ask(Question(waiting.hello.speaker, self._known(name)))
 
     def _make_way(self, peer: WitnessId, speaker: Speaker, *, elsewhere: bool) -> None:
         """One process at a time: it gives way to a living one, and any other one gives way to it."""

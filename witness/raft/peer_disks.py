@@ -9,6 +9,7 @@ records none while nobody listens, so that restarts in a loop do not push the ot
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -28,14 +29,12 @@ from witness.raft.admission import (
     encode_mark,
     fell,
     highest,
-    judge,
-    judge_elsewhere,
-    judge_waited,
     newer,
     words,
 )
 from witness.raft.messages import NUMBER_MAX
 from witness.raft.store_rows import StateRow, StoreRefused
+from witness.raft.vouching import judge_admitted, judge_introduced, judge_vouch, settle
 
 KEEP_EVERY_NS: Final = 1_000 * NS_PER_MS
 STARTS_MARK: Final = "starts"
@@ -54,27 +53,34 @@ class PeerDisks:
 
     def __init__(self, store: Marks) -> None:
         self._store = store
-        self._marks: dict[WitnessId, Mark] = {}
-        self._kept: dict[WitnessId, Mark] = {}
+        self._marks: dict[WitnessId, Mark | None] = {}
+        self._kept: dict[WitnessId, Mark | None] = {}
         self._said: dict[WitnessId, Position] = {}
         """By each peer on the connection that counts: places of one connection are in order, those of two are not."""
         self._kept_ns: int | None = None
 
     def mark(self, peer: WitnessId) -> Mark | None:
         if peer not in self._marks:
-            data = self._store.get_meta(MARK_PREFIX + peer)
-            if data is None:
-                return None
-            self._marks[peer] = self._kept[peer] = decode_mark(peer, data)
+            data = self._store.get_meta(MARK_PREFIX + peer)  # empty when a mark was given back
+            self._marks[peer] = self._kept[peer] = decode_mark(peer, data) if data else None
         return self._marks[peer]
 
-    def judge(self, speaker: Speaker) -> Mark:
-        """The mark that an admission would leave. Raises RemoteFault with the words of the refusal."""
-        return _mark_of(judge(self.mark(speaker.peer), speaker))
+    def judge(self, speaker: Speaker, connected: Collection[bytes] = ()) -> None:
+        """An introduction. `connected`: the disks of those that are asked next. Raises RemoteFault to refuse it."""
+        _mark_of(judge_introduced(self.mark(speaker.peer), speaker, connected))
 
-    def vouch(self, speaker: Speaker) -> None:
-        """An introduction to another witness is known here from now on. Raises RemoteFault when we know better."""
-        self._marks[speaker.peer] = _mark_of(judge_elsewhere(self.mark(speaker.peer), speaker))
+    def vouch(self, speaker: Speaker, asker: bytes, *, counts: bool) -> bool:
+        """An introduction to the witness on the disk `asker` is known here from now on. Raises RemoteFault when we
+        know better. True when it is to be synced before the answer leaves.
+        """
+        if counts:
+            self.settle(speaker, asker)
+        self._marks[speaker.peer] = _mark_of(judge_vouch(self.mark(speaker.peer), speaker, asker))
+        return self.keep(speaker.peer)
+
+    def settle(self, speaker: Speaker, asker: bytes) -> None:
+        """The witness on the disk `asker` asked about that introduction, or answered and did not object."""
+        self._marks[speaker.peer] = settle(self.mark(speaker.peer), speaker, asker)
         self.keep(speaker.peer)
 
     def learn(self, peer: WitnessId, theirs: Mark) -> None:
@@ -86,7 +92,7 @@ class PeerDisks:
         """Before the peer's connection counts; its introduction was judged before. Raises RemoteFault and changes
         nothing when it may not.
         """
-        self._marks[speaker.peer] = _mark_of(judge_waited(self.mark(speaker.peer), speaker))
+        self._marks[speaker.peer] = _mark_of(judge_admitted(self.mark(speaker.peer), speaker))
         self._said[speaker.peer] = speaker.position
         self.keep(speaker.peer)
 
@@ -108,10 +114,10 @@ class PeerDisks:
     def keep(self, peer: WitnessId) -> bool:
         """Hands the mark to the store; True when there is something for a turn to sync."""
         mark = self.mark(peer)
-        if mark is None or mark == self._kept.get(peer):
+        if mark == self._kept.get(peer):
             return False
         self._kept[peer] = mark
-        self._store.put_meta(MARK_PREFIX + peer, encode_mark(mark))
+        self._store.put_meta(MARK_PREFIX + peer, b"" if mark is None else encode_mark(mark))
         return True
 
     def keep_due(self, now_ns: int) -> None:

@@ -110,8 +110,8 @@ class PeerLink(asyncio.Protocol):
         self.began_s = self.received_s = now_s()
         self._sent_s = self.received_s
         self._told: Position | None = None
-        self._questions: dict[tuple[WitnessId, bytes], float] = {}
-        """Peer and process that were asked about, and when; until the answer comes."""
+        self._questions: dict[tuple[WitnessId, bytes], list[float]] = {}
+        """Peer and process that were asked about, and when; until the answers come, in the same order."""
         self._unsent_s = self.received_s
         """When something was seen to wait for the network last: a question may have been behind it."""
         self._buffer = bytearray()
@@ -169,8 +169,13 @@ class PeerLink(asyncio.Protocol):
 
     def ask(self, question: Question) -> None:
         if not self.closing:
-            self._questions.setdefault((question.speaker.peer, question.speaker.process), self._now_s())
+            about = question.speaker.peer, question.speaker.process
+            self._questions.setdefault(about, []).append(self._now_s())
             self._write(frame(QUESTION, pack_question(question)))
+
+    def owes(self, peer: WitnessId, process: bytes) -> bool:
+        """A question about that process has no answer yet."""
+        return (peer, process) in self._questions
 
     def answer(self, answer: Answer) -> None:
         if not self.closing:
@@ -248,8 +253,15 @@ class PeerLink(asyncio.Protocol):
         if not self.closing:
             self._why, self.closing = why, True
 
+    def _took(self, answer: Answer) -> None:
+        asked = self._questions.get((answer.peer, answer.process), [])
+        if len(asked) > 1:
+            del asked[0]
+        else:
+            self._questions.pop((answer.peer, answer.process), None)
+
     def _owes_answer(self, now_s: float, patience_s: float) -> WitnessId | None:
-        for (peer, _), asked_s in self._questions.items():
+        for (peer, _), (asked_s, *_) in self._questions.items():
             if now_s - max(asked_s, self._unsent_s) > patience_s or now_s - asked_s > ANSWER_LONGEST_S:
                 return peer
         return None
@@ -296,7 +308,7 @@ class PeerLink(asyncio.Protocol):
             self._owner.asked(self, read_question(body))
         elif kind == ANSWER:
             answer = read_answer(body)
-            self._questions.pop((answer.peer, answer.process), None)
+            self._took(answer)
             self._owner.answered(self, answer)
         elif self._held is not None:
             self._hold(kind, body)

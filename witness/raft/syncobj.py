@@ -11,7 +11,7 @@ import asyncio
 import random
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from proto.errors import RemoteFault
 from proto.features import FEATURE_MAX
@@ -243,19 +243,24 @@ class PySyncObjConsensus:
         )
         return Hello(self._store.cluster_id, to, speaker, lineage_of(self._store), FEATURE_MAX)
 
-    def judge(self, hello: Hello) -> None:
+    def judge(self, hello: Hello, connected: Collection[bytes]) -> None:
         own, own_learner = lineage_of(self._store), self._node.standing is Standing.LEARNER
         if not lineages_fit(own, hello.lineage, own_learner=own_learner, their_learner=hello.speaker.learner):
             raise RemoteFault(lineage_words(self._self_id, own, hello.witness, hello.lineage))
-        self._disks.judge(hello.speaker)
+        self._disks.judge(hello.speaker, connected)
 
     def admit(self, hello: Hello) -> None:
         """What it changes is on disk before anything of Raft leaves for this peer: the next turn comes first."""
         self._disks.admit(hello.speaker)
 
-    def vouch(self, speaker: Speaker) -> None:
-        self._disks.vouch(speaker)
-        self._schedule()
+    def vouch(self, speaker: Speaker, asker: bytes, *, counts: bool) -> None:
+        if self._disks.vouch(speaker, asker, counts=counts):
+            self._turn()  # on disk before the answer leaves
+        if not self._running:
+            raise RemoteFault("this witness is stopping")
+
+    def settle(self, speaker: Speaker, asker: bytes) -> None:
+        self._disks.settle(speaker, asker)
 
     def learn(self, peer: WitnessId, theirs: Mark) -> None:
         self._disks.learn(peer, theirs)

@@ -8,6 +8,7 @@ owner's turn comes. There is no TLS: a machine's certificate names its witness.
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -169,16 +170,19 @@ class RaftLinks:
 
     # -- what the gate calls (GateOwner) ---------------------------------------------------------------------
 
-    def judge(self, hello: Hello) -> None:
+    def judge(self, hello: Hello, connected: Collection[bytes]) -> None:
         own = lineage_of(self._store)
         own_learner = self._node.standing is Standing.LEARNER
         if not lineages_fit(own, hello.lineage, own_learner=own_learner, their_learner=hello.speaker.learner):
             raise RemoteFault(lineage_words(self._self_id, own, hello.witness, hello.lineage))
-        self.disks.judge(hello.speaker)
+        self.disks.judge(hello.speaker, connected)
 
-    def vouch(self, speaker: Speaker) -> None:
-        self.disks.vouch(speaker)
-        self._host.wake()
+    def vouch(self, speaker: Speaker, asker: bytes, *, counts: bool) -> None:
+        if self.disks.vouch(speaker, asker, counts=counts):
+            self._host.turn_now()  # on disk before the answer leaves
+
+    def settle(self, speaker: Speaker, asker: bytes) -> None:
+        self.disks.settle(speaker, asker)
 
     def learn(self, peer: WitnessId, theirs: Mark) -> None:
         self.disks.learn(peer, theirs)
