@@ -53,13 +53,13 @@ def lose_everything(cluster: Cluster) -> None:
 
 def restore_all(cluster: Cluster, source: Path, *options: str) -> tuple[str, list[str]]:
     """The lineage that the first witness drew, and the fingerprints of all."""
-    lineage, prints = "", []
+    lineage, told, prints = "", (), []
     for name in cluster.names:
-        told = ("--lineage", lineage) if lineage else ()
         done = cluster.witness("restore", *config(cluster, name), "--from", str(source), *options, *told, *CONFIRM)
         assert done.returncode == 0, done.stderr
         lines = dict(line.split(None, 1) for line in done.stdout.splitlines() if len(line.split(None, 1)) == 2)
         lineage = lineage or lines["lineage"].split()[0]
+        told = told or ("--lineage", lines["--lineage"])
         prints.append(lines["fingerprint"])
     return lineage, prints
 

@@ -39,6 +39,7 @@ from witness.core.ledger import verify
 from witness.core.machine import Machine
 from witness.core.restore import (
     begun_ms,
+    lineage_words,
     new_lineage,
     next_generation,
     read_lineage,
@@ -254,12 +255,23 @@ def test_whatever_was_backed_up_the_new_life_keeps_the_rules(before, after, ttl_
 
 
 def test_a_lineage_comes_back_from_its_text_and_says_when():
-    assert read_lineage(LINEAGE.hex()) == LINEAGE
+    assert read_lineage(lineage_words(LINEAGE)) == LINEAGE
     assert begun_ms(LINEAGE) == 1_760_000_000_000
     assert new_lineage(WallMs(1_760_000_000_999), b"r" * 12) == LINEAGE
 
 
-@pytest.mark.parametrize("text", ["", "zz" * 16, "ab" * 15, "ab" * 17, NO_LINEAGE.hex(), "w1"])
+@pytest.mark.parametrize("text", ["", "zz" * 16, "ab" * 15, "ab" * 17, lineage_words(NO_LINEAGE), "w1", LINEAGE.hex()])
 def test_what_is_no_lineage_is_refused_with_the_remedy(text):
     with pytest.raises(BadValue, match="copy it from what `witness restore` printed"):
         read_lineage(text)
+
+
+def test_a_digit_of_the_lineage_that_was_copied_wrong_is_noticed_at_once_and_both_checks_are_named():
+    text = lineage_words(LINEAGE)
+    for at, digit in enumerate(text):
+        if digit != "-":
+            wrong = text[:at] + ("0" if digit != "0" else "1") + text[at + 1 :]
+            with pytest.raises(
+                BadValue, match=r"copied wrong: its check is \w{8}, but its digits give \w{8}"
+            ):
+                read_lineage(wrong)

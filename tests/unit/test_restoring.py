@@ -25,7 +25,7 @@ from witness.backup.layout import BackupRefused
 from witness.backup.place import UNFINISHED
 from witness.backup.restoring import Plan, Wish, explain, perform, plan_restore, require_phrase
 from witness.core.ledger import verify
-from witness.core.restore import new_lineage
+from witness.core.restore import lineage_words, new_lineage
 from witness.core.snapshot import decode_image
 from witness.raft.lineage import lineage_of
 from witness.raft.snapshot_file import read_snapshot
@@ -55,7 +55,7 @@ def restored(tmp_path: Path, source: Path | None) -> list[str]:
         where = settings_of(tmp_path, witness)
         plan = planned(where, source, lineage)
         lines = list(perform(where, plan))
-        lineage = plan.lineage.hex()
+        lineage = lineage_words(plan.lineage)
     return lines
 
 
@@ -154,7 +154,7 @@ def test_a_damaged_or_missing_file_is_named(tmp_path, source):
 def test_a_lineage_of_a_wrong_clock_is_refused(tmp_path, source, begun, says):
     lineage = new_lineage(WallMs(begun(SystemClock().read().wall_ms)), b"r" * 12)
     with pytest.raises(BadValue, match=says):
-        planned(settings_of(tmp_path), source, lineage.hex())
+        planned(settings_of(tmp_path), source, lineage_words(lineage))
 
 
 def test_the_lineage_of_the_backup_is_no_new_one(tmp_path, source):
@@ -163,7 +163,7 @@ def test_the_lineage_of_the_backup_is_no_new_one(tmp_path, source):
     again = tmp_path / "again.backup"
     command.back_up_settings(where, again, lambda _line: None)
     store = opened(where)
-    lineage = lineage_of(store).hex()
+    lineage = lineage_words(lineage_of(store))
     store.close()
     blank = settings_of(tmp_path / "new")
     with pytest.raises(BadValue, match="each restore has its own"):
@@ -237,7 +237,7 @@ def test_the_first_witness_is_told_what_to_type_on_the_others(tmp_path, source):
     where = settings_of(tmp_path)
     plan = planned(where, source)
     lines = "\n".join(perform(where, plan))
-    assert f"--lineage {plan.lineage.hex()}" in lines
+    assert f"--lineage {lineage_words(plan.lineage)}" in lines
     assert "on each of w2, w3" in lines
     assert re.search(r"fingerprint +[0-9a-f]{16}: must be the same", lines)
 

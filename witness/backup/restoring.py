@@ -29,6 +29,7 @@ from witness.core.restore import (
     RANDOM_BYTES,
     Restored,
     begun_ms,
+    lineage_words,
     new_lineage,
     read_lineage,
     restore,
@@ -200,7 +201,7 @@ def perform(settings: WitnessSettings, plan: Plan) -> Iterator[str]:
     others = ", ".join(name for name, _ in settings.peers)
     if plan.first and others:
         yield f"next          on each of {others}, with the same file and options, and:"
-        yield f"              --lineage {plan.lineage.hex()}"
+        yield f"              --lineage {lineage_words(plan.lineage)}"
         yield "then          compare the fingerprints, and start all witnesses"
     else:
         yield "next          when all are restored with the same fingerprint: start all witnesses"

@@ -17,6 +17,7 @@ life must vouch for nobody), reports and lags. docs/adr/0009-restore-lineage.md 
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 from proto import limits
@@ -59,16 +60,29 @@ def new_lineage(wall_ms: WallMs, random_bytes: bytes) -> bytes:
     return (wall_ms // 1000).to_bytes(_TIME_BYTES, "big") + random_bytes[:RANDOM_BYTES]
 
 
+def lineage_words(lineage: bytes) -> str:
+    """For people to carry to the next machine: with a check, so that a digit copied wrong is noticed there at once."""
+    return f"{lineage.hex()}-{_check(lineage)}"
+
+
+def _check(lineage: bytes) -> str:
+    return f"{zlib.crc32(lineage):08x}"
+
+
 def read_lineage(text: str) -> bytes:
     """From what the first witness printed; raises BadValue."""
+    digits, _, check = text.strip().lower().partition("-")
     try:
-        lineage = bytes.fromhex(text)
+        lineage = bytes.fromhex(digits)
     except ValueError:
         lineage = b""
-    if len(lineage) != LINEAGE_BYTES or lineage == NO_LINEAGE:
-        rule = f"{2 * LINEAGE_BYTES} hex digits are expected"
-        raise BadValue("--lineage", text, rule, "copy it from what `witness restore` printed on the first machine")
-    return lineage
+    if len(lineage) != LINEAGE_BYTES or lineage == NO_LINEAGE or not check:
+        rule = f"{2 * LINEAGE_BYTES} hex digits, a dash and 8 more for the check are expected"
+    elif check != _check(lineage):
+        rule = f"was copied wrong: its check is {check}, but its digits give {_check(lineage)}"
+    else:
+        return lineage
+    raise BadValue("--lineage", text, rule, "copy it from what `witness restore` printed on the first machine")
 
 
 def begun_ms(lineage: bytes) -> WallMs:
