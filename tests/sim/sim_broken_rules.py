@@ -15,6 +15,7 @@ import pytest
 
 import witness.core.lease_rules
 import witness.core.proposals
+import witness.core.restore
 import witness.core.timers
 from agents.core.lease_holder import LeaseHolder
 from agents.fencing.memory import GuardModel
@@ -25,6 +26,7 @@ from proto.health import DataChecks
 from proto.lease import LeaseConstants
 from proto.units import NS_PER_MS, NS_PER_S, Epoch
 from witness.core.timers import LeaseTimers
+from witness.core.transitions import Phase
 from witness.sim.faults import FAULTS, Fault
 from witness.sim.plans import GroupShell
 from witness.sim.setup import Setup, draw
@@ -120,6 +122,51 @@ def epoch_reused(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LeaseHolder, "may_begin", lambda self, epoch: self.epoch == 0)
 
 
+# -- wrong restores of all witnesses ----------------------------------------------------------------------------
+
+
+def generation_of_the_backup(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(witness.core.restore, "next_generation", lambda state, lineage: state.generation)
+
+
+def generation_after_the_backup(patch: pytest.MonkeyPatch) -> None:
+    """The second restore of one backup repeats the first one's epochs."""
+    patch.setattr(witness.core.restore, "next_generation", lambda state, lineage: state.generation + 1)
+
+
+def not_barred(patch: pytest.MonkeyPatch) -> None:
+    """Every group begins vacant, under an epoch of its own."""
+    right = witness.core.restore._restore_group
+
+    def restore_group(group, generation, bar, ledger, name):
+        right(group, generation, bar, ledger, name)
+        group.phase, group.lease = Phase.VACANT, None
+
+    patch.setattr(witness.core.restore, "_restore_group", restore_group)
+
+
+def bar_of_the_backup(patch: pytest.MonkeyPatch) -> None:
+    """The longest lease that the backup knows, whatever was in force since."""
+    right = witness.core.restore.bar_of
+    patch.setattr(witness.core.restore, "bar_of", lambda state, claimed: right(state, LeaseConstants(0, 0, 0)))
+
+
+def lease_of_the_backup(patch: pytest.MonkeyPatch) -> None:
+    """Whoever was the holder in the backup goes on under its old lease; all epochs to come are above all others."""
+    right = witness.core.restore._restore_group
+
+    def restore_group(group, generation, bar, ledger, name):
+        phase, lease = group.phase, group.lease
+        reports = {site: (record.report, record.incarnation) for site, record in group.sites.items()}
+        right(group, generation, bar, ledger, name)
+        if lease is not None and lease.site is not None:
+            group.phase, group.lease = phase, lease
+            for site, known in reports.items():
+                group.sites[site].report, group.sites[site].incarnation = known
+
+    patch.setattr(witness.core.restore, "_restore_group", restore_group)
+
+
 LAST_LEAP: WeakKeyDictionary[World, int] = WeakKeyDictionary()
 APART_NS = 5 * NS_PER_S
 
@@ -135,6 +182,8 @@ def leap_all(world, rng: random.Random) -> None:
 
 OVERLAP = frozenset({"overlap"})
 EARLY = frozenset({"overlap", "early-expiry"})
+EARLY_GRANT = frozenset({"overlap", "early-grant"})
+RESTORE = ("restore-all",)
 BROKEN = (
     Broken("counted-from-the-answer", counted_from_the_answer, ("slow", "site-freeze", "cut-site"), OVERLAP, 60),
     Broken(
@@ -153,6 +202,11 @@ BROKEN = (
     Broken("released-before-down", released_before_down, ("switchover", "stop-deaf"), OVERLAP, 30),
     Broken("no-kernel-floor", no_kernel_floor, ("site-freeze",), OVERLAP, 30),
     Broken("epoch-reused", epoch_reused, ("switchover",), frozenset({"epoch", "story", "crash"}), 20),
+    Broken("generation-of-the-backup", generation_of_the_backup, RESTORE, frozenset({"story", "epoch"}), 6),
+    Broken("generation-after-the-backup", generation_after_the_backup, RESTORE, frozenset({"story", "epoch"}), 15),
+    Broken("not-barred", not_barred, RESTORE, EARLY_GRANT, 6),
+    Broken("bar-of-the-backup", bar_of_the_backup, RESTORE, EARLY_GRANT, 6),
+    Broken("lease-of-the-backup", lease_of_the_backup, RESTORE, frozenset({"story", "overlap"}), 6),
 )
 
 

@@ -13,12 +13,12 @@ from proto.groups import Failback
 from proto.health import DataChecks
 from proto.lease import LeaseConstants
 from proto.units import NS_PER_MS
-from witness.sim import faults_net, faults_node, faults_witness, workload
+from witness.sim import faults_net, faults_node, faults_restore, faults_witness, workload
 from witness.sim.faults import FAULTS
 from witness.sim.setup import draw
 from witness.sim.world import World
 
-BLOWS = {**faults_net.BLOWS, **faults_node.BLOWS, **faults_witness.BLOWS, **workload.BLOWS}
+BLOWS = {**faults_net.BLOWS, **faults_node.BLOWS, **faults_witness.BLOWS, **faults_restore.BLOWS, **workload.BLOWS}
 MOODS = {**faults_net.MOODS, **faults_node.MOODS}
 SITES = (0, 1)
 WITNESSES = ("w1", "w2", "w3")

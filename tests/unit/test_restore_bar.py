@@ -91,7 +91,7 @@ def test_votes_on_the_bar_name_this_restore_and_one_witness_counts_once():
 
 def test_without_any_backup_the_cluster_begins_with_nothing_but_the_bar():
     made = restore(ClusterState(), LINEAGE, LONGEST_POSSIBLE, FEATURE_MAX)
-    assert (made.state.applied_index, made.state.cluster, made.state.groups) == (2, None, {})
+    assert (made.state.applied_index, made.state.cluster, made.state.groups) == (3, None, {})
     assert made.state.bar is not None
     assert [event.seq for event in made.events] == [1]
     assert verify(made.events, GENESIS_HASH) is None
@@ -126,3 +126,9 @@ def test_a_node_votes_for_the_bar_only_after_its_full_wait_and_shows_what_is_lef
     assert status["constants"]["ttl_ms"] == CONSTANTS.ttl_ms
     assert status["decision"]["reason"] == Reason.BARRED_AFTER_CREATION.value
     assert node.armed() == 2
+
+
+def test_a_restored_log_does_not_begin_with_the_entry_that_a_blank_log_has():
+    """Entry 1, of another term: a leader with nothing before it would never send a blank witness the state."""
+    made = restore(ClusterState(), LINEAGE, LONGEST_POSSIBLE, FEATURE_MAX)
+    assert made.state.applied_index - 1 > 1

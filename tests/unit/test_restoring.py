@@ -92,7 +92,7 @@ def test_without_any_backup_the_cluster_begins_empty_but_barred(tmp_path):
     snapshot = read_snapshot(settings_of(tmp_path).data_dir, ClusterId(CLUSTER))
     assert snapshot is not None
     state = decode_image(snapshot.image)
-    assert (state.groups, state.cluster, snapshot.last_index) == ({}, None, 2)
+    assert (state.groups, state.cluster, snapshot.last_index) == ({}, None, 3)
     assert state.bar is not None
     assert any("start all witnesses" in line for line in lines)
 

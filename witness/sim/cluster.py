@@ -24,6 +24,7 @@ from witness.raft.disk import DISK_FAULTS
 from witness.raft.port import CommittedEntry, ConsensusStatus
 from witness.raft.store import Store, StoreRefused
 from witness.sim.clock import Events, NodeClock
+from witness.sim.former import FormerLife
 from witness.sim.life import Life, Machine
 from witness.sim.raft.damage import Damage
 from witness.sim.raft.faults_disk import HITS
@@ -80,6 +81,10 @@ class Cluster:
         self._failures: dict[WitnessId, int] = {}
         self.kept_down: set[WitnessId] = set()
         """Nobody starts these again before the heal."""
+        self.lost = False
+        """All witnesses are gone: nobody starts before they are restored (witness.sim.restores)."""
+        self.former: set[WitnessId] = set()
+        """Run on disks of the life before a restore, until they are readmitted."""
         self.network = Network(setup.witnesses, events, rng_of("witness-network"), self.hit)
         for path in self.network.wire.paths.values():
             path.delay_ns_min, path.delay_ns_max = setup.delay_ns // 10, setup.delay_ns
@@ -107,7 +112,11 @@ class Cluster:
 
     def _start(self, rng: random.Random, host: Host) -> Member:
         self._failures[host.name] = _failures(host)
-        life = Life(Machine(host, self.events, CLUSTER, self.setup.witnesses, rng, self))
+        if host.name not in self.damage.out:
+            self.former.discard(host.name)
+        watch = FormerLife(self) if host.name in self.former else self
+        host.watch = watch
+        life = Life(Machine(host, self.events, CLUSTER, self.setup.witnesses, rng, watch))
         seat = Seat(
             witness=host.name,
             peers=tuple(peer for peer in self.setup.witnesses if peer != host.name),
@@ -220,11 +229,14 @@ class Cluster:
             machine.life = None
         if error is not None:
             self._ended_by_itself(host, error)
-        mean_ns = self.setup.restart_ns if self._safety else RESTART_CALM_NS
+        self.start_later(host)
+
+    def start_later(self, host: Host, *, soon: bool = False) -> None:
+        mean_ns = self.setup.restart_ns if self._safety and not soon else RESTART_CALM_NS
         self.events.after(int(mean_ns * self._restarts.choice((0.1, 0.5, 1, 2))), partial(self._restart, host))
 
     def _restart(self, host: Host) -> None:
-        if host.name not in self.damage.refused | self.kept_down:
+        if not self.lost and host.name not in self.damage.refused | self.kept_down:
             host.start()
 
     def _ended_by_itself(self, host: Host, error: BaseException) -> None:

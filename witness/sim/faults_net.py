@@ -35,23 +35,23 @@ def cut_site(world: World, rng: random.Random) -> None:
     inbound = rng.random() < 0.5
     pairs = [(site, w.name) for w in world.witnesses.values()] if both or not inbound else []
     pairs += [(w.name, site) for w in world.witnesses.values()] if both or inbound else []
-    _cut(world, rng, pairs, "cut-site" if both else "cut-one-way")
+    cut_pairs(world, rng, pairs, "cut-site" if both else "cut-one-way")
 
 
 def cut_link(world: World, rng: random.Random) -> None:
     """One site and one witness, both ways; the others carry on."""
     site, witness = rng.choice(world.sites).name, rng.choice(list(world.witnesses.values())).name
-    _cut(world, rng, [(site, witness), (witness, site)], "cut-link")
+    cut_pairs(world, rng, [(site, witness), (witness, site)], "cut-link")
 
 
 def cut_all(world: World, rng: random.Random) -> None:
     """The third location is gone for everybody."""
     sites = [site.name for site in world.sites]
     pairs = [pair for w in world.witnesses.values() for s in sites for pair in ((s, w.name), (w.name, s))]
-    _cut(world, rng, pairs, "cut-all")
+    cut_pairs(world, rng, pairs, "cut-all")
 
 
-def _cut(world: World, rng: random.Random, pairs: list[tuple[str, str]], kind: str) -> None:
+def cut_pairs(world: World, rng: random.Random, pairs: list[tuple[str, str]], kind: str) -> None:
     world.hit(kind)
     world.note("network", f"{kind}: {pairs[0][0]} -> {pairs[0][1]} ...")
     for sender, to in pairs:

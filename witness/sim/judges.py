@@ -15,6 +15,7 @@ from witness.sim.checkers.durable import DurableChecker, Told
 from witness.sim.checkers.expiry import ExpiryChecker
 from witness.sim.checkers.license import LicenseChecker
 from witness.sim.checkers.replicas import ReplicaChecker
+from witness.sim.checkers.restored import RestoreChecker
 from witness.sim.checkers.story import StoryChecker
 from witness.sim.life import Life
 from witness.sim.raft.checkers import Findings
@@ -31,6 +32,7 @@ class Judges:
         self.durable = DurableChecker(findings)
         self.story = StoryChecker(findings)
         self.expiry = ExpiryChecker(findings, now)
+        self.restores = RestoreChecker(findings, now)
         self._thawed_at: dict[str, int] = {}
         self._now = now
         for config in groups:
@@ -83,7 +85,19 @@ class Judges:
         for event in events:
             self.story.told(event)
             self.expiry.expired(event, majority(len(machine.state.witnesses)))
+            self.restores.told(event, machine)
         self.expiry.applied(machine)
+
+    def begun_anew(self, known: list[Event], made: Iterable[Event], index: int, lost_ns: int) -> None:
+        """All were lost at `lost_ns` and restored as of `index`: the backup's ledger, and its continuation."""
+        told = [*known, *made]
+        self.replicas.restored(told)
+        self.durable.restored(index)
+        self.expiry.restored()
+        self.restores.restored(lost_ns)
+        self.story.restored(known)
+        for event in told[len(known) :]:
+            self.story.told(event)
 
     def restored(self, life: Life) -> None:
         self.replicas.applied(str(life.witness), life.index, life.node.machine, always=True)

@@ -128,6 +128,10 @@ class Life:
         return found[::-1]
 
     @property
+    def store(self) -> Store | None:
+        return self._store
+
+    @property
     def last_stored(self) -> int:
         """The number of the last event that is on its way to the disk."""
         return 0 if self._store is None else self._store.last_event_seq

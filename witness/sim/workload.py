@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 Strike = Callable[["World", random.Random], None]
 AUTHOR = Author("operator-1", "simulated")
 AGAIN_NS = 250 * NS_PER_MS
+TTLS_MS = (800, 1_000, 2_000, 3_000)
+"""What operators change a lease to."""
+TTL_LONG_MS = 6_000
+"""And before a loss of all witnesses (faults_restore)."""
 
 
-def _asked(world: World, kind: str) -> Callable[[Outcome], None]:
+def asked(world: World, kind: str) -> Callable[[Outcome], None]:
     def told(outcome: Outcome) -> None:
         world.hit(f"{kind}-done" if outcome.ok else f"{kind}-refused")
 
@@ -49,14 +53,14 @@ def switchover(world: World, rng: random.Random) -> None:
     desk = _desk(world, rng)
     if desk is not None:
         host, group = desk
-        host.switchover(group.config.group, rng.choice(group.config.sites), _asked(world, "switchover"))
+        host.switchover(group.config.group, rng.choice(group.config.sites), asked(world, "switchover"))
 
 
 def mode(world: World, rng: random.Random) -> None:
     desk = _desk(world, rng)
     if desk is not None:
         host, group = desk
-        host.submit(SetMode(group.config.group, rng.choice(list(Mode)), AUTHOR), _asked(world, "mode"))
+        host.submit(SetMode(group.config.group, rng.choice(list(Mode)), AUTHOR), asked(world, "mode"))
 
 
 def maintenance(world: World, rng: random.Random) -> None:
@@ -64,7 +68,7 @@ def maintenance(world: World, rng: random.Random) -> None:
     if desk is not None:
         host, group = desk
         command = SetMaintenance(group.config.group, rng.choice(group.config.sites), rng.random() < 0.5, AUTHOR)
-        host.submit(command, _asked(world, "maintenance"))
+        host.submit(command, asked(world, "maintenance"))
 
 
 def quarantine(world: World, rng: random.Random) -> None:
@@ -72,7 +76,7 @@ def quarantine(world: World, rng: random.Random) -> None:
     if desk is not None:
         host, group = desk
         command = SetQuarantine(group.config.group, rng.choice(group.config.sites), rng.random() < 0.4, (), AUTHOR)
-        host.submit(command, _asked(world, "quarantine"))
+        host.submit(command, asked(world, "quarantine"))
 
 
 def reconfigure(world: World, rng: random.Random) -> None:
@@ -81,11 +85,11 @@ def reconfigure(world: World, rng: random.Random) -> None:
     if desk is None:
         return
     host, group = desk
-    constants = replace(group.config.constants, ttl_ms=rng.choice((800, 1_000, 2_000, 3_000)))
+    constants = replace(group.config.constants, ttl_ms=rng.choice(TTLS_MS))
     order = list(group.config.sites)
     rng.shuffle(order)
     config = replace(group.config, constants=constants, sites=tuple(order))
-    host.submit(ConfigureGroup(config, group.version, AUTHOR), _asked(world, "reconfigure"))
+    host.submit(ConfigureGroup(config, group.version, AUTHOR), asked(world, "reconfigure"))
 
 
 def delete(world: World, rng: random.Random) -> None:
@@ -93,7 +97,7 @@ def delete(world: World, rng: random.Random) -> None:
     desk = _desk(world, rng)
     if desk is not None:
         host, group = desk
-        host.submit(DeleteGroup(group.config.group, AUTHOR), _asked(world, "delete"))
+        host.submit(DeleteGroup(group.config.group, AUTHOR), asked(world, "delete"))
 
 
 def shutdown(world: World, rng: random.Random) -> None:
@@ -163,11 +167,11 @@ def _ignored(outcome: Outcome) -> None:
     del outcome
 
 
-def longest(configs: tuple[GroupConfig, ...]) -> LeaseConstants:
+def longest(configs: tuple[GroupConfig, ...], *, restored: bool = False) -> LeaseConstants:
     """The constants that bound every wait, operators' changes included."""
     worst = max((config.constants for config in configs), key=lambda c: (c.drift_max_ppm, c.lock_delay_ms))
     delay_ms = max(config.constants.lock_delay_ms for config in configs)
-    return LeaseConstants(3_000, worst.drift_max_ppm, delay_ms)
+    return LeaseConstants(TTL_LONG_MS if restored else max(TTLS_MS), worst.drift_max_ppm, delay_ms)
 
 
 BLOWS: dict[str, tuple[Strike, float]] = {

@@ -31,6 +31,7 @@ from witness.sim.raft.faults_net import SLOW_NS_MAX
 from witness.sim.raft.judge import liveness_bound_ns
 from witness.sim.raft.network import CONNECTED_WITHIN_NS
 from witness.sim.raft.setup import CLUSTER
+from witness.sim.restores import Restores
 from witness.sim.setup import CALM_DRIFT_PPM, Setup, raft_kinds, rng_for
 from witness.sim.site import Disk, SiteHost, Surroundings
 from witness.sim.witness import WitnessHost
@@ -58,6 +59,7 @@ class World:
         self.judges = self._make_judges(self.cluster.judge.findings)
         self.network = Network(self.events, rng_for(setup.seed, "network"), self.hit)
         self.sites = [self._site(site, str(site)) for site in setup.sites]
+        self.restores = Restores(self.cluster, self.judges, self.hit)
         self.faults = FaultDriver(self)
         self.caretaker = Caretaker(self)
 
@@ -119,6 +121,7 @@ class World:
     def applied(self, life: Life, events: list[Event]) -> None:
         for event in events:
             self._tell(event)
+            self.restores.granted(event, life.node.machine)
         self.judges.applied(life, events)
 
     def _tell(self, event: Event) -> None:
@@ -160,6 +163,7 @@ class World:
         self.note("world", "heals")
         self.faults.stop()
         self.network.mend_all()
+        self.restores.finish()
         self.cluster.heal()
         for twin in self.sites[len(self.setup.sites) :]:
             twin.power_off()
@@ -190,11 +194,12 @@ class World:
 
     def recovery_bound_ns(self) -> int:
         """The longest chain: an activation that hangs, its end, a handover and its timeout, an expiry, all again."""
-        constants = longest(self.setup.groups)
+        constants = longest(self.setup.groups, restored=self.restores.used)
         config = max(self.setup.groups, key=lambda one: one.handover_timeout_ms + one.activation_backoff_ms)
         waits_ms = config.handover_timeout_ms + config.activation_backoff_ms + config.failback_after_ms
         plans_ms = 2 * (ACTIVATION_MS + DEACTIVATION_MS)
         wait_ns = 3 * takeover_wait_max(constants) + (waits_ms + plans_ms) * (NS_PER_S // 1_000)
+        wait_ns += self.restores.wait_ns()
         raft_ns = liveness_bound_ns(self.setup.raft, CONNECTED_WITHIN_NS, SLOW_NS_MAX)
         return RECONNECT_NS + raft_ns + wait_ns * PPM // (PPM - constants.drift_max_ppm)
 
@@ -225,7 +230,9 @@ class World:
         one = served[0].agent.groups[group]
         nodes = [host.node for host in self.witnesses.values() if host.node is not None]
         known = [node.machine.state.groups.get(group) for node in nodes]
-        agreed = all(state and state.epoch == one.holder.epoch and state.phase is Phase.HELD for state in known)
+        agreed = bool(known) and all(
+            state and state.epoch == one.holder.epoch and state.phase is Phase.HELD for state in known
+        )
         return agreed and one.state is SiteState.ACTIVE
 
     def close(self, *, settled: bool) -> None:

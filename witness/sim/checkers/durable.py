@@ -36,6 +36,10 @@ class DurableChecker:
         """What is asked from now on is applied behind this index."""
         return 0 if self._highest is None else self._highest.index
 
+    def restored(self, index: int) -> None:
+        """All witnesses begin anew with the state of this index: what was told after their backup is forgotten."""
+        self._highest, self._longest = Told("the backup", index, 0, b""), None
+
     def told(self, what: Told, floor: int) -> None:
         """`floor`: as it was when the command was sent."""
         self.answers += 1

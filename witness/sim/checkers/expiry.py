@@ -34,6 +34,11 @@ class ExpiryChecker:
                 self._since[name] = (number, self._now(), lease.constants)
                 self._leaps[name] = Counter()
 
+    def restored(self) -> None:
+        """All witnesses begin anew: the leases of their former life are nobody's to expire."""
+        self._since.clear()
+        self._leaps.clear()
+
     def leapt(self, witness: str) -> None:
         """Its clock jumped ahead: it may have counted one capped step too much, and no more."""
         for leaps in self._leaps.values():

@@ -7,7 +7,7 @@ the holder's; what an operator alone may do says so. Events are told once, in th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from proto.commands import QuarantineCause
@@ -56,6 +56,8 @@ class StoryChecker:
         self.granted = 0
         self._found = findings.found
         self._stories: dict[GroupId, _Story] = {}
+        self._highest: dict[GroupId, int] = {}
+        """Epochs of all lives: a restore of the witnesses forgets what its backup does not know, this does not."""
         self._tell: dict[EventKind, Callable[[_Story, Event], None]] = {
             EventKind.GRANTED: self._granted,
             EventKind.CLAIMED: self._claimed,
@@ -71,8 +73,10 @@ class StoryChecker:
     def told(self, event: Event) -> None:
         if event.group is None:
             return
-        if event.kind in (EventKind.GROUP_CREATED, EventKind.RESTORED):
-            self._begins(event.group, event)
+        if event.kind is EventKind.GROUP_CREATED:
+            self._begins(event.group, event, _Story())
+        elif event.kind is EventKind.RESTORED:
+            self._begins(event.group, event, self._stories.get(event.group, _Story()))
         tell = self._tell.get(event.kind)
         if tell is not None:
             tell(self._stories.setdefault(event.group, _Story()), event)
@@ -80,11 +84,22 @@ class StoryChecker:
     def _wrong(self, event: Event, text: str) -> None:
         self._found("story", f"event {event.seq}: {event.kind.value} of {event.group}: {text}")
 
-    def _begins(self, group: GroupId, event: Event) -> None:
-        former = self._stories.get(group, _Story()).epoch
+    def restored(self, known: Iterable[Event]) -> None:
+        """All witnesses begin anew with what a backup knew; this is its ledger, and was judged when it was told."""
+        past = StoryChecker(Findings(lambda: 0))
+        for event in known:
+            past.told(event)
+        self._stories = past._stories
+
+    def _begins(self, group: GroupId, event: Event, kept: _Story) -> None:
+        """Barred; what operators and quarantines said of it is kept over a restore."""
+        former = self._highest.get(group, 0)
         if event.epoch <= former:
             self._wrong(event, f"it begins with epoch {event.epoch}, it had {former} before")
-        self._stories[group] = _Story(event.epoch)
+        self._highest[group] = max(former, event.epoch)
+        self._stories[group] = _Story(
+            event.epoch, mode=kept.mode, quarantine=kept.quarantine, maintenance=kept.maintenance
+        )
 
     # -- the lease -------------------------------------------------------------------------------------------
 
@@ -92,8 +107,10 @@ class StoryChecker:
         self.granted += 1
         if not story.vacant:
             self._wrong(event, f"to {event.site} without an end before")
-        if event.epoch <= story.epoch:
-            self._wrong(event, f"epoch {event.epoch} after {story.epoch}")
+        highest = max(story.epoch, self._highest.get(GroupId(str(event.group)), 0))
+        if event.epoch <= highest:
+            self._wrong(event, f"epoch {event.epoch} after {highest}")
+        self._highest[GroupId(str(event.group))] = max(highest, event.epoch)
         self._may_have(story, event, str(event.site))
         reason = _reason(event)
         if reason not in _ANY_TIME and reason != _AFTER[story.last_end]:

@@ -68,6 +68,11 @@ class LogChecker:
         """The network doubles frames, a handed-over proposal among them."""
         self._twice_allowed = True
 
+    def begins_at(self, index: int, digest: bytes) -> None:
+        """The first state of all replicas is one of this index: they were restored from a backup."""
+        self.highest = index
+        self.entries[index] = Entry(b"", index, digest, "the backup")
+
     def applied(self, who: str, index: int, data: bytes, before: int, digest: bytes) -> None:
         if index <= before:
             self._found("order", f"{who} applies entry {index} after entry {before}")

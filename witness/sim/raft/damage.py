@@ -65,6 +65,11 @@ class Damage:
         self.learners.add(host.name)
         self._judge.learners.add(str(host.witness))
 
+    def all_replaced(self) -> None:
+        """Every witness has a new disk, and none of them knows more than another."""
+        for known in (self.damaged, self.refused, self.out, self.learners):
+            known.clear()
+
     def look_at_learners(self) -> None:
         """Who votes again is damaged no longer."""
         for name in sorted(self.learners):

@@ -60,7 +60,7 @@ def readmit(world: Stage, rng: random.Random) -> None:
         readmit_host(world, found[0], rng)
 
 
-def _mended_later(world: Stage, host: Host, rng: random.Random) -> None:
+def mended_later(world: Stage, host: Host, rng: random.Random) -> None:
     """By its operator, sooner or later."""
     world.damage.needs_readmission(host)
     again = random.Random(rng.random())  # noqa: S311  # a simulation, not a secret
@@ -81,7 +81,7 @@ def blank_disk(world: Stage, rng: random.Random) -> None:
     world.hit("blank-disk")
     world.note(host.name, "gets a blank disk")
     _replace(world, host, drive, new_disk(host, rng, learner=False))
-    _mended_later(world, host, rng)
+    mended_later(world, host, rng)
 
 
 def restored_disk(world: Stage, rng: random.Random) -> None:
@@ -100,7 +100,7 @@ def _restore(world: Stage, host: Host, drive: SimDrive, copy: SimDisk, rng: rand
     world.hit("restored-disk")
     world.note(host.name, "gets an old copy of its disk")
     _replace(world, host, drive, copy)
-    _mended_later(world, host, rng)
+    mended_later(world, host, rng)
 
 
 def cloned_disk(world: Stage, rng: random.Random) -> None:

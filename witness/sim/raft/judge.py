@@ -33,6 +33,14 @@ IMAGE_HEADER_BYTES = 500
 class Judge:
     def __init__(self, setup: Setup, events: Events) -> None:
         self.findings = Findings(lambda: events.now_ns)
+        self._setup = setup
+        self._now = lambda: events.now_ns
+        self._ages_hold = "old-bytes" not in setup.kinds
+        """Stamps of an earlier boot of a machine come back with old frames: the connections forbid it, not Raft."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Nothing was heard of this cluster yet; also when all its witnesses begin anew, restored from a backup."""
         found = self.findings.found
         self.log = LogChecker(found)
         self.leaders = LeaderChecker(found, self.log)
@@ -41,12 +49,9 @@ class Judge:
         self.standing = StandingChecker(found)
         self.learners: set[str] = set()
         """Readmitted witnesses that may not vote yet, as far as is known."""
-        self.ages = AgeChecker(found, lambda: events.now_ns)
+        self.ages = AgeChecker(found, self._now)
         self.work = WorkChecker(found)
-        self._setup = setup
-        self._ages_hold = "old-bytes" not in setup.kinds
-        """Stamps of an earlier boot of a machine come back with old frames: the connections forbid it, not Raft."""
-        if STALE_KINDS & set(setup.kinds):
+        if STALE_KINDS & set(self._setup.kinds):
             self.log.allow_twice()
 
     # -- what a host tells -----------------------------------------------------------------------------------
