@@ -271,7 +271,5 @@ def test_a_digit_of_the_lineage_that_was_copied_wrong_is_noticed_at_once_and_bot
     for at, digit in enumerate(text):
         if digit != "-":
             wrong = text[:at] + ("0" if digit != "0" else "1") + text[at + 1 :]
-            with pytest.raises(
-                BadValue, match=r"copied wrong: its check is \w{8}, but its digits give \w{8}"
-            ):
+            with pytest.raises(BadValue, match=r"copied wrong: its check is \w{8}, but its digits give \w{8}"):
                 read_lineage(wrong)
