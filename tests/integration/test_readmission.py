@@ -110,12 +110,17 @@ async def test_o5_a_restored_older_copy_is_refused_until_it_is_readmitted(cluste
     shutil.copytree(cluster.root / "backup", cluster.root / restored)
     await cluster.start(restored)
     await refused_by_all(cluster, restored, "older state of its disk")
+    refusals = cluster.nodes[restored].peering()["refused_by"]
+    assert isinstance(refusals, dict)
+    assert set(refusals) == set(others)
+    assert all("witness readmit -c FILE" in why for why in refusals.values())
     await cluster.stop(restored)
     make_learner(cluster, restored)
     await cluster.start(restored)
     await voter(cluster, restored)
     await cluster.equal()
     assert len(cluster.states[restored].data) == 40
+    assert cluster.nodes[restored].peering()["refused_by"] == {}
 
 
 async def test_o6_a_readmission_waits_until_every_other_member_has_recorded_the_disk(cluster: Loopback) -> None:

@@ -267,6 +267,24 @@ def test_d25_the_status_shows_who_counts_for_nothing_yet_and_why_others_are_not_
     ]
 
 
+def test_d25_a_witness_that_its_peers_refuse_is_no_follower_and_the_reason_has_the_remedy() -> None:
+    why = "w3 comes with an older state of its disk; run `witness readmit -c FILE` on w3's machine"
+    said = {
+        "leading": False, "has_quorum": False, "caught_up": False, "applied_index": 9, "groups": 1, "feature_level": 1,
+        "features": {"w3": 1}, "witness": "w3", "standing": "voter", "readmission": None,
+        "refused_by": {"w1": why}, "unconnected": {"w1": f"w1 refuses this witness: {why}", "w2": "no answer"},
+    }  # fmt: skip
+    console = render.Console(width=200, force_terminal=False)
+    with console.capture() as capture:
+        console.print(render.witnesses_table([("c:1", said), ("d:1", {**said, "has_quorum": True})]))
+        for note in render.witnesses_notes([said]):
+            console.print(note)
+    lines = [re.sub(r"\s+", " ", line).strip() for line in capture.get().splitlines()]
+    assert lines[1].startswith("w3 c:1 refused no")
+    assert lines[2].startswith("w3 d:1 follower catching up")
+    assert lines[3:] == [f"w3 is refused by w1: {why}", "w3 has no connection with w2: no answer"]
+
+
 class Witnesses(ClusterClient):
     """Three witnesses without a network: what each says of itself, and which groups it knows."""
 
@@ -313,3 +331,30 @@ def test_without_a_quorum_nobody_is_told_to_make_a_group() -> None:
         with console.capture() as capture:
             console.print(looking._draw_cluster({"witnesses": {"a:1": said}, "groups": []}))
         assert words in capture.get()
+
+
+class Ledgers(Witnesses):
+    """The same, with how many events each has."""
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:
+        witness = self._in_turn()[0]
+        head = 3 * witness.port
+        return Answer(200, {"head": head, "events": [{"seq": head, "group": "shop"}]}, witness)
+
+
+@pytest.mark.parametrize(
+    ("said", "seq", "words"),
+    [
+        ({"w1": BLANK, "w2": BEHIND, "w3": NEWEST}, 9, "(as w3 tells it)"),
+        ({"w1": BLANK, "w2": NEWEST, "w3": BEHIND}, 6, "(as w2 tells it)"),
+        ({"w1": {**BLANK, "applied_index": 4}, "w2": BLANK, "w3": BLANK}, 3, "no witness with a quorum answers"),
+    ],
+)
+def test_events_are_those_of_the_witness_that_knows_most_and_it_is_named(
+    said: dict[str, dict[str, Any]], seq: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = Ledgers({name: {**seen, "witness": name} for name, seen in said.items()}, {name: [] for name in said})
+    looking.show_events(client, after=None, limit=5, group=None, follow=False, as_json=True)
+    told = capsys.readouterr()
+    assert [json.loads(line)["seq"] for line in told.out.splitlines()] == [seq]
+    assert words in told.err

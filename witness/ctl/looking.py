@@ -15,6 +15,7 @@ from witness.ctl.client import ClusterClient, checked, group_path
 from witness.ctl.errors import Refused, Unreachable
 from witness.ctl.render import (
     console,
+    errors,
     event_line,
     group_detail,
     groups_table,
@@ -92,6 +93,12 @@ def _one(client: ClusterClient, group: str) -> dict[str, Any]:
 
 def _cluster(client: ClusterClient) -> dict[str, Any]:
     """Every witness by its own word, then the groups as the one sees them that knows most."""
+    witnesses = _ask_all(client)
+    return {"witnesses": witnesses, "groups": list(all_groups(client))}
+
+
+def _ask_all(client: ClusterClient) -> dict[str, Any]:
+    """What each says of itself; the client asks first, from then on, the one that knows most."""
     witnesses: dict[str, Any] = {}
     refused = False
     for address in client.witnesses:
@@ -108,7 +115,7 @@ def _cluster(client: ClusterClient) -> dict[str, Any]:
             raise Refused(f"no witness tells its status:\n  {reasons}")
         raise Unreachable(f"no witness answered:\n  {reasons}")
     client.prefer(max(client.witnesses, key=lambda address: knowledge(witnesses[str(address)])))
-    return {"witnesses": witnesses, "groups": list(all_groups(client))}
+    return witnesses
 
 
 def knowledge(said: dict[str, Any] | str) -> tuple[bool, int]:
@@ -146,8 +153,10 @@ def show_events(
 ) -> None:
     """The newest `limit` events, or those above `after`; with `follow` all that come.
 
-    Those of one group are looked for among the newest SEARCHED of all.
+    Those of one group are looked for among the newest SEARCHED of all. The witness that knows most is asked, and
+    named on stderr: one that is refused or far behind would leave out the newest without a word.
     """
+    _name_teller(client)
     start = "" if after is None else f"&after={after}"
     page = client.get(f"/v1/events?limit={limit if group is None else SEARCHED}{start}")
     last = int(page["head"]) if after is None else after
@@ -167,6 +176,13 @@ def show_events(
             _print_event(event, group, as_json=as_json)
         if not page["events"]:
             pause(FOLLOW_S)
+
+
+def _name_teller(client: ClusterClient) -> None:
+    said = [seen for seen in _ask_all(client).values() if not isinstance(seen, str)]
+    best = max(said, key=knowledge)
+    lacks = "" if best["has_quorum"] else "; no witness with a quorum answers: the newest may be missing"
+    errors.print(Text(f"(as {best['witness']} tells it{lacks})", "yellow" if lacks else "dim"))
 
 
 def _print_event(event: dict[str, Any], group: str | None, *, as_json: bool) -> None:

@@ -41,8 +41,7 @@ def witnesses_table(rows: Iterable[tuple[str, Json | str]]) -> Table:
         if isinstance(said, str):
             made.add_row("?", address, Text(said, "red"), "", "", "", "")
             continue
-        learner = said.get("standing") == "learner"
-        place = Text("learner", "yellow") if learner else Text("leader" if said["leading"] else "follower")
+        place = _place(said)
         quorum = Text("yes", "green") if said["has_quorum"] else Text("no", "red")
         if said["has_quorum"] and not said["caught_up"]:
             quorum = Text("catching up", "yellow")
@@ -59,9 +58,23 @@ def witnesses_notes(witnesses: Iterable[Json | str]) -> list[Text]:
             continue
         if said.get("readmission"):
             notes.append(Text(f"{said['witness']} counts for nothing yet: {said['readmission']}", "yellow"))
+        refused_by = said.get("refused_by") or {}
+        for peer, why in refused_by.items():
+            notes.append(Text(f"{said['witness']} is refused by {peer}: {why}", "red"))
         for peer, why in (said.get("unconnected") or {}).items():
+            if peer in refused_by:
+                continue
             notes.append(Text(f"{said['witness']} has no connection with {peer}: {why}", "yellow"))
     return notes
+
+
+def _place(said: Json) -> Text:
+    """One that others refuse, and that is in no majority, follows nobody, whatever it believes of itself."""
+    if said.get("refused_by") and not said["has_quorum"]:
+        return Text("refused", "red")
+    if said.get("standing") == "learner":
+        return Text("learner", "yellow")
+    return Text("leader" if said["leading"] else "follower")
 
 
 def _level(said: Json) -> Text:

@@ -107,6 +107,8 @@ class PeerLink(asyncio.Protocol):
         self.closing = False
         self.refused = False
         """One of the two ends refused the other."""
+        self.refusal: str | None = None
+        """Why the other end refused us, in its words."""
         self.began_s = self.received_s = now_s()
         self._sent_s = self.received_s
         self._told: Position | None = None
@@ -295,8 +297,8 @@ class PeerLink(asyncio.Protocol):
 
     def _read_frame(self, kind: int, body: bytes) -> None:
         if kind == REFUSED:
-            self.refused = True
-            self.close(f"{self.name or 'the other end'} refuses this witness: {read_reason(body)}")
+            self.refused, self.refusal = True, read_reason(body)
+            self.close(f"{self.name or 'the other end'} refuses this witness: {self.refusal}")
         elif self.peer is None:
             if kind != HELLO:
                 raise FrameRefused("the first frame must be the introduction")

@@ -106,6 +106,8 @@ class PeerTransport:
         self.counters = self._gate.counters
         self.last_fault: dict[str, str] = {}
         """The latest refusal per peer or address, for the status page; bounded by the known peers plus one."""
+        self.refusals: dict[WitnessId, str] = {}
+        """Peers that refused us when we met last, and why."""
 
     async def start(self) -> None:
         server_ssl = self._tls.server if isinstance(self._tls, PeerTls) else None
@@ -247,6 +249,7 @@ class PeerTransport:
             self._retire(old, peer)
         self._unintroduced.discard(link)
         self._links[peer] = link
+        self.refusals.pop(peer, None)
         self._owner.peer_up(peer, hello.features)
         link.release()
 
@@ -286,6 +289,8 @@ class PeerTransport:
         self._unintroduced.discard(link)
         self.counters["refused_connections"] += link.refused
         self._fault(link.name or "unknown", why)
+        if link.name in self._peers and link.refusal is not None:
+            self.refusals[link.name] = link.refusal
         if link.peer is not None and self._links.get(link.peer) is link:
             del self._links[link.peer]
             self._owner.peer_down(link.peer, why)

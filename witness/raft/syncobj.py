@@ -112,9 +112,11 @@ class PySyncObjConsensus:
         """For the status page: this witness's standing, what it waits for, and why peers are not connected."""
         progress = self._node.readmission()
         connected, faults = self._node.status().connected, self.peer_faults()
+        refusals = {} if self._transport is None else self._transport.refusals
         return {
             "standing": self._node.standing.value,
             "readmission": None if progress is None else progress.words(),
+            "refused_by": {peer: why for peer, why in sorted(refusals.items()) if peer not in connected},
             "unconnected": {peer: faults.get(peer, "not yet") for peer in sorted(self._peers) if peer not in connected},
         }
 
