@@ -249,6 +249,7 @@ class Plain:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self.kinds = PLAIN_KINDS
+        self.asks_leave = False
         memory = QUEUE_DIRECTORY if Path(QUEUE_DIRECTORY).is_dir() else None
         self._root = Path(tempfile.mkdtemp(prefix="plain-raft-", dir=memory))
 

@@ -123,6 +123,11 @@ def every_vote_is_given(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MessageFilter, "_pre_vote", pre_vote)
 
 
+def leader_is_never_heard(patch: pytest.MonkeyPatch) -> None:
+    """D-13: leave to stand, and a vote, for whoever asks, although a leader is heard."""
+    patch.setattr(MessageFilter, "_leader_is_heard", lambda self, now_ns: False)
+
+
 def lowest_reset_forgotten(patch: pytest.MonkeyPatch) -> None:
     """D-11: the last reset of many wins, and the search for the common prefix never ends."""
     right = MessageFilter._acknowledgement
@@ -138,6 +143,8 @@ CRASHES = ("power", "power-all", "power-at-disk", "power-at-send")
 SPLITS = ("isolate-leader", "cut-set", "cut-pair")
 RESTLESS = (("restart_ns", 5 * NS_PER_MS), ("delay_ns", 40 * NS_PER_MS), ("proposals", 0.1))
 """Candidates that meet, and voters that are back at once."""
+SPARSE = (("gap_ns", 200 * NS_PER_MS),)
+"""One blow after the other, with time for a leader between them."""
 DIVERGED = frozenset({"agreement", "completeness", "crash"})
 BROKEN = (
     Broken("commit by a chunk", commit_by_a_chunk, ("isolate-leader", "snapshot"), DIVERGED, 60),
@@ -147,5 +154,6 @@ BROKEN = (
     Broken("disk that lies", disk_that_does_not_sync, CRASHES, frozenset({"unsynced"}), 10),
     Broken("age from the arrival", age_from_the_arrival, ("pause-any", "delay"), frozenset({"age"}), 10),
     Broken("every vote is given", every_vote_is_given, (*SPLITS, "kill"), frozenset({"completeness"}), 60),
+    Broken("leader is never heard", leader_is_never_heard, ("cut-pair",), frozenset({"unseated"}), 20, SPARSE),
     Broken("lowest reset forgotten", lowest_reset_forgotten, (*SPLITS, "duplicate"), frozenset({"stuck"}), 60),
 )

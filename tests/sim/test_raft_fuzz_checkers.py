@@ -9,7 +9,9 @@ from witness.sim.raft.checkers import (
     VIOLATIONS_KEPT,
     AgeChecker,
     Findings,
+    KeepsTermChecker,
     LeaderChecker,
+    Leading,
     LogChecker,
     StandingChecker,
     SyncChecker,
@@ -124,6 +126,96 @@ def test_a_leader_has_all_that_was_applied(log, findings):
     assert kinds(findings) == []
     leaders.complete("w2", 4, 4)
     assert kinds(findings) == ["completeness"]
+
+
+# -- a leader that is heard -----------------------------------------------------------------------------------
+
+HEARS_NS = 300
+LEADS = Leading("w1", 5, 0)
+
+
+class Heard:
+    """Three members; w1 leads term 5 since 0, and w2's way to it is calm."""
+
+    def __init__(self, findings, members=3):
+        self.now_ns = 0
+        self.keeps = KeepsTermChecker(findings.found, lambda: self.now_ns, members, HEARS_NS)
+
+    def looks(self, now_ns, leading=LEADS, **ways):
+        self.now_ns = now_ns
+        self.keeps.look(leading, ways or {"w2": 1, "w3": None})
+
+    def sent(self, who, to, kind, term=6, **more):
+        self.keeps.sent(who, [(to, [{"type": kind, "term": term, **more}])])
+
+
+def test_nobody_stands_against_a_leader_that_a_majority_hears(findings):
+    heard = Heard(findings)
+    heard.looks(0)
+    heard.looks(HEARS_NS)
+    heard.sent("w3", "w2", "pre_vote")
+    heard.sent("w2", "w3", "pre_vote_answer", granted=False)
+    heard.sent("w1", "w2", "request_vote")  # for a learner
+    heard.sent("w3", "w2", "request_vote", term=5)  # of the term that w1 won
+    assert kinds(findings) == []
+    assert (heard.keeps.asked, heard.keeps.looks) == (1, 1)
+    heard.sent("w3", "w2", "request_vote")
+    assert kinds(findings) == ["unseated"]
+
+
+def test_leave_that_was_given_to_its_rival_after_a_leader_was_heard_is_no_excuse(findings):
+    heard = Heard(findings)
+    heard.looks(0)
+    heard.looks(HEARS_NS)
+    heard.sent("w2", "w3", "pre_vote_answer", granted=True)
+    heard.sent("w3", "w2", "request_vote")
+    assert kinds(findings) == ["unseated"]
+
+
+def test_leave_of_the_time_before_may_come_late(findings):
+    heard = Heard(findings)
+    heard.looks(0)
+    heard.looks(HEARS_NS - 1)
+    heard.sent("w2", "w3", "pre_vote_answer", granted=True)
+    heard.looks(9 * HEARS_NS)
+    heard.sent("w2", "w3", "pre_vote_answer", granted=True)
+    heard.sent("w3", "w2", "request_vote")
+    assert kinds(findings) == []
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda heard: heard.looks(200, w2=2, w3=None),  # another process or connection
+        lambda heard: heard.looks(200, w2=None, w3=None),  # cut
+        lambda heard: heard.looks(200, Leading("w1", 5, 1)),  # the leader is another process
+        lambda heard: heard.looks(200, None),  # it leads no longer
+        lambda heard: heard.keeps.slow("w2"),
+        lambda heard: heard.keeps.slow("w1"),
+    ],
+)
+def test_what_disturbs_the_leader_or_its_majority_begins_the_time_anew(findings, between):
+    heard = Heard(findings)
+    heard.looks(0)
+    between(heard)
+    heard.looks(250)
+    heard.looks(200 + HEARS_NS - 1)
+    heard.sent("w3", "w2", "request_vote")
+    assert kinds(findings) == []
+    heard.looks(250 + HEARS_NS)
+    heard.sent("w3", "w2", "request_vote")
+    assert kinds(findings) == ["unseated"]
+
+
+def test_a_minority_that_hears_a_leader_is_not_enough(findings):
+    heard = Heard(findings, members=5)
+    heard.looks(0, w2=1, w3=None, w4=None, w5=None)
+    heard.looks(HEARS_NS, w2=1, w3=1, w4=None, w5=None)
+    heard.sent("w4", "w5", "request_vote")
+    assert kinds(findings) == []
+    heard.looks(2 * HEARS_NS, w2=1, w3=1, w4=None, w5=None)
+    heard.sent("w4", "w5", "request_vote")
+    assert kinds(findings) == ["unseated"]
 
 
 # -- terms and votes -----------------------------------------------------------------------------------------

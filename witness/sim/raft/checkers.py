@@ -8,7 +8,7 @@ ours: acknowledged is durable, nothing leaves before the sync, an age is never u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -196,6 +196,91 @@ class VoteChecker:
         given = self._given.setdefault((who, term), whom)
         if given != whom:
             self._found("votes", f"{who} votes for {whom} in term {term}, it voted for {given} before")
+
+
+@dataclass(frozen=True, slots=True)
+class Leading:
+    who: str
+    term: int
+    process: Hashable
+    """Another one after a restart, or when its clock leapt."""
+
+
+class KeepsTermChecker:
+    """A leader that a majority hears keeps its term: nobody else stands (pre-vote, stickiness).
+
+    Judged narrowly, so that it is never wrong: the leader leads by its own word, it and others, a majority together,
+    have had calm ways between them for `hears_ns` (witness.sim.raft.calm), the shortest election timeout, within which
+    they have heard it; and whoever stands has no leave that may be of the time before, which may come late and counts.
+    A leader that stands itself (for a learner) or that gave up is no concern of this.
+    """
+
+    def __init__(self, found: Found, now: Callable[[], int], members: int, hears_ns: int) -> None:
+        self.looks = 0
+        """At which a leader was certainly heard by a majority."""
+        self.asked = 0
+        """How often somebody asked for leave in such a time: the rule was put to the test."""
+        self._found = found
+        self._now = now
+        self._members = members
+        self._hears_ns = hears_ns
+        self._leading: Leading | None = None
+        self._calm: dict[str, tuple[Hashable, int]] = {}
+        self._leave_ns: dict[tuple[str, int], int] = {}
+
+    def look(self, leading: Leading | None, ways: Mapping[str, Hashable]) -> None:
+        """Who leads the highest term, and what stays the same while the way to each other one is calm, or None."""
+        now_ns, before = self._now(), self._calm if leading == self._leading else {}
+        self._leading = leading
+        self._calm = {
+            who: (way, before[who][1] if who in before and before[who][0] == way else now_ns)
+            for who, way in ways.items()
+            if way is not None
+        }
+        self.looks += self._heard_since_ns() is not None
+
+    def slow(self, who: str) -> None:
+        """One of its turns was long."""
+        self._calm.pop(who, None)
+        if self._leading is not None and self._leading.who == who:
+            self._leading = None
+
+    def sent(self, who: str, outbox: Iterable[tuple[str, list[Message]]]) -> None:
+        """After a `look` at this very instant."""
+        for to, messages in outbox:
+            for message in messages:
+                kind = message["type"]
+                if kind == "pre_vote_answer" and message["granted"]:
+                    self._leave_ns.setdefault((to, message["term"]), self._now())
+                elif kind == "pre_vote" and self._against(who, message["term"]):
+                    self.asked += 1
+                elif kind == "request_vote" and self._against(who, message["term"]):
+                    self._stands(who, message["term"])
+
+    def _against(self, who: str, term: int) -> bool:
+        leading = self._leading
+        heard = self._heard_since_ns() is not None
+        return leading is not None and heard and who != leading.who and term > leading.term
+
+    def _stands(self, who: str, term: int) -> None:
+        leading, since_ns = self._leading, self._heard_since_ns()
+        leave_ns = self._leave_ns.get((who, term))
+        if leading is None or since_ns is None or (leave_ns is not None and leave_ns < since_ns + self._hears_ns):
+            return
+        self._found(
+            "unseated",
+            f"{who} stands for term {term}, while {leading.who} leads term {leading.term} and a majority hears it "
+            f"since {since_ns / NS_PER_S:.3f} s",
+        )
+
+    def _heard_since_ns(self) -> int | None:
+        """Since when a majority, the leader in it, has been calm; None when that is too short to have heard it."""
+        others = self._members // 2
+        since = sorted(since_ns for _, since_ns in self._calm.values())
+        if self._leading is None or others == 0 or len(since) < others:
+            return None
+        since_ns = since[others - 1]
+        return since_ns if self._now() - since_ns >= self._hears_ns else None
 
 
 class SyncChecker:

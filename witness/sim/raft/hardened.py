@@ -103,6 +103,7 @@ class Hardened:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self.kinds = frozenset(faults.KINDS)
+        self.asks_leave = True
 
     def blank(self, witness: WitnessId) -> SimDrive:
         rng = rng_for(self._setup.seed, f"disk/{witness}")

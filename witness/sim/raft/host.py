@@ -79,6 +79,8 @@ class Host:
         self._links: Links | None = None
         self._waiting: list[Callable[[], None]] = []
         self._busy = False
+        self.busy_since_ns: int | None = None
+        """When the turn that lasts began."""
         self._woken = False
         self.life = 0
         """Counts processes: what was meant for one never reaches the next."""
@@ -142,6 +144,7 @@ class Host:
     def _end(self, error: BaseException | None, *, power: bool) -> None:
         self.life += 1
         self.member, self._links, self.stopped, self._busy = None, None, False, False
+        self.busy_since_ns = None
         self.dies_sending = None
         self._waiting.clear()
         self.network.process_ended(self.name, power=power)
@@ -236,6 +239,7 @@ class Host:
             return
         began_ns = self.events.now_ns
         outbox: Outbox = {}
+        self.busy_since_ns = began_ns
         self._busy = True  # what is put into the store within the turn wakes nobody: the turn writes it
         try:
             outbox = member.turn(self.clock.now(), self._unsent_bytes(), self._early)
@@ -250,7 +254,7 @@ class Host:
         member = self.member
         if life != self.life or member is None:
             return
-        self._busy = False
+        self._busy, self.busy_since_ns = False, None
         self.watch.turned(self, outbox, began_ns)
         if outbox and self.dies_sending is not None:
             self._send_part(outbox, self.dies_sending)

@@ -11,6 +11,7 @@ from witness.sim.clock import Events
 from witness.sim.raft.checkers import (
     AgeChecker,
     Findings,
+    KeepsTermChecker,
     LeaderChecker,
     LogChecker,
     StandingChecker,
@@ -51,6 +52,8 @@ class Judge:
         """Readmitted witnesses that may not vote yet, as far as is known."""
         self.ages = AgeChecker(found, self._now)
         self.work = WorkChecker(found)
+        hears_ns = self._setup.timers.election_min_ms * NS_PER_MS
+        self.keeps = KeepsTermChecker(found, self._now, len(self._setup.witnesses), hears_ns)
         if STALE_KINDS & set(self._setup.kinds):
             self.log.allow_twice()
 

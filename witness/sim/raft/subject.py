@@ -138,6 +138,10 @@ class Subject(Protocol):
     def kinds(self) -> frozenset[str]:
         """The kinds of faults that it can be put under (faults.py); the schedules draw from these alone."""
 
+    @property
+    def asks_leave(self) -> bool:
+        """Nobody stands without a majority's leave (D-13), so that a leader who is heard keeps its term."""
+
     def blank(self, witness: WitnessId) -> Drive:
         """A disk that is initialised for a witness's first start."""
 

@@ -18,6 +18,7 @@ from witness.raft.port import CommittedEntry, ConsensusStatus
 from witness.raft.store import StoreRefused
 from witness.sim.clock import Events, NodeClock
 from witness.sim.raft import faults
+from witness.sim.raft.calm import Calm
 from witness.sim.raft.damage import Damage
 from witness.sim.raft.faults_disk import HITS
 from witness.sim.raft.faults_identity import readmit_host
@@ -40,6 +41,8 @@ QUIET_STEP_NS = 100 * NS_PER_MS
 PROBE_AGAIN = 0.2
 """A proposal may be lost with a leader."""
 RESTART_CALM_NS = 50 * NS_PER_MS
+ELECTION_KINDS = frozenset({"pre_vote", "pre_vote_answer", "request_vote"})
+LIAR_KIND = "forged"
 
 
 class World:
@@ -71,6 +74,9 @@ class World:
             self.hosts[name] = self._make(name, name)
         for name, original in self.copies.items():
             self._make(name, original)
+        self._calm = Calm(setup, self.hosts, self.network, self.leader, self.judge.keeps)
+        self._looks = subject.asks_leave and not self.copies and LIAR_KIND not in setup.kinds
+        """A liar, or a copy, may stand whenever it likes."""
         for path in self.network.wire.paths.values():
             path.delay_ns_min, path.delay_ns_max = setup.delay_ns // 10, setup.delay_ns
 
@@ -112,6 +118,8 @@ class World:
     def run(self) -> None:
         for host in self.hosts.values():
             host.start()
+        if self._looks:
+            self._look()
         if not self.setup.cold or self.copies:
             self._warm_up()
         faults.set_moods(self)
@@ -125,6 +133,10 @@ class World:
             self._run_for(QUIET_STEP_NS)
             if self.leader() is not None:
                 return
+
+    def _look(self) -> None:
+        self._calm.look()
+        self.fault_after(self._calm.every_ns, self._look)
 
     def _schedule(self) -> None:
         rng = self.rng("schedule")
@@ -273,6 +285,18 @@ class World:
     def turned(self, host: Host, outbox: Outbox, began_ns: int) -> None:
         self._tell(host, outbox)
         self.judge.turned(host, outbox, began_ns)
+        if self._looks and self._safety:
+            self._judge_terms(host, outbox, began_ns)
+
+    def _judge_terms(self, host: Host, outbox: Outbox, began_ns: int) -> None:
+        keeps = self.judge.keeps
+        if self.events.now_ns - began_ns > self._calm.every_ns:
+            keeps.slow(str(host.name))
+        if any(message["type"] in ELECTION_KINDS for messages in outbox.values() for message in messages):
+            self._calm.look()
+            asked = keeps.asked
+            keeps.sent(str(host.name), list(outbox.items()))
+            self.hits["asked-in-calm"] += keeps.asked - asked
 
     def _tell(self, host: Host, outbox: Outbox) -> None:
         if self._trace is not None:
