@@ -12,9 +12,10 @@ import os
 import signal
 import time
 
-from agents.fencing import exec_options, local_protocol, message_fields
+from agents.fencing import exec_options, life_lock, local_protocol, message_fields, pid_one, record_file
 from agents.fencing.agent_link import RETRY_S, AgentLink
 from agents.fencing.authority import Refused
+from agents.fencing.containment import NOTES, PROCESS_GROUP
 from agents.fencing.line_codec import Message
 from agents.fencing.step_start import NOT_STARTED, StepRequest
 from agents.fencing.warden import ARMED, DORMANT, Front, Warden
@@ -30,6 +31,7 @@ STEP_ID = "command"
 END_GRACE_MS = 2_000
 """For what the program left behind in its namespace when it ended."""
 LAST_WORDS_S = 0.2
+INSTANCE_BYTES = 7
 FORWARDED = (
     *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
     *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH),
@@ -53,12 +55,12 @@ def command_environment(env: dict[str, str], own_pid: int) -> dict[str, str]:
 class ExecFront(Front):
     """Owns the link to the agent and the exit code."""
 
-    def __init__(self, options: exec_options.ExecOptions) -> None:
+    def __init__(self, options: exec_options.ExecOptions, record: str, instance: int) -> None:
+        """`instance` names this guard to the agent where its process id means nothing: from another container."""
         self.options = options
+        self.instance = instance
         self.exit_code = EX_TEMPFAIL
         self.link = AgentLink(options.socket_path)
-        directory = os.path.dirname(options.socket_path) or "."
-        record = f"{directory}/{options.group}.exec-{os.getpid()}.guard"
         self.warden = Warden(self, record, 0, None)
         self.warden.inherited = StepRequest(
             step_id=STEP_ID,
@@ -107,7 +109,11 @@ class ExecFront(Front):
         self.warden.watch(fd, lambda _events: self._on_agent(fd))
         authority = self.warden.authority
         deadline_ns = authority.rungs.deadline_ns if authority.rungs is not None else 0
-        self.link.send(local_protocol.register(self.options.group, os.getpid(), authority.highest_epoch, deadline_ns))
+        self.link.send(
+            local_protocol.register(
+                self.options.group, os.getpid(), authority.highest_epoch, deadline_ns, self.instance
+            )
+        )
         if self.warden.init is not None:
             self._tell_running()
 
@@ -131,6 +137,7 @@ class ExecFront(Front):
         elif kind == "deadline":
             self._on_deadline(message)
         elif kind == "stop" and self.warden.phase != DORMANT:
+            self.exit_code = EX_TEMPFAIL
             self.warden.stop(message_fields.integer(message, "grace_ms", 0, message_fields.GRACE_MS_MAX), "stop")
         elif kind == "error":
             say(f"the agent refuses: {message['text']}")
@@ -153,6 +160,8 @@ class ExecFront(Front):
         self.warden.private_fds += [fd for fd in (link_fd, self._wake_fd, self._wake_write_fd) if fd >= 0]
         try:
             self.warden.build()
+            if self.warden.containment == PROCESS_GROUP:
+                say(NOTES[PROCESS_GROUP])
             self.warden.run_step({"type": "run", "step_id": STEP_ID})
         except OSError as error:
             say(f"cannot contain the command: {error}")
@@ -202,10 +211,36 @@ class ExecFront(Front):
 
     def fencing(self, cause: str) -> None:
         say(f"fencing: {cause}")
+        self.exit_code = EX_TEMPFAIL  # also when a program that forks had been begun well
         self.link.send({"type": "fencing", "cause": cause[: message_fields.TEXT_CHARS_MAX]})
 
     def down(self, cause: str, duration_ms: int) -> None:
         self.link.send(local_protocol.down(cause, duration_ms))
+        life_lock.remove(self.warden.record_path)
+
+
+class Life(pid_one.Work):
+    """The names of one guard after the other; a guard is spent when it went down."""
+
+    def __init__(self, options: exec_options.ExecOptions) -> None:
+        self._options = options
+        self._lock_fd = -1
+        self.record = ""
+        self.instance = 0
+
+    def begin(self) -> None:
+        """Raises OSError."""
+        directory = os.path.dirname(self._options.socket_path) or "."
+        self.instance = int.from_bytes(os.urandom(INSTANCE_BYTES), "big")
+        self.record = f"{directory}/{self._options.group}.exec-{self.instance:x}.guard"
+        self._lock_fd = life_lock.hold(self.record)
+
+    def ended(self, code: int, *, empty: bool) -> bool:
+        if empty:
+            record_file.remove(self.record)
+            life_lock.remove(self.record)
+        os.close(self._lock_fd)
+        return self._options.again and code in (EX_TEMPFAIL, SIGNALLED + signal.SIGKILL)
 
 
 def main(arguments: list[str]) -> int:
@@ -217,4 +252,10 @@ def main(arguments: list[str]) -> int:
     except exec_options.UsageError as error:
         os.write(2, f"site-agent exec: {error}\n{exec_options.USAGE}".encode())
         return EX_USAGE
-    return ExecFront(options).serve()
+    life = Life(options)
+    try:
+        pid_one.stand_in(life, always=options.again)
+    except OSError as error:
+        say(f"{life.record}: {error.strerror}")
+        return EX_UNAVAILABLE
+    return ExecFront(options, life.record, life.instance).serve()

@@ -32,10 +32,11 @@ class ExecDown:
 class ExecMember:
     """Owned by the registry."""
 
-    def __init__(self, group: str, pid: int, *, same_pid_namespace: bool) -> None:
+    def __init__(self, group: str, pid: int, *, same_pid_namespace: bool, instance: int = 0) -> None:
+        """`pid` is 0 for a guard of another PID namespace (a container); then its own `instance` names it."""
         self.group = group
         self.pid = pid
-        self.key = (pid, process_table.start_time(pid) or 0)
+        self.key = (pid, (process_table.start_time(pid) or 0) if pid else instance)
         self.writer: asyncio.StreamWriter | None = None
         self.last_deadline_ns = 0
         self.epoch_armed: int | None = None
@@ -47,7 +48,9 @@ class ExecMember:
         self._same_pid_namespace = same_pid_namespace
         self._guard_pidfd = -1
         self._init_pidfd = -1
-        if same_pid_namespace:
+        if (
+            same_pid_namespace
+        ):  # a guard in a container is told to stop instead: killed, it could not say that it is down
             pidfd = process_table.open_process(*self.key)
             if pidfd is not None:
                 self._guard_pidfd = pidfd

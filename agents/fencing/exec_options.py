@@ -7,12 +7,14 @@ SOCKET_NAME = "agent.sock"
 WAIT_S_DEFAULT = 10.0
 WAIT_S_MAX = 86_400.0
 GROUP_CHARS_MAX = 63
+FLAGS = ("--again", "--forking")
 
 USAGE = """usage: site-agent exec --group GROUP [OPTIONS] -- COMMAND [ARGUMENT...]
 Runs COMMAND only while this site holds the lease of GROUP, and has it dead by the lease's deadline.
   --socket PATH    the agent's local socket (default /run/thirdsite/agent.sock)
   --wait SECONDS   how long the agent may be unreachable before COMMAND was started (default 10)
   --argv0 NAME     what COMMAND is told as its own name
+  --again          when the lease is lost, wait for the next one instead of ending (in containers)
   --forking        COMMAND goes into the background: go on until nothing of it is left; TERM goes to all of it
 exit: COMMAND's own code; 128+n when signal n ended it; 75 the lease was lost; 69 agent not reachable;
       78 the agent refuses this group; 71 no containment; 64 usage; 127 COMMAND cannot be run
@@ -26,17 +28,18 @@ class UsageError(ValueError):
 class ExecOptions:
     """Checked options."""
 
-    __slots__ = ("argv0", "command", "forking", "group", "socket_path", "wait_s")
+    __slots__ = ("again", "argv0", "command", "forking", "group", "socket_path", "wait_s")
 
     def __init__(
-        self, group: str, socket_path: str, wait_s: float, command: list[str], *, argv0: str, forking: bool
+        self, group: str, socket_path: str, wait_s: float, command: list[str], *, argv0: str, flags: list[str]
     ) -> None:
         self.group = group
         self.socket_path = socket_path
         self.wait_s = wait_s
         self.command = command
         self.argv0 = argv0
-        self.forking = forking
+        self.forking = "--forking" in flags
+        self.again = "--again" in flags
 
     def argv(self) -> list[str]:
         return [self.argv0 or self.command[0], *self.command[1:]]
@@ -57,8 +60,8 @@ def parse(arguments: list[str]) -> ExecOptions:
     if not command:
         raise UsageError("a command is missing after '--'")
     values = {"--group": "", "--socket": f"{RUNTIME_DIR}/{SOCKET_NAME}", "--wait": str(WAIT_S_DEFAULT), "--argv0": ""}
-    forking = "--forking" in options
-    todo = [option for option in options if option != "--forking"]
+    flags = [option for option in options if option in FLAGS]
+    todo = [option for option in options if option not in FLAGS]
     while todo:
         name, given, value = todo.pop(0).partition("=")
         if name not in values:
@@ -76,7 +79,7 @@ def parse(arguments: list[str]) -> ExecOptions:
         _seconds(values["--wait"]),
         command,
         argv0=values["--argv0"],
-        forking=forking,
+        flags=flags,
     )
 
 

@@ -163,7 +163,7 @@ class ExecRegistry:
         group = str(message["group"])
         if group not in self._groups:
             raise Refused("unknown-group", f"this agent does not serve a group {group!r}")
-        member = self._known_or_new(group, _peer_pid(writer), int(str(message["pid"])))
+        member = self._known_or_new(group, _peer_pid(writer), message)
         member.writer = writer
         # It may run under a deadline that a former agent sent: that one is held as if it were ours.
         member.last_deadline_ns = max(member.last_deadline_ns, int(str(message["deadline_ns"])))
@@ -173,8 +173,9 @@ class ExecRegistry:
             member.send_deadline(rungs)
         return member
 
-    def _known_or_new(self, group: str, pid: int, claimed_pid: int) -> ExecMember:
-        member = ExecMember(group, pid, same_pid_namespace=pid == claimed_pid)
+    def _known_or_new(self, group: str, pid: int, message: Message) -> ExecMember:
+        same = pid == int(str(message["pid"]))
+        member = ExecMember(group, pid, same_pid_namespace=same, instance=int(str(message["instance"])))
         known = self._members.get(member.key)
         if known is not None and known.group == group:
             member.close()

@@ -16,11 +16,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.fencing import process_table, record_file
+from agents.fencing import life_lock, process_table, record_file
 from agents.fencing.base import Containment, NotProvenDown
 
 WAIT_S = 10.0
 POLL_S = 0.02
+LOCK_AGE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,19 @@ def find_leftovers(runtime_dir: Path, group: str) -> tuple[Leftover, ...]:
 
 def end_leftovers(runtime_dir: Path, group: str, wait_s: float = WAIT_S) -> tuple[Ended, ...]:
     """Ends all of them and proves it; raises NotProvenDown."""
-    return tuple(_end(leftover, wait_s) for leftover in find_leftovers(runtime_dir, group))
+    ended = tuple(_end(leftover, wait_s) for leftover in find_leftovers(runtime_dir, group))
+    _sweep_locks(runtime_dir, group)
+    return ended
+
+
+def _sweep_locks(runtime_dir: Path, group: str) -> None:
+    """Of guards that were killed while they waited; a young one may be about to be taken."""
+    for lock in runtime_dir.glob(f"{group}.exec-*{life_lock.SUFFIX}"):
+        record = lock.with_suffix(".guard")
+        with contextlib.suppress(OSError):
+            old = time.time() - lock.stat().st_mtime > LOCK_AGE_S
+            if old and not record.exists() and life_lock.is_held(str(record)) is False:
+                lock.unlink()
 
 
 def _look(path: Path) -> Leftover:
@@ -92,6 +105,7 @@ def _end(leftover: Leftover, wait_s: float) -> Ended:
     if leftover.same_boot:
         _kill_and_prove(leftover, wait_s)
     record_file.remove(str(leftover.path))
+    life_lock.remove(str(leftover.path))
     return Ended(leftover, round((time.monotonic() - began) * 1_000))
 
 
@@ -111,11 +125,27 @@ def _kill_and_prove(leftover: Leftover, wait_s: float) -> None:
         for pidfd in pidfds:
             if not _ended(pidfd, ends - time.monotonic()):
                 raise NotProvenDown(f"{leftover.path}: guard or init is still alive {wait_s} s after its kill")
+    if not pidfds and _container_is_gone(str(leftover.path)):
+        return
     if weak and not _gone(leftover.path, ends if pidfds else 0.0):
         raise NotProvenDown(
             f"{leftover.path}: its guard ran without a PID namespace and ended without clearing the record, so what "
             f"it started may be alive: make sure that nothing of this group runs here, then remove the file"
         )
+
+
+def _container_is_gone(path: str) -> bool:
+    """Of a guard whose process ids mean nothing here. Raises NotProvenDown while it lives."""
+    held = life_lock.is_held(path)
+    if held is False:
+        time.sleep(life_lock.SETTLE_S)
+        held = life_lock.is_held(path)
+    if held:
+        raise NotProvenDown(
+            f"{path}: its guard lives in another PID namespace (a container), where it cannot be ended from here; its "
+            "deadline ends it"
+        )
+    return held is False and life_lock.of_container(path)
 
 
 def _gone(path: Path, ends: float) -> bool:

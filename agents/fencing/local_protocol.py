@@ -1,7 +1,7 @@
 """What is said on the agent's local socket between the agent and the exec guards; pure, checked in one place.
 
 exec guard -> agent:
-    register {version, kind: "exec", group, pid, epoch, deadline_ns}
+    register {version, kind: "exec", group, pid, epoch, deadline_ns, instance}
     running {init_pid, init_started, containment, epoch}
     armed {epoch, deadline_ns}   refused {code, text}   fencing {cause}   down {cause, duration_ms}
 agent -> exec guard:
@@ -21,6 +21,7 @@ GROUP_CHARS_MAX = 63
 PID_MAX = 1 << 22
 START_TIME_MAX = (1 << 63) - 1
 DURATION_MS_MAX = 1 << 40
+INSTANCE_MAX = (1 << 56) - 1
 
 FROM_EXEC = ("register", "running", "armed", "refused", "fencing", "down")
 FROM_AGENT = ("registered", "deadline", "stop", "error")
@@ -38,6 +39,8 @@ def from_exec(line: bytes) -> Message:
         message_fields.integer(message, "pid", 1, PID_MAX)
         message_fields.integer(message, "epoch", 0, EPOCH_MAX)
         message_fields.integer(message, "deadline_ns", 0, message_fields.INSTANT_NS_MAX)
+        message.setdefault("instance", 0)  # guards that were started by an earlier version have none
+        message_fields.integer(message, "instance", 0, INSTANCE_MAX)
     elif kind == "running":
         message_fields.integer(message, "init_pid", 1, PID_MAX)
         message_fields.integer(message, "init_started", 0, START_TIME_MAX)
@@ -80,7 +83,7 @@ def _known(line: bytes, kinds: tuple[str, ...]) -> Message:
     return message
 
 
-def register(group: str, pid: int, epoch: int, deadline_ns: int) -> Message:
+def register(group: str, pid: int, epoch: int, deadline_ns: int, instance: int = 0) -> Message:
     """With `deadline_ns` 0 nothing runs; otherwise something may, until then, whoever allowed it."""
     return {
         "type": "register",
@@ -90,6 +93,7 @@ def register(group: str, pid: int, epoch: int, deadline_ns: int) -> Message:
         "pid": pid,
         "epoch": epoch,
         "deadline_ns": deadline_ns,
+        "instance": instance,
     }
 
 
