@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from agents.components.base import Component
@@ -18,21 +17,18 @@ def build_components(
     site: SiteId,
     group: GroupId,
     specs: tuple[ComponentSpec, ...],
-    guards: Callable[[], frozenset[int]],
     cgroup_root: Path = CGROUP_ROOT,
 ) -> tuple[Component, ...]:
     """Without the processes: what runs under a guard is proven down by the guard."""
     about = {"THIRDSITE_GROUP": group, "THIRDSITE_SITE": site}
-    built = (_component(spec, about, guards, cgroup_root) for spec in specs)
+    built = (_component(spec, about, cgroup_root) for spec in specs)
     return tuple(component for component in built if component is not None)
 
 
-def _component(
-    spec: ComponentSpec, about: dict[str, str], guards: Callable[[], frozenset[int]], cgroup_root: Path
-) -> Component | None:
+def _component(spec: ComponentSpec, about: dict[str, str], cgroup_root: Path) -> Component | None:
     body: Component | None = None
     if spec.kind is ComponentKind.UNIT:
-        body = UnitComponent(spec, guards, cgroup_root)
+        body = UnitComponent(spec, cgroup_root)
     elif spec.kind is ComponentKind.CONTAINER:
         body = ContainerComponent(spec)
     if spec.dual_role:

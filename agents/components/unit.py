@@ -1,38 +1,47 @@
-"""A systemd service: down when its control group holds nothing but guards that wait for the lease.
+"""A systemd service: down when its control group holds nothing but guards.
 
-A unit whose command is wrapped by `site-agent exec` may be started while dormant: its guard waits, and holds nothing.
+Rule: a unit whose command is wrapped by `site-agent exec` may be started while dormant: its guard waits, and holds
+nothing. A guard is known by how it was started, connected to the agent or not, because what it runs is another process
+and counts by itself: a namespace that runs something shows more than guards.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 from agents.components import cgroups
 from agents.components.spec import ComponentSpec
 
 SHOWN_PIDS = 8
+CMDLINE_BYTES_MAX = 4_096
+GUARD_ENTRY = "guard_main.py"
 
 
 class UnitComponent:
-    """`guards`: the process ids of this group's exec guards, as the kernel told them."""
+    """`root` and `proc` are the kernel's, or a test's."""
 
-    def __init__(
-        self, spec: ComponentSpec, guards: Callable[[], frozenset[int]], root: Path = cgroups.CGROUP_ROOT
-    ) -> None:
+    def __init__(self, spec: ComponentSpec, root: Path = cgroups.CGROUP_ROOT, proc: Path = Path("/proc")) -> None:
         self.spec = spec
-        self._guards = guards
         self._root = root
+        self._proc = proc
 
     def processes(self) -> tuple[int, ...]:
         """What counts as the unit running. Raises OSError when that cannot be known."""
         tree = cgroups.hierarchy(self._root)
         if tree is None:
             raise FileNotFoundError(f"no control groups of systemd at {self._root}")
-        guards = self._guards() if self.spec.under_exec else frozenset()
         found = [pid for group in cgroups.unit_groups(tree, self.spec.unit) for pid in cgroups.processes(group)]
-        return tuple(pid for pid in found if pid not in guards)
+        return tuple(pid for pid in found if not (self.spec.under_exec and self._is_guard(pid)))
+
+    def _is_guard(self, pid: int) -> bool:
+        try:
+            with (self._proc / str(pid) / "cmdline").open("rb") as file:
+                words = file.read(CMDLINE_BYTES_MAX).decode("utf-8", "replace").split("\0")
+        except OSError:
+            return False
+        entries = [number for number, word in enumerate(words) if word.rpartition("/")[2] == GUARD_ENTRY]
+        return bool(entries) and words[entries[0] + 1 : entries[0] + 2] == ["exec"]
 
     async def still_up(self) -> str:
         try:
@@ -52,6 +61,6 @@ class UnitComponent:
 
     def _kill(self) -> None:
         tree = cgroups.hierarchy(self._root)
-        guards = self._guards() if self.spec.under_exec else frozenset()
         for group in () if tree is None else cgroups.unit_groups(tree, self.spec.unit):
+            guards = [pid for pid in cgroups.processes(group) if self.spec.under_exec and self._is_guard(pid)]
             cgroups.kill(group, guards)

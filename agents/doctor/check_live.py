@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from agents.components.build import build_components
 from agents.doctor.finding import Finding, Promise, Severity
@@ -27,19 +27,18 @@ PORT_MS = 1_000
 LOCAL_NAMES = ("127.", "::1", "localhost")
 
 
-async def check_live(host: Host, guards: Mapping[str, frozenset[int]]) -> list[Finding]:
-    """`guards`: of each group the exec guards that the running agent knows."""
-    looks = [_components(host, group, guards.get(group.group, frozenset())) for group in host.enforced()]
+async def check_live(host: Host) -> list[Finding]:
+    looks = [_components(host, group) for group in host.enforced()]
     looks += [_ports(host, group) for group in host.enforced()]
     found = await asyncio.gather(*looks, _witnesses(host))
     return [finding for findings in found for finding in findings]
 
 
-async def _components(host: Host, group: GroupSpec, guards: frozenset[int]) -> list[Finding]:
+async def _components(host: Host, group: GroupSpec) -> list[Finding]:
     if not host.dormant(group.group):
         return []
     root = host.root / "sys/fs/cgroup"
-    components = build_components(host.settings.site, group.group, group.components, lambda: guards, root)
+    components = build_components(host.settings.site, group.group, group.components, root)
     seen = await asyncio.gather(*(one.still_up() for one in components))
     why = "nothing of the active role may run here without the lease"
     remedy = "stop it; find out who started it (above)"

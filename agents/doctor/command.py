@@ -50,7 +50,7 @@ def examine(config: Path, root: Path = Path("/")) -> list[Finding]:
 def judge(host: Host, *, live: bool = True) -> list[Finding]:
     found = [finding for check in CHECKS for finding in _guarded(check, host)]
     if live:
-        found += asyncio.run(check_live(host, _guards(host)))
+        found += asyncio.run(check_live(host))
     return sorted(found, key=lambda one: _ORDER.index(one.severity))
 
 
@@ -69,12 +69,6 @@ def _status(settings: SiteSettings) -> dict[str, Any] | None:
         return agent_status(settings.status_socket)
     except AgentUnreachable:
         return None
-
-
-def _guards(host: Host) -> dict[str, frozenset[int]]:
-    execs = () if host.status is None else host.status.get("exec_guards", ())
-    groups = {str(one["group"]) for one in execs}
-    return {group: frozenset(int(one["pid"]) for one in execs if one["group"] == group) for group in groups}
 
 
 def _trial() -> dict[str, Any]:

@@ -96,10 +96,6 @@ class ExecRegistry:
             if member.holds:
                 member.kill()
 
-    def pids(self, group: str) -> frozenset[int]:
-        """Of the guards that are connected, as the kernel told them: processes that hold nothing by themselves."""
-        return frozenset(member.pid for member in self._of(group) if member.writer is not None and member.pid > 0)
-
     def status(self) -> tuple[ExecStatus, ...]:
         return tuple(
             ExecStatus(

@@ -10,7 +10,6 @@ SIGHUP reads the certificate files again.
 from __future__ import annotations
 
 import asyncio
-import functools
 import gc
 import random
 import secrets
@@ -113,8 +112,7 @@ class Agent:
         )
         bounds = self._store.bounds()
         for group in self.settings.groups:
-            guards = functools.partial(self.registry.pids, group.group)
-            components = build_components(self.settings.site, group.group, group.components, guards)
+            components = build_components(self.settings.site, group.group, group.components)
             plans = group_plans(self.settings.site, group, self.settings.state_dir / STEP_LOGS, components)
             seen, _ = bounds[group.group]
             journal = PlanJournal(self.settings.state_dir, group.group)

@@ -16,6 +16,7 @@ from guard_world import until
 from agents.components.container import ContainerComponent
 from agents.components.spec import ComponentKind, ComponentSpec
 from agents.components.unit import UnitComponent
+from agents.fencing import exec_entry
 
 pytestmark = pytest.mark.process
 
@@ -32,9 +33,11 @@ async def test_an_end_kills_all_but_the_guards(tmp_path: Path) -> None:
     group = tmp_path / "system.slice" / "api.service"
     group.mkdir(parents=True)
     (tmp_path / "cgroup.procs").write_text("")
-    victim, guard = await sleeper(), await sleeper()
+    argv = exec_entry.exec_guard_argv(["--group", "g", "--socket", str(tmp_path / "s"), "--wait", "60", "--", "true"])
+    victim, guard = await sleeper(), await asyncio.create_subprocess_exec(*argv)
     (group / "cgroup.procs").write_text(f"{guard.pid}\n{victim.pid}\n")
-    component = UnitComponent(unit(under_exec=True), lambda: frozenset({guard.pid}), tmp_path)
+    component = UnitComponent(unit(under_exec=True), tmp_path)
+    assert component.processes() == (victim.pid,)
     assert await component.end() == ""
     assert await asyncio.wait_for(victim.wait(), 10) == -9
     assert guard.returncode is None
@@ -64,7 +67,7 @@ def unified() -> Iterator[Path]:
 
 @pytest.mark.root
 async def test_the_kernel_empties_a_units_control_group(unified: Path) -> None:
-    component = UnitComponent(unit(), frozenset, unified)
+    component = UnitComponent(unit(), unified)
     assert await component.still_up() == ""
     script = "trap '' TERM; (trap '' TERM; sleep 60) & kill -STOP $$; sleep 60"
     argv = ("setsid", "sh", "-c", f"read go; {script}")

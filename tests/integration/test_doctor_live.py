@@ -44,7 +44,7 @@ def closed_port() -> int:
 
 async def live(path: Path, witnesses: list[int], group: str, status: Any = None) -> list[tuple[Severity, str]]:
     settings = parse_agent_config(config(path, witnesses, group), base=path)
-    found = await check_live(Host(settings, path, {}, status), {})
+    found = await check_live(Host(settings, path, {}, status))
     return [(one.severity, one.subject.split()[0]) for one in found]
 
 

@@ -113,7 +113,7 @@ def tree(root: Path, *pids: int, name: str = "api.service") -> Path:
 
 
 async def test_a_unit_is_down_when_its_control_group_is_empty(tmp_path: Path) -> None:
-    component = UnitComponent(unit(), frozenset, tmp_path)
+    component = UnitComponent(unit(), tmp_path)
     assert "cannot tell" in await component.still_up()
     group = tree(tmp_path, 4_000_001, 4_000_002)
     assert await component.still_up() == "api.service runs: pids 4000001, 4000002"
@@ -124,14 +124,25 @@ async def test_a_unit_is_down_when_its_control_group_is_empty(tmp_path: Path) ->
 
 async def test_a_unit_without_a_control_group_is_down(tmp_path: Path) -> None:
     tree(tmp_path, 4_000_001, name="other.service")
-    assert await UnitComponent(unit(), frozenset, tmp_path).still_up() == ""
+    assert await UnitComponent(unit(), tmp_path).still_up() == ""
 
 
-async def test_a_guard_that_waits_is_no_life_of_a_wrapped_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "guard"),
+    [
+        ("python3 -I -S /x/agents/fencing/guard_main.py exec --group g -- java", True),
+        ("python3 -I -S /x/guard_main.py --control-fd 3", False),
+        ("java -jar x.jar exec", False),
+        ("", False),
+    ],
+)
+async def test_a_guard_that_waits_is_no_life_of_a_wrapped_unit(tmp_path: Path, words: str, guard: bool) -> None:
     tree(tmp_path, 4_000_001)
-    guards = frozenset({4_000_001})
-    assert await UnitComponent(unit(under_exec=True), lambda: guards, tmp_path).still_up() == ""
-    assert "runs" in await UnitComponent(unit(), lambda: guards, tmp_path).still_up()
+    proc = tmp_path / "proc"
+    (proc / "4000001").mkdir(parents=True)
+    (proc / "4000001" / "cmdline").write_text("".join(f"{word}\0" for word in words.split()))
+    assert (await UnitComponent(unit(under_exec=True), tmp_path, proc).still_up() == "") is guard
+    assert "runs" in await UnitComponent(unit(), tmp_path, proc).still_up()
 
 
 @pytest.mark.parametrize("place", ["", "unified", "systemd"])
