@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from witness.sim.raft.stage import Stage
 
 READMIT_AFTER_NS = (0, 100 * NS_PER_MS, NS_PER_S, 20 * NS_PER_S)
+REPLACED = "a disk that a readmission replaced"
+"""Of the refusal's words."""
 RESTORE_AFTER_NS = (5 * NS_PER_MS, 50 * NS_PER_MS, 400 * NS_PER_MS, 2 * NS_PER_S)
 
 
@@ -40,6 +42,7 @@ def _victim(world: Stage, rng: random.Random) -> tuple[Host, SimDrive] | None:
 
 def _replace(world: Stage, host: Host, drive: SimDrive, disk: SimDisk) -> None:
     host.power_off()
+    host.refusal = None
     drive.insert(disk)
     world.damage.replaced(host)
     world.network.forget_past(host.name)
@@ -52,6 +55,20 @@ def readmit_host(world: Stage, host: Host, rng: random.Random) -> None:
         world.note(host.name, "is readmitted on a new disk")
         _replace(world, host, host.drive, new_disk(host, rng, learner=True))
         world.damage.readmitted(host)
+
+
+def readmit_told(world: Stage, rng: random.Random) -> bool:
+    """Whom its peers go on calling replaced is readmitted once more, as they say; True when there was one.
+
+    A member that reads an earlier readmission's introduction only after it heard of the later one takes the disks in
+    that order, and nothing that either of them carries could tell it better.
+    """
+    told = [host for host in world.hosts.values() if host.name in world.damage.learners and host.refusal is not None]
+    told = [host for host in told if REPLACED in (host.refusal or "")]
+    for host in told:
+        world.hit("readmit-again")
+        readmit_host(world, host, rng)
+    return bool(told)
 
 
 def readmit(world: Stage, rng: random.Random) -> None:

@@ -69,6 +69,8 @@ class Host:
         self.cpu_ns = cpu_ns
         """What a turn takes besides its disk."""
         self._early = self._send_early if early else None
+        self.refusal: str | None = None
+        """What the peer said that refused this witness last, since its disk was put in."""
         self.dies_sending: int | None = None
         """The power fails at the end of the next turn that has messages, when so many of them have left."""
         self.events = events

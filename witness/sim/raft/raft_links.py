@@ -96,6 +96,7 @@ class RaftLinks:
         socket.came_up = link.peer is not None and not link.refused
         if link.refused:
             self._host.watch.hit("refused-connection")
+            self._host.refusal = link.refusal or self._host.refusal
         link.connection_lost(None)
 
     def look_after(self, socket: Socket) -> None:

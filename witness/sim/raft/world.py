@@ -21,7 +21,7 @@ from witness.sim.raft import faults
 from witness.sim.raft.calm import Calm
 from witness.sim.raft.damage import Damage
 from witness.sim.raft.faults_disk import HITS
-from witness.sim.raft.faults_identity import readmit_host
+from witness.sim.raft.faults_identity import readmit_host, readmit_told
 from witness.sim.raft.faults_net import SLOW_NS_MAX
 from witness.sim.raft.host import Host
 from witness.sim.raft.judge import Judge, liveness_bound_ns
@@ -185,17 +185,25 @@ class World:
 
     def _settle(self) -> None:
         bound_ns = liveness_bound_ns(self.setup, CONNECTED_WITHIN_NS, SLOW_NS_MAX)
-        began_ns = self.events.now_ns
-        while self.events.now_ns - began_ns < bound_ns:
-            self._run_for(QUIET_STEP_NS)
-            if self._settled():
-                break
-        else:
+        settled = self._settles_within(bound_ns)
+        if not settled and readmit_told(self, self._restarts):
+            for host in self.hosts.values():
+                self._restart(host)
+            settled = self._settles_within(bound_ns)
+        if not settled:
             self.judge.found("stuck", f"{bound_ns / NS_PER_S:.1f} s after the end of all faults: {self._views()}")
             return
         for name, host in self.hosts.items():
             if host.name not in self.damage.refused:
                 self.judge.log.ends(str(name), self.replicas[name].index, self.replicas[name].digest)
+
+    def _settles_within(self, bound_ns: int) -> bool:
+        end_ns = self.events.now_ns + bound_ns
+        while self.events.now_ns < end_ns:
+            self._run_for(QUIET_STEP_NS)
+            if self._settled():
+                return True
+        return False
 
     def _settled(self) -> bool:
         """One leads, all follow it, and a command proposed after the heal is applied by all; refused ones apart."""
