@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from proto.units import NS_PER_S
 from tests.unit.test_raft_filter import W1, W2, W3, View, append, make
+from tests.unit.test_raft_learner import CLUSTER, IDS, STEP_NS, Trio
 from witness.raft.message_filter import Verdict
+from witness.raft.messages import NUMBER_MAX
 from witness.raft.peer_log import AlarmLog
 from witness.raft.port import Role
+from witness.raft.snapshot_file import Snapshot, encode_snapshot
+
+
+@pytest.fixture
+def trio(tmp_path: Path) -> Iterator[Trio]:
+    made = Trio(tmp_path)
+    made.start(*IDS)
+    yield made
+    made.close()
 
 
 def test_two_leaders_of_one_term_are_noticed() -> None:
@@ -51,3 +66,26 @@ def test_d57_an_alarm_is_logged_once_a_minute_while_it_lasts() -> None:
     assert log.look(alarms, {"entry_altered": 2}, second) == []
     assert log.look(alarms, {"entry_altered": 2}, 61 * second) == ["entry_altered"]
     assert log.look(alarms, {"entry_altered": 2}, 200 * second) == []
+
+
+@pytest.mark.parametrize(("ahead", "taken"), [(0, True), (1, False), (NUMBER_MAX // 2, False)])
+def test_a_snapshot_of_a_later_term_than_its_senders_is_not_taken(trio: Trio, ahead: int, taken: bool) -> None:
+    """It would carry us past every bound for terms, up to the last one, after which no election is possible."""
+    trio.commit(b"before")
+    leader = trio.leader()
+    victim = next(witness for witness in IDS if witness != leader)
+    node, term = trio.nodes[victim], trio.nodes[victim].status().term
+    data = encode_snapshot(Snapshot((b"\1", 998, term), (b"\1", 999, term + ahead), b"forged"), CLUSTER)
+    chunk = (data, True, True, hashlib.sha256(data).digest(), 0, len(data))
+    stamps = {"last": 999, "sent": 1, "echo": 0, "pace": 0}
+    node.receive(leader, {"type": "append_entries", "term": term, "commit_index": 0, "serialized": chunk, **stamps}, 9)
+    trio.sent.clear()
+    trio.step(STEP_NS // 1_000_000)
+    status, answers = node.status(), [message for sender, _, message in trio.sent if sender == victim]
+    assert (trio.states[victim].data == [b"forged"], status.applied_index == 999) == (taken, taken)
+    assert any(message.get("success") and message["next_node_idx"] == 1_000 for message in answers) is taken
+    assert status.term == term
+    assert node.transfer.refused == node.filter.counters["snapshot_of_later_term"] == (not taken)
+    assert list(node.filter.alarms) == ([] if taken else ["snapshot_of_later_term"])
+    trio.step(1_000)
+    assert taken or trio.nodes[victim].status().leader == trio.leader(), "it goes on as before"

@@ -122,7 +122,7 @@ class MessageFilter:
         self._jumped_ns = now_ns
         return Verdict(deliver=step_down(view.term + TERM_JUMP_MAX))
 
-    def _alarm(self, why: str, words: str) -> Verdict:
+    def alarm(self, why: str, words: str) -> Verdict:
         self.alarms[why] = words
         return self._drop(why)
 
@@ -142,7 +142,7 @@ class MessageFilter:
             return Verdict(reply=keepalive(view))  # carries our term: the old leader steps down (D-4)
         other = view.leader not in {None, sender}
         if term == view.term and (view.role is Role.LEADER or other):
-            return self._alarm("two_leaders", f"{sender} leads term {term}, and so does {view.leader}")
+            return self.alarm("two_leaders", f"{sender} leads term {term}, and so does {view.leader}")
         if "serialized" in message:
             self._heard(message, now_ns)
             # No match was proven, so nothing may be committed by this message (D-1).
@@ -152,10 +152,10 @@ class MessageFilter:
     def _entries(self, sender: WitnessId, message: Message, view: EngineView, now_ns: int) -> Verdict:
         previous, entries = message["prevLogIdx"], message["entries"]
         if any(view.term_at(e[1]) not in {None, e[2]} for e in entries if e[1] <= view.commit_index):
-            return self._alarm("committed_conflict", f"{sender} sends another entry in the place of a committed one")
+            return self.alarm("committed_conflict", f"{sender} sends another entry in the place of a committed one")
         index = altered(entries, view)
         if index is not None:
-            return self._alarm("entry_altered", f"{sender} sends entry {index} with its term and other bytes than ours")
+            return self.alarm("entry_altered", f"{sender} sends entry {index} with its term and other bytes than ours")
         self._heard(message, now_ns)
         if self.disk_low and (entries or view.term_at(previous) != message["prevLogTerm"]):
             self.counters["entries_without_room"] += 1

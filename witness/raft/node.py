@@ -355,6 +355,11 @@ class RaftNode:
         self._store.save_snapshot(data)
 
     def install(self, snapshot: Snapshot, data: bytes) -> bool:
+        if snapshot.last[2] > self._engine.term:  # ours is the sender's by now; no leader has an entry of a later one
+            self.transfer.refused += 1
+            words = f"{self._engine.leader} sends a snapshot of a term after its own"
+            self.filter.alarm("snapshot_of_later_term", words)
+            return False
         try:
             self._replicated.restore(snapshot.image)
         except SnapshotRefused:
