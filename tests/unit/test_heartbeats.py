@@ -132,7 +132,7 @@ def test_a_renewal_without_a_report_change_is_heard_but_wakes_no_decision():
     rig.beat(A, epoch=2, claim=CLAIM, said=said)
     assert rig.changes.dirty == {G}
     rig.beat(A, epoch=2, claim=CLAIM, said=said)
-    assert (rig.changes.dirty, rig.changes.heard) == (set(), [(A, [G])])
+    assert (rig.changes.dirty, rig.changes.heard) == (set(), [(A, [G], [G])])
 
 
 # -- reports ----------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from core_rig import AUTHOR, A, B, Rig, report, token
+from core_rig import AUTHOR, A, B, Rig, entry, frame, report, token
 
 from proto.commands import ConfigureGroup
 from proto.decisions import DecisionKind, Reason
@@ -30,6 +30,9 @@ class Scene:
 
     def beat(self, site, *, fresh: bool = True, **said) -> None:
         self.rig.beat(site, **said)
+        self.note(fresh=fresh)
+
+    def note(self, *, fresh: bool = True) -> None:
         self.sights.note(self.rig.machine.state, self.rig.last.changes, fresh=fresh, now=self.now)
 
     def hold(self) -> None:
@@ -78,4 +81,32 @@ def test_what_is_applied_while_catching_up_is_nobody_heard():
     scene = Scene()
     scene.rig.one(scene.rig.grant_command())
     scene.beat(A, fresh=False, epoch=2, claim=CLAIM, said=ACTIVE)
+    assert scene.sights.of(scene.rig.group.config.group, scene.now).renewing == set()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "kind"),
+    [((2, 2), DecisionKind.GRANT), ((0, 2), DecisionKind.GRANT), ((2, 0), DecisionKind.NOTHING)],
+)
+def test_of_several_heartbeats_in_one_entry_the_last_one_counts(epochs, kind):
+    scene = Scene()
+    scene.hold()
+    scene.raise_ttl(600_000)
+    beats = [
+        frame(A, entry(epoch=epoch, claim=CLAIM if epoch else bytes(16), said=ACTIVE), seq=scene.rig.seqs[A, "i1"] + n)
+        for n, epoch in enumerate(epochs, start=1)
+    ]
+    scene.rig.run(*beats)
+    scene.note()
+    scene.wait(30)
+    scene.rig.expire()
+    scene.beat(B)
+    assert scene.decide().kind is kind
+
+
+def test_a_renewal_that_was_applied_while_catching_up_is_not_taken_for_what_the_site_says_now():
+    scene = Scene()
+    scene.hold()
+    scene.beat(A, fresh=False, epoch=2, claim=CLAIM, said=ACTIVE)
+    scene.beat(A, said=ACTIVE)
     assert scene.sights.of(scene.rig.group.config.group, scene.now).renewing == set()

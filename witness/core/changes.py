@@ -19,7 +19,8 @@ class Changes:
     """The lease's (epoch, renewal) or its revocation changed: its timers restart in full."""
     dirty: set[GroupId] = field(default_factory=set)
     """Something that a decision rests on changed."""
-    heard: list[tuple[SiteId, list[GroupId]]] = field(default_factory=list)
+    heard: list[tuple[SiteId, list[GroupId], list[GroupId]]] = field(default_factory=list)
+    """By each heartbeat that counts: the groups that it told of, and those whose lease it renewed."""
     moved: set[GroupId] = field(default_factory=set)
     """An automatic move away from a running site began."""
     failed: list[tuple[GroupId, SiteId]] = field(default_factory=list)

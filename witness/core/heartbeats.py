@@ -47,7 +47,7 @@ def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
     if problem is not None:
         return _refuse_all(scope, beat, problem)
     answers = []
-    heard = []
+    heard, renewed = [], []
     for entry in beat.groups:
         group = groups.get(entry.group)
         record = None if group is None else group.sites.get(beat.site)
@@ -65,8 +65,12 @@ def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
             _lift_proven(scope, group, record, beat.site)
         if entry.lag_ms != LAG_UNKNOWN_MS:
             record.lag_ms = entry.lag_ms
+        lease = group.lease
+        number = None if lease is None else lease.renewal
         answers.append(_lease_part(scope, group, record, beat, entry))
-    scope.changes.heard.append((beat.site, heard))
+        if lease is not None and lease.renewal != number:
+            renewed.append(entry.group)
+    scope.changes.heard.append((beat.site, heard, renewed))
     return Outcome(Reason.OK, answers=tuple(answers)) if scope.answering else DONE
 
 

@@ -118,7 +118,7 @@ class WitnessNode:
         self._sights.note(self.machine.state, changes, fresh=fresh, now=self._now)
         self._dirty |= changes.dirty
         if fresh:
-            for _, heard in changes.heard:
+            for _, heard, _ in changes.heard:
                 # a group may be heard and deleted in one entry
                 self._dirty.update(name for name in heard if name in groups and groups[name].phase is Phase.VACANT)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from proto import limits
 from proto.health import SiteState
-from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs, SiteId
+from proto.units import NS_PER_MS, GroupId, InstantNs, SiteId
 from witness.core.changes import Changes
 from witness.core.state import ClusterState, GroupState
 from witness.core.transitions import Phase
@@ -26,12 +26,17 @@ class GroupSight:
     heard: dict[SiteId, InstantNs] = field(default_factory=dict)
     renewing: set[SiteId] = field(default_factory=set)
     """Whose last heartbeat renewed the lease: who falls silent then is judged by that lease alone."""
-    renewal: tuple[Epoch, int] = (Epoch(0), 0)
-    """The latest that was seen."""
     unfit_since: InstantNs | None = None
     preferred_fit_since: InstantNs | None = None
     moves: deque[InstantNs] = field(default_factory=deque)
     failed_at: dict[SiteId, InstantNs] = field(default_factory=dict)
+
+    def speaks(self, site: SiteId, now: InstantNs, *, renews: bool) -> None:
+        self.heard[site] = now
+        if renews:
+            self.renewing.add(site)
+        else:
+            self.renewing.discard(site)
 
     def heard_age_ns(self, site: SiteId, now: InstantNs) -> int | None:
         at = self.heard.get(site)
@@ -56,11 +61,9 @@ class Sights:
     def note(self, state: ClusterState, changes: Changes, *, fresh: bool, now: InstantNs) -> None:
         """Takes in what one applied entry changed."""
         if fresh:
-            for site, groups in changes.heard:
+            for site, groups, renewed in changes.heard:
                 for name in groups:
-                    sight = self.of(name, now)
-                    sight.heard[site] = now
-                    _note_renewal(state.groups.get(name), sight, site)
+                    self.of(name, now).speaks(site, now, renews=name in renewed)
         for name in changes.moved:
             self.of(name, now).moves.append(now)
         for name, site in changes.failed:
@@ -83,15 +86,6 @@ class Sights:
         preferred = group.sites[group.config.sites[0]].report
         fit = preferred is not None and preferred.verified_down and preferred.ready and preferred.enforce
         sight.preferred_fit_since = (sight.preferred_fit_since or now) if fit else None
-
-
-def _note_renewal(group: GroupState | None, sight: GroupSight, site: SiteId) -> None:
-    lease = None if group is None else group.lease
-    if lease is not None and lease.site == site and (lease.epoch, lease.renewal) > sight.renewal:
-        sight.renewal = (lease.epoch, int(lease.renewal))
-        sight.renewing.add(site)
-    else:
-        sight.renewing.discard(site)
 
 
 def heard_max_ns(group: GroupState) -> int:
