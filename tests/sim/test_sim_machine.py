@@ -1,118 +1,85 @@
-"""Hypothesis drives the same world by hand: blows, repairs, operators and time in any order, shrunk when it breaks."""
+"""Hypothesis drives the campaign's world by hand: what it finds shrinks, and is printed as one line that replays."""
 
 from __future__ import annotations
 
-import random
-from dataclasses import replace
+import re
+import shlex
+import sys
+from pathlib import Path
 
-from hypothesis import settings
+import pytest
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import run_state_machine_as_test
 
-from proto.groups import Failback
-from proto.health import DataChecks
-from proto.lease import LeaseConstants
-from proto.units import NS_PER_MS
-from witness.sim import faults_net, faults_node, faults_restore, faults_witness, workload
+sys.path.append(str(Path(__file__).parent))
+
+from sim_broken_rules import BROKEN
+from sim_machine import FIRST, Schedule, WholeSystem, machine_over
+from sim_schedules import CAMPAIGN, FAMILIES, REAL, founding, schedules
+
 from witness.sim.faults import FAULTS
-from witness.sim.setup import draw
-from witness.sim.world import World
+from witness.sim.scenario import __main__ as cli
+from witness.sim.scenario.play import VERBS, play_line
+from witness.sim.scenario.verbs_time import STALE_KINDS
 
-BLOWS = {**faults_net.BLOWS, **faults_node.BLOWS, **faults_witness.BLOWS, **faults_restore.BLOWS, **workload.BLOWS}
-MOODS = {**faults_net.MOODS, **faults_node.MOODS}
-SITES = (0, 1)
-WITNESSES = ("w1", "w2", "w3")
+WholeSystem.TestCase.settings = settings(max_examples=20, stateful_step_count=20)
+TestWholeSystem = pytest.mark.timeout(600)(WholeSystem.TestCase)
 
-
-class Cluster(RuleBasedStateMachine):
-    """One group on two sites, leases of a second, drift at the bound."""
-
-    @initialize(seed=st.integers(0, 50), extreme=st.booleans())
-    def build(self, seed: int, extreme: bool) -> None:
-        drawn = draw(seed, list(FAULTS))
-        config = replace(
-            drawn.groups[0],
-            sites=drawn.sites[:2],
-            constants=LeaseConstants(1_000, 10_000, 0),
-            failback=Failback.MANUAL,
-        )
-        self.rng = random.Random(seed)
-        self.world = World(
-            replace(
-                drawn,
-                sites=drawn.sites[:2],
-                groups=(config,),
-                kinds=("by hand",),
-                data_checks=DataChecks.PASSED,
-                drift_extreme=extreme,
-            )
-        )
-        self.world.begin()
-        self.world.run_until(3_000 * NS_PER_MS)
-
-    @rule(span_ms=st.integers(1, 4_000))
-    def time_passes(self, span_ms: int) -> None:
-        self.world.run_until(self.world.events.now_ns + span_ms * NS_PER_MS)
-
-    @rule(kind=st.sampled_from(sorted(BLOWS)))
-    def blow(self, kind: str) -> None:
-        BLOWS[kind][0](self.world, self.rng)
-
-    @rule(kind=st.sampled_from(sorted(set(MOODS) - {"mad-clock"})))
-    def mood(self, kind: str) -> None:
-        MOODS[kind](self.world, self.rng)
-
-    @rule(site=st.sampled_from(SITES), frozen=st.booleans())
-    def freeze(self, site: int, frozen: bool) -> None:
-        self.world.sites[site].freeze(frozen=frozen)
-
-    @rule(site=st.sampled_from(SITES))
-    def kill_agent(self, site: int) -> None:
-        self.world.sites[site].crash()
-
-    @rule(site=st.sampled_from(SITES))
-    def start_agent(self, site: int) -> None:
-        self.world.sites[site].start()
-
-    @rule(witness=st.sampled_from(WITNESSES), stopped=st.booleans())
-    def stop_witness(self, witness: str, stopped: bool) -> None:
-        host = self.world.witnesses[witness]
-        if stopped:
-            host.stop()
-        else:
-            host.go_on()
-
-    @precondition(lambda self: hasattr(self, "world"))
-    @rule()
-    def heal_and_settle(self) -> None:
-        twins = len(self.world.sites) > 2
-        self.world.heal()
-        if twins:
-            for site in self.world.sites:
-                site.crash()
-                site.start()
-        assert self.world.settle(), self.world.judges.violations
-
-    @invariant()
-    def at_most_one_site_is_active_at_any_true_instant(self) -> None:
-        assert [str(v) for v in self.found() if v.kind == "overlap"] == []
-
-    @invariant()
-    def epochs_strictly_grow_and_are_never_shared(self) -> None:
-        assert [str(v) for v in self.found() if v.kind in ("epoch", "story")] == []
-
-    @invariant()
-    def nothing_else_is_violated(self) -> None:
-        assert [str(v) for v in self.found()] == []
-
-    def found(self):
-        return self.world.judges.violations if hasattr(self, "world") else []
-
-    def teardown(self) -> None:
-        if hasattr(self, "world"):
-            self.world.close(settled=False)
-            self.nothing_else_is_violated()
+FEW = settings(max_examples=60, stateful_step_count=8, print_blob=False)
+LINE = re.compile(r"^python -m witness\.sim\.scenario -c '.*'$", re.MULTILINE)
 
 
-Cluster.TestCase.settings = settings(max_examples=30, stateful_step_count=25)
-TestCluster = Cluster.TestCase
+@pytest.mark.parametrize(
+    ("name", "families", "phases", "commands_max"),
+    [
+        ("votes-outlive-renewals", tuple(FAMILIES), (Phase.generate, Phase.shrink), 2),
+        ("no-kernel-floor", ("site-processes", "time"), (Phase.generate,), 10),
+    ],
+)
+@pytest.mark.timeout(600)
+def test_a_broken_rule_is_found_and_its_one_line_replays(
+    name: str,
+    families: tuple[str, ...],
+    phases: tuple[Phase, ...],
+    commands_max: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    broken = next(one for one in BROKEN if one.name == name)
+    with monkeypatch.context() as patched:
+        broken.patch(patched)
+        with pytest.raises(AssertionError) as found:
+            run_state_machine_as_test(machine_over(families, Schedule), settings=settings(FEW, phases=phases))
+        kind = str(found.value).split(" ")[0]
+        assert kind in broken.caught_as | {"authority"}
+        (line,) = LINE.findall(str(found.value))
+        command = shlex.split(line)[3:]
+        assert len(command[1].split(";")) <= commands_max
+        assert cli.main(command) == 1
+        assert f"VIOLATION {kind}" in capsys.readouterr().out
+    assert cli.main(command) == 0, "the right rule is clean in the same schedule"
+
+
+def test_every_command_can_be_drawn_and_every_fault_of_the_campaign() -> None:
+    drawn: set[str] = set()
+
+    @settings(max_examples=400)
+    @given(st.one_of(*FAMILIES.values()))
+    def draw(ask: str) -> None:
+        drawn.add(ask.split(maxsplit=1)[0])
+
+    draw()
+    assert set(VERBS) - drawn == {"cluster", "detail", "wait", "status"}, "the first, and those that only look"
+    assert set(CAMPAIGN) | set(STALE_KINDS) == set(FAULTS)
+
+
+@settings(max_examples=5)
+@given(founding(), schedules(REAL, steps_max=4))
+def test_whole_schedules_can_be_drawn_for_other_drivers_and_are_clean(cluster: str, asks: list[str]) -> None:
+    """Roles that nobody has at the moment are an error; whoever performs a schedule skips such a command, as here."""
+    assert asks[-1] == "settle"
+    roles = ("leader", "follower", "active", "standby", "guard", "via=")
+    named = [ask for ask in asks if not any(role in ask for role in roles)]
+    played = play_line("; ".join([cluster, FIRST, *named]))
+    assert played.violations == ()

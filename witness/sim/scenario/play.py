@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from proto.invariants import InvariantViolation
 from witness.sim.scenario import verbs_machines, verbs_net, verbs_people, verbs_time
 from witness.sim.scenario.command import Command, Wrong
 from witness.sim.scenario.script import COMMENT, Block, ScenarioError, Script
@@ -40,10 +41,13 @@ class Player:
         verb = VERBS.get(command.verb)
         if verb is None:
             raise ScenarioError(line, f"no such command: {command.verb!r}; there are {', '.join(sorted(VERBS))}")
+        self.stage.settled = False
         try:
             verb.do(self.stage, command)
         except Wrong as wrong:
             raise ScenarioError(line, f"{text}: {wrong}; it is written: {verb.usage}") from None
+        except (Exception, InvariantViolation) as error:  # noqa: BLE001  # a finding, whatever it is
+            self.stage.crashed(error)
         return self.stage.take()
 
     def close(self) -> list[str]:

@@ -6,6 +6,7 @@ follower, active, standby) are looked up when the command is done, and a command
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -29,6 +30,8 @@ ROLES = ("leader", "follower", "active", "standby", "witnesses", "sites")
 class Stage:
     def __init__(self) -> None:
         self.narrator = Narrator()
+        self.settled = False
+        """All is healed and quiet now: nothing that was told may be missing anywhere."""
         self.waiting = 0
         """Operators' requests that were not answered yet."""
         self._world: ToldWorld | None = None
@@ -51,7 +54,7 @@ class Stage:
     def close(self) -> None:
         """The last looks of the judges; the world is gone afterwards."""
         if self._world is not None:
-            self._world.close(settled=False)
+            self._world.close(settled=self.settled)
         self._tuning.close()
 
     # -- what was told ---------------------------------------------------------------------------------------
@@ -69,6 +72,11 @@ class Stage:
 
     def violations(self) -> list[str]:
         return [] if self._world is None else [str(one) for one in self._world.judges.violations]
+
+    def crashed(self, error: BaseException) -> None:
+        """Whatever the code under test raises is a finding."""
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        self.world.judges.found("crash", f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")
 
     # -- time ------------------------------------------------------------------------------------------------
 

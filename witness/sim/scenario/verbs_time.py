@@ -178,7 +178,8 @@ def settle(stage: Stage, command: Command) -> None:
     world.heal()
     world.calm_links()
     since_ns = world.events.now_ns
-    if world.settle():
+    stage.settled = world.settle()
+    if stage.settled:
         served = ", ".join(world.judges.activity.active(GROUP))
         stage.say("world", f"{served} has served alone, after {(world.events.now_ns - since_ns) / NS_PER_S:.1f} s")
     world.break_again()
