@@ -5,6 +5,7 @@ it inherits every orphan. So the work is done by a child, whom the timer does en
 reaps. When the child is gone, a first process kills everything that is left and proves it (no child left); then it
 ends with the child's exit code, which ends the container, or begins again with a fresh child. It is single-threaded
 and waits with sigwaitinfo: nothing can be missed. Its own death ends the child.
+See docs/adr/0014-parent-of-a-guard.md.
 Rejected: asking for an init from outside (tini, `docker run --init`): nobody would notice where it is forgotten.
 """
 
