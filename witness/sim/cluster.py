@@ -29,6 +29,7 @@ from witness.sim.life import Life, Machine
 from witness.sim.raft.damage import Damage
 from witness.sim.raft.faults_disk import HITS
 from witness.sim.raft.faults_identity import readmit_host
+from witness.sim.raft.faults_net import SLOW_NS_MAX
 from witness.sim.raft.hardened import Hardened, HardenedMember
 from witness.sim.raft.host import Host
 from witness.sim.raft.judge import Judge
@@ -147,6 +148,7 @@ class Cluster:
         for host in self.hosts.values():
             if isinstance(host.drive, SimDrive):
                 host.drive.calm()
+            host.disk_is_quick(SLOW_NS_MAX)
             host.dies_sending = None
             host.go_on(host.life)
             refused = host.name in self.damage.refused and self._restarts.random() < REFUSED_MENDED

@@ -83,6 +83,8 @@ class Host:
         self._busy = False
         self.busy_since_ns: int | None = None
         """When the turn that lasts began."""
+        self._under_way: Callable[[], None] | None = None
+        self._over_ns = 0
         self._woken = False
         self.life = 0
         """Counts processes: what was meant for one never reaches the next."""
@@ -249,7 +251,19 @@ class Host:
             self.fell(error)
             return
         took_ns = self.cpu_ns + self.drive.spent_ns()
-        self.events.after(took_ns, partial(self._flush, life, outbox, began_ns))
+        self._under_way = partial(self._flush, life, outbox, began_ns)
+        self._over_ns = self.events.now_ns + took_ns
+        self.events.at(self._over_ns, partial(self._end_turn, self._under_way))
+
+    def _end_turn(self, flush: Callable[[], None]) -> None:
+        if flush is self._under_way:
+            self._under_way = None
+            flush()
+
+    def disk_is_quick(self, at_most_ns: int) -> None:
+        """The turn that lasts was charged with all its operations when it began: what is left of it is not slow."""
+        if self._under_way is not None and self._over_ns > self.events.now_ns + at_most_ns:
+            self.events.after(at_most_ns, partial(self._end_turn, self._under_way))
 
     def _flush(self, life: int, outbox: Outbox, began_ns: int) -> None:
         """The turn is over: what it has to say leaves."""

@@ -176,6 +176,7 @@ class World:
         for host in self.hosts.values():
             if isinstance(host.drive, SimDrive):
                 host.drive.calm()
+            host.disk_is_quick(SLOW_NS_MAX)
             host.dies_sending = None
             host.go_on(host.life)
             refused = host.name in self.damage.refused and self._restarts.random() < REFUSED_MENDED
@@ -304,7 +305,8 @@ class World:
             self._calm.look()
             asked = keeps.asked
             keeps.sent(str(host.name), list(outbox.items()))
-            self.hits["asked-in-calm"] += keeps.asked - asked
+            if keeps.asked > asked:
+                self.hits["asked-in-calm"] += keeps.asked - asked
 
     def _tell(self, host: Host, outbox: Outbox) -> None:
         if self._trace is not None:
