@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from gate_rig import AT, DISK, FIRST, NEW, W1, W2, W3, A, B, Member, Memory, Pair, speaker
+from gate_rig import AT, DISK, FIRST, NEW, W1, W2, W3, A, B, Link, Member, Memory, Pair, speaker
 
 from proto.errors import FrameRefused
 from proto.units import WitnessId
 from witness.raft.admission import NOWHERE, Mark, Speaker
-from witness.raft.gate import Gate
+from witness.raft.gate import VOUCH_WINDOW_S, VOUCHES_MAX, Gate
 from witness.raft.introduction import Answer, Question
 from witness.raft.peer_disks import PeerDisks
 
@@ -189,3 +189,33 @@ def test_an_answer_about_a_stranger_or_another_process_changes_nothing(pair: Pai
         pair.one.answered(pair.to_two, Answer(peer, process, "no", None if peer == W3 else mark))
     assert not link.closing
     assert pair.one.known(WitnessId("w9")) is None
+
+
+def test_one_that_asks_about_ever_new_processes_is_answered_at_a_bounded_pace(pair: Pair) -> None:
+    """Each of these answers waits for our disk, and everybody else waits with it."""
+
+    def ask(by: Link, number: int) -> str:
+        past = (number - 1).to_bytes(16)
+        pair.two.gate.asked(by, Question(speaker(number.to_bytes(16), number, past=(past,)), None))  # type: ignore[arg-type] - a fake
+        return str(by.said.pop().objection)
+
+    last = 1_000 + VOUCHES_MAX
+    objections = [ask(pair.to_one, number) for number in range(1_001, last + 1)]
+    assert not any(objections)
+    refused = ask(pair.to_one, last + 1)
+    assert refused.startswith("w1 asked about more than 16 processes of w3 within 10 s")
+    known = pair.two.known(W3)
+    assert known is not None
+    assert known.process == last.to_bytes(16), "and is not remembered"
+    assert pair.two.gate.counters["vouches_refused"] == 1
+    pair.part()
+    pair.meet()
+    assert ask(pair.to_one, last + 1) == refused, "another connection is no way out"
+    pair.two.now_s += VOUCH_WINDOW_S
+    assert not ask(pair.to_one, last + 1)
+
+
+def test_a_question_that_changes_nothing_costs_nothing(pair: Pair) -> None:
+    for _ in range(3 * VOUCHES_MAX):
+        pair.two.gate.asked(pair.to_one, Question(speaker(), None))  # type: ignore[arg-type] - a fake
+        assert not pair.to_one.said.pop().objection

@@ -11,13 +11,14 @@ the one with more starts wins. Members that find each other again ask about the 
 
 What waits is read (it may have to answer, else three starting members would wait for each other) but does not count.
 What remains: while two members cannot reach each other, an original may count at one and a copy that was made during
-its very last run at the other. No member can tell that copy from a restart; both are found out when the two meet.
+its very last run at the other. No member can tell that copy from a restart; both are found out when the two meet. And a
+copy of the *memory* of a running witness is the same process: it passes for another connection of it, cut or no cut.
 Rejected: asking a majority (a restart could not be let in by the one other member that is left).
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -31,6 +32,9 @@ from witness.raft.vouching import own_part
 
 LIVELY_S: Final = 1.0
 """A peer that was heard within this is alive: twice the time after which an idle one gives a sign of life."""
+VOUCHES_MAX: Final = 16
+VOUCH_WINDOW_S: Final = 10.0
+"""A vouch that changes a mark costs a sync before its answer; more of one asker about one peer are refused."""
 
 
 class GateOwner(Protocol):
@@ -77,6 +81,8 @@ class Gate:
         self._retire = retire
         self._now_s = now_s
         self._waiting: dict[WitnessId, Waiting] = {}
+        self._vouched_s: dict[tuple[WitnessId | None, WitnessId], deque[float]] = {}
+        """By asker, whatever its connection, and peer: when that mark was changed for it."""
         self.counters: Counter[str] = Counter()
 
     @property
@@ -106,10 +112,26 @@ class Gate:
             self._make_way(speaker.peer, speaker, elsewhere=True)
             if by.speaker is None:
                 raise FrameRefused("a question before the introduction")
-            self._owner.vouch(speaker, by.speaker.disk, counts=self._counts(by))
+            self._vouch(speaker, by, by.speaker.disk)
         except RemoteFault as fault:
             objection = str(fault)
         by.answer(Answer(speaker.peer, speaker.process, objection, self._known(speaker.peer)))
+
+    def _vouch(self, speaker: Speaker, by: PeerLink, asker: bytes) -> None:
+        """At a bounded pace: a liar who invents a process after another would keep our disk, and so us, busy."""
+        times, now_s = self._vouched_s.setdefault((by.name, speaker.peer), deque()), self._now_s()
+        while times and now_s - times[0] >= VOUCH_WINDOW_S:
+            times.popleft()
+        if len(times) >= VOUCHES_MAX:
+            self.counters["vouches_refused"] += 1
+            raise RemoteFault(
+                f"{by.name} asked about more than {VOUCHES_MAX} processes of {speaker.peer} within {VOUCH_WINDOW_S:g} "
+                f"s; it is tried again by itself. If {speaker.peer} does not start that often, stop {by.name}"
+            )
+        before = self._owner.known(speaker.peer)
+        self._owner.vouch(speaker, asker, counts=self._counts(by))
+        if self._owner.known(speaker.peer) != before:
+            times.append(now_s)
 
     def answered(self, by: PeerLink, answer: Answer) -> None:
         peer = answer.peer
