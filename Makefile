@@ -37,13 +37,13 @@ check: venv  ## ruff, formatting and mypy; changes nothing
 	$(BIN)/mypy || failed=1; \
 	exit $$failed
 
-sim: venv  ## the simulation of whole clusters (ARGS: --schedules N --json --help)
+sim: venv  ## whole clusters in simulated time (ARGS: --schedules N --seconds S --state FILE --replay SEED --json --help)
 	@$(BIN)/python -m witness.sim $(ARGS)
 
-fuzz: venv  ## the real Raft node under faulty networks, disks and clocks (ARGS: --schedules N --replay SEED --help)
+fuzz: venv  ## the real Raft node under faulty networks, disks and clocks (ARGS: as make sim)
 	@$(BIN)/python -m witness.sim.raft $(ARGS)
 
-fuzz-plain: venv  ## the same schedules against the consensus library as it is shipped (ARGS: --links fifo --json --help)
+fuzz-plain: venv  ## the same schedules against the consensus library as it is shipped (ARGS: --links fifo, as make sim)
 	@$(BIN)/python -W ignore tests/raft_plain/plain_fuzz.py $(ARGS)
 
 mutants: venv  ## wrong variants of safety rules, each of which the simulations must see (ARGS: --json --list --only NAME,..)

@@ -51,7 +51,7 @@ class SimFocus:
         with pytest.MonkeyPatch.context() as patch:
             for name, fault in sim_broken_rules.EXTRA_FAULTS.items():
                 patch.setitem(FAULTS, name, fault)
-            return [violation.kind for _, violation in sim_run.run_schedule(seed, setup=setup).violations]
+            return [violation.kind for violation in sim_run.run_schedule(seed, setup=setup).violations]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class FuzzFocus:
 
     def violations(self, seed: int) -> list[str]:
         setup = raft_broken_rules.setup_for(self, seed)
-        return [violation.kind for _, violation in raft_run.run_schedule(seed, setup=setup).violations]
+        return [violation.kind for violation in raft_run.run_schedule(seed, setup=setup).violations]
 
 
 @dataclass(frozen=True)

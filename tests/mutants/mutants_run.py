@@ -5,19 +5,18 @@
     python tests/mutants/mutants_run.py --list               names, rules, budgets
 
 Exit status 0: all were killed within their budgets, and the unchanged code was clean in the same schedules; 1: some
-survived; 2: wrong arguments. With --json the last line of stdout is one object.
+survived; 2: wrong arguments; 128 + n: ended by signal n. With --json the last line of stdout is one object, also then.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import statistics
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent))
@@ -25,6 +24,8 @@ sys.path.append(str(Path(__file__).parent))
 from mutant import TESTS_ONLY, Mutant
 from mutants_hunt import Verdict, hunt
 from mutants_registry import BY_NAME, MUTANTS
+
+from witness.sim.campaign.crew import Crew, Signals
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,13 +36,16 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     chosen = [BY_NAME[name] for name in options.only] if options.only else list(MUTANTS)
     began = time.monotonic()
-    verdicts = _hunt_all(chosen, options.workers, options.most)
+    with Signals() as signals:
+        verdicts = _hunt_all(chosen, options.workers, options.most, signals)
     summary = _summary(verdicts, time.monotonic() - began, options.workers)
     if options.json:
         print(json.dumps(summary))
     else:
         _tell(summary, verdicts)
-    return 1 if summary["survived"] else 0
+    if summary["survived"]:
+        return 1
+    return 0 if signals.number is None else 128 + signals.number
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
@@ -71,23 +75,30 @@ def hunt_by_name(name: str, most: int | None) -> Verdict:
     return hunt(BY_NAME[name], most)
 
 
-def _hunt_all(mutants: list[Mutant], workers: int, most: int | None) -> list[Verdict]:
+def _died(name: str, code: int | None) -> Verdict:
+    mutant = BY_NAME[name]
+    says = f"the process that hunted it ended with exit code {code}"
+    return Verdict(name, mutant.campaign, mutant.rule, mutant.where, mutant.budget, reason=says)
+
+
+def _hunt_all(mutants: list[Mutant], workers: int, most: int | None, signals: Signals) -> list[Verdict]:
     """The largest budgets first, so that the last worker does not end alone.
 
     A fresh process for each that schedules must kill. Those of the tests share theirs: each begins with the same
     tests on the unchanged code, which would notice what another one left behind.
     """
-    context = multiprocessing.get_context("spawn")
     verdicts: dict[str, Verdict] = {}
     for by_tests in (False, True):
         chosen = [mutant for mutant in mutants if (mutant.campaign == TESTS_ONLY) is by_tests]
         order = sorted(chosen, key=lambda mutant: -mutant.budget)
-        with ProcessPoolExecutor(workers, context, max_tasks_per_child=None if by_tests else 1) as pool:
-            for future in as_completed([pool.submit(hunt_by_name, mutant.name, most) for mutant in order]):
-                verdict = future.result()
-                verdicts[verdict.name] = verdict
-                print(f"[{len(verdicts)}/{len(mutants)}] {_words(verdict)}", file=sys.stderr, flush=True)
-    return [verdicts[mutant.name] for mutant in mutants]
+
+        def told(verdict: Verdict) -> None:
+            verdicts[verdict.name] = verdict
+            print(f"[{len(verdicts)}/{len(mutants)}] {_words(verdict)}", file=sys.stderr, flush=True)
+
+        crew = Crew(partial(hunt_by_name, most=most), workers, _died, fresh=not by_tests)
+        crew.run(iter([mutant.name for mutant in order]), told, signals.asked)
+    return [verdicts[mutant.name] for mutant in mutants if mutant.name in verdicts]
 
 
 def _words(verdict: Verdict) -> str:

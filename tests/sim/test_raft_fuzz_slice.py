@@ -1,53 +1,40 @@
-"""A fixed slice of the Raft fuzz, and what a campaign promises: equal runs, one line that replays, an exit code."""
+"""A fixed slice of the Raft fuzz, that it hits the whole catalogue, and that a seed is the whole story."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from proto.clock import SystemClock
 from proto.units import NS_PER_S
 from witness.raft.snapshot_transfer import RESTART_LONGEST_NS
+from witness.sim.campaign.catalogue import counters_of, never_hit
+from witness.sim.campaign.total import Total
 from witness.sim.raft import __main__ as cli
-from witness.sim.raft.campaign import Plan, campaign, distinct, never_hit
-from witness.sim.raft.checkers import Violation
+from witness.sim.raft.catalogue import CATALOGUE
 from witness.sim.raft.faults import KINDS, OF_MANY
 from witness.sim.raft.judge import liveness_bound_ns
-from witness.sim.raft.run import Result, run_schedule, setup_of
+from witness.sim.raft.kit import KIT
+from witness.sim.raft.run import run_schedule, setup_of
 from witness.sim.raft.setup import Tuning, draw, tuned
 
 SLICE_SEED, SLICE = 70_000, 80
-MUST_BE_HIT = frozenset(
-    {"cut-pair", "cut-set", "cut-one-way", "flap", "reset", "loss", "duplicate", "reorder", "delay", "old-bytes"}
-    | {"bandwidth", "kill", "power", "power-two", "power-all", "power-at-send", "power-at-disk", "pause-leader"}
-    | {"pause-any", "clock-leap", "drift", "snapshot", "image-restored", "lost-writes", "torn-write", "no-space"}
-    | {"read-only", "io-error", "sync-error", "slow-disk", "bit-flip", "forged", "large-entries", "sent-early"}
-)
-REGRESSIONS = Path(__file__).with_name("raft_fuzz_seeds.json")
 
 
-def test_the_slice_is_clean_and_really_hits():
-    told: list[Result] = []
-    total = campaign(Plan(SLICE_SEED, SLICE, None, 1), SystemClock(), told.append)
-    assert [f"seed {seed}: {violation}" for seed, violation in total.violations] == []
-    assert len(told) == SLICE
-    assert sorted(MUST_BE_HIT - set(total.faults_hit)) == []
-    assert total.elections > SLICE
-    assert total.entries > 10 * SLICE
-    assert total.dated > 10 * SLICE
-
-
-@pytest.mark.parametrize("known", json.loads(REGRESSIONS.read_text()), ids=lambda known: str(known["seed"]))
-def test_seeds_that_once_failed(known):
-    result = run_schedule(known["seed"], setup=setup_of(known["seed"], tuple(known["kinds"])))
-    assert [str(violation) for _, violation in result.violations] == []
+def test_the_slice_is_clean_and_every_counter_of_the_catalogue_can_be_produced():
+    total = Total()
+    for seed in range(SLICE_SEED, SLICE_SEED + SLICE):
+        total.add(KIT.chosen(None)(seed))
+    assert {words: f"seed {failure.seed}" for words, failure in total.distinct()} == {}
+    assert never_hit(CATALOGUE, total.faults_hit) == []
+    assert sorted(set(total.faults_hit) - set(counters_of(CATALOGUE))) == []
+    assert total.figures["elections"] > SLICE
+    assert total.figures["entries"] > 10 * SLICE
+    assert total.figures["dated"] > 10 * SLICE
 
 
 def test_every_kind_of_fault_is_drawn():
@@ -67,7 +54,7 @@ def test_without_faults_one_election_is_enough():
         setup = replace(draw(seed, KINDS, OF_MANY), kinds=())
         result = run_schedule(seed, setup=setup)
         assert result.violations == []
-        assert result.elections == 1
+        assert result.figures["elections"] == 1
         assert not set(result.faults_hit) - {"sent-early", "image-restored"}
 
 
@@ -134,64 +121,6 @@ def test_the_bound_of_liveness_follows_the_timers():
     bound_ns = liveness_bound_ns(setup, 2 * NS_PER_S, NS_PER_S)
     elections_ms = timers.leader_fallback_ms + 24 * timers.election_max_ms
     assert bound_ns == 3 * NS_PER_S + elections_ms * 1_000_000 + RESTART_LONGEST_NS + 3 * NS_PER_S
-
-
-def test_workers_change_nothing(capfd):
-    alone = campaign(Plan(500, 12, None, 1), SystemClock(), lambda _: None)
-    together = campaign(Plan(500, 12, None, 2), SystemClock(), lambda _: None)
-    assert (together.faults_hit, together.entries, together.events) == (
-        alone.faults_hit,
-        alone.entries,
-        alone.events,
-    )
-
-
-def _broken(seed: int, **how: object) -> Result:
-    found = run_schedule(seed, **how)
-    return replace(found, violations=[(seed, Violation("votes", 5_000_000, f"w{seed} votes twice in term {seed}"))])
-
-
-def test_a_violation_is_one_line_that_replays_and_a_bad_exit(monkeypatch, capsys):
-    monkeypatch.setattr("witness.sim.raft.__main__.run_schedule", _broken)
-    assert cli.main(["--seed", "5", "--schedules", "2", "--workers", "1", "--json"]) == 1
-    lines = capsys.readouterr().out.splitlines()
-    kinds = ",".join(draw(5, KINDS, OF_MANY).kinds)
-    assert lines[0] == f'make fuzz ARGS="--replay 5 --kinds {kinds}"  # votes at 0.005000 s: w5 votes twice in term 5'
-    summary = json.loads(lines[-1])
-    assert summary["schedules"] == summary["violations"] == 2
-    assert summary["stuck"] == 0
-    assert summary["failures"] == [{"what": "votes: wN votes twice in term N", "schedules": 2, "replay": 5}]
-    assert {"events", "faults_hit", "simulated_s", "wall_s", "cores", "workers"} <= set(summary)
-    assert set(KINDS) <= set(summary["faults_hit"])
-
-
-def test_a_clean_campaign_ends_well_and_says_its_size(capsys):
-    assert cli.main(["--seed", "5", "--schedules", "3", "--workers", "1"]) == 0
-    assert "3 schedules" in capsys.readouterr().out
-
-
-def test_a_kind_that_was_never_hit_fails_a_campaign_of_some_size():
-    total = Result(schedules=499)
-    assert never_hit(total) == []
-    total.schedules = 500
-    assert never_hit(total)
-    total.faults_hit.update(never_hit(total))
-    assert never_hit(total) == []
-
-
-def test_failures_that_differ_in_numbers_only_are_one():
-    total = Result(violations=[(4, Violation("age", 1, "w1 at 7")), (3, Violation("age", 2, "w2 at 19"))])
-    assert distinct(total) == [("age: wN at N", 2, 3)]
-
-
-def test_a_schedule_that_does_not_return_is_stopped(monkeypatch):
-    def endless(_seed: int) -> Result:
-        while True:
-            pass
-
-    monkeypatch.setattr("witness.sim.raft.campaign.SCHEDULE_S_MAX", 1)
-    total = campaign(Plan(7, 1, None, 1), SystemClock(), lambda _: None, endless)
-    assert [(seed, violation.kind) for seed, violation in total.violations] == [(7, "hung")]
 
 
 def test_a_replay_tells_the_story(capsys):

@@ -54,7 +54,7 @@ def test_every_way_of_a_restore_is_really_hit_and_nothing_is_violated():
     hit: Counter[str] = Counter()
     for seed in SEEDS:
         result = run_schedule(seed, setup=replace(draw(seed, list(FAULTS)), kinds=("restore-all",)))
-        assert [str(violation) for _, violation in result.violations] == []
+        assert [str(violation) for violation in result.violations] == []
         hit += result.faults_hit
     assert sorted(VARIANTS - set(hit)) == []
     assert hit["restore-all"] >= len(SEEDS) // 2
@@ -71,7 +71,8 @@ def test_the_hash_seed_changes_no_restore():
             timeout=100,
             check=True,
         )
-        outputs.add(done.stdout.splitlines()[-1])
+        summary = json.loads(done.stdout.splitlines()[-1])
+        outputs.add(str([summary[name] for name in ("events", "violations", "stuck", "faults_hit")]))
     assert len(outputs) == 1
     assert json.loads(outputs.pop())["faults_hit"]["restore-all"] >= 1
 

@@ -26,6 +26,7 @@ from proto.messages import (
 from proto.units import GroupId, SiteId
 from witness.core.batcher import Overloaded
 from witness.core.effects import Outcome
+from witness.core.transitions import Phase
 from witness.sim.clock import Events
 
 if TYPE_CHECKING:
@@ -106,8 +107,20 @@ class Desk:
             if outcome.reason not in UNDECIDED and (outcome.ok or outcome.answers):
                 self._answer(stream, HeartbeatAnswer(beat.nonce, outcome.answers), asked)
 
+        if self._quarantined_asks(beat):
+            self._life.machine.watch.hit("quarantined-asks")
         frame = AGENT_MESSAGES.encode(beat)
         self._unless_overloaded(lambda: self._life.driver.heartbeat(frame, answer))
+
+    def _quarantined_asks(self, beat: Heartbeat) -> bool:
+        """The site would be a candidate for a vacant lease, were it not in quarantine."""
+        groups = self._life.node.machine.state.groups
+        for name in (part.group for part in beat.groups):
+            group = groups.get(name)
+            site = None if group is None else group.sites.get(beat.site)
+            if group is not None and site is not None and group.phase is Phase.VACANT and site.quarantine:
+                return True
+        return False
 
     def _release(self, stream: Stream, release: Release) -> None:
         asked = self._life.machine.watch.asked()

@@ -2,8 +2,8 @@
 
 A kind is either a mood that lasts (a lossy network, a platform that ignores TERM) or a blow that falls again and
 again. Every blow ends by itself, and `heal` (witness.sim.world) ends all of them; nothing of a fault is known to
-the code under test. The kinds stand in five rooms: faults_net, faults_node,
-faults_witness, faults_restore and workload.
+the code under test. The kinds stand in six rooms: faults_net, faults_node, faults_cpu, faults_witness, faults_restore
+and workload; witness.sim.catalogue says what each of them must have hit.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from proto.units import NS_PER_S, seconds
-from witness.sim import faults_net, faults_node, faults_restore, faults_witness, workload
+from witness.sim import faults_cpu, faults_net, faults_node, faults_restore, faults_witness, workload
 from witness.sim.setup import rng_for
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ FAULTS: dict[str, Fault] = {
         for name, (strike, every_s) in {
             **faults_net.BLOWS,
             **faults_node.BLOWS,
+            **faults_cpu.BLOWS,
             **faults_witness.BLOWS,
             **faults_restore.BLOWS,
             **workload.BLOWS,

@@ -44,6 +44,14 @@ def cut_link(world: World, rng: random.Random) -> None:
     cut_pairs(world, rng, [(site, witness), (witness, site)], "cut-link")
 
 
+def cut_leader(world: World, rng: random.Random) -> None:
+    """One site and the witness that leads at this moment."""
+    leader = world.cluster.leader()
+    if leader is not None:
+        site, witness = rng.choice(world.sites).name, str(leader.name)
+        cut_pairs(world, rng, [(site, witness), (witness, site)], "cut-leader")
+
+
 def cut_all(world: World, rng: random.Random) -> None:
     """The third location is gone for everybody."""
     sites = [site.name for site in world.sites]
@@ -78,6 +86,7 @@ MOODS: dict[str, Strike] = {
 BLOWS: dict[str, tuple[Strike, float]] = {
     "cut-site": (cut_site, 5.0),
     "cut-link": (cut_link, 3.0),
+    "cut-leader": (cut_leader, 4.0),
     "cut-all": (cut_all, 8.0),
     "flap": (flap, 2.0),
 }

@@ -52,9 +52,49 @@ def _some_site(world: World, rng: random.Random) -> SiteHost | None:
 def agent_crash(world: World, rng: random.Random) -> None:
     site = _some_site(world, rng)
     if site is not None:
+        _crash(world, site)
+        world.events.after(rng.randint(20, 5_000) * NS_PER_MS, site.start)
+
+
+def agent_crash_loop(world: World, rng: random.Random) -> None:
+    """As a supervisor sees it that starts a broken agent again and again."""
+    site = _some_site(world, rng)
+    if site is None:
+        return
+    world.hit("agent-crash-loop")
+    lives_ns, pause_ns = rng.choice((5, 100, 700)) * NS_PER_MS, rng.choice((20, 100, 1_000)) * NS_PER_MS
+
+    def crash(left: int) -> None:
+        if not world.healed:
+            _crash(world, site)
+            world.events.after(pause_ns, lambda: start(left - 1))
+
+    def start(left: int) -> None:
+        site.start()
+        if left > 0:
+            world.events.after(lives_ns, lambda: crash(left))
+
+    crash(rng.randint(3, 8))
+
+
+def _crash(world: World, site: SiteHost) -> None:
+    if site.agent is not None:
         world.hit("agent-crash")
         site.crash()
-        world.events.after(rng.randint(20, 5_000) * NS_PER_MS, site.start)
+
+
+def agent_crash_activating(world: World, rng: random.Random) -> None:
+    """While a step of its next activation runs, or just after it; the guard and what it started go on."""
+    site = rng.choice(world.sites)
+    delay_ns = rng.randint(0, 60) * NS_PER_MS
+
+    def crash() -> None:
+        if site.agent is not None and not world.healed:
+            world.hit("agent-crash-activating")
+            site.crash()
+            world.events.after(rng.randint(20, 3_000) * NS_PER_MS, site.start)
+
+    site.at_next_step = lambda: world.events.after(delay_ns, crash)
 
 
 def agent_stop(world: World, rng: random.Random) -> None:
@@ -185,6 +225,8 @@ MOODS: dict[str, Strike] = {
 BLOWS: dict[str, tuple[Strike, float]] = {
     "mad-leap": (leap, 4.0),
     "agent-crash": (agent_crash, 5.0),
+    "agent-crash-loop": (agent_crash_loop, 8.0),
+    "agent-crash-activating": (agent_crash_activating, 3.0),
     "agent-stop": (agent_stop, 4.0),
     "site-freeze": (site_freeze, 5.0),
     "site-suspend": (site_suspend, 6.0),

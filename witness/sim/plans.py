@@ -111,6 +111,8 @@ class GroupShell:
         if not self._ran:
             self._ran = True
             self._host.judges.begun(self.group, self._host.name, plan.epoch)
+        if plan.kind is PlanKind.ACTIVATE:
+            self._host.step_begins()
         self.wake()
         return True
 

@@ -79,6 +79,8 @@ class SiteHost:
         self.stopped = False
         """SIGSTOP to the agent's process."""
         self.suspended = False
+        self.at_next_step: Callable[[], None] | None = None
+        """Told once, when a step of an activation begins."""
         self.shells = {group: GroupShell(self, group, platform) for group, platform in platforms.items()}
         self.streams = StreamKeeper(self)
         self._life = 0
@@ -190,6 +192,11 @@ class SiteHost:
     def later(self, delay_ns: int, action: Callable[[], None]) -> None:
         life = self._life
         self.events.after(delay_ns, lambda: self.do(action) if life == self._life else None)
+
+    def step_begins(self) -> None:
+        told, self.at_next_step = self.at_next_step, None
+        if told is not None:
+            told()
 
     def feed(self, step: Input) -> None:
         self.do(lambda: self._feed(step))

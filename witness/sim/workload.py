@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from proto.commands import Author, ConfigureGroup, DeleteGroup, SetMaintenance, SetMode, SetQuarantine
 from proto.groups import GroupConfig, Mode
 from proto.lease import LeaseConstants
+from proto.limits import COMMANDS_PENDING_MAX
 from proto.units import NS_PER_MS
 from witness.core.effects import Outcome
 from witness.core.state import GroupState
@@ -30,6 +31,7 @@ TTLS_MS = (800, 1_000, 2_000, 3_000)
 """What operators change a lease to."""
 TTL_LONG_MS = 6_000
 """And before a loss of all witnesses (faults_restore)."""
+FLOOD_ABOVE_MAX = 500
 
 
 def asked(world: World, kind: str) -> Callable[[Outcome], None]:
@@ -54,6 +56,30 @@ def switchover(world: World, rng: random.Random) -> None:
     if desk is not None:
         host, group = desk
         host.switchover(group.config.group, rng.choice(group.config.sites), asked(world, "switchover"))
+
+
+def switch_twice(world: World, rng: random.Random) -> None:
+    """Two operators who know nothing of each other, mostly at two witnesses, and to different sites."""
+    first, second = _desk(world, rng), _desk(world, rng)
+    if first is None or second is None:
+        return
+    host, group = first
+    sites = rng.sample(group.config.sites, 2)
+    world.hit("switch-twice")
+    host.switchover(group.config.group, sites[0], asked(world, "switchover"))
+    other = second[0]
+    world.events.after(
+        rng.choice((0, 1, 30)) * NS_PER_MS,
+        lambda: other.switchover(group.config.group, sites[1], asked(world, "switchover")),
+    )
+
+
+def flood(world: World, rng: random.Random) -> None:
+    """More commands at once than a witness takes; they change nothing."""
+    desk = _desk(world, rng)
+    if desk is not None:
+        world.hit("flood")
+        world.cluster.propose_at(desk[0].host, COMMANDS_PENDING_MAX + rng.randint(1, FLOOD_ABOVE_MAX))
 
 
 def mode(world: World, rng: random.Random) -> None:
@@ -176,6 +202,8 @@ def longest(configs: tuple[GroupConfig, ...], *, restored: bool = False) -> Leas
 
 BLOWS: dict[str, tuple[Strike, float]] = {
     "switchover": (switchover, 3.0),
+    "switch-twice": (switch_twice, 4.0),
+    "flood": (flood, 15.0),
     "mode": (mode, 5.0),
     "maintenance": (maintenance, 5.0),
     "quarantine": (quarantine, 5.0),

@@ -17,6 +17,7 @@ from agents.core.settings import AgentSettings, GroupSettings
 from proto.events import Event
 from proto.health import SiteState
 from proto.lease import takeover_wait_max
+from proto.limits import ENTRY_BYTES_MAX
 from proto.units import NS_PER_S, PPM, GroupId, SiteId
 from witness.core.transitions import Phase
 from witness.sim.clock import Events, NodeClock
@@ -53,7 +54,11 @@ class World:
         self.faults_hit: Counter[str] = Counter()
         self._trace = trace
         self._rng = rng_for(setup.seed, "world")
+        self.healed = False
+        """The safety phase is over."""
         raft = replace(setup.raft, kinds=raft_kinds(setup.kinds))
+        if "flood" in setup.kinds:
+            raft = replace(raft, entry_bytes=ENTRY_BYTES_MAX)
         self.cluster = Cluster(raft, self.events, partial(rng_for, setup.seed), self._rate_ppm, self)
         self.witnesses = self.cluster.machines
         self.judges = self._make_judges(self.cluster.judge.findings)
@@ -144,6 +149,8 @@ class World:
 
     def begin(self) -> None:
         self.cluster.begin()
+        if self.setup.drift_extreme:
+            self.hit("drift-at-the-bound")
         for site in self.sites:
             self.events.after(self._rng.randint(0, NS_PER_S // 2), site.start)
         self.caretaker.begin()
@@ -161,6 +168,7 @@ class World:
 
     def heal(self) -> None:
         self.note("world", "heals")
+        self.healed = True
         self.faults.stop()
         self.network.mend_all()
         self.restores.finish()
@@ -176,6 +184,7 @@ class World:
 
     def break_again(self) -> None:
         """Faults and operators may strike anew after a heal: for drivers that go on."""
+        self.healed = False
         self.cluster.break_again()
         self.caretaker.rest()
 

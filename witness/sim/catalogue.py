@@ -1,0 +1,172 @@
+"""What `make sim` must have hit, by the catalogue of faults; what only real processes can show names the test.
+
+Kinds: witness.sim.faults; counters: where they bite. Those of witnesses are make fuzz's own, with a prefix.
+"""
+
+from __future__ import annotations
+
+from witness.sim.campaign.catalogue import Row
+from witness.sim.raft import catalogue as raft
+from witness.sim.setup import RAFT_KIND
+
+NOT_HERE = frozenset(
+    {"drift", "clock-leap", "large-entries", "readmit", "blank-disk", "restored-disk", "cloned-disk", "readmitted"}
+)
+"""Of the fuzz's kinds and counters: see witness.sim.faults_witness.LEFT_OUT."""
+
+
+def _drawn(ids: str, what: str, *kinds: str) -> Row:
+    """Counted under its own name."""
+    return Row(ids, what, kinds, kinds)
+
+
+def _shown(ids: str, what: str, *tests: str) -> Row:
+    return Row(ids, what, shown_by=tests)
+
+
+def _of_witnesses() -> tuple[Row, ...]:
+    rows = []
+    for row in raft.CATALOGUE:
+        kinds = tuple(RAFT_KIND + kind for kind in row.kinds if kind not in NOT_HERE)
+        counters = tuple(RAFT_KIND + counter for counter in row.counters if counter not in NOT_HERE)
+        if counters:
+            rows.append(Row(row.ids, f"witnesses: {row.what}", kinds, counters))
+    return tuple(rows)
+
+
+PROCESSES = (
+    Row(
+        "P3",
+        "witnesses, one or all, stand still for about a lease",
+        ("witness-stop",),
+        ("witness-stop", "witness-stop-all"),
+    ),
+    _drawn("P4", "the agent alone is stopped", "agent-stop"),
+    _drawn("P5", "every process of a site is stopped", "site-freeze"),
+    _drawn("P7", "a site, or a witness, gets little of its processor", "site-starved", "witness-starved"),
+    _drawn("P13 G3", "an agent crashes, or loops over crashes", "agent-crash", "agent-crash-loop"),
+    _drawn("A1", "an agent crashes in the middle of an activation", "agent-crash-activating"),
+    Row(
+        "P11",
+        "a start fails, hangs or is slow",
+        ("start-fails", "start-hangs", "start-slow"),
+        ("start-fails", "start-hangs", "start-slow", "plan-timeout"),
+    ),
+    _drawn("P12", "a stop is deaf to TERM, hangs, or cannot be proven", "stop-deaf", "stop-hangs", "stop-unproven"),
+    _drawn("P12", "nothing else can be proven down", "verify-unproven", "fence-unproven"),
+    Row("P5 P12", "who had it down: steps, the guard, the kernel", (), ("down-by-guard", "down-by-kernel")),
+    Row(
+        "G1 G3",
+        "a guard is killed, its agent lives or dies with it",
+        ("guard-kill",),
+        ("guard-kill", "guard-and-agent-kill"),
+    ),
+    _drawn("", "a site loses its power", "site-power"),
+    Row("", "an agent is stopped in order", ("shutdown",), ("agent-shutdown",)),
+)
+NETWORK = (
+    Row(
+        "N1 N2",
+        "a site reaches no witness, both ways or one",
+        ("cut-site",),
+        ("cut-site", "cut-one-way", "message-cut"),
+    ),
+    _drawn("N1", "a site and one witness do not reach each other", "cut-link"),
+    _drawn("N4", "a site does not reach the leader", "cut-leader"),
+    _drawn("H1", "no site reaches a witness", "cut-all"),
+    Row("N1", "no witness reaches another one", ("witness-cut-all",), ("witness-cut-all",)),
+    Row("N5", "messages of agents are lost", ("lossy",), ("message-lost",)),
+    Row("N6", "messages of agents come twice", ("doubling",), ("message-doubled",)),
+    Row("N7 N8", "messages of agents come late, and overtake", ("slow",), ("message-slow",)),
+    Row("N9 N11", "streams of agents break, or die silently", ("flap",), ("stream-flap", "stream-idle")),
+)
+DISKS_AND_CLOCKS = (
+    _drawn("D9", "a site's disk is slow", "slow-disk"),
+    Row("C1 C6", "the wall clock of a machine is set, also back", ("wall-step",), ("wall-step",)),
+    Row("C2", "all clocks as wrong as the leases allow", (), ("drift-at-the-bound",)),
+    Row(
+        "C3",
+        "one witness's clock is far beyond that, or leaps",
+        ("mad-clock", "mad-leap"),
+        ("witness-mad-clock", "witness-leap"),
+    ),
+    _drawn("C4", "a site's machine is suspended", "site-suspend"),
+)
+PEOPLE = (
+    Row(
+        "O2 O3",
+        "a copy of a site's machine runs beside it",
+        ("second-agent",),
+        ("second-agent", "witness-refused-second-agent"),
+    ),
+    Row(
+        "O8",
+        "lease constants change while leases are held",
+        ("reconfigure",),
+        ("reconfigure-done", "reconfigure-refused"),
+    ),
+    Row("O10", "two operators switch over at once", ("switch-twice",), ("switch-twice",)),
+    Row("S7", "more commands than can be taken", ("flood",), ("flood", "witness-overloaded")),
+    Row("Q1", "a quarantined site asks for a vacant lease", (), ("witness-quarantined-asks",)),
+    Row("", "operators switch over", ("switchover",), ("switchover-done", "switchover-refused")),
+    Row("", "modes of a group change", ("mode",), ("mode-done", "mode-refused")),
+    Row("", "sites go into maintenance and out of it", ("maintenance",), ("maintenance-done", "maintenance-refused")),
+    Row("", "sites are quarantined and cleared by hand", ("quarantine",), ("quarantine-done", "quarantine-refused")),
+    Row("", "a vacant group is deleted", ("delete",), ("delete-done", "delete-refused")),
+    Row(
+        "",
+        "probes say that a platform is unfit or its replica late",
+        ("unready", "unhealthy", "lagging"),
+        ("not-ready", "not-healthy", "lag"),
+    ),
+)
+REAL = (
+    _shown("P1 P9 P10", "witness processes killed at named moments", "tests/crash/test_crash_slice.py"),
+    _shown(
+        "P11 P12",
+        "real platforms that fork away, ignore TERM or stand still",
+        "tests/integration/test_guard_deadline.py",
+        "tests/integration/test_guard_steps.py",
+    ),
+    _shown(
+        "G2",
+        "the agent goes and comes back while its processes run",
+        "tests/integration/test_guard_exec.py::test_the_agent_may_go_and_come_back",
+    ),
+    _shown("D1", "a real disk that fills up", "tests/crash/test_crash_full_disk.py"),
+    _shown(
+        "D4 D6 D8",
+        "each file torn, rotten, empty or missing",
+        "tests/sim/test_disk_faults.py",
+        "tests/sim/test_disk_damage.py",
+        "tests/unit/test_raft_snapshot_file.py",
+    ),
+    _shown(
+        "O1",
+        "another cluster, another life of this one",
+        "tests/integration/test_readmission.py::test_o1_a_witness_of_another_cluster_is_refused_and_both_ends_say_so",
+        "tests/integration/test_readmission.py::"
+        "test_o1_a_witness_of_another_life_of_the_cluster_is_refused_unless_it_is_blank",
+    ),
+    _shown("O7", "witnesses of two versions", "tests/unit/test_feature_level.py"),
+    _shown(
+        "O11 S1 S9",
+        "certificates: none, foreign, expired, revoked, of another role or site",
+        "tests/integration/test_tls_handshake.py",
+        "tests/integration/test_agent_stream.py::test_a_hello_that_contradicts_the_certificate_is_refused",
+    ),
+    _shown(
+        "S4 S5",
+        "hostile frames",
+        "tests/unit/test_codec.py::test_hostile_msgpack_is_refused",
+        "tests/integration/test_agent_stream.py::test_far_too_large_frames_are_not_even_read",
+    ),
+    _shown(
+        "S6",
+        "too many, silent and endless connections",
+        "tests/integration/test_agent_stream.py::test_streams_are_bounded",
+        "tests/integration/test_agent_stream.py::test_a_silent_agent_is_swept_away",
+    ),
+    _shown("S8", "a pickle in a log entry", "tests/unit/test_raft_parts.py::test_reaching_pickle_ends_the_process"),
+)
+CATALOGUE = (*PROCESSES, *NETWORK, *DISKS_AND_CLOCKS, *PEOPLE, *_of_witnesses(), *REAL)
