@@ -86,10 +86,12 @@ def test_the_text_has_the_table_the_pace_and_the_sentence(capfd):
 
 
 def test_a_run_with_the_same_file_adds_what_is_missing(capfd, tmp_path):
-    state = str(tmp_path / "state")
+    state = str(tmp_path / "made" / "for it" / "state")
     assert run(capfd, "--schedules", "3", "--state", state)[2]["schedules"] == 3
     assert run(capfd, "--schedules", "5", "--state", state)[2]["events"] == sum(range(11, 16))
     assert run(capfd, "--schedules", "5", "--state", state)[2]["schedules"] == 5
+    assert rig.main(["--state", str(tmp_path / "made" / "for it" / "state" / "x")], rig.kit()) == 2
+    assert "name a file in a directory that can be written" in capfd.readouterr().err
     for other in (["--seed", "2"], ["--kinds", "snow"], ["--kinds", "none"]):
         assert rig.main(["--state", state, *other], rig.kit()) == 2
         captured = capfd.readouterr()

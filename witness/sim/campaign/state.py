@@ -129,6 +129,7 @@ def _damaged(path: Path, says: str) -> BadValue:
 def _lock(path: Path) -> int:
     """Held until the process ends. The file itself is replaced, so another one carries the lock."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         says = f"cannot be written there: {error.strerror}"
