@@ -78,7 +78,8 @@ NETWORK = (
     Row("N5", "messages of agents are lost", ("lossy",), ("message-lost",)),
     Row("N6", "messages of agents come twice", ("doubling",), ("message-doubled",)),
     Row("N7 N8", "messages of agents come late, and overtake", ("slow",), ("message-slow",)),
-    Row("N9 N11", "streams of agents break, or die silently", ("flap",), ("stream-flap", "stream-idle")),
+    Row("N9 N11", "streams of agents break", ("flap",), ("stream-flap",)),
+    Row("N9", "streams of agents die silently", (), ("stream-idle",)),
 )
 DISKS_AND_CLOCKS = (
     _drawn("D9", "a site's disk is slow", "slow-disk"),
@@ -98,6 +99,20 @@ PEOPLE = (
         "a copy of a site's machine runs beside it",
         ("second-agent",),
         ("second-agent", "witness-refused-second-agent"),
+    ),
+    Row(
+        "O5",
+        "all witnesses are lost and restored, with any backup or none, while sites go on",
+        ("restore-all",),
+        (
+            "restore-all",
+            "restore-old-backup",
+            "restore-without-backup",
+            "restore-leftover",
+            "restore-cut-holder",
+            "backup-running",
+            "backup-stopped",
+        ),
     ),
     Row(
         "O8",
