@@ -27,6 +27,7 @@ RARE = 150
 """So many more, at most, until every counter of the catalogue rose."""
 
 
+@pytest.mark.timeout(600)
 def test_the_slice_is_clean_and_every_counter_of_the_catalogue_can_be_produced():
     total = Total()
     for seed in range(SLICE_SEED, SLICE_SEED + SLICE):
