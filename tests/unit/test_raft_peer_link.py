@@ -8,11 +8,20 @@ from typing import Any
 
 import pytest
 
+from proto.errors import RemoteFault
 from proto.units import NO_LINEAGE, ClusterId, WitnessId
 from witness.raft.admission import Position, Speaker
 from witness.raft.introduction import Answer, Hello, Question, pack_answer, pack_hello, pack_position
 from witness.raft.peer_link import ANSWER, ANSWER_LONGEST_S, HELLO, PING, PeerLink, frame
-from witness.raft.peer_transport import PING_AFTER_S, SILENT_AFTER_S, PeerTransport, Plaintext
+from witness.raft.peer_transport import (
+    PING_AFTER_S,
+    SILENT_AFTER_S,
+    UNINTRODUCED_MAX,
+    UNINTRODUCED_OF_ONE_MAX,
+    PeerTls,
+    PeerTransport,
+    Plaintext,
+)
 
 W1, W2, W3 = (WitnessId(name) for name in ("w1", "w2", "w3"))
 CLUSTER = ClusterId("c")
@@ -157,3 +166,50 @@ async def test_a_late_end_of_an_earlier_dial_is_not_taken_for_the_end_of_the_con
     ends.set()
     await dial
     server.close()
+
+
+class Stranger:
+    """A connection that says nothing; `name` is what its certificate says, none: that of an agent."""
+
+    dialed = None
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def connection_info(self, what: str) -> str | None:
+        return self._name if what == "ssl_object" else None
+
+
+def identify(name: Any) -> str:
+    if not name:
+        raise RemoteFault("its role is agent")
+    return str(name)
+
+
+async def test_neither_a_stranger_nor_one_witness_takes_the_places_of_the_others() -> None:
+    """Whoever has a certificate of the CA gets through TLS; places are for peers, and some for each."""
+    owner = Owner()
+    owner.introduction = lambda _to: "hello"  # type: ignore[attr-defined] - the part of an owner that is used
+    transport = PeerTransport(
+        self_id=W1,
+        cluster_id=CLUSTER,
+        peers={W2: ("", 0), W3: ("", 0)},
+        listen=("", 0),
+        tls=PeerTls(None, None, identify),  # type: ignore[arg-type] - no connection is made
+        owner=owner,  # type: ignore[arg-type] - the part of an owner that is used
+        rng=random.Random(1),
+    )
+
+    def comes(name: str) -> Any:
+        return transport.introduce(Stranger(name))  # type: ignore[arg-type] - the part of a link that is used
+
+    for _ in range(UNINTRODUCED_MAX):
+        with pytest.raises(RemoteFault, match="its role is agent"):
+            comes("")
+        with pytest.raises(RemoteFault, match="names w9, who is not a peer of w1"):
+            comes("w9")
+    for _ in range(UNINTRODUCED_OF_ONE_MAX):
+        assert comes(W2) == "hello"
+    with pytest.raises(RemoteFault, match="too many connections"):
+        comes(W2)
+    assert comes(W3) == "hello"

@@ -38,6 +38,8 @@ INTRODUCED_WITHIN_S: Final = HANDSHAKE_S
 """A connection that has not said who it is after this ends, however often it says something else."""
 UNINTRODUCED_MAX: Final = 32
 """Connections that have not said who they are; more are closed at once (S6)."""
+UNINTRODUCED_OF_ONE_MAX: Final = 8
+"""Of these, with one witness's certificate: one that takes many places leaves enough for the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ class PeerTransport:
         self._owner = owner
         self._rng = rng
         self._links: dict[WitnessId, PeerLink] = {}
-        self._unintroduced: set[PeerLink] = set()
+        self._unintroduced: dict[PeerLink, str | None] = {}
+        """With the witness that the certificate names; None without TLS."""
         self._dialled: dict[PeerLink, asyncio.Event] = {}
         """Set when that very connection has ended: a late end of an earlier one is not taken for it."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -206,19 +209,23 @@ class PeerTransport:
             waiting = self._gate.waiting
             for link in waiting:
                 link.check_alive(PING_AFTER_S, SILENT_AFTER_S)
-            for link in self._unintroduced.difference(waiting):
+            for link in self._unintroduced.keys() - set(waiting):
                 link.check_introduction(INTRODUCED_WITHIN_S)
 
     # -- what links call (LinkOwner) -------------------------------------------------------------------------
 
     def introduce(self, link: PeerLink) -> Hello:
-        if len(self._unintroduced) >= UNINTRODUCED_MAX:
+        named = self._named_by_certificate(self._tls, link) if isinstance(self._tls, PeerTls) else None
+        if named is not None and named not in self._peers:
+            raise RemoteFault(f"the certificate names {named}, who is not a peer of {self._self_id} here")
+        places = list(self._unintroduced.values())
+        if len(places) >= UNINTRODUCED_MAX or (named and places.count(named) >= UNINTRODUCED_OF_ONE_MAX):
             raise RemoteFault("too many connections that have not introduced themselves")
         sock = link.connection_info("socket")
         if sock is not None:
             with contextlib.suppress(OSError):  # the socket may be gone already; then nothing is lost
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._unintroduced.add(link)
+        self._unintroduced[link] = named
         return self._owner.introduction(link.dialed)
 
     def introduced(self, link: PeerLink, hello: Hello) -> None:
@@ -247,7 +254,7 @@ class PeerTransport:
         old = self._links.get(peer)
         if old is not None:
             self._retire(old, peer)
-        self._unintroduced.discard(link)
+        self._unintroduced.pop(link, None)
         self._links[peer] = link
         self.refusals.pop(peer, None)
         self._owner.peer_up(peer, hello.features)
@@ -286,7 +293,7 @@ class PeerTransport:
         self._gate.answered(link, answer)
 
     def closed(self, link: PeerLink, why: str) -> None:
-        self._unintroduced.discard(link)
+        self._unintroduced.pop(link, None)
         self.counters["refused_connections"] += link.refused
         self._fault(link.name or "unknown", why)
         if link.name in self._peers and link.refusal is not None:
