@@ -8,6 +8,7 @@ for `--wait` seconds.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -52,16 +53,50 @@ def command_environment(env: dict[str, str], own_pid: int) -> dict[str, str]:
     return env
 
 
+class Life(pid_one.Work):
+    """The names of one guard after the other; a guard is spent when it went down.
+
+    `instance` names it to the agent where its process id means nothing: from another container.
+    """
+
+    def __init__(self, options: exec_options.ExecOptions) -> None:
+        self._options = options
+        self._lock_fd = -1
+        self.record = ""
+        self.instance = 0
+
+    def begin(self) -> None:
+        """Raises OSError."""
+        directory = os.path.dirname(self._options.socket_path) or "."
+        self.instance = int.from_bytes(os.urandom(INSTANCE_BYTES), "big")
+        self.record = f"{directory}/{self._options.group}.exec-{self.instance:x}.guard"
+        with contextlib.suppress(FileNotFoundError):  # the agent, which makes the directory, is not there yet
+            self.hold()
+
+    def hold(self) -> None:
+        """At the latest before anything runs. Raises OSError."""
+        if self._lock_fd < 0:
+            self._lock_fd = life_lock.hold(self.record)
+
+    def ended(self, code: int, *, empty: bool) -> bool:
+        if empty:
+            record_file.remove(self.record)
+            life_lock.remove(self.record)
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+        return self._options.again and code in (EX_TEMPFAIL, SIGNALLED + signal.SIGKILL)
+
+
 class ExecFront(Front):
     """Owns the link to the agent and the exit code."""
 
-    def __init__(self, options: exec_options.ExecOptions, record: str, instance: int) -> None:
-        """`instance` names this guard to the agent where its process id means nothing: from another container."""
+    def __init__(self, options: exec_options.ExecOptions, life: Life) -> None:
         self.options = options
-        self.instance = instance
+        self.life = life
         self.exit_code = EX_TEMPFAIL
         self.link = AgentLink(options.socket_path)
-        self.warden = Warden(self, record, 0, None)
+        self.warden = Warden(self, life.record, 0, None)
         self.warden.inherited = StepRequest(
             step_id=STEP_ID,
             argv=options.argv(),
@@ -111,7 +146,7 @@ class ExecFront(Front):
         deadline_ns = authority.rungs.deadline_ns if authority.rungs is not None else 0
         self.link.send(
             local_protocol.register(
-                self.options.group, os.getpid(), authority.highest_epoch, deadline_ns, self.instance
+                self.options.group, os.getpid(), authority.highest_epoch, deadline_ns, self.life.instance
             )
         )
         if self.warden.init is not None:
@@ -159,6 +194,7 @@ class ExecFront(Front):
         link_fd = self.link.sock.fileno() if self.link.sock is not None else -1
         self.warden.private_fds += [fd for fd in (link_fd, self._wake_fd, self._wake_write_fd) if fd >= 0]
         try:
+            self.life.hold()
             self.warden.build()
             if self.warden.containment == PROCESS_GROUP:
                 say(NOTES[PROCESS_GROUP])
@@ -219,30 +255,6 @@ class ExecFront(Front):
         life_lock.remove(self.warden.record_path)
 
 
-class Life(pid_one.Work):
-    """The names of one guard after the other; a guard is spent when it went down."""
-
-    def __init__(self, options: exec_options.ExecOptions) -> None:
-        self._options = options
-        self._lock_fd = -1
-        self.record = ""
-        self.instance = 0
-
-    def begin(self) -> None:
-        """Raises OSError."""
-        directory = os.path.dirname(self._options.socket_path) or "."
-        self.instance = int.from_bytes(os.urandom(INSTANCE_BYTES), "big")
-        self.record = f"{directory}/{self._options.group}.exec-{self.instance:x}.guard"
-        self._lock_fd = life_lock.hold(self.record)
-
-    def ended(self, code: int, *, empty: bool) -> bool:
-        if empty:
-            record_file.remove(self.record)
-            life_lock.remove(self.record)
-        os.close(self._lock_fd)
-        return self._options.again and code in (EX_TEMPFAIL, SIGNALLED + signal.SIGKILL)
-
-
 def main(arguments: list[str]) -> int:
     if exec_options.asks_for_help(arguments):
         os.write(1, exec_options.USAGE.encode())
@@ -258,4 +270,4 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         say(f"{life.record}: {error.strerror}")
         return EX_UNAVAILABLE
-    return ExecFront(options, life.record, life.instance).serve()
+    return ExecFront(options, life).serve()

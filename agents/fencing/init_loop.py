@@ -90,6 +90,7 @@ class Init:
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         missing = containment.furnish_init(self.kind)
+        privileges.claim_realtime()  # a killed init must be scheduled before the kernel ends its namespace
         kernel_calls.prctl(kernel_calls.PR_SET_DUMPABLE, 0)
         if self.kind != containment.PROCESS_GROUP:
             kernel_calls.prctl(kernel_calls.PR_SET_PDEATHSIG, signal.SIGKILL)

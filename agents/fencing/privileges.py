@@ -35,7 +35,7 @@ def claim() -> dict[str, bool]:
     return {
         "oom_score": set_oom_score(OOM_SCORE_GUARD),
         "memory_locked": _lock_memory(),
-        "realtime": _realtime(),
+        "realtime": claim_realtime(),
     }
 
 
@@ -49,7 +49,8 @@ def _lock_memory() -> bool:
     return False
 
 
-def _realtime() -> bool:
+def claim_realtime() -> bool:
+    """For the guard, and for its init: both must be scheduled to die before what they hold can."""
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(REALTIME_PRIORITY))
     except OSError:

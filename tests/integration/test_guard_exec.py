@@ -140,6 +140,22 @@ async def test_a_forking_command_that_fails_ends_at_once(bench: Bench) -> None:
     assert await ended(process) == 3
 
 
+async def test_a_guard_may_be_started_before_its_agent_makes_the_directory(bench: Bench) -> None:
+    later = ExecRegistry(bench.path / "later" / "agent.sock", [GROUP])
+    argv = exec_entry.exec_guard_argv(
+        ["--group", GROUP, "--socket", str(later.socket_path), "--", "sh", "-c", "exit 7"]
+    )
+    process = await asyncio.create_subprocess_exec(*argv)
+    bench.processes.append(process)
+    later.socket_path.parent.mkdir()
+    await later.start()
+    at = now_ns()
+    later.set_deadline(GROUP, 1, at + 20 * S, at + 25 * S, at + 30 * S)
+    assert await ended(process) == 7
+    assert [one.name for one in later.socket_path.parent.iterdir()] == ["agent.sock"]
+    await later.close()
+
+
 async def test_a_signal_ends_the_waiting(bench: Bench) -> None:
     process = await bench.waiting("true")
     process.send_signal(signal.SIGTERM)
@@ -149,11 +165,11 @@ async def test_a_signal_ends_the_waiting(bench: Bench) -> None:
 async def test_without_renewals_it_is_dead_by_the_deadline(bench: Bench) -> None:
     path = bench.path / "v.stamps"
     process = await bench.waiting(*victim_argv(path, "stubborn", "bystander"))
-    first = bench.deadline(500)
+    first = bench.deadline(2_000)
     await lives(path)
     for _ in range(3):
-        await asyncio.sleep(0.15)
-        deadline = bench.deadline(500)
+        await asyncio.sleep(0.7)
+        deadline = bench.deadline(2_000)
     await until(lambda: stamps(path)[-1] > first, "renewals keep it alive")
     assert await ended(process) == 75
     died_by(path, deadline)

@@ -360,3 +360,15 @@ async def test_nothing_of_a_namespace_is_left_when_down_is_said(world: World) ->
             assert process_table.start_time(pid) != started
     for number in range(5):
         died_by(world.path / f"v{number}.stamps", deadline + 5 * S)
+
+
+async def test_guard_and_init_come_first_and_what_they_hold_does_not(world: World) -> None:
+    """The kernel's kill goes from the guard to its init: each must be scheduled to die, also on a starved host."""
+    guard = await armed(world, Containment.PID_NAMESPACE)
+    if not (await guard.status()).privileges["realtime"]:
+        pytest.skip("no right to a real-time priority here")
+    await world.victim(guard, "v")
+    held = [pid for pid in in_namespace_of(guard.init_pid) if pid != guard.init_pid]
+    policies = {pid: os.sched_getscheduler(pid) & ~os.SCHED_RESET_ON_FORK for pid in (guard.guard_pid, guard.init_pid)}
+    assert set(policies.values()) == {os.SCHED_FIFO}
+    assert {os.sched_getscheduler(pid) for pid in held} == {os.SCHED_OTHER}
