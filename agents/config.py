@@ -28,6 +28,8 @@ from agents.config_fields import (
     unique,
     written,
 )
+from agents.config_ladder import LadderConfig
+from agents.config_resources import ResourcesConfig, check_shared
 from agents.core.settings import ProbeKind, ProbeRole
 from agents.settings import (
     STATUS_SOCKET,
@@ -243,6 +245,8 @@ class GroupConfig(ConfigModel):
     verify_down: tuple[DownCheckConfig, ...] = Field(default=(), max_length=CHECKS_MAX)
     probes: tuple[ProbeConfig, ...] = Field(default=(), max_length=PROBES_MAX)
     components: tuple[ComponentConfig, ...] = Field(default=(), max_length=COMPONENTS_MAX)
+    resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
+    ladder: LadderConfig = Field(default_factory=LadderConfig)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -253,7 +257,7 @@ class GroupConfig(ConfigModel):
             raise refusal("stop_budget and kill_budget belong together", "write both or none")
         budgets = self.budgets
         if budgets is not None:
-            for violation in check_site(_LONGEST_LEASE, budgets):
+            for violation in (*check_site(_LONGEST_LEASE, budgets), *self.ladder.violations(budgets)):
                 raise refusal(f"{violation.field} = {violation.value}: {violation.rule}", violation.remedy)
         return self
 
@@ -273,6 +277,8 @@ class GroupConfig(ConfigModel):
             checks=tuple(check.spec() for check in self.verify_down),
             probes=tuple(probe.spec() for probe in self.probes),
             components=tuple(component.spec() for component in self.components),
+            resources=self.resources.spec(),
+            ladder=self.ladder.spec(),
         )
 
 
@@ -298,6 +304,8 @@ class AgentConfig(ConfigModel):
         unique([witness.id for witness in self.witnesses], "witness", "witnesses")
         unique([witness.address for witness in self.witnesses], "address", "witnesses")
         unique([group.group for group in self.groups], "group", "groups")
+        unique([one.ladder.watchdog.device for one in self.groups if one.ladder.watchdog], "watchdog", "groups")
+        check_shared({group.group: group.resources.spec() for group in self.groups}, self.local.http)
         if self.state_dir == self.runtime_dir:
             raise refusal("state_dir outlives a reboot, runtime_dir must not: they differ", "choose two directories")
         path = self.runtime_dir / STATUS_SOCKET

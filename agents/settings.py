@@ -101,6 +101,40 @@ class ProbeSpec:
     fall: int
 
 
+class AddressSpec(NamedTuple):
+    address: str
+    prefix: int
+    interface: str
+
+
+class PortSpec(NamedTuple):
+    protocol: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.port}/{self.protocol}"
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceSpec:
+    """What the kernel takes away at the deadline by itself."""
+
+    addresses: tuple[AddressSpec, ...] = ()
+    ports: tuple[PortSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LadderSpec:
+    """What ends the platform beside signals and the kernel's timer; `required` names the rungs that must be had."""
+
+    cgroup: bool = True
+    outside: tuple[str, ...] = ()
+    watchdog: str = ""
+    reset_trigger: str = ""
+    reset_before_ms: int = 0
+    required: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class GroupSpec:
     group: GroupId
@@ -111,6 +145,8 @@ class GroupSpec:
     checks: tuple[CheckSpec, ...]
     probes: tuple[ProbeSpec, ...]
     components: tuple[ComponentSpec, ...] = ()
+    resources: ResourceSpec = ResourceSpec()
+    ladder: LadderSpec = LadderSpec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +191,9 @@ def core_settings(site: SiteSettings, *, store_id: bytes) -> AgentSettings:
                     *(ProbeSettings(one.name, one.role, one.rise, one.fall) for one in group.probes),
                     *component_probe_settings(group.components),
                 ),
+                addresses=bool(group.resources.addresses),
+                watchdog=bool(group.ladder.watchdog),
+                reset_before_ms=group.ladder.reset_before_ms if group.ladder.reset_trigger else None,
             )
             for group in site.groups
         ),
@@ -187,8 +226,8 @@ def _built(hint: Any, raw: Any) -> Any:
     if dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
         return hint(**{name: _built(hints[name], value) for name, value in raw.items()})  # type: ignore[operator]  # a class
-    if isinstance(hint, type) and issubclass(hint, Endpoint):
-        return Endpoint(*raw)
+    if isinstance(hint, type) and issubclass(hint, Endpoint | AddressSpec | PortSpec):
+        return hint(*raw)
     if isinstance(hint, type) and issubclass(hint, Path | Enum):
         return hint(raw)
     return raw

@@ -17,6 +17,11 @@ ANSWER_WAIT_MS_MIN = 100
 """After this long an unanswered renewal is sent again through another witness."""
 
 
+ADDRESS_RESERVE_MS = 1_750
+"""What an address's lifetime in the kernel must leave of a lease: a late look of the kernel and a late message."""
+ADDRESS_LIFETIME_STEP_MS = 1_000
+
+
 @dataclass(frozen=True, slots=True)
 class SiteBudgets:
     """How long before the deadline a site's graceful stop and its kill begin, in milliseconds."""
@@ -99,6 +104,72 @@ def check_site(constants: LeaseConstants, budgets: SiteBudgets) -> Iterator[Timi
             f"{used} ms and must fit into ttl_ms = {ttl}",
             f"set stop_budget_ms to at most {max(0, ttl - renew - ANSWER_WAIT_MS_MIN)} or raise ttl_ms of the group",
         )
+
+
+WATCHDOG_WINDOW_MS = 1_300
+"""Before the deadline: when a watchdog that counts whole seconds may reset the host (agents/fencing/watchdog.py)."""
+KILL_PROOF_MS = 200
+"""For a kill to be proven before a harder rung takes over."""
+
+
+def check_ladder(budgets: SiteBudgets, *, watchdog: bool, reset_before_ms: int | None) -> Iterator[TimingViolation]:
+    """The kill is over before the watchdog or the reset may come, and the reset before the kernel's floor."""
+    kill = budgets.kill_budget_ms
+    floor_ms = limits.GUARD_FLOOR_LEAD_NS // NS_PER_MS
+    if watchdog and kill < WATCHDOG_WINDOW_MS + KILL_PROOF_MS:
+        yield TimingViolation(
+            "kill_budget_ms",
+            str(kill),
+            f"a watchdog counts whole seconds and may reset the host {WATCHDOG_WINDOW_MS} ms before the deadline; the "
+            f"kill must be proven before that: kill_budget_ms >= {WATCHDOG_WINDOW_MS + KILL_PROOF_MS}",
+            f"set kill_budget_ms to {WATCHDOG_WINDOW_MS + KILL_PROOF_MS} or more, or remove the watchdog",
+        )
+    if reset_before_ms is None:
+        return
+    if reset_before_ms < 2 * floor_ms:
+        yield TimingViolation(
+            "reset.before",
+            f"{reset_before_ms} ms",
+            f"the reset must come before the kernel's floor: at least 2 x {floor_ms} ms",
+            f"set it to {2 * floor_ms} ms or more",
+        )
+    if kill < reset_before_ms + KILL_PROOF_MS:
+        yield TimingViolation(
+            "kill_budget_ms",
+            str(kill),
+            f"the kill must be proven before the reset: kill_budget_ms >= reset.before + {KILL_PROOF_MS} = "
+            f"{reset_before_ms + KILL_PROOF_MS}",
+            f"set kill_budget_ms to {reset_before_ms + KILL_PROOF_MS} or more, or lower reset.before",
+        )
+
+
+def address_lifetime_ms(left_ms: int) -> int:
+    """For how long an address may live in the kernel (whole seconds) when a lease has `left_ms` left."""
+    return max(0, (left_ms - ADDRESS_RESERVE_MS) // ADDRESS_LIFETIME_STEP_MS * ADDRESS_LIFETIME_STEP_MS)
+
+
+def check_addresses(constants: LeaseConstants) -> Iterator[TimingViolation]:
+    """An address that a renewal prolongs must live until the next one, with a retry each."""
+    ttl = constants.ttl_ms
+    lives, needed = address_lifetime_ms(ttl - ANSWER_WAIT_MS_MIN), _address_must_live_ms(ttl)
+    if lives >= needed:
+        return
+    enough = next(
+        at
+        for at in range(ttl, limits.TTL_MS_MAX, 50)
+        if address_lifetime_ms(at - ANSWER_WAIT_MS_MIN) >= _address_must_live_ms(at)
+    )
+    yield TimingViolation(
+        "ttl_ms",
+        str(ttl),
+        f"an address lives in the kernel for whole seconds, here {lives} ms (ttl less {ADDRESS_RESERVE_MS} ms and an "
+        f"answer's wait), and must outlive a renewal period and two retries, {needed} ms, or it flaps",
+        f"raise ttl_ms of the group to {enough} or more, or remove its addresses",
+    )
+
+
+def _address_must_live_ms(ttl_ms: int) -> int:
+    return renew_interval_ms(ttl_ms) + 2 * ANSWER_WAIT_MS_MIN
 
 
 def takeover_max_ns(constants: LeaseConstants, activation_ms: int) -> DurationNs:

@@ -25,12 +25,14 @@ class Arming:
         execs: ExecGuards,
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
         on_trouble: Callable[[str], None],
+        on_lacks: Callable[[tuple[str, ...]], None],
     ) -> None:
         self.latest: tuple[Epoch, LocalDeadlines] | None = None
         self._group = group
         self._execs = execs
         self._spawn = spawn
         self._on_trouble = on_trouble
+        self._on_lacks = on_lacks
         self._guard: Guard | None = None
         self._armed: tuple[Epoch, LocalDeadlines] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -69,6 +71,7 @@ class Arming:
         epoch, rungs = self.latest
         self._armed = self.latest
         await guard.arm(epoch, rungs.stop_at, rungs.kill_at, rungs.deadline)
+        self._on_lacks(guard.lacks)
 
     async def _catch_up(self) -> None:
         while self._guard is not None and self.latest is not None and self._armed != self.latest:

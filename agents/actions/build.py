@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agents.actions.down_checks import CommandSaysDown, DownCheck, PortRefused
+from agents.actions.guard_setup import resource_checks, timed_resources
 from agents.actions.plans import GroupPlans
 from agents.components.base import Component
 from agents.settings import CheckSpec, GroupSpec
@@ -18,9 +19,10 @@ def group_plans(site: SiteId, group: GroupSpec, log_root: Path, components: tupl
         enforce=group.enforce,
         activation=group.activation.steps,
         deactivation=group.deactivation.steps,
-        checks=tuple(_check(check) for check in group.checks),
+        checks=(*(_check(check) for check in group.checks), *resource_checks(group)),
         log_dir=log_root / group.group,
         components=components,
+        resources=tuple(resource.name for resource in timed_resources(group)),
     )
 
 

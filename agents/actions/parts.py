@@ -40,6 +40,9 @@ class RunnerReports(Protocol):
 
     def guard_containment(self, group: GroupId, words: str) -> None: ...
 
+    def guard_lacks(self, group: GroupId, lacks: tuple[str, ...]) -> None:
+        """What is required of this host and cannot be had, or could not be prolonged; empty when all is well."""
+
     def alarm(self, group: GroupId, text: str) -> None:
         """Somebody should look; nothing is decided on it."""
 

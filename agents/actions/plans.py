@@ -21,6 +21,8 @@ class GroupPlans:
     checks: tuple[DownCheck, ...]
     log_dir: Path
     components: tuple[Component, ...] = ()
+    resources: tuple[str, ...] = ()
+    """What the group's guard times in the kernel, in words."""
 
     def about(self, epoch: Epoch, cause: str, plan: str) -> dict[str, str]:
         """What each step is told beside its own environment."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,12 @@ def host_parts(
     clock: Clock,
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
     incarnation: Callable[[], str],
+    options: Mapping[GroupId, str],
 ) -> RunnerParts:
+    """`options`: what each group's guard is told (agents/actions/guard_setup.py)."""
+
     async def start_guard(group: GroupId, finished: Epoch) -> Guard:
-        return await GuardHandle.spawn(group, runtime_dir, epoch_finished=finished)
+        return await GuardHandle.spawn(group, runtime_dir, epoch_finished=finished, options=options[group])
 
     async def release_guard(guard: Guard) -> None:
         if isinstance(guard, GuardHandle):

@@ -15,7 +15,7 @@ import itertools
 import structlog
 
 from agents.actions.arming import Arming
-from agents.actions.holding import containment_words
+from agents.actions.holding import LacksReport, containment_words, down_words
 from agents.actions.parts import RunnerParts, RunnerReports
 from agents.actions.plan_journal import PlanJournal
 from agents.actions.plan_notes import PlanNotes
@@ -61,7 +61,14 @@ class GroupRunner:
         self._parts = parts
         self._reports = reports
         self._log = structlog.stdlib.get_logger("agents.actions").bind(group=plans.group)
-        self._arming = Arming(plans.group, parts.execs, parts.spawn, lambda text: self._log.warning("guard", why=text))
+        self._lacks = LacksReport(plans.group, reports)
+        self._arming = Arming(
+            plans.group,
+            parts.execs,
+            parts.spawn,
+            lambda text: self._log.warning("guard", why=text),
+            self._lacks.heard,
+        )
         self._proof = DownProof(plans, parts)
         self._notes = PlanNotes(journal if plans.enforce else None)
         self._unwinder = Unwinder(plans, parts, self._notes, lambda text: reports.alarm(plans.group, text))
@@ -141,6 +148,7 @@ class GroupRunner:
             "steps": {} if noted is None else {name: state.value for name, state in noted.states.items()},
             "fencing": self._fencing,
             "guard": self._guard is not None,
+            **self._lacks.status(self.plans.resources, self._guard, self._parts.clock.now()),
         }
 
     # -- plans --------------------------------------------------------------------------------------------
@@ -298,6 +306,7 @@ class GroupRunner:
                 self._log.error("guard.start", why=words)
             else:
                 words = containment_words(status)
+                self._lacks.ready(status)
                 self._reports.guard_containment(self.plans.group, words)
                 return
             self._reports.guard_containment(self.plans.group, words)
@@ -350,7 +359,7 @@ class GroupRunner:
         if guard is None:
             return
         down = await (guard.fence() if grace_ms is None else guard.stop(grace_ms * NS_PER_MS))
-        self._log.info("guard.down", cause=down.cause, by=down.by.value, duration_ms=down.duration_ms)
+        self._log.info("guard.down", **down_words(down))
         if self._guard is guard:
             self._guard = None
         await self._parts.release_guard(guard)

@@ -141,6 +141,12 @@ class SiteAgent:
     def guard_containment(self, group: GroupId, words: str) -> None:
         self.groups[group].containment = words
 
+    def guard_lacks(self, group: GroupId, lacks: tuple[str, ...], now: ClockReading) -> None:
+        self._begin(now)
+        self.groups[group].lacks = lacks
+        self.groups[group].urgent = True
+        self._work(now)
+
     def shutdown(self, now: ClockReading) -> None:
         """Deactivate and release everything in order; `finished` tells when that is done."""
         self._begin(now)

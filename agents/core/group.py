@@ -14,7 +14,7 @@ from agents.core.effects import Effect, ExtendDeadline, Fence, PlanKind, StartPl
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_EPOCH, LeaseHolder
 from agents.core.release import PendingRelease
-from agents.core.report import report_bytes, timing_blockers
+from agents.core.report import report_bytes, site_budgets, timing_blockers
 from agents.core.settings import AgentSettings, GroupSettings
 from agents.core.site import LIVE_STATES, SiteInput, site_after
 from proto.clock import ClockReading
@@ -23,7 +23,7 @@ from proto.health import DORMANT_STATES, SiteState
 from proto.invariants import require
 from proto.lease import LeaseConstants, lock_delay_wait
 from proto.messages import GroupAnswer, GroupHeartbeat, Notice, NoticeKind, ReleaseKind, RevokePhase, Verdict
-from proto.timing import LocalDeadlines, SiteBudgets, default_budgets, local_deadlines
+from proto.timing import LocalDeadlines, SiteBudgets, local_deadlines
 from proto.units import NS_PER_MS, Claim, Epoch, InstantNs
 
 VERIFY_AGAIN_NS = 2_000 * NS_PER_MS
@@ -56,6 +56,8 @@ class GroupAgent:
         self.health = health
         self.state = SiteState.UNKNOWN
         self.containment = "not tried yet"
+        self.lacks: tuple[str, ...] = ()
+        """What the guard needs and cannot have here: rights, an interface, a device."""
         self.urgent = True
         """Something changed that the witnesses should hear now."""
         self.release: PendingRelease | None = None
@@ -97,7 +99,7 @@ class GroupAgent:
                 stored=self._stored,
                 group_version=self.group_version,
                 containment=self.containment,
-                timing=self.timing_blockers(),
+                timing=self.host_blockers(),
                 trouble=self.trouble,
                 closing=self._closing,
                 terse=terse,
@@ -105,11 +107,11 @@ class GroupAgent:
         )
 
     def budgets(self, constants: LeaseConstants) -> SiteBudgets:
-        return self.settings.budgets or default_budgets(constants.ttl_ms)
+        return site_budgets(self.settings, constants)
 
-    def timing_blockers(self) -> tuple[str, ...]:
-        constants = self.known_constants
-        return () if constants is None else timing_blockers(constants, self.budgets(constants))
+    def host_blockers(self) -> tuple[str, ...]:
+        """Why this host cannot carry the group: budgets that do not fit its lease, or what its guard lacks."""
+        return self.lacks + timing_blockers(self.known_constants, self.settings)
 
     def deadlines(self) -> LocalDeadlines | None:
         authority, constants = self.holder.authority, self.holder.constants
@@ -154,7 +156,7 @@ class GroupAgent:
         able = self.settings.enforce and self.state in DORMANT_STATES and not self._closing
         if not able or self.release is not None or self._storing is not None or not self.holder.may_begin(epoch):
             return
-        if self.timing_blockers():
+        if self.host_blockers():
             return
         self.holder.bound = epoch
         self._store(_Storing.CLAIM)

@@ -8,7 +8,7 @@ from proto import limits
 from proto.codec import REPORTS
 from proto.health import HealthReport, SiteState
 from proto.lease import LeaseConstants
-from proto.timing import SiteBudgets, check_site
+from proto.timing import SiteBudgets, check_addresses, check_ladder, check_site, default_budgets
 from proto.units import Epoch
 
 _CONTAINMENT_BYTES_MAX = 400
@@ -19,11 +19,23 @@ _TERSE_BYTES_MAX = 40
 """Of the containment's words in a terse report, which has no others."""
 
 
-def timing_blockers(constants: LeaseConstants, budgets: SiteBudgets) -> tuple[str, ...]:
-    """Why this site's budgets do not fit the group's lease, with both numbers and the remedy."""
-    return tuple(
-        f"{found.field} {found.value}: {found.rule}; {found.remedy}" for found in check_site(constants, budgets)
-    )
+def site_budgets(settings: GroupSettings, constants: LeaseConstants) -> SiteBudgets:
+    return settings.budgets or default_budgets(constants.ttl_ms)
+
+
+def timing_blockers(constants: LeaseConstants | None, settings: GroupSettings) -> tuple[str, ...]:
+    """Why this site's budgets or addresses do not fit the group's lease, with both numbers and the remedy.
+
+    Nothing is said before the lease is known.
+    """
+    if constants is None:
+        return ()
+    budgets = site_budgets(settings, constants)
+    violations = list(check_site(constants, budgets))
+    violations += check_ladder(budgets, watchdog=settings.watchdog, reset_before_ms=settings.reset_before_ms)
+    if settings.addresses:
+        violations += check_addresses(constants)
+    return tuple(f"{found.field} {found.value}: {found.rule}; {found.remedy}" for found in violations)
 
 
 def report_bytes(

@@ -49,6 +49,11 @@ class GroupSettings:
     activation_timeout_ms: int
     deactivation_timeout_ms: int
     probes: tuple[ProbeSettings, ...]
+    addresses: bool = False
+    """The site has addresses with a lifetime in the kernel, which asks for a longer ttl (proto.timing)."""
+    watchdog: bool = False
+    reset_before_ms: int | None = None
+    """Rungs of the ladder that ask for a longer kill budget."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def group_view(group: GroupAgent, now: ClockReading) -> dict[str, object]:
         "trouble": group.trouble,
         "blockers": [
             *((UNKNOWN_GROUP,) if group.unknown else ()),
-            *group.timing_blockers(),
+            *group.host_blockers(),
             *group.health.blockers_while(active=group.state is SiteState.ACTIVE),
         ],
     }

@@ -69,12 +69,35 @@ class DownBy(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Rung:
+    """One rung of the ladder: when it began, counted from when the end had begun, and what it found, if anything.
+
+    The last one before the proof is the one that ended the platform.
+    """
+
+    name: str
+    after_ms: int
+    found: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldResource:
+    """An address or ports with a lifetime in the kernel, as the guard's keeper saw them last."""
+
+    name: str
+    gone_by_ns: int
+    """At the latest, on this host's BOOTTIME, if nobody extends it; 0 when it could not be held."""
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class Down:
     """Everything that the guard protected is verified dead."""
 
     cause: str
     duration_ms: int
     by: DownBy
+    rungs: tuple[Rung, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +110,12 @@ class GuardStatus:
     deadline_ns: int | None
     floor_ns: int | None
     steps: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    """What is required of this host and cannot be had: the site is not ready."""
+    ladder: tuple[str, ...] = ()
+    """The rungs that can be had here, in their order."""
+    rungs: tuple[Rung, ...] = ()
+    resources: tuple[HeldResource, ...] = ()
     privileges: Mapping[str, bool] = field(default_factory=dict)
 
 
@@ -116,6 +145,11 @@ class NotProvenDown(GuardError):
 
 class Guard(Protocol):
     """Every wait is bounded. One owner; calls may overlap except that nothing follows `stop` or `fence`."""
+
+    lacks: tuple[str, ...]
+    """As of the last `arm`: what is required of this host and missing, and what could not be prolonged."""
+    resources: tuple[HeldResource, ...]
+    """As of the `arm` before the last: what the kernel holds for the group."""
 
     async def arm(self, epoch: int, term_at_ns: int, kill_at_ns: int, deadline_ns: int) -> None:
         """Extends (same epoch) or replaces (higher epoch) the deadline. Raises GuardRefused."""

@@ -27,6 +27,7 @@ from agents.fencing.base import (
     GuardGone,
     GuardSilent,
     GuardStatus,
+    HeldResource,
     NotProvenDown,
     Step,
     StepEnd,
@@ -63,6 +64,8 @@ class GuardHandle:
         self.guard_pid = process.pid
         self.init_pid = 0
         self.fencing_cause: str | None = None
+        self.lacks: tuple[str, ...] = ()
+        self.resources: tuple[HeldResource, ...] = ()
         self._loop = asyncio.get_running_loop()
         self._record = record
         self._process = process
@@ -91,10 +94,12 @@ class GuardHandle:
         *,
         epoch_finished: int = 0,
         containment: Containment | None = None,
+        options: str = "{}",
         wrapper: Sequence[str] = (),
     ) -> GuardHandle:
         """A ready guard, not armed. Refuses while the record of a former guard is there (see leftover.end_leftovers).
 
+        `options` are its resources and rungs (agents/fencing/guard_options.py).
         `wrapper` is put before the interpreter, for example `("setpriv", "--reuid=app")`; it must exec, not fork.
         """
         record = Path(record_path(str(runtime_dir), group))
@@ -102,7 +107,7 @@ class GuardHandle:
             raise NotProvenDown(f"{record} names a former guard of {group}: end it first (end_leftovers)")
         ours, theirs = socket.socketpair()
         wanted = "auto" if containment is None else containment.value
-        arguments = (group, str(runtime_dir), str(theirs.fileno()), str(epoch_finished), wanted)
+        arguments = (group, str(runtime_dir), str(theirs.fileno()), str(epoch_finished), wanted, options)
         try:
             process = _start(runtime_dir, theirs.fileno(), arguments, wrapper)
         except BaseException:
@@ -144,7 +149,7 @@ class GuardHandle:
     # -- the seam -----------------------------------------------------------------------------------------
 
     async def arm(self, epoch: int, term_at_ns: int, kill_at_ns: int, deadline_ns: int) -> None:
-        await self._channel.request(
+        armed = await self._channel.request(
             {
                 "type": "deadline",
                 "epoch": epoch,
@@ -154,6 +159,8 @@ class GuardHandle:
             }
         )
         self._floor_ns = deadline_ns - GUARD_FLOOR_LEAD_NS
+        self.lacks = guard_messages.words(armed, "lacks")
+        self.resources = guard_messages.held_resources(armed)
 
     async def run_step(self, step: Step) -> StepResult:
         if self._down.done():
@@ -279,7 +286,7 @@ class GuardHandle:
         if words is None and not (self._guard_gone or without_words):
             return
         if words is not None:
-            down = Down(str(words["cause"]), int(str(words["duration_ms"])), DownBy.GUARD)
+            down = Down(str(words["cause"]), int(str(words["duration_ms"])), DownBy.GUARD, guard_messages.rungs(words))
         else:
             down = Down(self._cause_of_death(), self._duration_ms(), DownBy.KERNEL)
             self._record.unlink(missing_ok=True)

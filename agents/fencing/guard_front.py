@@ -15,6 +15,8 @@ import sys
 
 from agents.fencing import guard_protocol, message_fields
 from agents.fencing.authority import Refused
+from agents.fencing.guard_options import GuardOptions
+from agents.fencing.ladder import Ladder
 from agents.fencing.line_codec import BadLine, LineReader, Message, Outbox, decode
 from agents.fencing.record_file import record_path
 from agents.fencing.warden import DORMANT, DOWN, Front, Warden
@@ -26,13 +28,15 @@ LAST_WORDS_MS = 200
 class GuardFront(Front):
     """Owns the socket to the agent."""
 
-    def __init__(self, control_fd: int, warden_record: str, epoch_finished: int, wanted: str | None) -> None:
+    def __init__(
+        self, control_fd: int, warden_record: str, epoch_finished: int, wanted: str | None, ladder: Ladder | None = None
+    ) -> None:
         os.set_inheritable(control_fd, False)
         os.set_blocking(control_fd, False)
         self.control_fd = control_fd
         self.reader = LineReader()
         self.outbox = Outbox(control_fd)
-        self.warden = Warden(self, warden_record, epoch_finished, wanted)
+        self.warden = Warden(self, warden_record, epoch_finished, wanted, ladder)
         self.wake_fd, self.wake_write_fd = os.pipe()
         self.warden.private_fds += [control_fd, self.wake_fd, self.wake_write_fd]
 
@@ -114,7 +118,8 @@ class GuardFront(Front):
         if kind == "deadline":
             rungs = message_fields.rungs(message)
             warden.arm(rungs)
-            return {"type": "armed", "epoch": rungs.epoch, "deadline_ns": rungs.deadline_ns}
+            armed = {"type": "armed", "epoch": rungs.epoch, "deadline_ns": rungs.deadline_ns}
+            return {**armed, **warden.ladder.held()}
         if kind == "status":
             return self._status()
         if kind == "run":
@@ -141,6 +146,8 @@ class GuardFront(Front):
             "floor_ns": warden.timer.armed_at_ns,
             "steps": sorted(warden.steps),
             "dropped": self.outbox.dropped,
+            "rungs": warden.rungs_climbed(),
+            **warden.ladder.status(),
         }
 
     def step_done(self, message: Message) -> None:
@@ -150,7 +157,8 @@ class GuardFront(Front):
         self.outbox.send({"type": "fencing", "cause": cause})
 
     def down(self, cause: str, duration_ms: int) -> None:
-        self.outbox.send({"type": "down", "cause": cause, "duration_ms": duration_ms})
+        rungs = self.warden.rungs_climbed()
+        self.outbox.send({"type": "down", "cause": cause, "duration_ms": duration_ms, "rungs": rungs})
 
     def _say_last_words(self) -> None:
         """`down` should arrive, but nobody waits for a peer that does not read."""
@@ -162,16 +170,17 @@ class GuardFront(Front):
 
 
 def main(arguments: list[str]) -> int:
-    """`guard_main.py GROUP RUNTIME_DIR CONTROL_FD EPOCH_FINISHED CONTAINMENT|auto`, started by GuardHandle only."""
-    if len(arguments) != 5:
-        os.write(2, b"usage: guard_main.py GROUP RUNTIME_DIR CONTROL_FD EPOCH_FINISHED CONTAINMENT|auto\n")
+    """`guard_main.py GROUP RUNTIME_DIR CONTROL_FD EPOCH_FINISHED CONTAINMENT|auto OPTIONS`, started by GuardHandle."""
+    if len(arguments) != 6:
+        os.write(2, b"usage: guard_main.py GROUP RUNTIME_DIR CONTROL_FD EPOCH_FINISHED CONTAINMENT|auto OPTIONS\n")
         return 64
-    group, runtime_dir, control_fd, epoch_finished, wanted = arguments
+    group, runtime_dir, control_fd, epoch_finished, wanted, options = arguments
     front = GuardFront(
         int(control_fd),
         record_path(runtime_dir, group),
         int(epoch_finished),
         None if wanted == "auto" else wanted,
+        Ladder(GuardOptions(options), group),
     )
     try:
         front.serve()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.fencing.base import Containment, GuardStatus, Step, StepEnd, StepResult
+from agents.fencing.base import Containment, GuardStatus, HeldResource, Rung, Step, StepEnd, StepResult
 from agents.fencing.line_codec import Message
 
 
@@ -35,8 +35,25 @@ def step_result(message: Message) -> StepResult:
     return StepResult(str(message["step_id"]), end, code, number, str(error or ""))
 
 
+def words(message: Message, field: str) -> tuple[str, ...]:
+    said = message.get(field)
+    return tuple(str(item) for item in said) if isinstance(said, list) else ()
+
+
+def rungs(message: Message) -> tuple[Rung, ...]:
+    said = message.get("rungs")
+    rows = said if isinstance(said, list) else []
+    return tuple(Rung(str(name), int(after_ms), str(found)) for name, after_ms, found in rows)
+
+
+def held_resources(message: Message) -> tuple[HeldResource, ...]:
+    said = message.get("resources")
+    rows = said if isinstance(said, list) else []
+    return tuple(HeldResource(str(row["name"]), int(row["gone_by_ns"]), str(row["problem"])) for row in rows)
+
+
 def guard_status(message: Message) -> GuardStatus:
-    steps, privileges = message["steps"], message["privileges"]
+    privileges = message["privileges"]
     return GuardStatus(
         phase=str(message["phase"]),
         containment=Containment(message["containment"]),
@@ -45,6 +62,10 @@ def guard_status(message: Message) -> GuardStatus:
         epoch=_whole(message["epoch"]),
         deadline_ns=_whole(message["deadline_ns"]),
         floor_ns=_whole(message["floor_ns"]),
-        steps=tuple(str(item) for item in steps) if isinstance(steps, list) else (),
+        steps=words(message, "steps"),
+        missing=words(message, "missing"),
+        ladder=words(message, "ladder"),
+        rungs=rungs(message),
+        resources=held_resources(message),
         privileges=dict(privileges) if isinstance(privileges, dict) else {},
     )

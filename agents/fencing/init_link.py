@@ -59,7 +59,7 @@ class InitLink:
 
     def kill(self) -> None:
         """One round, repeated by the warden until `try_wait`, which is the proof of the end."""
-        if self.kind == containment.PROCESS_GROUP and not process_table.kill_descendants(os.getpid(), self.pid):
+        if self.kind == containment.PROCESS_GROUP and not process_table.kill_descendants(self.pid, ()):
             return
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)

@@ -210,7 +210,7 @@ class Init:
         if self.kind != containment.PROCESS_GROUP:
             return
         while True:
-            process_table.kill_descendants(os.getpid(), os.getpid())
+            process_table.kill_descendants(os.getpid(), ())
             try:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass

@@ -13,6 +13,7 @@ import os
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
 
 MS_NOSUID = 2
 MS_NODEV = 4
@@ -45,6 +46,10 @@ def check(result: int, call: str) -> None:
 
 def unshare(flags: int) -> None:
     check(_libc.unshare(flags), f"unshare({flags:#x})")
+
+
+def setns(fd: int, flags: int) -> None:
+    check(_libc.setns(fd, flags), f"setns({flags:#x})")
 
 
 def mount(source: str, target: str, kind: str | None, flags: int) -> None:

@@ -20,6 +20,7 @@ from agents.fencing.base import (
     GuardGone,
     GuardRefused,
     GuardStatus,
+    HeldResource,
     Step,
     StepEnd,
     StepResult,
@@ -201,6 +202,8 @@ class MemoryGuard:
         epoch_finished: int = 0,
     ) -> None:
         self.model = GuardModel(behave, epoch_finished)
+        self.lacks: tuple[str, ...] = ()
+        self.resources: tuple[HeldResource, ...] = ()
         self._now = now
         self._steps: dict[str, asyncio.Future[StepResult]] = {}
         self._down: asyncio.Future[Down] = asyncio.get_running_loop().create_future()

@@ -76,11 +76,11 @@ def signal_all(pids: list[int], number: int) -> None:
             continue
 
 
-def kill_descendants(root: int, spare: int) -> bool:
+def kill_descendants(root: int, spare: tuple[int, ...]) -> bool:
     """One round of freeze and kill below `root`; True when nothing but `spare` was left before it."""
-    found = [pid for pid in descendants(root) if pid != spare]
+    found = [pid for pid in descendants(root) if pid not in spare]
     if not found:
         return True
     signal_all(found, signal.SIGSTOP)
-    signal_all([pid for pid in descendants(root) if pid != spare], signal.SIGKILL)
+    signal_all([pid for pid in descendants(root) if pid not in spare], signal.SIGKILL)
     return False

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import os
 import select
+import time
 
 from agents.fencing import containment, kernel_calls, privileges, process_table, record_file
 from agents.fencing.authority import RUNG_KILL, RUNG_NONE, Authority, Refused, Rungs
 from agents.fencing.guard_clock import Clocks, boottime_ns, read_clocks
 from agents.fencing.init_link import InitLink, fork_init
 from agents.fencing.kernel_timer import KernelTimer
+from agents.fencing.ladder import KILL, TERM, Ladder
 from agents.fencing.line_codec import Message
 from agents.fencing.step_start import StepRequest
 
@@ -60,8 +62,11 @@ class Front:
 class Warden:
     """Owned by the one thread of a guard process."""
 
-    def __init__(self, front: Front, record_path: str, epoch_finished: int, wanted: str | None) -> None:
+    def __init__(
+        self, front: Front, record_path: str, epoch_finished: int, wanted: str | None, ladder: Ladder | None = None
+    ) -> None:
         self.front = front
+        self.ladder = ladder or Ladder()
         self.record_path = record_path
         self.wanted = wanted
         self.authority = Authority(epoch_finished)
@@ -79,11 +84,15 @@ class Warden:
         self._cause = ""
         self._ending_since_ns = 0
         self._kill_at_ns = 0
+        self._empty = False
+        """The init was reaped: nothing protected is alive."""
 
     # -- the namespace ------------------------------------------------------------------------------------
 
     def build(self) -> InitLink:
         """Namespace and init, released only after the record is on disk. Once in a guard's life."""
+        self.ladder.before_namespace(self.watch, self.forget)
+        self.private_fds += self.ladder.private_fds()
         self.containment, why = containment.enter(self.wanted)
         self.note = containment.NOTES[self.containment]
         if why:
@@ -92,8 +101,9 @@ class Warden:
         self.init = init
         self.watch(init.pidfd, self._on_init_end)
         init.await_bound()
-        if init.missing:
-            self.note += f"; {init.missing}"
+        self.ladder.bind(init.pid)
+        for missing in (init.missing, *self.ladder.notes):
+            self.note += f"; {missing}" if missing else ""
         self.privileges = privileges.claim()
         kernel_calls.prctl(kernel_calls.PR_SET_DUMPABLE, 0)
         self._write_record()
@@ -123,6 +133,10 @@ class Warden:
         self.timer.arm(new.floor_ns)
         self.authority.take(new, now)
         self.phase = ARMED
+        unfit = self.ladder.renewed(new)
+        if unfit:
+            self.fence(unfit)
+            raise Refused("unfit", unfit)
         if first_of_epoch:
             self._note_epoch()
 
@@ -186,6 +200,7 @@ class Warden:
         if self.init is None:
             self._finish()
         elif kill_at_ns > self._ending_since_ns:
+            self.ladder.began(TERM)
             self.init.commands.send({"type": "term"})
 
     def _climb(self, now: Clocks) -> None:
@@ -197,12 +212,18 @@ class Warden:
         kill_due = rung == RUNG_KILL or now.boot_ns >= self._kill_at_ns
         if self.phase == KILLING or (self.phase in (STOPPING, FENCING) and kill_due):
             self._kill()
+        if self.phase == KILLING:
+            self.ladder.reset_if_due(now.boot_ns)
 
     def _kill(self) -> None:
         if self.phase == DOWN:
             return
         self.phase = KILLING
-        if self.init is not None:
+        self.ladder.kill()
+        if self._empty:
+            self._settle()
+        elif self.init is not None:
+            self.ladder.began(KILL)
             self.init.kill()
 
     def _on_init_end(self, _events: int) -> None:
@@ -216,15 +237,23 @@ class Warden:
             self.front.fencing(self._cause)
         if self.containment == containment.PROCESS_GROUP:
             self._sweep()
-        self._finish()
+        self._empty = True
+        self._kill()
+
+    def _settle(self) -> None:
+        """No process is left. What else the ladder holds is proven gone, or was waited for long enough."""
+        if self.ladder.settled():
+            self._finish()
 
     def _sweep(self) -> None:
         """Without a namespace the init's end proves nothing: what is left below us is killed and reaped here."""
-        while not process_table.kill_descendants(os.getpid(), os.getpid()):
+        while not process_table.kill_descendants(os.getpid(), self.ladder.children()):
             try:
-                os.waitpid(-1, 0)
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
             except ChildProcessError:
                 continue
+            time.sleep(KILL_RETRY_MS / 1_000)
 
     def _finish(self) -> None:
         self.phase = DOWN
@@ -232,6 +261,10 @@ class Warden:
         if self.record_path:
             record_file.remove(self.record_path)
         self.front.down(self._cause, (boottime_ns() - self._ending_since_ns) // 1_000_000)
+
+    def rungs_climbed(self) -> list[list[object]]:
+        """Name, milliseconds after the end began, what was found; for the status and the last words."""
+        return [[name, (at - self._ending_since_ns) // 1_000_000, found] for name, at, found in self.ladder.climbed]
 
     # -- what the init says -------------------------------------------------------------------------------
 

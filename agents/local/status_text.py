@@ -90,6 +90,12 @@ def _notes(view: dict[str, Any]) -> list[str]:
     for group in view["groups"]:
         lines += [f"{group['group']}: {group['trouble']}"] if group["trouble"] else []
         lines += [f"{group['group']}: {blocker}" for blocker in group["blockers"]]
+        lines += [f"{group['group']}: is ended by {', '.join(group['ladder'])}"] if group.get("ladder") else []
+        lines += [
+            f"{group['group']}: {one['name']}: held by the kernel for at most {one['at_most_ms'] / 1_000:.1f} s more"
+            for one in group.get("resources", ())
+            if one["held"]
+        ]
     return lines
 
 

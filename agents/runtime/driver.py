@@ -142,6 +142,9 @@ class Driver:
     def guard_containment(self, group: GroupId, words: str) -> None:
         self._input(lambda _now: self.agent.guard_containment(group, words))
 
+    def guard_lacks(self, group: GroupId, lacks: tuple[str, ...]) -> None:
+        self._input(lambda now: self.agent.guard_lacks(group, lacks, now))
+
     def alarm(self, group: GroupId, text: str) -> None:
         self._shell.told(Tell(group, text, alarm=True))
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NoReturn
 
 from agents.actions.build import group_plans
+from agents.actions.guard_setup import guard_options
 from agents.actions.plan_journal import PlanJournal
 from agents.actions.real import host_parts
 from agents.actions.runner import GroupRunner
@@ -109,6 +110,7 @@ class Agent:
             self._clock,
             self.driver.spawn,
             lambda: self.core.incarnation.hex(),  # noqa: PLW0108 - the core's incarnation of that moment
+            {group.group: guard_options(group) for group in self.settings.groups},
         )
         bounds = self._store.bounds()
         for group in self.settings.groups:

@@ -27,6 +27,7 @@ from agents.settings import (
     LogSettings,
     PlanSpec,
     ProbeSpec,
+    ResourceSpec,
     SiteSettings,
     StepSpec,
     TlsPaths,
@@ -76,6 +77,7 @@ class World:
         self.deactivation: tuple[StepSpec, ...] = (StepSpec("drain", ("/usr/bin/touch", f"{tmp_path}/drained")),)
         self.checks: tuple[CheckSpec, ...] = ()
         self.probes: tuple[ProbeSpec, ...] = ()
+        self.resources = ResourceSpec()
         self.enforce = True
         self.agent: Agent | None = None
         self.fatal: list[BaseException] = []
@@ -89,6 +91,7 @@ class World:
             deactivation=PlanSpec(10_000, self.deactivation),
             checks=self.checks,
             probes=self.probes,
+            resources=self.resources,
         )
         return SiteSettings(
             cluster=CLUSTER,

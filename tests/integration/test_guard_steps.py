@@ -221,7 +221,7 @@ def raw_guard(world: World) -> tuple[subprocess.Popen[bytes], socket.socket]:
     entry = [sys.executable, "-I", "-S", guard_main.__file__]
     with theirs:
         process = subprocess.Popen(
-            [*entry, "guard", GROUP, str(world.path), str(theirs.fileno()), "0", "auto"],
+            [*entry, "guard", GROUP, str(world.path), str(theirs.fileno()), "0", "auto", "{}"],
             pass_fds=[theirs.fileno()],
             stderr=subprocess.DEVNULL,
         )

@@ -124,6 +124,9 @@ class World:
     def guard_lost(self, group: GroupId, text: str) -> None:
         self.reports.append(("lost", text))
 
+    def guard_lacks(self, group: GroupId, lacks: tuple[str, ...]) -> None:
+        self.reports.append(("lacks", lacks))
+
     def guard_containment(self, group: GroupId, words: str) -> None:
         self.reports.append(("containment", words))
 

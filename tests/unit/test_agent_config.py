@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from agents.actions.guard_setup import guard_options, timed_resources
 from agents.config import AgentConfig, agent_schema, load_agent_config, parse_agent_config
 from agents.core.settings import ProbeRole
+from agents.fencing.guard_options import GuardOptions
 from agents.settings import core_settings, from_json, to_json
 from proto.edge.config_file import ConfigRefused
 from proto.timing import SiteBudgets
@@ -96,6 +98,79 @@ def test_refusals_say_what_to_change(old: str, new: str, expected: str) -> None:
     words = refused(old, new)
     assert expected in words
     assert words.startswith("agent.yaml:")
+
+
+LADDER = "cgroup: {required: false}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (LADDER, "cgroup: {enabled: false, required: true}", "cgroup is required and not enabled"),
+        (LADDER, "cgroup: {outside: [../escape]}", "string should match pattern"),
+        (LADDER, "watchdog: {device: /dev/watchdog}", "kill_budget_ms >= 1500"),
+        (LADDER, "reset: {before: 10ms}", "at least 2 x 20 ms"),
+        (LADDER, "reset: {before: 900ms}", "kill_budget_ms >= reset.before + 200 = 1100"),
+        (LADDER, "reset: {}", "reset.before"),
+        ("kill_budget: 1s", "", "stop_budget and kill_budget belong together"),
+    ],
+)
+def test_refusals_of_the_ladder_say_what_to_change(old: str, new: str, expected: str) -> None:
+    assert expected in refused(old, new)
+
+
+def test_the_ladder_reaches_the_guard_as_it_takes_it_apart() -> None:
+    rungs = """cgroup: {required: true, outside: [system.slice/old.service]}
+      watchdog: {required: true}
+      reset: {before: 100ms}"""
+    text = EXAMPLE.read_text().replace("kill_budget: 1s", "kill_budget: 2s").replace(LADDER, rungs)
+    text = text.replace("stop_budget: 2500ms", "stop_budget: 4s")
+    settings = parse_agent_config(text, base=Path("/etc/thirdsite"))
+    (group,) = settings.groups
+    options = GuardOptions(guard_options(group))
+    assert (options.cgroup, options.outside) == (True, ["system.slice/old.service"])
+    assert options.watchdog_device == "/dev/watchdog"
+    assert (options.reset_trigger, options.reset_before_ns) == ("/proc/sysrq-trigger", 100_000_000)
+    assert options.required == ["cgroup", "watchdog", "outside"]
+    (core,) = core_settings(settings, store_id=b"s" * 16).groups
+    assert (core.watchdog, core.reset_before_ms) == (True, 100)
+    assert from_json(to_json(settings)) == settings
+
+
+ADDRESS = "address: 192.0.2.10/24"
+PORTS = "ports: [8443/tcp]"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (ADDRESS, "address: 192.0.2.10", "an address is written with the length of its prefix"),
+        (ADDRESS, "address: 127.0.0.1/8", "clients of another host must be able to reach it"),
+        (PORTS, "ports: [8443]", 'a port is a number from 1 to 65535 with its protocol; write for example "443/tcp"'),
+        (PORTS, "ports: [0/tcp]", "a port is a number from 1 to 65535"),
+        (PORTS, "ports: [8443/sctp]", "with its protocol"),
+        (PORTS, "ports: [8443/tcp, 8443/tcp]", "port 8443/tcp stands in ports twice"),
+        (PORTS, "ports: [7480/tcp]", "7480/tcp belongs to local.http and to shop: the one that is dormant takes it"),
+        (
+            "\nlog:\n",
+            "\n  - {group: other, resources: {ports: [8443/tcp]}}\nlog:\n",
+            "8443/tcp belongs to shop and to other",
+        ),
+    ],
+)
+def test_refusals_of_resources_say_what_to_change(old: str, new: str, expected: str) -> None:
+    assert expected in refused(old, new)
+
+
+def test_resources_reach_the_guard_as_it_takes_them_apart() -> None:
+    (group,) = load_agent_config(EXAMPLE).groups
+    options = GuardOptions(guard_options(group))
+    assert options.addresses == [("192.0.2.10", 24, "eth0")]
+    assert options.ports == [("tcp", 8443)]
+    names = ["address 192.0.2.10 on eth0", "ports 8443/tcp"]
+    assert [one.name for one in options.resources("shop")] == names
+    assert [one.name for one in timed_resources(group)] == names
+    assert core_settings(load_agent_config(EXAMPLE), store_id=b"s" * 16).groups[0].addresses
 
 
 def test_a_lag_probe_must_print_a_number() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from agents.actions.runner import WATCHES_ONLY
 from agents.core.effects import Fence, PlanKind
 from agents.fencing.base import Containment, GuardStatus, Step
 from agents.fencing.containment import NOTES, PID_NAMESPACE, PROCESS_GROUP
-from agents.fencing.memory import Behaviour
+from agents.fencing.memory import Behaviour, MemoryGuard
 from proto.units import NS_PER_MS
 
 
@@ -63,6 +64,29 @@ async def test_the_next_guard_starts_while_dormant_and_is_used(tmp_path: Path) -
     await active(world)
     assert len(world.guards) == 1
     assert world.armed() is not None
+
+
+async def test_what_a_guard_lacks_is_told_when_it_changes_and_the_rungs_are_in_the_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacks = ("watchdog /dev/watchdog: is not there",)
+    plain = MemoryGuard.status
+
+    async def status(self: MemoryGuard) -> GuardStatus:
+        return replace(await plain(self), missing=lacks, ladder=("term", "kill"))
+
+    monkeypatch.setattr(MemoryGuard, "status", status)
+    world = World(tmp_path, well, activation=ONE)
+    await world.done(world.start(PlanKind.VERIFY_DOWN))
+    await world.until(lambda: world.of("lacks") != [])
+    assert world.runner.status()["ladder"] == ("term", "kill")
+    world.guards[0].lacks = lacks
+    await active(world)
+    assert world.of("lacks") == [("lacks", lacks)], "once"
+    world.guards[0].lacks = ()
+    world.extend()
+    await world.until(lambda: len(world.of("lacks")) == 2)
+    assert world.of("lacks")[1] == ("lacks", ())
 
 
 async def test_a_dormant_guard_that_dies_is_replaced_and_nothing_is_lost(tmp_path: Path) -> None:

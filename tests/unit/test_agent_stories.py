@@ -122,6 +122,31 @@ def test_a_grant_that_cannot_be_used_is_not_claimed(hindrance):
     assert rig.entry.epoch == 0
 
 
+def test_what_the_guard_lacks_makes_the_site_not_ready_until_it_is_there():
+    rig = AgentRig()
+    rig.standby()
+    lacks = ("address 192.0.2.10 on eth0: there is no interface eth0",)
+    rig.agent.guard_lacks(G, lacks, rig.clock.read())
+    rig.passes(20)
+    assert not rig.report.ready
+    assert rig.report.blockers[:1] == lacks
+    rig.answer(verdict=Verdict.GRANTED, epoch=Epoch(7))
+    assert rig.all_of(StoreBounds) == [], "a grant that this host cannot carry is not claimed"
+    rig.agent.guard_lacks(G, (), rig.clock.read())
+    rig.take()
+    rig.fresh_beat()
+    assert rig.report.ready
+
+
+def test_a_ttl_in_which_addresses_would_flap_is_reported_with_its_numbers_and_not_ready():
+    rig = AgentRig(addresses=True).standby()
+    rig.fresh_beat()
+    rig.answer()
+    rig.fresh_beat()
+    assert not rig.report.ready
+    assert "raise ttl_ms of the group to 3850 or more" in rig.group.host_blockers()[0]
+
+
 def test_unsafe_timing_is_reported_with_its_numbers_and_not_ready():
     rig = AgentRig(budgets=SiteBudgets(900, 100)).standby()
     rig.fresh_beat()

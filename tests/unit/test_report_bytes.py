@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent_rig import SETTINGS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,11 +67,13 @@ def test_trouble_and_timing_come_before_what_the_probes_found():
 
 def test_unsafe_timing_and_closing_are_not_ready():
     constants = LeaseConstants(1_000, 10_000, 0)
-    timing = timing_blockers(constants, SiteBudgets(900, 100))
+    settings = replace(SETTINGS.groups[0], budgets=SiteBudgets(900, 100))
+    timing = timing_blockers(constants, settings)
     assert timing
     assert not REPORTS.decode(made(timing=timing)).ready
     assert not REPORTS.decode(made(closing=True)).ready
-    assert timing_blockers(constants, SiteBudgets(250, 100)) == ()
+    assert timing_blockers(constants, replace(settings, budgets=SiteBudgets(250, 100))) == ()
+    assert timing_blockers(None, settings) == (), "nothing is known about the lease yet"
 
 
 def test_service_words_are_told_only_while_active():

@@ -1,0 +1,52 @@
+"""From a group's settings to what its guard times in the kernel, and the proof that none of it is left.
+
+Rule: "down" includes that no address of the group is configured here and that each of its ports is closed. The proof
+closes first: what a former life left, or somebody configured by hand, is ours to take away while the group is down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agents.actions.down_checks import DownCheck
+from agents.fencing.kernel_address import KernelAddress
+from agents.fencing.port_table import PortTable
+from agents.fencing.timed_resources import HeldAddress, HeldPorts, close_all
+from agents.settings import GroupSpec
+
+if TYPE_CHECKING:
+    from agents.fencing.timed_resources import TimedResource
+
+
+def guard_options(group: GroupSpec) -> str:
+    """As agents/fencing/guard_options.py takes it apart."""
+    resources, ladder = group.resources, group.ladder
+    said = {"addresses": resources.addresses, "ports": resources.ports, **dataclasses.asdict(ladder)}
+    return json.dumps(said, separators=(",", ":"))
+
+
+def timed_resources(group: GroupSpec) -> tuple[TimedResource, ...]:
+    resources = group.resources
+    addresses = tuple(HeldAddress(KernelAddress(*one)) for one in resources.addresses)
+    ports = [(port.protocol, port.port) for port in resources.ports]
+    return (*addresses, HeldPorts(PortTable(group.group, ports))) if ports else addresses
+
+
+def resource_checks(group: GroupSpec) -> tuple[DownCheck, ...]:
+    found = timed_resources(group)
+    return (ResourcesGone(found),) if found else ()
+
+
+@dataclass(frozen=True, slots=True)
+class ResourcesGone:
+    """A DownCheck that makes true what it checks."""
+
+    resources: tuple[TimedResource, ...]
+    name: str = "resources"
+
+    async def still_up(self) -> str:
+        return "; ".join(await asyncio.to_thread(close_all, list(self.resources)))

@@ -1,0 +1,97 @@
+"""The part of the configuration that says what the kernel takes away at a group's deadline: addresses, ports.
+
+Rule: an address or a port belongs to one group of this agent, because the dormant one of two would take it from the
+active one; and a port that would close the agent's own endpoint is refused. Whether the interface is there, and
+whether the rights are, is looked at when a guard starts (agents/fencing/timed_resources.py): interfaces come and go.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+
+from agents.config_fields import unique
+from agents.settings import AddressSpec, PortSpec, ResourceSpec
+from proto.edge.config_file import ConfigModel, refusal
+from proto.edge.config_types import Address
+from proto.units import GroupId
+
+ADDRESSES_MAX = 32
+PORTS_MAX = 256
+_PORT = re.compile(r"(\d{1,5})/(tcp|udp)")
+
+
+def _address(value: Any) -> Any:
+    try:
+        found = ipaddress.ip_interface(value if isinstance(value, str) and "/" in value else "")
+    except ValueError:
+        remedy = 'write for example "192.0.2.10/24" or "2001:db8::10/64"'
+        raise refusal("an address is written with the length of its prefix", remedy) from None
+    if found.is_loopback or found.is_multicast or found.is_unspecified or found.is_link_local:
+        raise refusal("clients of another host must be able to reach it", "choose an address of a network of yours")
+    return str(found)
+
+
+def _port(value: Any) -> Any:
+    if isinstance(value, PortSpec):
+        return value
+    match = _PORT.fullmatch(value) if isinstance(value, str) else None
+    if match is None or not 0 < int(match[1]) <= 65_535:
+        raise refusal("a port is a number from 1 to 65535 with its protocol", 'write for example "443/tcp" or "53/udp"')
+    return PortSpec(match[2], int(match[1]))
+
+
+PrefixedAddress = Annotated[str, BeforeValidator(_address)]
+Port = Annotated[
+    PortSpec,
+    BeforeValidator(_port),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": _PORT.pattern, "examples": ["443/tcp"]}),
+]
+Interface = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,14}$")]
+
+
+class AddressConfig(ConfigModel):
+    address: PrefixedAddress = Field(examples=["192.0.2.10/24"])
+    interface: Interface = Field(examples=["eth0"])
+
+    def spec(self) -> AddressSpec:
+        found = ipaddress.ip_interface(self.address)
+        return AddressSpec(str(found.ip), found.network.prefixlen, self.interface)
+
+
+class ResourcesConfig(ConfigModel):
+    addresses: tuple[AddressConfig, ...] = Field(
+        default=(), max_length=ADDRESSES_MAX, description="added while the lease lasts, with a lifetime in the kernel"
+    )
+    ports: tuple[Port, ...] = Field(
+        default=(), max_length=PORTS_MAX, description="closed by the firewall, except while the lease lasts"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        unique([one.address.split("/")[0] for one in self.addresses], "address", "addresses")
+        unique(self.ports, "port", "ports")
+        return self
+
+    def spec(self) -> ResourceSpec:
+        return ResourceSpec(tuple(one.spec() for one in self.addresses), self.ports)
+
+
+def check_shared(groups: Mapping[GroupId, ResourceSpec], endpoint: Address | None) -> None:
+    """Raises pydantic's error when two groups, or a group and the agent's own endpoint, would share something."""
+    owners: dict[str, str] = {}
+    if endpoint is not None:
+        owners[str(PortSpec("tcp", endpoint.port))] = "local.http"
+    for group, resources in groups.items():
+        for thing in (*(one.address for one in resources.addresses), *map(str, resources.ports)):
+            owner = owners.setdefault(thing, group)
+            if owner != group:
+                raise refusal(
+                    f"{thing} belongs to {owner} and to {group}: the one that is dormant takes it from the other",
+                    "give each its own",
+                )
