@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.client.streams import WitnessStreams
-from agents.components.held import component_rows
+from agents.components.held import Around, component_rows
 from agents.core.effects import Effect
 from agents.fencing.exec_registry import ExecRegistry
 from agents.runtime.driver import Driver
@@ -57,10 +57,18 @@ def full_status(
         }
         for one in registry.status()
     ]
-    specs = {group.group: group.components for group in settings.groups}
+    specs = {group.group: group for group in settings.groups}
     for group in view["groups"]:
         execs = [one for one in view["exec_guards"] if one["group"] == group["group"]]
-        group["components"] = component_rows(specs[group["group"]], group["containment"], execs)
+        spec = specs[group["group"]]
+        around = Around(
+            containment=group["containment"],
+            execs=execs,
+            outside=spec.ladder.outside,
+            timed=bool(spec.resources.addresses or spec.resources.ports),
+            watchdog=bool(spec.ladder.watchdog),
+        )
+        group["components"] = component_rows(spec.components, around)
     view["told"] = list(telemetry.words)
     view["resident_bytes"] = int(resident_bytes())
     return view

@@ -17,7 +17,7 @@ from agents.components import cgroups
 from agents.components.base import Component
 from agents.components.by_command import CommandComponent, DualRole
 from agents.components.container import runs_exec
-from agents.components.held import component_rows
+from agents.components.held import Around, component_rows
 from agents.components.spec import ComponentKind, ComponentRole, ComponentSpec
 from agents.components.unit import UnitComponent
 from agents.components.watching import component_probes
@@ -236,17 +236,32 @@ def test_the_status_says_how_each_is_held() -> None:
         ComponentSpec("sms", ComponentKind.CONTAINER, container="sms"),
         ComponentSpec("db", ComponentKind.DATABASE, role=ComponentRole.DUAL_ROLE, out_of_role=YES, standby_start=YES),
     )
-    rows = component_rows(specs, "pid-namespace", [])
+    rows = component_rows(specs, Around("pid-namespace"))
     assert [row["held"] for row in rows] == ["namespace", "namespace", "cgroup", "ladder", "ladder"]
     assert all("outlives the deadline" in row["words"] for row in rows if row["held"] != "namespace")
     assert "standby role" in rows[4]["words"]
-    weak = component_rows(specs, "process-group (weaker)", [{"containment": "pid-namespace"}])
+    weak = component_rows(specs, Around("process-group (weaker)", [{"containment": "pid-namespace"}]))
     assert [row["held"] for row in weak[:2]] == ["ladder", "namespace"]
-    assert component_rows(specs[:1], "", [])[0]["held"] == "unknown"
+    assert component_rows(specs[:1], Around())[0]["held"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("around", "words"),
+    [
+        (Around("pid-namespace"), "the agent kills its control group; if this whole site is stopped it outlives"),
+        (Around("pid-namespace"), "nothing bounds it"),
+        (Around("pid-namespace", timed=True), "only the kernel-timed addresses and ports bound it"),
+        (Around("pid-namespace", timed=True, watchdog=True), "until the watchdog resets the host"),
+        (Around("pid-namespace", outside=("system.slice/api.service",)), "guard and agent kill its control group"),
+    ],
+)
+def test_the_status_says_what_bounds_the_weaker_ones(around: Around, words: str) -> None:
+    (row,) = component_rows((unit(),), around)
+    assert words in row["words"]
 
 
 def test_the_table_shows_each_component() -> None:
-    group: dict[str, Any] = {"group": "g", "components": component_rows((unit(),), "pid-namespace", [])}
+    group: dict[str, Any] = {"group": "g", "components": component_rows((unit(),), Around("pid-namespace"))}
     group |= {"state": "standby", "epoch": 0, "remaining_ms": 0, "ready": True, "healthy": True, "lag_ms": None}
     group |= {"containment": "pid-namespace", "enforce": True, "trouble": "", "blockers": []}
     console = Console(width=200, record=True, file=io.StringIO())
