@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agents.doctor.finding import Finding, Promise, Severity
 from agents.doctor.host import Host
+from agents.settings import GroupSpec
 from agents.units.text import assignments
 
 CLASS = "sys/class/watchdog"
@@ -17,6 +18,8 @@ _OFF = ("", "0", "off", "infinity")
 
 
 def check_watchdog(host: Host) -> Iterator[Finding]:
+    for group in host.enforced():
+        yield from _wanted(host, group)
     devices = [entry.name for entry in host.entries(CLASS) or () if entry.name.startswith("watchdog")]
     if not devices:
         what = "there is no watchdog device"
@@ -27,6 +30,19 @@ def check_watchdog(host: Host) -> Iterator[Finding]:
     for name in devices:
         yield from _device(host, name)
     yield from _manager(host)
+
+
+def _wanted(host: Host, group: GroupSpec) -> Iterator[Finding]:
+    """The device that the group's ladder names must be there."""
+    device = group.ladder.watchdog
+    if not device or (host.root / device.lstrip("/")).exists():
+        return
+    required = "watchdog" in group.ladder.required
+    what = f"{device} is not there"
+    why = "the group requires it: this site is not ready" if required else "the group's last rung is missing here"
+    severity = Severity.BROKEN if required else Severity.WARNING
+    remedy = "load the driver of the board's watchdog, or correct ladder.watchdog.device"
+    yield Finding(severity, device, what, Promise.COMES_BACK, why, remedy, group.group)
 
 
 def _device(host: Host, name: str) -> Iterator[Finding]:

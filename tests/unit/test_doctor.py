@@ -245,6 +245,18 @@ def test_the_watchdog_and_who_has_it(root: Root) -> None:
     assert "RuntimeWatchdogSec=30" in manager.what
 
 
+@pytest.mark.parametrize(("required", "severity"), [("true", BROKEN), ("false", WARNING)])
+def test_a_watchdog_that_the_ladder_names_must_be_there(root: Root, required: str, severity: Severity) -> None:
+    lines = (
+        "stop_budget: 4s",
+        "kill_budget: 2s",
+        f"ladder: {{watchdog: {{device: /dev/watchdog1, required: {required}}}}}",
+    )
+    assert (severity, "/dev/watchdog1") in brief(check_watchdog(host(root, *lines)))
+    root.file("dev/watchdog1")
+    assert "/dev/watchdog1" not in [one.subject for one in check_watchdog(host(root, *lines))]
+
+
 # -- files and setup ----------------------------------------------------------------------------------------
 
 
