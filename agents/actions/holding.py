@@ -5,6 +5,8 @@ The strongest way needs no explanation, so it is one word; whatever is weaker, o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import structlog
 
 from agents.actions.parts import RunnerReports
@@ -48,15 +50,18 @@ class LacksReport:
         self._reports = reports
         self.ladder: tuple[str, ...] = ()
         """The rungs that can be had here; empty until a guard said so."""
+        self.privileges: Mapping[str, bool] = {}
         self._told: tuple[str, ...] = ()
         self._log = structlog.stdlib.get_logger("agents.actions").bind(group=group)
 
     def status(self, resources: tuple[str, ...], guard: Guard | None, now_ns: int) -> dict[str, object]:
-        return {"ladder": self.ladder, "resources": resource_words(resources, guard, now_ns)}
+        held = resource_words(resources, guard, now_ns)
+        return {"ladder": self.ladder, "privileges": dict(self.privileges), "resources": held}
 
     def ready(self, status: GuardStatus) -> None:
         """Of a guard that has started."""
         self.ladder = status.ladder
+        self.privileges = status.privileges
         self.heard(status.missing)
 
     def heard(self, lacks: tuple[str, ...]) -> None:

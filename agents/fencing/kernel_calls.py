@@ -26,6 +26,7 @@ PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 
 MCL_CURRENT = 1
+MCL_FUTURE = 2
 MCL_ONFAULT = 4
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -14,9 +14,8 @@ import errno
 from agents.fencing.kernel_address import KernelAddress
 from agents.fencing.neighbours import announce
 from agents.fencing.port_table import PortTable
+from agents.fencing.privileges import CAP_NET_ADMIN, has_capability
 from agents.fencing.resource_time import End, Lifetime, address_lifetime, port_lifetime
-
-CAP_NET_ADMIN = 12
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,14 +95,8 @@ class HeldPorts:
 
 
 def _require_net_admin() -> None:
-    if not may_set_network():
+    if not has_capability(CAP_NET_ADMIN):
         raise OSError(errno.EPERM, "needs CAP_NET_ADMIN: run the agent as root, or give its service that capability")
-
-
-def may_set_network() -> bool:
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        effective = next((line.split()[1] for line in file if line.startswith("CapEff:")), "0")
-    return bool(int(effective, 16) >> CAP_NET_ADMIN & 1)
 
 
 def prepare_all(resources: list[TimedResource]) -> list[str]:

@@ -29,6 +29,13 @@ def test_a_quick_run_measures_everything_and_says_so():
     assert result["agent_and_guard_mb"] > 0
     assert result["agent"]["memory_mb"].keys() >= {"agent", "guard", "init"}
     assert len(result["agent"]["all_s"]) == 1
+    guard = result["guard"]
+    assert guard["idle"]["guard_mb"] > 0
+    assert guard["idle"]["privileges"].keys() == {"oom_score", "memory_locked", "realtime"}
+    for load in ("plain", "cpu"):
+        assert guard[load]["trials"] == 2
+        assert guard[load]["proof"]["max_ms"] >= guard[load]["proof"]["min_ms"]
+    assert guard["memory"].keys() & {"trials", "not_measured"}
     assert set(result["witness_idle_mb"]) == set(result["witness_loaded_mb"]) == {"w1", "w2", "w3"}
     assert "Floors and aims" in done.stdout
     for in_flight in ("1", "16"):
@@ -52,4 +59,4 @@ def test_an_unknown_part_is_refused_with_the_parts_there_are():
     command = [sys.executable, "-m", "witness.bench", "--only", "raft,speed"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 64
-    assert "'speed' is no part; choose of agent, commits, raft, outage" in done.stderr
+    assert "'speed' is no part; choose of agent, guard, commits, raft, outage" in done.stderr

@@ -73,13 +73,14 @@ async def test_what_a_guard_lacks_is_told_when_it_changes_and_the_rungs_are_in_t
     plain = MemoryGuard.status
 
     async def status(self: MemoryGuard) -> GuardStatus:
-        return replace(await plain(self), missing=lacks, ladder=("term", "kill"))
+        return replace(await plain(self), missing=lacks, ladder=("term", "kill"), privileges={"realtime": False})
 
     monkeypatch.setattr(MemoryGuard, "status", status)
     world = World(tmp_path, well, activation=ONE)
     await world.done(world.start(PlanKind.VERIFY_DOWN))
     await world.until(lambda: world.of("lacks") != [])
     assert world.runner.status()["ladder"] == ("term", "kill")
+    assert world.runner.status()["privileges"] == {"realtime": False}
     world.guards[0].lacks = lacks
     await active(world)
     assert world.of("lacks") == [("lacks", lacks)], "once"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from agents.fencing.keeper import TOO_NEAR, Keeper
 from agents.fencing.kernel_timer import GUARD_FLOOR_LEAD_NS
 from agents.fencing.line_codec import decode
 from agents.fencing.memory_resources import Grain, MemoryResource
+from agents.fencing.privileges import CAP_IPC_LOCK, CAP_NET_ADMIN, has_capability
 from agents.fencing.resource_time import ADDRESS_LATENESS_NS, End, Lifetime, address_lifetime, port_lifetime
 from proto.lease import LeaseConstants
 from proto.timing import ADDRESS_RESERVE_MS, address_lifetime_ms, check_addresses
@@ -153,3 +155,10 @@ async def test_the_proof_of_down_closes_what_it_finds_and_says_what_stays() -> N
     left.gone_at_ns = stays.gone_at_ns = 7 * NS_PER_S
     assert await ResourcesGone((left, stays)).still_up() == f"{stays.name}: open for 7000 ms more"
     assert left.still_up() == ""
+
+
+def test_a_capability_is_read_as_the_kernel_says_it() -> None:
+    text = Path("/proc/self/status").read_text()
+    effective = int(next(line.split()[1] for line in text.splitlines() if line.startswith("CapEff:")), 16)
+    for number in (CAP_NET_ADMIN, CAP_IPC_LOCK, 24, 40, 63):
+        assert has_capability(number) == bool(effective & 1 << number)

@@ -42,6 +42,8 @@ class Size:
     runs: int = 10
     """Leaders lost for each outage figure."""
     profiles: tuple[str, ...] = ("standard", "fast")
+    trials: int = 100
+    """Deadlines of guards for each kind of load."""
 
 
 QUICK = Size(
@@ -55,6 +57,7 @@ QUICK = Size(
     in_flight=(1, 16),
     runs=1,
     profiles=("fast",),
+    trials=2,
 )
 
 

@@ -19,6 +19,7 @@ from witness.bench import measure
 from witness.bench.cluster import Cluster, make_root, remove_root
 from witness.bench.etcd_cluster import MISSING, EtcdCluster, etcd_version
 from witness.bench.figures import Json, memory_of
+from witness.bench.guards import guards
 from witness.bench.outage import WAYS, EtcdSubject, OwnSubject, Subject, outages, timers_told
 from witness.bench.raft_group import RaftGroup
 from witness.demo.eyes import Expected
@@ -53,6 +54,14 @@ class Bench:
     async def agent(self) -> None:
         async with self._own() as (cluster, leader):
             await self._note("agent", lambda: measure.first_heartbeats(cluster, leader, self.size))
+
+    async def guard(self) -> None:
+        """Memory, wake-ups and the lateness of a deadline, plain, starved and under memory pressure."""
+        root = make_root()
+        try:
+            await self._note("guard", lambda: guards(root, self.size.seconds, self.size.trials))
+        finally:
+            remove_root(root)
 
     async def commits(self) -> None:
         """Ours through the API with TLS and etcd's put; the memory of a witness before and after."""
@@ -175,6 +184,7 @@ def _weights(cluster: Cluster) -> Json:
 
 PARTS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "agent": Bench.agent,
+    "guard": Bench.guard,
     "commits": Bench.commits,
     "raft": Bench.raft,
     "outage": Bench.outage,

@@ -60,6 +60,7 @@ def show(console: Console, figures: Json, judged: Json) -> None:
         agent = figures["agent"]
         console.print(f"memory       {_all(agent['memory_mb'])} MB (resident)")
         console.print(f"start        {agent['median_s']} s to the first committed heartbeat (of {agent['all_s']})")
+    _show_guard(console, figures.get("guard") or {})
     _show_outages(console, figures.get("outage") or {})
     _show_floors(console, judged)
 
@@ -70,6 +71,23 @@ def _show_commits(console: Console, rows: list[tuple[str, str, Json]]) -> None:
     table = Table("", "in flight", "per second", "p50 ms", "p99 ms", "CPU per process (cores)", title="Commits")
     for words, clients, row in rows:
         table.add_row(words, clients, *(str(row[name]) for name in ("per_s", "p50_ms", "p99_ms")), _cpu(row))
+    console.print(table)
+
+
+def _show_guard(console: Console, figures: Json) -> None:
+    if not figures:
+        return
+    idle = figures["idle"]
+    console.print(f"guard        {idle['guard_mb']} MB, its init {idle['init_mb']} MB (resident); ", end="")
+    console.print(f"{idle['guard_wakes_per_s']} and {idle['init_wakes_per_s']} wake-ups a second while armed")
+    table = Table("load", "trials", "last sign of life", "proven", title="A deadline's lateness, ms: median and worst")
+    for load in ("plain", "cpu", "memory"):
+        row = figures[load]
+        if "not_measured" in row:
+            table.add_row(load, "-", row["not_measured"], "")
+            continue
+        cells = [f"{row[key].get('median_ms')}, {row[key].get('max_ms')}" for key in ("last_stamp", "proof")]
+        table.add_row(load, str(row["trials"]), *cells)
     console.print(table)
 
 
