@@ -25,6 +25,8 @@ class Damage:
         """Stay down: their disks are damaged, and they noticed."""
         self.out: set[WitnessId] = set()
         """Have disks that forgot something, and wait to be readmitted."""
+        self.rotten: set[WitnessId] = set()
+        """Have disks on which a bit rotted: damaged until there is another disk, whether they noticed or not."""
         self.learners: set[WitnessId] = set()
         """Were readmitted; whether they vote again is asked when it matters."""
         self._minority = minority
@@ -53,6 +55,7 @@ class Damage:
         """It has another disk; its term may be lower."""
         self._judge.votes.forgets(str(host.witness))
         self.refused.discard(host.name)
+        self.rotten.discard(host.name)
 
     def needs_readmission(self, host: Host) -> None:
         """Its disk forgot something, and its peers may have noticed."""
@@ -67,7 +70,7 @@ class Damage:
 
     def all_replaced(self) -> None:
         """Every witness has a new disk, and none of them knows more than another."""
-        for known in (self.damaged, self.refused, self.out, self.learners):
+        for known in (self.damaged, self.refused, self.out, self.rotten, self.learners):
             known.clear()
 
     def look_at_learners(self) -> None:
@@ -77,7 +80,8 @@ class Damage:
             if member is not None and member.view().votes:
                 self._hit("readmitted")
                 self.learners.discard(name)
-                self.damaged.discard(name)
+                if name not in self.rotten:
+                    self.damaged.discard(name)
 
     def _vote_no_more(self, host: Host) -> None:
         self.learners.discard(host.name)

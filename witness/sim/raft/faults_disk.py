@@ -86,6 +86,7 @@ def bit_flip(world: World, rng: random.Random) -> None:
     spot = rng.choice(synced_bytes(drive.disk))
     if spot.size:
         name, at, _ = drive.disk.flip_bit(spot.name, rng.randrange(spot.size))
+        world.damage.rotten.add(host.name)
         world.note(host.name, f"a bit rots in {name} at {at}")
 
 
