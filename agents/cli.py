@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from proto.errors import LocalFault, ThirdsiteError
 
 EXIT_USAGE = 64
 EXIT_UNAVAILABLE = 69
+EXIT_TEMPFAIL = 75
 EXIT_CONFIG = 78
 
 app = typer.Typer(
@@ -39,7 +41,8 @@ DEFAULT_SOCKET = Path("/run/thirdsite/status.sock")
 def run(config: Config) -> None:
     """Run the agent in the foreground.
 
-    SIGTERM deactivates and releases in order, SIGHUP reads the certificates again.
+    SIGTERM deactivates and releases in order, SIGHUP reads the certificates again, SIGUSR2 upgrades without a stop
+    (see `site-agent upgrade`).
     """
     from agents.runtime.launch import launch  # noqa: PLC0415 - see above
 
@@ -69,6 +72,26 @@ def status(
 
     # A pipe has no width: nothing is cut for it.
     Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(status_view(view))
+
+
+@app.command("upgrade")
+def upgrade(
+    config: Config,
+    wait_s: Annotated[float, typer.Option("--wait", help="Seconds until it must be done.", min=1)] = 90.0,
+) -> None:
+    """Make the running agent the version that is installed now, without a stop of the platform.
+
+    The new version checks the configuration first; what it refuses changes nothing. Exit codes: 0 done, 69 no agent
+    answers, 75 neither done nor refused in time, 78 refused.
+    """
+    from agents.config import load_agent_config  # noqa: PLC0415 - see above
+    from agents.local.upgrade import UpgradeTimedOut, upgrade_agent  # noqa: PLC0415 - see above
+
+    try:
+        typer.echo(asyncio.run(upgrade_agent(load_agent_config(config).status_socket, wait_s)))
+    except UpgradeTimedOut as error:
+        typer.echo(f"site-agent: {error}", err=True)
+        raise typer.Exit(EXIT_TEMPFAIL) from None
 
 
 @app.command("check")

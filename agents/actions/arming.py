@@ -42,6 +42,11 @@ class Arming:
         self.latest = None
         self.extend(epoch, deadlines)
 
+    def adopt(self, guard: Guard, epoch: Epoch, deadlines: LocalDeadlines) -> None:
+        """A guard that is armed with just this; exec guards come back by themselves and are told."""
+        self.begin(epoch, deadlines)
+        self._guard, self._armed = guard, self.latest
+
     def extend(self, epoch: Epoch, deadlines: LocalDeadlines) -> None:
         if self.latest is not None and (epoch, deadlines.deadline) <= (
             self.latest[0],

@@ -8,13 +8,20 @@ must not keep a platform running (`may`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
+from agents.actions.parts import RunnerParts
 from agents.actions.plan_journal import PlanJournal
+from agents.core.effects import StartPlan
 from agents.core.plan_progress import BadMark, Mark, PlanHeader, PlanProgress
+from agents.settings import StepSpec
 from proto.errors import DurabilityLost
+
+
+class StepFailed(Exception):
+    """A step, or a plan, did not succeed; the text says which, why, and what it printed last."""
 
 
 class PlanNotes:
@@ -39,6 +46,27 @@ class PlanNotes:
         journal = self._journal
         if journal is not None:
             await self._write(lambda: journal.begin(header))
+
+    async def begin_plan(self, plan: StartPlan, steps: Sequence[StepSpec], parts: RunnerParts) -> None:
+        """Raises DurabilityLost; and StepFailed for a plan that cannot go on where a former agent left it."""
+        names = tuple(step.name for step in steps)
+        noted = self.progress
+        if plan.resumed and noted is not None and noted.header.plan == plan.plan and noted.header.kind is plan.kind:
+            if not noted.may_resume(names):
+                raise StepFailed("it cannot go on where the former agent left it: its steps are others now")
+            return
+        await self.begin(
+            PlanHeader(
+                plan=plan.plan,
+                kind=plan.kind,
+                epoch=plan.epoch,
+                cause=plan.cause,
+                incarnation=parts.incarnation(),
+                boot_id=parts.boot_id,
+                began_ns=parts.clock.now(),
+                steps=names,
+            )
+        )
 
     async def must(self, mark: Mark) -> None:
         """Raises DurabilityLost: then nothing that rests on the mark may happen."""

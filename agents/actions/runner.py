@@ -10,6 +10,7 @@ wait for an interpreter to start, and how processes can be held here is known be
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 
 import structlog
@@ -18,16 +19,15 @@ from agents.actions.arming import Arming
 from agents.actions.holding import LacksReport, containment_words, down_words
 from agents.actions.parts import RunnerParts, RunnerReports
 from agents.actions.plan_journal import PlanJournal
-from agents.actions.plan_notes import PlanNotes
+from agents.actions.plan_notes import PlanNotes, StepFailed
 from agents.actions.plans import GroupPlans
 from agents.actions.proof import DownProof
-from agents.actions.steps import StepFailed, StepRunner
+from agents.actions.steps import StepRunner
 from agents.actions.unwind import Unwinder
 from agents.core.effects import ExtendDeadline, Fence, PlanKind, StartPlan
 from agents.core.lease_holder import NO_EPOCH
-from agents.core.plan_progress import PlanEnd, PlanHeader
+from agents.core.plan_progress import PlanEnd
 from agents.fencing.base import Guard, GuardError
-from agents.settings import StepSpec
 from proto.errors import DurabilityLost
 from proto.invariants import require
 from proto.timing import LocalDeadlines
@@ -101,6 +101,18 @@ class GroupRunner:
         former = self._plan_task, self._fence_task, self._settle_task
         self._log.info("plan.start", plan=plan.plan, kind=plan.kind.value, epoch=plan.epoch, cause=plan.cause)
         self._plan_task = self._parts.spawn(self._run(plan, former), f"plan {self.plans.group}")
+
+    def adopt(self, guard: Guard, epoch: Epoch, deadlines: LocalDeadlines) -> None:
+        """Before the first effect: an armed guard of a former process of this incarnation."""
+        self._guard = guard
+        self._arming.adopt(guard, epoch, deadlines)
+        self._parts.spawn(self._watch(guard), f"guard {self.plans.group}")
+        self._parts.spawn(self._tell_taken_over(guard), f"containment {self.plans.group}")
+
+    def let_go(self) -> None:
+        """This process becomes another one: nothing that ends here asks the guard for anything any more."""
+        if self._guard is not None:
+            self._guard.let_go()
 
     def extend(self, effect: ExtendDeadline) -> None:
         if self.plans.enforce and not self._end_asked and self._arming.latest is not None:
@@ -207,35 +219,15 @@ class GroupRunner:
 
     async def _activate(self, plan: StartPlan) -> str:
         self._progress = "starting the guard"
-        await self._journal_begins(plan, self.plans.activation)
+        await self._notes.begin_plan(plan, self.plans.activation, self._parts)
         finished = self._epoch_seen  # an epoch that was begun here is never begun again, whichever guard is asked
         self._epoch_seen = Epoch(max(finished, plan.epoch))
         guard = await self._dormant_guard() or await self._started(Epoch(max(finished, plan.epoch - 1)))
+        await guard.bind(self._parts.incarnation())
         self._progress = "arming the guard"
         await self._arming.attach(guard)
         await self._steps(plan, guard).run(self.plans.activation)
         return "active"
-
-    async def _journal_begins(self, plan: StartPlan, steps: tuple[StepSpec, ...]) -> None:
-        """Raises DurabilityLost; and StepFailed for a plan that cannot go on where a former agent left it."""
-        names = tuple(step.name for step in steps)
-        noted = self._notes.progress
-        if plan.resumed and noted is not None and noted.header.plan == plan.plan and noted.header.kind is plan.kind:
-            if not noted.may_resume(names):
-                raise StepFailed("it cannot go on where the former agent left it: its steps are others now")
-            return
-        await self._notes.begin(
-            PlanHeader(
-                plan=plan.plan,
-                kind=plan.kind,
-                epoch=plan.epoch,
-                cause=plan.cause,
-                incarnation=self._parts.incarnation(),
-                boot_id=self._parts.boot_id,
-                began_ns=self._parts.clock.now(),
-                steps=names,
-            )
-        )
 
     def _steps(self, plan: StartPlan, guard: Guard) -> StepRunner:
         now = self._parts.clock.now
@@ -279,7 +271,7 @@ class GroupRunner:
         if self._unwinder.steps():
             left = await self._unwinder.within(guard, self._deadlines, plan.timeout_ms // 4, self._note_progress)
         try:
-            await self._journal_begins(plan, self.plans.deactivation)
+            await self._notes.begin_plan(plan, self.plans.deactivation, self._parts)
         except DurabilityLost as error:
             self._log.error("plan.not-noted", why=str(error))
         await self._steps(plan, guard).run(self.plans.deactivation)
@@ -299,18 +291,23 @@ class GroupRunner:
                 return
             self._end_asked = False
             try:
-                guard = await self._started(self._epoch_seen)
-                status = await guard.status()
+                await self._tell_ready(await self._started(self._epoch_seen))
             except (GuardError, OSError) as error:
                 words = f"no guard can be started: {error}"
                 self._log.error("guard.start", why=words)
             else:
-                words = containment_words(status)
-                self._lacks.ready(status)
-                self._reports.guard_containment(self.plans.group, words)
                 return
             self._reports.guard_containment(self.plans.group, words)
             await asyncio.sleep(SPARE_AGAIN_S[min(attempt, len(SPARE_AGAIN_S) - 1)])
+
+    async def _tell_ready(self, guard: Guard) -> None:
+        status = await guard.status()
+        self._lacks.ready(status)
+        self._reports.guard_containment(self.plans.group, containment_words(status))
+
+    async def _tell_taken_over(self, guard: Guard) -> None:
+        with contextlib.suppress(GuardError):  # then its end is told by its watch
+            await self._tell_ready(guard)
 
     async def _dormant_guard(self) -> Guard | None:
         """The guard that was started while dormant, unless it is gone."""

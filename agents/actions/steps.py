@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.actions.plan_notes import PlanNotes
+from agents.actions.plan_notes import PlanNotes, StepFailed
 from agents.actions.plans import GroupPlans
 from agents.actions.step_log import fresh_log, tail
 from agents.core.effects import PlanKind, StartPlan
@@ -29,10 +29,6 @@ from proto.units import NS_PER_MS, InstantNs
 START_MARGIN_NS = 20 * NS_PER_MS
 """A step needs at least this long before the stop, whatever it says: the guard begins nothing in its end."""
 LEFT_LOOK_S = 0.02
-
-
-class StepFailed(Exception):
-    """A step did not succeed; the text says which, why, and what it printed last."""
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from agents.core.release import RELEASE_AGAIN_NS
 from agents.core.settings import AgentSettings
 from agents.core.site import LIVE_STATES
 from agents.core.streams import Attempt, StreamTable
+from agents.core.takeover import Takeover
 from proto import limits
 from proto.clock import ClockReading, clock_disagreement
 from proto.decisions import Reason
@@ -54,14 +55,16 @@ class SiteAgent:
         tokens: Callable[[], bytes],
         bounds: Mapping[GroupId, tuple[Epoch, Epoch]],
         started: ClockReading,
+        takeover: Takeover | None = None,
     ) -> None:
+        """`takeover`: guards still hold for a former process's incarnation, which goes on (agents/core/takeover.py)."""
         self.settings = settings
-        self.incarnation = Incarnation(tokens())
+        self.incarnation = Incarnation(tokens()) if takeover is None else takeover.kept.incarnation
         self.streams = StreamTable()
         self.groups: dict[GroupId, GroupAgent] = {}
         self._tokens = tokens
         self._effects: list[Effect] = []
-        self._seq = 0
+        self._seq = 0 if takeover is None else takeover.seq_first
         self._clock_base = started
         self._clock_last = started
         self._heartbeat_at = started.boottime_ns
@@ -74,8 +77,9 @@ class SiteAgent:
             self.groups[group.group] = GroupAgent(
                 group, settings, holder, _NOT_PROBED, self._effects.append, self._tokens
             )
-        for one in self.groups.values():
-            one.start()
+        adopted = {} if takeover is None else takeover.groups
+        for name, one in self.groups.items():
+            one.start(adopted.get(name))
 
     # -- inputs -------------------------------------------------------------------------------------------
 
@@ -145,6 +149,12 @@ class SiteAgent:
         self._begin(now)
         self.groups[group].lacks = lacks
         self.groups[group].urgent = True
+        self._work(now)
+
+    def machine_changed(self, text: str, now: ClockReading) -> None:
+        """This machine is not the one it was: a copy, or one that was put back (VMGENID). A cold start."""
+        self._begin(now)
+        self._new_incarnation(text, now)
         self._work(now)
 
     def shutdown(self, now: ClockReading) -> None:

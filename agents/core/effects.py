@@ -13,7 +13,7 @@ from enum import Enum
 from proto.lease import LeaseConstants
 from proto.messages import AgentMessage
 from proto.timing import LocalDeadlines
-from proto.units import Epoch, GroupId, WitnessId
+from proto.units import Claim, Epoch, GroupId, WitnessId
 
 
 class PlanKind(Enum):
@@ -40,6 +40,19 @@ class StoreBounds:
     group: GroupId
     epoch_bound: Epoch
     finished_epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAuthority:
+    """Authority for a new epoch: kept for the next process of this incarnation.
+
+    No answer: what was not kept costs a takeover by a new process, never safety.
+    """
+
+    group: GroupId
+    epoch: Epoch
+    claim: Claim
+    constants: LeaseConstants
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +109,4 @@ class Tell:
     alarm: bool = False
 
 
-Effect = Send | ReopenStreams | StoreBounds | StartPlan | ExtendDeadline | Fence | Tell
+Effect = Send | ReopenStreams | StoreBounds | KeepAuthority | StartPlan | ExtendDeadline | Fence | Tell

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 
-from agents.core.effects import Effect, ExtendDeadline, Fence, PlanKind, StartPlan, StoreBounds, Tell
+from agents.core.effects import Effect, ExtendDeadline, Fence, KeepAuthority, PlanKind, StoreBounds, Tell
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_EPOCH, LeaseHolder
+from agents.core.plan_numbers import PlanNumbers
 from agents.core.release import PendingRelease
 from agents.core.report import report_bytes, site_budgets, timing_blockers
 from agents.core.settings import AgentSettings, GroupSettings
-from agents.core.site import LIVE_STATES, SiteInput, site_after
+from agents.core.site import LIVE_STATES, TAKEN_OVER, SiteInput, site_after
+from agents.core.takeover import ACTIVATION_FAILED, HANDOVER, AdoptedGroup
 from proto.clock import ClockReading
 from proto.decisions import Reason
 from proto.health import DORMANT_STATES, SiteState
@@ -70,8 +72,7 @@ class GroupAgent:
         self._agent = agent
         self._emit = emit
         self._tokens = tokens
-        self._plan: tuple[int, PlanKind] | None = None
-        self._plans = 0
+        self._plans = PlanNumbers(settings.group, emit)
         self._storing: _Storing | None = None
         self._stored = (holder.bound, holder.finished)
         self._verify_at: InstantNs | None = None
@@ -92,17 +93,7 @@ class GroupAgent:
             claim=self.holder.claim if renewing else Claim(bytes(16)),
             lag_ms=self.health.lag_ms,
             report=report_bytes(
-                self.settings,
-                self._agent,
-                state=self.state,
-                health=self.health,
-                stored=self._stored,
-                group_version=self.group_version,
-                containment=self.containment,
-                timing=self.host_blockers(),
-                trouble=self.trouble,
-                closing=self._closing,
-                terse=terse,
+                self.settings, self._agent, self, stored=self._stored, closing=self._closing, terse=terse
             ),
         )
 
@@ -143,7 +134,8 @@ class GroupAgent:
             self.trouble = "another agent speaks for this site: stop one of the two, then restart this one"
             self._emit(Tell(self.settings.group, self.trouble, alarm=True))
         if carried != NO_EPOCH and carried == self.holder.epoch and reason not in _NOT_LOST:
-            self._lost_lease(f"the witnesses refused the renewal of epoch {carried}: {reason.value}")
+            why = f"the witnesses refused the renewal of epoch {carried}: {reason.value}"
+            self._lost_lease(f"{self.trouble} ({why})" if self._superseded else why)
 
     def noticed(self, notice: Notice) -> None:
         """A hint: look at it now. A grant is claimed at once; only the claim's answer gives authority."""
@@ -171,12 +163,13 @@ class GroupAgent:
             return
         if first:
             require(self._move(SiteInput.AUTHORITY), f"authority for epoch {answer.epoch} in state {self.state}")
+            self._emit(KeepAuthority(self.settings.group, answer.epoch, self.holder.claim, constants))
             self._start(PlanKind.ACTIVATE, self.settings.activation_timeout_ms, deadlines)
         elif self.state in LIVE_STATES:
             self._emit(ExtendDeadline(self.settings.group, answer.epoch, deadlines, constants))
         if answer.revoke is not RevokePhase.NONE and not self._revoked:
             self._revoked = True
-            self._cause = "handover"
+            self._cause = HANDOVER
             self._stop_when_active(ReleaseKind.CLEAN, "handover: verified down")
 
     def _stop_when_active(self, kind: ReleaseKind, text: str) -> None:
@@ -193,10 +186,24 @@ class GroupAgent:
 
     # -- what the shell reports ---------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """The worst is assumed until a plan proved that nothing runs (or the agent only watches)."""
-        if self.settings.enforce:
+    def start(self, adopted: AdoptedGroup | None = None) -> None:
+        """The worst is assumed until a plan proved that nothing runs (or the agent only watches).
+
+        `adopted`: a guard proves that this incarnation still holds, so it goes on where its former process was.
+        """
+        if adopted is not None and self.settings.enforce:
+            self._go_on(adopted)
+        elif self.settings.enforce:
             self._start(PlanKind.VERIFY_DOWN, self.settings.deactivation_timeout_ms, None)
+
+    def _go_on(self, adopted: AdoptedGroup) -> None:
+        self.holder.adopt(adopted.epoch, adopted.claim, adopted.constants, adopted.authority)
+        self.known_constants = adopted.constants
+        self._move(TAKEN_OVER[adopted.state])
+        self._cause, self._revoked = adopted.cause, adopted.cause == HANDOVER
+        if adopted.cause == ACTIVATION_FAILED:
+            self._ending = (ReleaseKind.ACTIVATION_FAILED, "activation failed")
+        self._plans.go_on(adopted, self.settings, self.deadlines())
 
     def observe(self, health: HealthSummary) -> None:
         if health != self.health:
@@ -204,10 +211,9 @@ class GroupAgent:
             self.health = health
 
     def plan_finished(self, plan: int, ok: bool, text: str, now: ClockReading, *, orderly: bool = True) -> None:
-        if self._plan is None or self._plan[0] != plan:
+        kind = self._plans.ended(plan)
+        if kind is None:
             return
-        kind = self._plan[1]
-        self._plan = None
         if kind is PlanKind.VERIFY_DOWN:
             self._verified(ok, text, now)
         elif kind is PlanKind.ACTIVATE:
@@ -237,7 +243,7 @@ class GroupAgent:
     def _activated(self, ok: bool, text: str) -> None:
         if not ok:
             self._emit(Tell(self.settings.group, f"activation failed: {text}", alarm=True))
-            self._cause = "activation-failed"
+            self._cause = ACTIVATION_FAILED
             self._stop(ReleaseKind.ACTIVATION_FAILED, f"activation failed: {text}"[:300])
             return
         self._move(SiteInput.ACTIVATED)
@@ -301,7 +307,7 @@ class GroupAgent:
     def fence(self, text: str) -> None:
         if self._move(SiteInput.FENCE):
             self.trouble = text
-            self._plan = None
+            self._plans.drop()
             self._emit(Tell(self.settings.group, f"fencing: {text}", alarm=True))
             self._emit(Fence(self.settings.group, text))
 
@@ -333,12 +339,12 @@ class GroupAgent:
 
     def _end_epoch(self, constants: LeaseConstants | None, now: ClockReading, delay_ns: int = 0) -> None:
         claim, epoch = self.holder.claim, self.holder.end()
-        if epoch != NO_EPOCH and constants is not None:
+        if epoch != NO_EPOCH and constants is not None and not self._superseded:
+            # Superseded: the other one may be a copy of this machine that holds the same claim and still runs.
             kind, text = self._ending
             not_before = InstantNs(now.boottime_ns + delay_ns)
             give_up = InstantNs(not_before + 2 * constants.ttl_ns)
-            never = InstantNs(give_up + 1)
-            self.release = PendingRelease(epoch, claim, kind, text, give_up, never, not_before)
+            self.release = PendingRelease(epoch, claim, kind, text, give_up, InstantNs(give_up + 1), not_before)
         self._ending = (ReleaseKind.CLEAN, "")
         self._store(_Storing.FINISH)
 
@@ -361,11 +367,7 @@ class GroupAgent:
         self._emit(StoreBounds(self.settings.group, self.holder.bound, self.holder.finished))
 
     def _start(self, kind: PlanKind, timeout_ms: int, deadlines: LocalDeadlines | None) -> None:
-        require(self._plan is None, f"{self.settings.group}: {kind} while {self._plan} runs")
-        self._plans += 1
-        self._plan = (self._plans, kind)
-        epoch = self.holder.epoch
-        self._emit(StartPlan(self.settings.group, self._plans, kind, epoch, self._cause, deadlines, timeout_ms))
+        self._plans.start(kind, self.holder.epoch, self._cause, deadlines, timeout_ms)
 
     # -- time ---------------------------------------------------------------------------------------------
 

@@ -43,9 +43,9 @@ class _ProbeFold:
 
     __slots__ = ("detail", "passing", "row", "settings", "value_ms")
 
-    def __init__(self, settings: ProbeSettings) -> None:
+    def __init__(self, settings: ProbeSettings, *, passing: bool) -> None:
         self.settings = settings
-        self.passing = False
+        self.passing = passing
         self.row = 0
         """Results in a row that speak against the present verdict."""
         self.detail = NOT_PROBED
@@ -74,8 +74,9 @@ class _ProbeFold:
 class HealthFold:
     """All probes of one group."""
 
-    def __init__(self, probes: tuple[ProbeSettings, ...]) -> None:
-        self._probes = {settings.name: _ProbeFold(settings) for settings in probes}
+    def __init__(self, probes: tuple[ProbeSettings, ...], *, passing: bool = False) -> None:
+        """`passing`: a former process looked until now, so that only failures in a row change the verdict."""
+        self._probes = {settings.name: _ProbeFold(settings, passing=passing) for settings in probes}
         require(len(self._probes) == len(probes), "two probes of one group share a name")
 
     def observe(self, name: str, passed: bool, detail: str, value_ms: int | None = None) -> None:

@@ -50,6 +50,12 @@ class LeaseHolder:
         require(epoch > self.finished and epoch == self.bound, f"epoch {epoch}: bound {self.bound}, {self.finished}")
         self.epoch, self.claim = epoch, claim
 
+    def adopt(self, epoch: Epoch, claim: Claim, constants: LeaseConstants, authority: Authority) -> None:
+        """Goes on with what a former process of this incarnation held and the guard still holds."""
+        require(self.epoch == NO_EPOCH, f"epoch {self.epoch} is still held, {epoch} cannot be taken over")
+        require(epoch > self.finished and epoch == self.bound, f"epoch {epoch}: bound {self.bound}, {self.finished}")
+        self.epoch, self.claim, self.constants, self.authority = epoch, claim, constants, authority
+
     def renewed(self, epoch: Epoch, sent: ClockReading, constants: LeaseConstants, now: ClockReading) -> bool:
         """Takes in a positive answer to the attempt that was sent at `sent`; True when authority grew."""
         if epoch != self.epoch or epoch <= self.finished:

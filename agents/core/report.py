@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from agents.core.health import HealthSummary
 from agents.core.settings import AgentSettings, GroupSettings
 from proto import limits
@@ -17,6 +19,18 @@ _BLOCKERS_BYTES_MAX = limits.REPORT_BYTES_MAX - 700
 _STOPPING = "this agent is being stopped"
 _TERSE_BYTES_MAX = 40
 """Of the containment's words in a terse report, which has no others."""
+
+
+class Reported(Protocol):
+    """What a group says of itself (agents/core/group.py)."""
+
+    state: SiteState
+    health: HealthSummary
+    group_version: int
+    containment: str
+    trouble: str
+
+    def host_blockers(self) -> tuple[str, ...]: ...
 
 
 def site_budgets(settings: GroupSettings, constants: LeaseConstants) -> SiteBudgets:
@@ -41,21 +55,18 @@ def timing_blockers(constants: LeaseConstants | None, settings: GroupSettings) -
 def report_bytes(
     settings: GroupSettings,
     agent: AgentSettings,
+    group: Reported,
     *,
-    state: SiteState,
-    health: HealthSummary,
     stored: tuple[Epoch, Epoch],
-    group_version: int,
-    containment: str,
-    timing: tuple[str, ...],
-    trouble: str,
     closing: bool,
     terse: bool,
 ) -> bytes:
-    """`stored` are the bounds that are on disk; `timing` and `trouble` are said before what the probes found.
+    """`stored` are the bounds that are on disk; timing and trouble are said before what the probes found.
 
     A closing agent claims nothing, so it is not ready: a grant to it would only run out.
     """
+    state, health, timing = group.state, group.health, group.host_blockers()
+    trouble = group.trouble
     said = ((trouble,) if trouble else ()) + timing + ((_STOPPING,) if closing else ())
     return REPORTS.encode(
         HealthReport(
@@ -66,10 +77,10 @@ def report_bytes(
             data_checks=health.data_checks,
             epoch_bound=stored[0],
             finished_epoch=stored[1],
-            group_version=group_version,
+            group_version=group.group_version,
             store_id=agent.store_id,
             agent_version=agent.agent_version,
-            containment=_cut(containment, _TERSE_BYTES_MAX if terse else _CONTAINMENT_BYTES_MAX),
+            containment=_cut(group.containment, _TERSE_BYTES_MAX if terse else _CONTAINMENT_BYTES_MAX),
             blockers=() if terse else _fitting(said + health.blockers_while(active=state is SiteState.ACTIVE)),
         )
     )

@@ -48,13 +48,13 @@ class Rungs:
 class Authority:
     """Owned by one guard. `take` after `check`; `rung_due` at every wake-up; `end` is final."""
 
-    __slots__ = ("_since", "ended", "highest_epoch", "rungs")
+    __slots__ = ("ended", "highest_epoch", "rungs", "since")
 
     def __init__(self, epoch_finished: int = 0) -> None:
         self.highest_epoch = epoch_finished
         self.rungs: Rungs | None = None
         self.ended = False
-        self._since: Clocks | None = None
+        self.since: Clocks | None = None
 
     def check(self, new: Rungs, now: Clocks) -> None:
         """Raises Refused when `new` may not become the authority."""
@@ -77,19 +77,19 @@ class Authority:
     def take(self, new: Rungs, now: Clocks) -> None:
         self.rungs = new
         self.highest_epoch = max(self.highest_epoch, new.epoch)
-        self._since = now
+        self.since = now
 
     def end(self) -> None:
         self.ended = True
 
     def rung_due(self, now: Clocks) -> tuple[int, str]:
         """The highest rung that is due, with its cause in words. Disagreeing clocks count as expiry."""
-        if self.rungs is None or self._since is None:
+        if self.rungs is None or self.since is None:
             return RUNG_NONE, ""
-        apart = disagreement(self._since, now)
+        apart = disagreement(self.since, now)
         if apart is not None:
             return RUNG_KILL, f"clocks disagree: {apart}"
-        at = self._later_of_both(self._since, now)
+        at = self._later_of_both(self.since, now)
         if at >= self.rungs.kill_at_ns:
             return RUNG_KILL, "deadline: kill_at reached"
         if at >= self.rungs.term_at_ns:
@@ -103,9 +103,9 @@ class Authority:
 
     def next_rung_ns(self, now: Clocks) -> int | None:
         """Nanoseconds until the next rung, None without one."""
-        if self.rungs is None or self._since is None:
+        if self.rungs is None or self.since is None:
             return None
-        at = self._later_of_both(self._since, now)
+        at = self._later_of_both(self.since, now)
         if at < self.rungs.term_at_ns:
             return self.rungs.term_at_ns - at
         return max(0, self.rungs.kill_at_ns - at)

@@ -4,6 +4,7 @@ Rule: a guard is armed with absolute deadlines of this host's BOOTTIME and acts 
 without an armed deadline. `Down` is the only word that means "everything protected is verified dead"; whatever
 else happens (an error, a silent guard, a dead one) means "not known", and an agent that does not know releases
 nothing. A guard that went down is spent: the next activation starts a new one.
+A guard outlives the process of its agent: while it is armed the next process may take it over, one at a time.
 Bodies: agents.fencing.guard_client.GuardHandle (real), agents.fencing.memory.MemoryGuard (simulated time).
 """
 
@@ -117,6 +118,14 @@ class GuardStatus:
     rungs: tuple[Rung, ...] = ()
     resources: tuple[HeldResource, ...] = ()
     privileges: Mapping[str, bool] = field(default_factory=dict)
+    holder: str = ""
+    """The incarnation that it is bound to, hex; '' for none."""
+    term_at_ns: int | None = None
+    kill_at_ns: int | None = None
+    since_ns: tuple[int, int, int] | None = None
+    """BOOTTIME, MONOTONIC_RAW and the wall clock when it was armed last."""
+    ended: tuple[StepResult, ...] = ()
+    """The last steps that ended, for an agent that was not there to hear it."""
 
 
 class GuardError(ThirdsiteError):
@@ -151,6 +160,9 @@ class Guard(Protocol):
     resources: tuple[HeldResource, ...]
     """As of the `arm` before the last: what the kernel holds for the group."""
 
+    async def bind(self, holder: str) -> None:
+        """To one incarnation, for life, before anything runs. Raises GuardRefused for a second one."""
+
     async def arm(self, epoch: int, term_at_ns: int, kill_at_ns: int, deadline_ns: int) -> None:
         """Extends (same epoch) or replaces (higher epoch) the deadline. Raises GuardRefused."""
 
@@ -173,3 +185,6 @@ class Guard(Protocol):
         """For as long as it takes: the end by stop, fence, deadline or the guard's death."""
 
     async def status(self) -> GuardStatus: ...
+
+    def let_go(self) -> None:
+        """This process ends or becomes another: what runs goes on, and nothing here asks the guard for more."""

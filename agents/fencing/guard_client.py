@@ -13,8 +13,6 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +33,8 @@ from agents.fencing.base import (
 )
 from agents.fencing.guard_channel import GuardChannel
 from agents.fencing.guard_clock import boottime_ns
+from agents.fencing.guard_process import GuardProcess, start_guard_process
+from agents.fencing.guard_search import CONTROLLED, call_guard, found_guard
 from agents.fencing.init_loop import STEP_KILL_GRACE_NS
 from agents.fencing.kernel_timer import GUARD_FLOOR_LEAD_NS
 from agents.fencing.line_codec import Message
@@ -49,15 +49,16 @@ PROOF_S = 5.0
 LAST_WORDS_S = 0.25
 STEP_MARGIN_S = 5.0
 RELEASE_POLL_S = 0.01
-ABANDON_S = 1.0
-KEPT_ENVIRONMENT = ("LD_LIBRARY_PATH",)
-"""What an interpreter may need to start at all; steps never see it."""
+ABANDON_MS = 1_000
+ATTACH_TRIES = 20
+ATTACH_AGAIN_S = 0.05
+"""The guard may not have noticed yet that the agent before this one is gone."""
 
 
 class GuardHandle:
-    """Made by `spawn`; owned by the agent's loop. Implements agents.fencing.base.Guard."""
+    """Made by `spawn` or `attach`; owned by the agent's loop. Implements agents.fencing.base.Guard."""
 
-    def __init__(self, group: str, record: Path, process: subprocess.Popen[bytes], sock: socket.socket) -> None:
+    def __init__(self, group: str, record: Path, process: GuardProcess, sock: socket.socket) -> None:
         self.group = group
         self.containment = Containment.PROCESS_GROUP
         self.note = ""
@@ -69,7 +70,6 @@ class GuardHandle:
         self._loop = asyncio.get_running_loop()
         self._record = record
         self._process = process
-        self._guard_pidfd = os.pidfd_open(process.pid, 0)
         self._init_pidfd = -1
         self._guard_gone = False
         self._init_gone = False
@@ -81,7 +81,8 @@ class GuardHandle:
         self._steps: dict[str, asyncio.Future[StepResult]] = {}
         self._former: dict[str, StepResult] = {}
         """Steps that ended under the agent before this one; none when this one started the guard."""
-        self._loop.add_reader(self._guard_pidfd, self._on_guard_gone)
+        self._let_go = False
+        self._loop.add_reader(process.pidfd, self._on_guard_gone)
         self._channel = GuardChannel(sock, self._on_message)
 
     # -- start --------------------------------------------------------------------------------------------
@@ -109,7 +110,7 @@ class GuardHandle:
         wanted = "auto" if containment is None else containment.value
         arguments = (group, str(runtime_dir), str(theirs.fileno()), str(epoch_finished), wanted, options)
         try:
-            process = _start(runtime_dir, theirs.fileno(), arguments, wrapper)
+            process = start_guard_process(runtime_dir, theirs.fileno(), arguments, wrapper)
         except BaseException:
             ours.close()
             raise
@@ -127,6 +128,40 @@ class GuardHandle:
         handle._adopt(ready)
         return handle
 
+    @classmethod
+    async def attach(cls, group: str, runtime_dir: Path) -> GuardHandle:
+        """The guard that a former process of this agent left. Raises GuardError, and then it was left as it was."""
+        for attempt in range(ATTACH_TRIES):
+            sock = call_guard(runtime_dir, group)
+            try:
+                process = found_guard(runtime_dir, group)
+            except GuardGone:
+                sock.close()
+                raise
+            handle = cls(group, Path(record_path(str(runtime_dir), group)), process, sock)
+            try:
+                handle._adopt(await asyncio.wait_for(handle._ready, READY_S))
+                await handle._take_over()
+            except (TimeoutError, GuardError) as error:
+                handle.close()
+                if attempt + 1 == ATTACH_TRIES or CONTROLLED not in str(error):
+                    raise GuardGone(f"the guard of {group} cannot be taken over: {str(error) or 'no answer'}") from None
+            except asyncio.CancelledError:
+                handle.close()
+                raise
+            else:
+                return handle
+            await asyncio.sleep(ATTACH_AGAIN_S)
+        raise GuardGone(f"the guard of {group} stays under another process")
+
+    async def _take_over(self) -> None:
+        """What it had under way: ends that come from now on find their step, earlier ones are in the status."""
+        status = await self.status()
+        self._floor_ns = status.floor_ns
+        self._former = {one.step_id: one for one in status.ended}
+        for step_id in status.steps:
+            self._steps[step_id] = self._loop.create_future()
+
     def _adopt(self, ready: Message) -> None:
         self.containment = Containment(ready["containment"])
         self.note = str(ready["note"])
@@ -142,11 +177,13 @@ class GuardHandle:
     def _abandon(self) -> None:
         """Of a guard that never became ready, and so never ran anything."""
         self._kill_guard()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(ABANDON_S)
+        self._process.ended(ABANDON_MS)
         self.close()
 
     # -- the seam -----------------------------------------------------------------------------------------
+
+    async def bind(self, holder: str) -> None:
+        await self._channel.request({"type": "bind", "holder": holder})
 
     async def arm(self, epoch: int, term_at_ns: int, kill_at_ns: int, deadline_ns: int) -> None:
         armed = await self._channel.request(
@@ -185,9 +222,25 @@ class GuardHandle:
             self._steps.pop(step.step_id, None)
 
     async def outcome(self, step_id: str) -> StepResult | None:
-        return self._former.get(step_id)
+        running = self._steps.get(step_id)
+        if running is None:
+            return self._former.get(step_id)
+        try:
+            return await asyncio.shield(running)  # the init of the namespace keeps its timeout
+        except asyncio.CancelledError:
+            with contextlib.suppress(GuardError):
+                await self.cancel_step(step_id)
+            raise
+        finally:
+            if running.done():
+                self._steps.pop(step_id, None)
+
+    def let_go(self) -> None:
+        self._let_go = True
 
     async def cancel_step(self, step_id: str) -> None:
+        if self._let_go:
+            return
         await self._channel.request({"type": "cancel", "step_id": step_id})
 
     async def stop(self, grace_ns: int) -> Down:
@@ -228,13 +281,10 @@ class GuardHandle:
 
     def _kill_guard(self) -> None:
         """The kernel then kills the init; that is done here too, in case. The weak init must stay, to clean up."""
-        pidfds = [self._guard_pidfd]
-        if self.containment is not Containment.PROCESS_GROUP:
-            pidfds.append(self._init_pidfd)
-        for pidfd in pidfds:
-            if pidfd >= 0:
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        self._process.kill()
+        if self.containment is not Containment.PROCESS_GROUP and self._init_pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._init_pidfd, signal.SIGKILL)
 
     def _on_message(self, message: Message) -> None:
         kind = message["type"]
@@ -251,16 +301,16 @@ class GuardHandle:
             self._last_words = message
             self._conclude()
         elif kind == "error" and not self._ready.done():
-            self._ready.set_exception(GuardGone(str(message["text"])))
+            self._ready.set_exception(GuardGone(f"{message['code']}: {message['text']}"))
 
     def _on_guard_gone(self) -> None:
-        self._loop.remove_reader(self._guard_pidfd)
-        self._process.poll()
+        self._loop.remove_reader(self._process.pidfd)
+        self._process.ended()
         self._channel.read()
         self._guard_gone = True
         if not self._ready.done():
             log = self._record.with_suffix(".guard.log")
-            self._ready.set_exception(GuardGone(f"it ended with {self._process.returncode}; see {log}"))
+            self._ready.set_exception(GuardGone(f"{self._process.exit_words or 'it ended'}; see {log}"))
         self._conclude()
 
     def _on_init_gone(self) -> None:
@@ -314,7 +364,7 @@ class GuardHandle:
     async def release(self) -> None:
         """After `Down`: waits (bounded) for the spent guard to exit, reaps it, closes what is open."""
         for _ in range(round(PROOF_S / RELEASE_POLL_S)):
-            if self._process.poll() is not None:
+            if self._process.ended():
                 break
             await asyncio.sleep(RELEASE_POLL_S)
         else:
@@ -324,35 +374,10 @@ class GuardHandle:
     def close(self) -> None:
         """Lets go of the descriptors. A guard that is armed goes on until its deadline."""
         self._channel.close()
-        for pidfd in (self._guard_pidfd, self._init_pidfd):
+        for pidfd in (self._process.pidfd, self._init_pidfd):
             if pidfd >= 0:
                 self._loop.remove_reader(pidfd)
-                os.close(pidfd)
-        self._guard_pidfd = self._init_pidfd = -1
-
-
-def _start(
-    runtime_dir: Path, control_fd: int, arguments: tuple[str, ...], wrapper: Sequence[str]
-) -> subprocess.Popen[bytes]:
-    """The guard process: its own session, nothing inherited but its socket, an empty environment."""
-    group = arguments[0]
-    entry = str(Path(__file__).with_name("guard_main.py"))
-    path = f"{runtime_dir}/{group}.guard.log"
-    try:
-        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-    except OSError as error:
-        raise GuardGone(
-            f"{path} cannot be written ({error.strerror}): make its directory, owned by the agent"
-        ) from error
-    try:
-        return subprocess.Popen(
-            [*wrapper, sys.executable, "-I", "-S", entry, "guard", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=(control_fd,),
-            start_new_session=True,
-            env={name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ},
-        )
-    finally:
-        os.close(log)
+        self._process.close()
+        if self._init_pidfd >= 0:
+            os.close(self._init_pidfd)
+        self._init_pidfd = -1

@@ -1,8 +1,10 @@
 """The guard of an agent: the warden behind a private socket.
 
 Rule: every request is answered, by `armed`, `accepted`, `status` or `error`, and a malformed one changes nothing.
-The end of the socket is no fence: with an armed lease the guard goes on until the lease runs out; without one
-nothing runs and it leaves. SIGTERM (from whoever stops the service) is a graceful stop, INT and HUP are ignored.
+The end of the socket is no fence: with an armed lease the guard goes on until the lease runs out, and the next
+process of its agent may take the place at its door; without a lease nothing runs and it leaves. It is bound to one
+incarnation for life, and remembers how the last steps ended for whoever asks later. SIGTERM (from whoever stops the
+service) is a graceful stop, INT and HUP are ignored.
 """
 
 from __future__ import annotations
@@ -15,13 +17,18 @@ import sys
 
 from agents.fencing import guard_protocol, message_fields
 from agents.fencing.authority import Refused
+from agents.fencing.guard_door import GuardDoor, door_path
 from agents.fencing.guard_options import GuardOptions
 from agents.fencing.ladder import Ladder
-from agents.fencing.line_codec import BadLine, LineReader, Message, Outbox, decode
+from agents.fencing.line_codec import BadLine, LineReader, Message, Outbox, decode, encode
 from agents.fencing.record_file import record_path
 from agents.fencing.warden import DORMANT, DOWN, Front, Warden
 
 TERM_GRACE_MS = 10_000
+ENDS_KEPT_MAX = 64
+"""Steps whose end is remembered; a plan has no more."""
+ENDS_BYTES_MAX = 24 * 1024
+"""All of them in one status line, with room for the rest of it."""
 LAST_WORDS_MS = 200
 
 
@@ -38,7 +45,22 @@ class GuardFront(Front):
         self.outbox = Outbox(control_fd)
         self.warden = Warden(self, warden_record, epoch_finished, wanted, ladder)
         self.wake_fd, self.wake_write_fd = os.pipe()
+        self.holder = ""
+        """The incarnation that this guard is bound to, hex."""
+        self.ends: dict[str, Message] = {}
+        self.door: GuardDoor | None = None
         self.warden.private_fds += [control_fd, self.wake_fd, self.wake_write_fd]
+
+    def open_door(self, path: str) -> None:
+        """Before `serve`; without a door the guard works on."""
+        try:
+            self.door = GuardDoor(path)
+        except OSError as error:
+            self._no_door = f"; its agent cannot be replaced while active: {path}: {error.strerror}"
+        else:
+            self.warden.private_fds.append(self.door.fd)
+
+    _no_door = ""
 
     def serve(self) -> None:
         os.set_blocking(self.wake_fd, False)
@@ -47,23 +69,42 @@ class GuardFront(Front):
         signal.signal(signal.SIGTERM, lambda _number, _frame: None)
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        init = self.warden.build()
+        self.warden.build()
+        self.warden.note += self._no_door
         self.warden.watch(self.control_fd, self._on_control)
         self.warden.watch(self.wake_fd, self._on_signal)
+        if self.door is not None:
+            self.warden.watch(self.door.fd, self._on_caller)
+        self._greet()
+        gc.disable()
+        self.warden.run()
+        self._say_last_words()
+        if self.door is not None:
+            self.door.close()
+
+    def _greet(self) -> None:
+        init = self.warden.init
         self.outbox.send(
             {
                 "type": "ready",
                 "containment": self.warden.containment,
                 "note": self.warden.note,
                 "pid": os.getpid(),
-                "init_pid": init.pid,
-                "init_started": init.started,
+                "init_pid": 0 if init is None else init.pid,
+                "init_started": 0 if init is None else init.started,
                 "privileges": dict(self.warden.privileges),
             }
         )
-        gc.disable()
-        self.warden.run()
-        self._say_last_words()
+
+    def _on_caller(self, _events: int) -> None:
+        """The next process of the agent; the one before it must be gone."""
+        fd = -1 if self.door is None else self.door.answer(lambda: self.control_fd >= 0)
+        if fd < 0:
+            return
+        self.control_fd = fd
+        self.reader, self.outbox = LineReader(), Outbox(fd)
+        self.warden.watch(fd, self._on_control)
+        self._greet()
 
     def _on_signal(self, _events: int) -> None:
         os.read(self.wake_fd, 64)
@@ -92,6 +133,7 @@ class GuardFront(Front):
         self.warden.forget(self.control_fd)
         self.outbox.close()
         os.close(self.control_fd)
+        self.control_fd = -1
         if self.warden.phase == DORMANT:
             self.warden.fence("the agent is gone and no lease is armed")
 
@@ -124,6 +166,8 @@ class GuardFront(Front):
             return self._status()
         if kind == "run":
             warden.run_step(message)
+        elif kind == "bind":
+            self._bind(message_fields.text(message, "holder"))
         elif kind == "cancel":
             warden.tell_step(message)
         elif kind == "stop":
@@ -132,8 +176,14 @@ class GuardFront(Front):
             warden.fence("fence")
         return {"type": "accepted"}
 
+    def _bind(self, holder: str) -> None:
+        if self.holder not in ("", holder):
+            raise Refused("bound", "this guard holds for another incarnation, for life")
+        self.holder = holder
+
     def _status(self) -> Message:
         warden, rungs = self.warden, self.warden.authority.rungs
+        since = warden.authority.since
         return {
             "type": "status",
             "phase": warden.phase,
@@ -142,7 +192,12 @@ class GuardFront(Front):
             "privileges": dict(warden.privileges),
             "highest_epoch": warden.authority.highest_epoch,
             "epoch": rungs.epoch if rungs else None,
+            "term_at_ns": rungs.term_at_ns if rungs else None,
+            "kill_at_ns": rungs.kill_at_ns if rungs else None,
             "deadline_ns": rungs.deadline_ns if rungs else None,
+            "since": [since.boot_ns, since.raw_ns, since.wall_ns] if since else None,
+            "holder": self.holder,
+            "ended": list(self.ends.values()),
             "floor_ns": warden.timer.armed_at_ns,
             "steps": sorted(warden.steps),
             "dropped": self.outbox.dropped,
@@ -151,6 +206,9 @@ class GuardFront(Front):
         }
 
     def step_done(self, message: Message) -> None:
+        self.ends[str(message["step_id"])] = message
+        while len(self.ends) > ENDS_KEPT_MAX or sum(len(encode(one)) for one in self.ends.values()) > ENDS_BYTES_MAX:
+            del self.ends[next(iter(self.ends))]
         self.outbox.send(message)
 
     def fencing(self, cause: str) -> None:
@@ -182,6 +240,7 @@ def main(arguments: list[str]) -> int:
         None if wanted == "auto" else wanted,
         Ladder(GuardOptions(options), group),
     )
+    front.open_door(door_path(runtime_dir, group))
     try:
         front.serve()
     except OSError as error:

@@ -54,6 +54,7 @@ def held_resources(message: Message) -> tuple[HeldResource, ...]:
 
 def guard_status(message: Message) -> GuardStatus:
     privileges = message["privileges"]
+    since, ended = message["since"], message["ended"]
     return GuardStatus(
         phase=str(message["phase"]),
         containment=Containment(message["containment"]),
@@ -68,4 +69,9 @@ def guard_status(message: Message) -> GuardStatus:
         rungs=rungs(message),
         resources=held_resources(message),
         privileges=dict(privileges) if isinstance(privileges, dict) else {},
+        holder=str(message["holder"]),
+        term_at_ns=_whole(message["term_at_ns"]),
+        kill_at_ns=_whole(message["kill_at_ns"]),
+        since_ns=(int(since[0]), int(since[1]), int(since[2])) if isinstance(since, list) else None,
+        ended=tuple(step_result(one) for one in ended) if isinstance(ended, list) else (),
     )

@@ -2,7 +2,7 @@
 
 agent -> guard, each with a request number `req`:
     deadline {epoch, term_at_ns, kill_at_ns, deadline_ns}    run {step_id, argv, env, cwd, log_path, timeout_ms}
-    cancel {step_id}    stop {grace_ms}    fence {}    status {}
+    cancel {step_id}    stop {grace_ms}    fence {}    status {}    bind {holder}
 guard -> agent:
     ready {...}   armed {req, epoch, deadline_ns}   accepted {req}   status {req, ...}   error {req, code, text}
     step_done {step_id, exit_code | signal | error, timed_out, cancelled}   fencing {cause}   down {cause, duration_ms}
@@ -16,7 +16,7 @@ from agents.fencing import message_fields
 from agents.fencing.authority import Refused
 from agents.fencing.line_codec import Message
 
-REQUESTS = ("deadline", "run", "cancel", "stop", "fence", "status")
+REQUESTS = ("deadline", "run", "cancel", "stop", "fence", "status", "bind")
 REQUEST_NUMBER_MAX = (1 << 53) - 1
 
 
@@ -28,6 +28,8 @@ def check_request(message: Message) -> str:
     message_fields.integer(message, "req", 0, REQUEST_NUMBER_MAX)
     if kind == "run":
         _check_run(message)
+    elif kind == "bind":
+        message_fields.text(message, "holder")
     elif kind == "cancel":
         message_fields.text(message, "step_id")
     elif kind == "stop":

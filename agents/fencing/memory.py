@@ -61,6 +61,7 @@ class GuardModel:
         self.down: Down | None = None
         self.frozen = False
         """Every process of the site, guard included, is stopped: only the kernel acts."""
+        self.holder = ""
         self.ended: dict[str, StepResult] = {}
         """Every step that has ended; a real guard keeps the last ones."""
         self._behave = behave
@@ -77,6 +78,11 @@ class GuardModel:
     def alive(self) -> bool:
         """Something protected runs."""
         return bool(self._processes)
+
+    def bind(self, holder: str) -> None:
+        if self.holder not in ("", holder):
+            raise GuardRefused("bound", "this guard holds for another incarnation, for life")
+        self.holder = holder
 
     def arm(self, epoch: int, term_at_ns: int, kill_at_ns: int, deadline_ns: int, now: int) -> None:
         new, clocks = Rungs(epoch, term_at_ns, kill_at_ns, deadline_ns), Clocks(now, now, now)
@@ -223,6 +229,10 @@ class MemoryGuard:
                 if waiting is not None and not waiting.done():
                     waiting.set_result(event)
 
+    async def bind(self, holder: str) -> None:
+        self._need_life()
+        self.model.bind(holder)
+
     async def arm(self, epoch: int, term_at_ns: int, kill_at_ns: int, deadline_ns: int) -> None:
         self._need_life()
         self.model.arm(epoch, term_at_ns, kill_at_ns, deadline_ns, self._now())
@@ -260,7 +270,7 @@ class MemoryGuard:
 
     async def status(self) -> GuardStatus:
         self._need_life()
-        rungs = self.model.authority.rungs
+        rungs, since = self.model.authority.rungs, self.model.authority.since
         return GuardStatus(
             phase="armed" if rungs is not None and not self.model.authority.ended else "dormant",
             containment=Containment.PID_NAMESPACE,
@@ -269,8 +279,16 @@ class MemoryGuard:
             epoch=rungs.epoch if rungs else None,
             deadline_ns=rungs.deadline_ns if rungs else None,
             floor_ns=rungs.floor_ns if rungs else None,
-            steps=tuple(sorted(self._steps)),
+            steps=self.model.running,
+            holder=self.model.holder,
+            term_at_ns=rungs.term_at_ns if rungs else None,
+            kill_at_ns=rungs.kill_at_ns if rungs else None,
+            since_ns=None if since is None else (since.boot_ns, since.raw_ns, since.wall_ns),
+            ended=tuple(self.model.ended.values()),
         )
+
+    def let_go(self) -> None:
+        """Nothing here outlives its process."""
 
     def _need_life(self) -> None:
         self.advance()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 EXIT_USAGE = 64
 EXIT_UNAVAILABLE = 69
@@ -20,6 +21,7 @@ def main() -> int:
     import uvloop  # noqa: PLC0415 - see above
 
     from agents.runtime.supervisor import StopCutShort, serve  # noqa: PLC0415 - see above
+    from agents.runtime.upgrade import become_successor  # noqa: PLC0415 - see above
     from agents.settings import from_json  # noqa: PLC0415 - see above
     from proto.errors import BadValue, DurabilityLost, LocalFault  # noqa: PLC0415 - see above
 
@@ -28,14 +30,17 @@ def main() -> int:
         return EXIT_USAGE
     with os.fdopen(int(sys.argv[2]), encoding="utf-8") as stream:
         settings = from_json(stream.read())
+    config = Path(sys.argv[3]) if len(sys.argv) > 3 else None
     try:
-        uvloop.run(serve(settings))
+        successor = uvloop.run(serve(settings, config))
     except StopCutShort as error:
         sys.stderr.write(f"site-agent {settings.site}: {error}\n")
         return EXIT_CUT_SHORT
     except (BadValue, LocalFault) as error:
         sys.stderr.write(f"site-agent {settings.site}: {error}\n")
         return EXIT_UNAVAILABLE if isinstance(error, DurabilityLost) else EXIT_CONFIG
+    if successor is not None and config is not None:
+        become_successor(config, successor)
     return 0
 
 

@@ -16,16 +16,27 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NoReturn, Protocol
 
 from agents.core.agent import SiteAgent
-from agents.core.effects import Effect, ExtendDeadline, Fence, ReopenStreams, Send, StartPlan, StoreBounds, Tell
+from agents.core.effects import (
+    Effect,
+    ExtendDeadline,
+    Fence,
+    KeepAuthority,
+    ReopenStreams,
+    Send,
+    StartPlan,
+    StoreBounds,
+    Tell,
+)
 from agents.core.health import HealthFold, HealthSummary
 from agents.core.view import agent_view, group_view
 from agents.probes.base import ProbeResult
 from proto.clock import Clock, ClockReading
 from proto.invariants import require
 from proto.messages import AgentMessage, WitnessMessage
-from proto.units import NS_PER_MS, NS_PER_S, Epoch, GroupId, WitnessId
+from proto.units import NS_PER_MS, NS_PER_S, Epoch, GroupId, Incarnation, WitnessId
 
 WAKE_MAX_NS = 200 * NS_PER_MS
+ABANDON_S = 2.0
 INPUTS_MAX = 10_000
 """Inputs that one input may cause before it is taken for a loop without an end."""
 
@@ -37,6 +48,7 @@ class Runner(Protocol):
     def extend(self, effect: ExtendDeadline) -> None: ...
     def fence(self, effect: Fence) -> None: ...
     def status(self) -> dict[str, object]: ...
+    def let_go(self) -> None: ...
 
 
 class Shell(Protocol):
@@ -49,6 +61,9 @@ class Shell(Protocol):
 
     def store_bounds(self, group: GroupId, bound: Epoch, finished: Epoch) -> None:
         """Blocking and durable; called from a thread, one call at a time for each group."""
+
+    def keep_authority(self, incarnation: Incarnation, effect: KeepAuthority) -> None:
+        """For the next process; blocking, called from a thread, one call at a time. Never fails."""
 
     def told(self, effect: Effect) -> None:
         """Every effect passes here first, for logs and counters."""
@@ -80,6 +95,7 @@ class Driver:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stores: dict[GroupId, int] = {}
         self._store_locks: dict[GroupId, asyncio.Lock] = {}
+        self._keep_lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- life ---------------------------------------------------------------------------------------------
@@ -98,8 +114,19 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
 
+    async def abandon(self) -> None:
+        """After `stop`, for a successor: every task ends where it is; what its guards run goes on."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=ABANDON_S)
+
     def shutdown(self) -> None:
         self._input(self.agent.shutdown)
+
+    def machine_changed(self, text: str) -> None:
+        self._input(lambda now: self.agent.machine_changed(text, now))
 
     def tick(self) -> None:
         self._timer = None
@@ -197,6 +224,8 @@ class Driver:
             self._shell.reopen_streams()
         elif isinstance(effect, StoreBounds):
             self._start_storing(effect)
+        elif isinstance(effect, KeepAuthority):
+            self.spawn(self._keep(self.agent.incarnation, effect), f"keep {effect.group}")
         elif isinstance(effect, StartPlan):
             self.runners[effect.group].start_plan(effect)
         elif isinstance(effect, ExtendDeadline):
@@ -227,6 +256,10 @@ class Driver:
             await asyncio.to_thread(self._shell.store_bounds, effect.group, effect.epoch_bound, effect.finished_epoch)
         if number == self._stores[effect.group]:
             self._input(lambda now: self.agent.bounds_stored(effect.group, now))
+
+    async def _keep(self, incarnation: Incarnation, effect: KeepAuthority) -> None:
+        async with self._keep_lock:
+            await asyncio.to_thread(self._shell.keep_authority, incarnation, effect)
 
     # -- tasks --------------------------------------------------------------------------------------------
 

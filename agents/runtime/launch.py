@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from agents.config import load_agent_config
-from agents.settings import to_json
+from agents.settings import SiteSettings, to_json
 
 SMALL_HEAP = {"MALLOC_ARENA_MAX": "2"}
 """The few threads (name look-ups, syncs) need no heap each."""
@@ -27,9 +27,14 @@ def distribution_version() -> str:
         return "0"
 
 
+def checked_settings(config: Path) -> SiteSettings:
+    """Raises ConfigRefused."""
+    return dataclasses.replace(load_agent_config(config), version=distribution_version())
+
+
 def launch(config: Path) -> NoReturn:
     """Raises ConfigRefused; otherwise it does not return."""
-    settings = dataclasses.replace(load_agent_config(config), version=distribution_version())
+    settings = checked_settings(config)
     fd = os.memfd_create("thirdsite-settings", 0)
     with os.fdopen(os.dup(fd), "w", encoding="utf-8") as stream:
         stream.write(to_json(settings))

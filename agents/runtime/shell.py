@@ -6,21 +6,23 @@ from typing import Any
 
 from agents.client.streams import WitnessStreams
 from agents.components.held import Around, component_rows
-from agents.core.effects import Effect
+from agents.core.effects import Effect, KeepAuthority
 from agents.fencing.exec_registry import ExecRegistry
 from agents.runtime.driver import Driver
+from agents.runtime.take_over import Keeper
 from agents.runtime.telemetry import Telemetry, resident_bytes
 from agents.settings import SiteSettings
 from agents.store import AgentStore
 from proto.messages import AgentMessage
-from proto.units import Epoch, GroupId, WitnessId
+from proto.units import Epoch, GroupId, Incarnation, WitnessId
 
 
 class AgentShell:
     """Implements agents.runtime.driver.Shell. The streams come after the driver that they report to."""
 
-    def __init__(self, store: AgentStore, telemetry: Telemetry) -> None:
+    def __init__(self, store: AgentStore, telemetry: Telemetry, keeper: Keeper) -> None:
         self.streams: WitnessStreams | None = None
+        self._keeper = keeper
         self._store = store
         self._telemetry = telemetry
 
@@ -33,6 +35,9 @@ class AgentShell:
 
     def store_bounds(self, group: GroupId, bound: Epoch, finished: Epoch) -> None:
         self._store.store_bounds(group, bound, finished)
+
+    def keep_authority(self, incarnation: Incarnation, effect: KeepAuthority) -> None:
+        self._keeper.keep(incarnation, effect)
 
     def told(self, effect: Effect) -> None:
         self._telemetry.told(effect)

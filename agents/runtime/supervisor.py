@@ -4,18 +4,22 @@ Start: certificate, store and its locks, core, sockets, streams, probes; every r
 with words. From then on a task that ends unexpectedly or a broken invariant ends it by `fatal`: guards count on.
 Stop (SIGTERM, SIGINT): the core deactivates and releases in order; only then do streams and sockets go. A second
 signal, or a stop that takes too long, ends the process without: the guards then end what runs at their deadlines.
-SIGHUP reads the certificate files again.
+SIGHUP reads the certificate files again. SIGUSR2 makes the process the program that is installed now, without a stop
+(agents/runtime/upgrade.py); a process that finds guards of the one before it goes on where that one ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import random
 import secrets
 import signal
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from agents.actions.build import group_plans
@@ -36,11 +40,14 @@ from agents.probes.build import scheduled_probes
 from agents.probes.schedule import ProbeSchedule, ScheduledProbe
 from agents.runtime.driver import Driver
 from agents.runtime.identity import require_own, tls_files, witness_contexts
+from agents.runtime.machine import read_generation, read_machine
 from agents.runtime.shell import AgentShell, full_status
+from agents.runtime.take_over import Found, Keeper, Place, take_over
 from agents.runtime.telemetry import Telemetry
+from agents.runtime.upgrade import prepare
 from agents.settings import SiteSettings, core_settings
 from agents.store import AgentStore, open_store
-from proto.clock import SystemClock
+from proto.clock import Clock, SystemClock
 from proto.edge.fatal import fatal as end_process
 from proto.edge.logs import get_logger, setup_logging
 from proto.edge.tls import EXPIRY_WARNING_DAYS, OwnCertificate, reload_files
@@ -52,6 +59,7 @@ from proto.units import NS_PER_S, TOKEN_BYTES, WitnessId
 STOP_MARGIN_S = 30.0
 """Added to the longest deactivation: for proofs, the release and its answer."""
 HOUSEKEEPING_S = 3_600.0
+GENERATION_LOOK_S = 0.5
 STEP_LOGS = "steps"
 
 log = get_logger("agents.supervisor")
@@ -70,9 +78,15 @@ class Agent:
         store: AgentStore,
         contexts: Mapping[WitnessId, ssl.SSLContext] | None,
         fatal: Callable[[BaseException], NoReturn] = end_process,
+        start: Start | None = None,
     ) -> None:
-        """`contexts` None: streams without TLS, for tests."""
+        """`contexts` None: streams without TLS, for tests. `start` None: a cold start."""
         self.settings = settings
+        start = start or Start(place_of(settings, store, SystemClock()), Found(), None)
+        self._place, self._found, self._config = start.place, start.found, start.config
+        self._upgrading: asyncio.Task[None] | None = None
+        self._successor: int | None = None
+        self._refusals: tuple[int, str] = (0, "")
         self._store = store
         self._contexts = contexts
         self._fatal = fatal
@@ -84,15 +98,20 @@ class Agent:
         self._tasks: list[asyncio.Task[None]] = []
         self._random = random.Random(secrets.randbits(64))  # noqa: S311 - jitter of pauses, no secret
         self.telemetry = Telemetry(self._clock)
-        core = core_settings(settings, store_id=store.store_id)
+        core, takeover = self._place.settings, self._found.takeover
+        self._started_ns = self._clock.now()
         self.core = SiteAgent(
             core,
             tokens=lambda: secrets.token_bytes(TOKEN_BYTES),
             bounds=store.bounds(),
             started=self._clock.read(),
+            takeover=takeover,
         )
-        self.shell = AgentShell(store, self.telemetry)
-        folds = {group.group: HealthFold(group.probes) for group in core.groups}
+        self.keeper = Keeper(core, settings.runtime_dir, self._place.machine, takeover)
+        self.shell = AgentShell(store, self.telemetry, self.keeper)
+        folds = {
+            group.group: HealthFold(group.probes, passing=group.group in self._found.guards) for group in core.groups
+        }
         self.driver = Driver(agent=self.core, folds=folds, clock=self._clock, fatal=fatal, shell=self.shell)
         self.registry = ExecRegistry(settings.exec_socket, [group.group for group in settings.groups])
         self._component_probes: tuple[ScheduledProbe, ...] = ()
@@ -117,10 +136,13 @@ class Agent:
             components = build_components(self.settings.site, group.group, group.components)
             plans = group_plans(self.settings.site, group, self.settings.state_dir / STEP_LOGS, components)
             seen, _ = bounds[group.group]
-            journal = PlanJournal(self.settings.state_dir, group.group)
-            runner = GroupRunner(plans, parts, self.driver, seen, journal)
+            runner = GroupRunner(plans, parts, self.driver, seen, self._place.journals[group.group])
             self.driver.runners[group.group] = runner
             self._component_probes += component_probes(group.group, components, group.components, runner)
+            guard, takeover = self._found.guards.get(group.group), self._found.takeover
+            if guard is not None and takeover is not None:
+                adopted = takeover.groups[group.group]
+                runner.adopt(guard, adopted.epoch, adopted.deadlines)
 
     def _make_streams(self) -> WitnessStreams:
         addresses = dict(self.settings.witnesses)
@@ -136,19 +158,34 @@ class Agent:
         return Looks(
             group=self.driver.group_status,
             groups=lambda: tuple(self.core.groups),
-            status=lambda: full_status(self.driver, self.streams, self.registry, self.telemetry, self.settings),
+            status=self._status,
             metrics=self.telemetry.metrics,
         )
 
+    def _status(self) -> dict[str, Any]:
+        count, why = self._refusals
+        view = full_status(self.driver, self.streams, self.registry, self.telemetry, self.settings)
+        view["process"] = {
+            "pid": os.getpid(),
+            "started_ns": self._started_ns,
+            "life": self.keeper.life,
+            "upgrade_refused": {"count": count, "why": why},
+        }
+        return view
+
     # -- life ---------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Returns after an orderly stop. Raises LocalFault or BadValue when it cannot start."""
+    async def run(self) -> int | None:
+        """Returns after an orderly stop: None, or the settings of the successor that this process is to become.
+
+        Raises LocalFault or BadValue when it cannot start.
+        """
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unhandled)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
+        loop.add_signal_handler(signal.SIGUSR2, self.upgrade)
         await self.registry.start()
         await self.local.start()
         self.telemetry.watch(self.driver.status)
@@ -156,11 +193,41 @@ class Agent:
         self._supervise("streams", self.streams.run())
         self._supervise("probes", self.schedule.run())
         self._supervise("housekeeping", self._housekeep())
+        if self._place.machine.generation:
+            self._supervise("generation", self._watch_generation())
         gc.collect()
         gc.freeze()  # what was loaded stays: later collections need not look at it again
         log.info("started", site=self.settings.site, groups=len(self.settings.groups))
         await self._stop.wait()
-        await self._shut_down()
+        await (self._shut_down() if self._successor is None else self._hand_over())
+        return self._successor
+
+    def upgrade(self) -> None:
+        """The program that is installed now checks the configuration first; then this process becomes it."""
+        if self._config is None or self._stop.is_set() or (self._upgrading and not self._upgrading.done()):
+            log.warning("upgrade_ignored", why="one is under way, the agent stops, or it was not started by a file")
+            return
+        self._upgrading = asyncio.create_task(self._prepare(self._config), name="upgrade")
+
+    async def _prepare(self, config: Path) -> None:
+        try:
+            successor = await prepare(config)
+        except LocalFault as error:
+            self._refusals = (self._refusals[0] + 1, str(error))
+            log.error("upgrade_refused", why=str(error))  # noqa: TRY400 - the new program's words are what matters
+            return
+        if not self._stop.is_set():
+            self._successor = successor
+            self._stop.set()
+
+    async def _hand_over(self) -> None:
+        log.info("handing_over")
+        self._stopping = True
+        self.driver.stop()
+        for runner in self.driver.runners.values():
+            runner.let_go()
+        await self.driver.abandon()
+        await self._close()
 
     def stop(self) -> None:
         self._signals += 1
@@ -177,15 +244,18 @@ class Agent:
         orderly = self.driver.finished.is_set()
         self._stopping = True
         self.driver.stop()
+        await self._close()
+        if not orderly:
+            raise LocalFault("stopped before everything was verified down: the guards end it at their deadlines")
+        log.info("stopped")
+
+    async def _close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.local.close()
         await self.registry.close()
         self._store.close()
-        if not orderly:
-            raise LocalFault("stopped before everything was verified down: the guards end it at their deadlines")
-        log.info("stopped")
 
     def reload(self) -> None:
         """New connections show and check what the certificate files hold now."""
@@ -227,6 +297,16 @@ class Agent:
             except (BadValue, RemoteFault) as error:
                 log.warning("certificate_files_unusable", error=str(error))
 
+    async def _watch_generation(self) -> None:
+        """A copy of this virtual machine, or one that was put back, is another machine: a cold start, at once."""
+        known = self._place.machine.generation
+        while True:
+            await asyncio.sleep(GENERATION_LOOK_S)
+            seen = await asyncio.to_thread(read_generation)
+            if seen != known:
+                known = seen
+                self.driver.machine_changed("the generation id of this virtual machine changed: a copy, or put back?")
+
     def _watch_certificate(self, own: OwnCertificate) -> None:
         days = own.days_left(self._clock.read().wall_ns / NS_PER_S)
         if days < EXPIRY_WARNING_DAYS:
@@ -234,10 +314,33 @@ class Agent:
             log.warning("certificate_ends_soon", days_left=round(days, 1), remedy=remedy)
 
 
-async def serve(settings: SiteSettings) -> None:
-    """Runs an agent until it is told to stop. Raises LocalFault or BadValue when it cannot start."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """With what a process begins."""
+
+    place: Place
+    found: Found
+    config: Path | None
+    """The configuration's file, for a successor."""
+
+
+def place_of(settings: SiteSettings, store: AgentStore, clock: Clock) -> Place:
+    return Place(
+        settings=core_settings(settings, store_id=store.store_id),
+        runtime_dir=settings.runtime_dir,
+        machine=read_machine(),
+        clock=clock,
+        journals={group.group: PlanJournal(settings.state_dir, group.group) for group in settings.groups},
+        bounds=store.bounds(),
+    )
+
+
+async def serve(settings: SiteSettings, config: Path | None) -> int | None:
+    """Runs an agent until it is told to stop; see `Agent.run`. Raises LocalFault or BadValue when it cannot start."""
     setup_logging(level=settings.log.level, json=settings.log.json)
     own = require_own(settings)
     contexts = witness_contexts(settings, own)
     store = open_store(settings.state_dir, settings.runtime_dir, [group.group for group in settings.groups])
-    await Agent(settings, store, contexts).run()
+    place = place_of(settings, store, SystemClock())
+    start = Start(place, await take_over(place), config)
+    return await Agent(settings, store, contexts, start=start).run()

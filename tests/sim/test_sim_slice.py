@@ -23,6 +23,7 @@ SLICE_SEED, SLICE = 7_000, 45
 BUNDLES = (
     "witness-stop agent-stop site-freeze site-starved witness-starved",
     "agent-crash agent-crash-loop agent-crash-activating guard-kill switchover",
+    "agent-upgrade step-crash switchover unhealthy",
     "start-fails start-hangs start-slow delete",
     "stop-deaf stop-hangs stop-unproven verify-unproven fence-unproven switchover",
     "site-power shutdown second-agent site-suspend",

@@ -66,8 +66,8 @@ async def test_a_failing_step_is_retried_then_told_with_its_last_words(tmp_path:
 
 async def test_an_activation_that_takes_too_long_is_cancelled(tmp_path: Path) -> None:
     world = World(tmp_path, lambda _step: Behaviour(hangs=True), activation=ONE)
-    ok, text = await world.done(world.start(PlanKind.ACTIVATE, 200))
-    assert (ok, text) == (False, "not done within 200 ms, at step 1 of 1: one")
+    ok, text = await world.done(world.start(PlanKind.ACTIVATE, 1_000))
+    assert (ok, text) == (False, "not done within 1000 ms, at step 1 of 1: one")
     assert (await world.done(world.start(PlanKind.DEACTIVATE)))[0], "the guard of a failed activation is ended"
     assert world.guards[0].model.down is not None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 from agent_rig import SETTINGS
 from hypothesis import given
@@ -33,7 +34,10 @@ def made(**changes) -> bytes:
         "terse": False,
         **changes,
     }
-    return report_bytes(SETTINGS.groups[0], SETTINGS, **fields)
+    said = {name: fields.pop(name) for name in ("state", "health", "group_version", "containment", "trouble")}
+    timing = fields.pop("timing")
+    group = SimpleNamespace(**said, host_blockers=lambda: timing)
+    return report_bytes(SETTINGS.groups[0], SETTINGS, group, **fields)
 
 
 @given(st.lists(WORDS, max_size=limits.BLOCKERS_MAX * 2), WORDS, WORDS, st.booleans())

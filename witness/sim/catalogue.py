@@ -46,6 +46,13 @@ PROCESSES = (
     _drawn("P7", "a site, or a witness, gets little of its processor", "site-starved", "witness-starved"),
     _drawn("P13 G3", "an agent crashes, or loops over crashes", "agent-crash", "agent-crash-loop"),
     _drawn("A1", "an agent crashes in the middle of an activation", "agent-crash-activating"),
+    _drawn("A1", "an agent crashes between two marks of its journal", "step-crash"),
+    Row(
+        "G2",
+        "an agent is replaced while its guards hold; where the next process goes on",
+        ("agent-upgrade",),
+        ("agent-upgrade", "taken-over-active", "taken-over-in-a-plan"),
+    ),
     Row(
         "P11",
         "a start fails, hangs or is slow",
@@ -147,6 +154,7 @@ REAL = (
         "G2",
         "the agent goes and comes back while its processes run",
         "tests/integration/test_guard_exec.py::test_the_agent_may_go_and_come_back",
+        "tests/integration/test_agent_takeover.py",
     ),
     _shown("D1", "a real disk that fills up", "tests/crash/test_crash_full_disk.py"),
     _shown(

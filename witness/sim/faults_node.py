@@ -97,6 +97,14 @@ def agent_crash_activating(world: World, rng: random.Random) -> None:
     site.at_next_step = lambda: world.events.after(delay_ns, crash)
 
 
+def agent_upgrade(world: World, rng: random.Random) -> None:
+    """The process is replaced while its guards hold (FAULTS G2): the next one is there within moments."""
+    site = _some_site(world, rng)
+    if site is not None:
+        world.hit("agent-upgrade")
+        site.crash_and_restart(rng.randint(5, 300) * NS_PER_MS)
+
+
 def agent_stop(world: World, rng: random.Random) -> None:
     site = _some_site(world, rng)
     if site is not None:
@@ -216,6 +224,7 @@ PLATFORM_MOODS = (
     "stop_unproven",
     "verify_unproven",
     "fence_unproven",
+    "step_crash",
 )
 MOODS: dict[str, Strike] = {
     "mad-clock": mad_clock,
@@ -227,6 +236,7 @@ BLOWS: dict[str, tuple[Strike, float]] = {
     "agent-crash": (agent_crash, 5.0),
     "agent-crash-loop": (agent_crash_loop, 8.0),
     "agent-crash-activating": (agent_crash_activating, 3.0),
+    "agent-upgrade": (agent_upgrade, 3.0),
     "agent-stop": (agent_stop, 4.0),
     "site-freeze": (site_freeze, 5.0),
     "site-suspend": (site_suspend, 6.0),

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 
 from agents.actions.runner import STOP_GRACE_MS_MAX
 from agents.core.effects import ExtendDeadline, Fence, PlanKind, StartPlan
-from agents.fencing.base import Down, GuardError, Step, StepResult
+from agents.core.plan_progress import PlanEnd, PlanHeader, PlanProgress, StepInput, StepMark
+from agents.core.takeover import HeldLease
+from agents.fencing.base import Down, GuardError, Step, StepEnd, StepResult
 from agents.fencing.memory import Behaviour, GuardEvent, GuardModel
+from proto.clock import ClockReading
 from proto.timing import LocalDeadlines
 from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs
 from witness.sim.platform import Platform
@@ -26,6 +29,8 @@ STOP_GRACE_NS = 300 * NS_PER_MS
 HOUSEKEEPING_NS = NS_PER_MS
 STOPPED = "stop"
 """The guard's cause of an end that was asked for (agents.fencing.memory)."""
+_VERB = {PlanKind.ACTIVATE: "start", PlanKind.DEACTIVATE: "stop", PlanKind.VERIFY_DOWN: "verify"}
+"""Of a plan, before its number in the names of its steps."""
 FENCE_AGAIN_NS = 200 * NS_PER_MS
 
 
@@ -36,6 +41,7 @@ class GroupShell:
         self.guard: GuardModel | None = None
         self._host = host
         self._acts: dict[str, Behaviour] = {}
+        self._stop_step = Behaviour()
         self._plan: StartPlan | None = None
         self._latest: tuple[Epoch, LocalDeadlines] | None = None
         self._on_down: list[Callable[[], None]] = []
@@ -44,6 +50,10 @@ class GroupShell:
         self._orderly = False
         """The deactivation's steps were done."""
         self._wake_ns = -1
+        self.journal: PlanProgress | None = None
+        """On disk."""
+        self._armed_at: ClockReading | None = None
+        self._steps: list[Behaviour] = []
 
     # -- effects ------------------------------------------------------------------------------------------
 
@@ -85,17 +95,86 @@ class GroupShell:
     def _activate(self, plan: StartPlan) -> None:
         if self._plan is not plan:
             return
+        if plan.resumed:
+            self._go_on(plan)
+            return
         if self.guard is not None:
             self._host.judges.found("guard", f"{self._host.name} activates {self.group} over a living guard")
         _, finished = self._host.disk.bounds.get(self.group, (Epoch(0), Epoch(0)))
         self.guard = GuardModel(lambda step: self._acts[step.step_id], finished)
         self._ran = self._orderly = False
+        self.guard.bind(self._incarnation())
         if not self._arm():
             self.guard = None
             self._finish(plan, ok=False, text="the guard refused the deadline")
             return
         self._steps = self.platform.start_steps()
-        self._run(plan, f"start-{plan.plan}-0", self._steps[0])
+        self._begin_journal(plan, tuple(f"start-{number}" for number in range(len(self._steps))))
+        self._step(plan, 0)
+
+    def _incarnation(self) -> str:
+        agent = self._host.agent
+        return "" if agent is None else agent.incarnation.hex()
+
+    def _begin_journal(self, plan: StartPlan, steps: tuple[str, ...]) -> None:
+        now, boot = self._host.clock.now(), self._host.machine().boot_id
+        header = PlanHeader(plan.plan, plan.kind, plan.epoch, plan.cause, self._incarnation(), boot, now, steps)
+        self.journal = PlanProgress(header)
+
+    def _note(self, step: int, what: StepInput) -> bool:
+        """False: the agent died before it, or just after it (FAULTS A1)."""
+        if self._crashes():
+            return False
+        if self.journal is not None:
+            self.journal.note(StepMark(self.journal.header.steps[step], what, 0))
+        return not self._crashes()
+
+    def _crashes(self) -> bool:
+        if not self.platform.crashes_agent():
+            return False
+        self._host.crash_and_restart(self._host.rng.randint(5, 1_500) * NS_PER_MS)
+        return True
+
+    def _step(self, plan: StartPlan, number: int) -> None:
+        """Noted, then begun; what is done already is passed over."""
+        while number < len(self._steps) and self.journal is not None and self.journal.done(f"start-{number}"):
+            number += 1
+        if number == len(self._steps):
+            self._finish(plan, ok=True, text="")
+        elif self._note(number, StepInput.BEGIN):
+            self._run(plan, f"start-{plan.plan}-{number}", self._steps[number])
+
+    def _go_on(self, plan: StartPlan) -> None:
+        """Where a former process of this agent was: a begun step is asked for at the guard."""
+        self._arm()
+        guard, journal = self.guard, self.journal
+        if guard is None or journal is None:
+            self._finish(plan, ok=False, text="the guard is gone")
+            return
+        for number, name in enumerate(journal.header.steps):
+            if journal.begun(name) is not None:
+                self._ask(plan, guard, number)
+                return
+        self._step(plan, 0) if plan.kind is PlanKind.ACTIVATE else self._end_guard(plan, "stop")
+
+    def _ask(self, plan: StartPlan, guard: GuardModel, number: int) -> None:
+        step_id = f"{_VERB[plan.kind]}-{plan.plan}-{number}"
+        if step_id in guard.ended:
+            self._stepped(plan, guard.ended[step_id])
+        elif step_id not in guard.running:
+            behaviour = self._steps[number] if plan.kind is PlanKind.ACTIVATE else self._stop_step
+            self._run(plan, step_id, behaviour)
+
+    def held(self) -> HeldLease | None:
+        """What the guard would say of itself to the next process."""
+        guard = self.guard
+        rungs = None if guard is None else guard.authority.rungs
+        if guard is None or rungs is None or guard.authority.ended or guard.frozen or self._armed_at is None:
+            return None
+        deadlines = LocalDeadlines(
+            InstantNs(rungs.term_at_ns), InstantNs(rungs.kill_at_ns), InstantNs(rungs.deadline_ns)
+        )
+        return HeldLease(Epoch(rungs.epoch), guard.holder, deadlines, self._armed_at)
 
     def _run(self, plan: StartPlan, step_id: str, behaviour: Behaviour) -> bool:
         guard = self.guard
@@ -117,27 +196,42 @@ class GroupShell:
         return True
 
     def _stepped(self, plan: StartPlan, result: StepResult) -> None:
-        if self._plan is not plan or result.step_id not in self._acts:
+        if self._plan is not plan or not result.step_id.startswith(f"{_VERB[plan.kind]}-{plan.plan}-"):
+            return
+        number = int(result.step_id.rpartition("-")[2])
+        noted = StepInput.SUCCEED if result.ok else StepInput.FAIL
+        if result.end is not StepEnd.GUARD_DOWN and not self._note(number, noted):
             return
         if plan.kind is PlanKind.DEACTIVATE:
             self._orderly = result.ok
             self._end_guard(plan, "stop")
-            return
-        number = int(result.step_id.rpartition("-")[2]) + 1
-        if not result.ok:
+        elif not result.ok:
             self._finish(plan, ok=False, text=f"{result.step_id}: {result.end.value}")
-        elif number == len(self._steps):
-            self._finish(plan, ok=True, text="")
         else:
-            self._run(plan, f"start-{plan.plan}-{number}", self._steps[number])
+            self._step(plan, number + 1)
 
     def _deactivate(self, plan: StartPlan) -> None:
         """Steps that fail or take too long delay nothing: what they did not end is ended by the guard."""
-        if self._plan is plan and not self._run(plan, f"stop-{plan.plan}-0", self.platform.stop_step()):
+        if self._plan is not plan:
+            return
+        if plan.resumed:
+            self._go_on(plan)
+        elif not self._stop_in_order(plan):
             self._end_guard(plan, "stop")
-        else:
+            return
+        if self._plan is plan:
             patience_ms = plan.timeout_ms - min(STOP_GRACE_MS_MAX, plan.timeout_ms // 3)
             self._host.later(patience_ms * NS_PER_MS, lambda: self._end_guard(plan, "stop"))
+
+    def _stop_in_order(self, plan: StartPlan) -> bool:
+        """False when its step could not be begun; True also when the agent is dead now."""
+        if self.guard is None:
+            return False
+        self._begin_journal(plan, ("stop-0",))
+        self._stop_step = self.platform.stop_step()
+        if not self._note(0, StepInput.BEGIN):
+            return True
+        return self._run(plan, f"stop-{plan.plan}-0", self._stop_step)
 
     def _end_guard(self, plan: StartPlan, what: str) -> None:
         if self._plan is not plan or self._ending is plan:
@@ -168,6 +262,8 @@ class GroupShell:
         if self._plan is not plan:
             return
         self._plan = None
+        if plan.kind is PlanKind.ACTIVATE and self.journal is not None and self.journal.end is PlanEnd.RUNNING:
+            self.journal.note(PlanEnd.SUCCEEDED if ok else PlanEnd.FAILED)
         orderly, group = self._orderly or plan.kind is not PlanKind.DEACTIVATE, self.group
         self._host.feed(lambda agent, now: agent.plan_finished(group, plan.plan, ok, text, now, orderly=orderly))
 
@@ -181,6 +277,7 @@ class GroupShell:
             self.guard.arm(epoch, at.stop_at, at.kill_at, at.deadline, self._host.clock.now())
         except GuardError:
             return False
+        self._armed_at = self._host.clock.read()
         self.wake()
         return True
 

@@ -33,6 +33,8 @@ class Moods:
     """Down, but the proof fails."""
     verify_unproven: float = 0.0
     fence_unproven: float = 0.0
+    step_crash: float = 0.0
+    """The agent dies at the next point between two steps (FAULTS A1)."""
 
 
 class Platform:
@@ -87,6 +89,9 @@ class Platform:
         if self._happens("stop-hangs", self.moods.stop_hangs):
             return Behaviour(hangs=True)
         return Behaviour(takes_ns=self._rng.randint(1, 50) * NS_PER_MS)
+
+    def crashes_agent(self) -> bool:
+        return self._happens("step-crash", self.moods.step_crash)
 
     def proves(self, what: str) -> bool:
         """Does the proof of this stop, verification or fence succeed?"""

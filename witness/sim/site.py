@@ -1,20 +1,38 @@
 """One simulated site: machine, disk, agent process and its streams around the real agent core.
 
 Rule: an input reaches the agent only while its process runs; while it is stopped, inputs wait as they would in
-socket buffers and pipes. A crash loses what was not on disk; a restart is a cold start with the bounds that are.
-The guards are other processes (witness.sim.plans) and go on.
+socket buffers and pipes. A crash loses what was not on disk. The guards are other processes (witness.sim.plans) and
+go on: the next process of the agent takes over what they still hold, by the agent's own rules, or starts cold.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from agents.core.agent import SiteAgent
-from agents.core.effects import Effect, ExtendDeadline, Fence, ReopenStreams, Send, StartPlan, StoreBounds
+from agents.core.effects import (
+    Effect,
+    ExtendDeadline,
+    Fence,
+    KeepAuthority,
+    ReopenStreams,
+    Send,
+    StartPlan,
+    StoreBounds,
+)
 from agents.core.settings import AgentSettings
+from agents.core.takeover import (
+    AdoptedGroup,
+    KeptGroup,
+    KeptIncarnation,
+    Machine,
+    Takeover,
+    adopt_group,
+    incarnation_problem,
+)
 from proto.clock import ClockReading
 from proto.health import SiteState
 from proto.messages import Heartbeat, HeartbeatAnswer, WitnessMessage
@@ -75,6 +93,8 @@ class SiteHost:
         self.hit = around.hit
         self.note = around.note
         self.disk = Disk()
+        self.kept: KeptIncarnation | None = None
+        """In the runtime directory: a power failure empties it."""
         self.agent: SiteAgent | None = None
         self.stopped = False
         """SIGSTOP to the agent's process."""
@@ -92,9 +112,10 @@ class SiteHost:
     # -- life ---------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """A cold start of the agent's process."""
+        """The agent's process begins: it takes over what a guard still holds, or starts cold."""
         if self.agent is not None:
             return
+        takeover = self._takeover()
         self._life += 1
         self._armed_ns = NEVER_NS
         self.note(self.name, "agent starts")
@@ -103,11 +124,50 @@ class SiteHost:
             tokens=lambda: self.rng.randbytes(16),
             bounds=dict(self.disk.bounds),
             started=self.clock.read(),
+            takeover=takeover,
         )
+        for group in () if takeover is None else takeover.groups:
+            self.agent.observe(group, self.shells[group].platform.health(), self.clock.read())
         for group in self.shells:
             self.later(self.rng.randint(1, FIRST_PROBE_NS_MAX), partial(self.probe, group))
         self._perform()
         self.streams.begin()
+
+    def machine(self) -> Machine:
+        return Machine(f"boot-{self._outages}", "")
+
+    def _takeover(self) -> Takeover | None:
+        """As agents.runtime.take_over does it, with the same judge."""
+        kept = self.kept
+        if kept is None or incarnation_problem(kept, self.settings, self.machine()):
+            return None
+        adopted: dict[GroupId, AdoptedGroup] = {}
+        for group, one in kept.groups.items():
+            held, bounds = self.shells[group].held(), self.disk.bounds.get(group)
+            if held is None or bounds is None:
+                continue
+            progress, now = self.shells[group].journal, self.clock.read()
+            judged = adopt_group(one, kept.incarnation, held, progress, bounds, self.machine(), now)
+            if isinstance(judged, str):
+                self.note(self.name, f"{group} starts cold: {judged}")
+                continue
+            adopted[group] = judged
+            self.hit("taken-over-active" if judged.state is SiteState.ACTIVE else "taken-over-in-a-plan")
+        if not adopted:
+            return None
+        self.kept = replace(kept, life=kept.life + 1)
+        return Takeover(self.kept, adopted)
+
+    def _keep(self, effect: KeepAuthority) -> None:
+        if self.agent is None:
+            return
+        kept, incarnation, settings = self.kept, self.agent.incarnation, self.settings
+        if kept is None or kept.incarnation != incarnation:
+            kept = KeptIncarnation(
+                settings.cluster, settings.site, settings.store_id, self.machine(), incarnation, 0, {}
+            )
+        group = KeptGroup(effect.epoch, effect.claim, effect.constants)
+        self.kept = replace(kept, groups={**kept.groups, effect.group: group})
 
     def crash(self) -> None:
         """SIGKILL to the agent's process alone."""
@@ -121,6 +181,12 @@ class SiteHost:
         for shell in self.shells.values():
             shell.agent_gone()
 
+    def crash_and_restart(self, after_ns: int) -> None:
+        """The next process is there soon, unless the machine goes down meanwhile."""
+        outages = self._outages
+        self.crash()
+        self.events.after(after_ns, lambda: self.start() if outages == self._outages else None)
+
     def power_off(self) -> None:
         self.note(self.name, "power is off")
         self._outages += 1
@@ -129,6 +195,7 @@ class SiteHost:
         for shell in self.shells.values():
             shell.power_off()
         self.suspended = False
+        self.kept = None
 
     def power_on(self) -> None:
         self.clock.reboot()
@@ -243,6 +310,8 @@ class SiteHost:
             self.later(0, self.streams.reopen)
         elif isinstance(effect, StoreBounds):
             self._store(effect)
+        elif isinstance(effect, KeepAuthority):
+            self._keep(effect)
         elif isinstance(effect, StartPlan):
             self.shells[effect.group].start_plan(effect)
         elif isinstance(effect, ExtendDeadline):

@@ -179,6 +179,7 @@ class World:
         for site in self.sites:
             if "second-agent" in self.setup.kinds:
                 site.crash()  # an agent that was superseded by its twin asks for exactly this
+                site.kept = None  # an operator stops it and starts it: nothing goes on
             self._heal_site(site)
         self.caretaker.heal()
 
