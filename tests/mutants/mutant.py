@@ -2,7 +2,7 @@
 
 `focus` is what makes the rule matter: kinds of faults and a setup, never a hand-made trace. Whoever hunts it may run
 `budget` schedules; it is killed by one of the checkers in `caught_as`, and only when the same schedule is clean
-without the patch. A rule that no simulated schedule can show (`reason` says why) names the tests that must fail.
+without the patch. A rule that no simulated schedule can show (`why` says it) names the tests that must fail.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "sim"))
+sys.path.append(str(Path(__file__).parents[2]))  # tests import one another as tests.unit
 
 import raft_broken_rules
 import sim_broken_rules
@@ -81,8 +82,8 @@ class Mutant:
     focus: SimFocus | FuzzFocus | None = None
     tests: tuple[str, ...] = ()
     """Node ids below tests/; at least one must fail."""
-    reason: str = ""
-    """Why no simulated schedule can show it."""
+    why: str = ""
+    """What the simulators cannot show of it, in one sentence, so that tests must."""
 
     @property
     def campaign(self) -> str:

@@ -14,7 +14,7 @@ from agents.core.lease_holder import NO_EPOCH, Authority, LeaseHolder
 from agents.core.site import SiteInput
 from agents.core.streams import StreamTable
 from agents.fencing import authority as guard
-from proto.lease import holder_deadline
+from proto.lease import LeaseConstants, holder_deadline
 from proto.units import Claim
 
 OVERLAP = frozenset({"overlap"})
@@ -192,7 +192,7 @@ MUTANTS = (
         "lease: holder",
         an_ended_epoch_revives,
         tests=("unit/test_lease_holder.py::test_the_end_is_final",),
-        reason="a new guard knows the epoch as finished and refuses it",
+        why="a new guard knows the epoch as finished and refuses it",
     ),
     Mutant(
         "grant-is-authority",
@@ -214,7 +214,7 @@ MUTANTS = (
         "agent: bounds",
         claimed_before_the_bound_is_stored,
         tests=("unit/test_agent_stories.py::test_a_grant_is_claimed_only_after_its_bound_is_durable",),
-        reason="the witnesses never grant an epoch twice; a bound that was lost shows only after they were restored",
+        why="the witnesses never grant an epoch twice; a bound that was lost shows only after they were restored",
     ),
     Mutant(
         "bounds-lost",
@@ -222,7 +222,7 @@ MUTANTS = (
         "agent: bounds",
         bounds_are_lost_with_the_agent,
         tests=("unit/test_agent_stories.py::test_what_a_former_life_acted_upon_is_finished_by_the_proof",),
-        reason="as before: the witnesses' epochs alone suffice until they are restored",
+        why="as before: the witnesses' epochs alone suffice until they are restored",
     ),
     Mutant(
         "authority-by-one-clock",
@@ -230,7 +230,7 @@ MUTANTS = (
         "lease: clocks",
         authority_by_one_clock,
         tests=("unit/test_lease_holder.py::test_either_clock_ends_it",),
-        reason=ONE_CLOCK,
+        why=ONE_CLOCK,
     ),
     Mutant(
         "authority-comes-back",
@@ -238,7 +238,7 @@ MUTANTS = (
         "lease: holder",
         authority_comes_back,
         tests=("unit/test_lease_holder.py::test_once_ended_no_answer_brings_it_back",),
-        reason="the guard has ended the platform by then, and refuses the extension too",
+        why="the guard has ended the platform by then, and refuses the extension too",
     ),
     Mutant(
         "clocks-are-believed",
@@ -246,7 +246,7 @@ MUTANTS = (
         "lease: clocks",
         clocks_are_believed,
         tests=("unit/test_agent_clocks_and_closing.py::test_clocks_that_disagree_end_the_incarnation",),
-        reason=ONE_CLOCK,
+        why=ONE_CLOCK,
     ),
     Mutant(
         "twin-not-noticed",
@@ -256,7 +256,7 @@ MUTANTS = (
         tests=(
             "unit/test_agent_endings.py::test_a_newest_attempt_that_is_stale_shows_a_twin_and_ends_the_incarnation",
         ),
-        reason="no schedule copies a running agent's memory",
+        why="no schedule copies a running agent's memory",
     ),
     Mutant(
         "fence-is-believed",
@@ -264,15 +264,19 @@ MUTANTS = (
         "agent: release",
         a_fence_is_believed,
         tests=("unit/test_agent_endings.py::test_a_deactivation_that_is_not_proven_is_fenced",),
-        reason="what a simulated platform runs lives in its guard, and a fence ends the guard in any case",
+        why="what a simulated platform runs lives in its guard, and a fence ends the guard in any case",
     ),
     Mutant(
         "no-lock-delay",
         "a fenced site releases only after the lock delay",
         "agent: release",
         no_lock_delay,
-        tests=("unit/test_review_agent.py::test_a_fenced_site_releases_only_after_the_lock_delay",),
-        reason="the license server whose sessions it waits for is not simulated",
+        SimFocus(
+            ("site-freeze", "guard-kill", "site-power"),
+            frozenset({"license"}),
+            10,
+            group=(("constants", LeaseConstants(1_000, 10_000, 2_000)),),
+        ),
     ),
     Mutant(
         "guard-takes-passed-deadline",
@@ -280,7 +284,7 @@ MUTANTS = (
         "guard",
         guard_takes_a_passed_deadline,
         tests=("unit/test_guard_authority.py::test_refusals",),
-        reason="the agent fences at the same instant and asks for nothing afterwards",
+        why="the agent fences at the same instant and asks for nothing afterwards",
     ),
     Mutant(
         "guard-by-boottime-only",
@@ -288,7 +292,7 @@ MUTANTS = (
         "guard",
         guard_by_boottime_only,
         tests=("unit/test_guard_authority.py::test_monotonic_raw_counts_too_and_the_earlier_end_wins",),
-        reason=ONE_CLOCK,
+        why=ONE_CLOCK,
     ),
     Mutant(
         "guard-believes-its-clocks",
@@ -296,7 +300,7 @@ MUTANTS = (
         "guard",
         guard_believes_its_clocks,
         tests=("unit/test_guard_authority.py::test_disagreeing_clocks_are_expiry",),
-        reason=ONE_CLOCK,
+        why=ONE_CLOCK,
     ),
     Mutant(
         "guard-takes-lower-epochs",
@@ -304,6 +308,6 @@ MUTANTS = (
         "guard",
         guard_takes_lower_epochs,
         tests=("unit/test_guard_authority.py::test_refusals",),
-        reason="an agent never asks for one: its bound is durable",
+        why="an agent never asks for one: its bound is durable",
     ),
 )

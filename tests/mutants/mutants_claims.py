@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from mutant import Mutant
 
-from witness.core import decide, heartbeats, lease_rules, proposals, transitions
+from proto.groups import Mode
+from witness.core import decide, heartbeats, lease_rules, proposals, sight, transitions
 from witness.core.transitions import LeaseInput, Phase
 
 
@@ -72,6 +73,32 @@ def another_store_is_welcome(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(heartbeats, "_report", report)
 
 
+def moves_of_manual_mode(patch: pytest.MonkeyPatch) -> None:
+    """What was decided before the mode was set is done after it."""
+    patch.setattr(lease_rules, "_forbidden", lambda mode, reason: mode in (Mode.OBSERVE, Mode.PAUSED))
+
+
+def a_longer_ttl_keeps_the_silent_fresh(patch: pytest.MonkeyPatch) -> None:
+    """Who fell silent is judged by the ttl of the next epoch."""
+    patch.setattr(sight, "_note_renewal", lambda group, seen, site: None)
+
+
+def an_early_proof_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A proof lifts a quarantine only with a report that is new."""
+    report, lift = heartbeats._report, heartbeats._lift_proven
+    new = [False]
+
+    def reported(scope, group, record, beat, entry):
+        new[0] = True
+        try:
+            return report(scope, group, record, beat, entry)
+        finally:
+            new[0] = False
+
+    patch.setattr(heartbeats, "_report", reported)
+    patch.setattr(heartbeats, "_lift_proven", lambda *named: lift(*named) if new[0] else None)
+
+
 ALONE = "defence in depth: another rule holds where this one is gone, as long as nobody copies a machine's memory"
 MUTANTS = (
     Mutant(
@@ -80,7 +107,7 @@ MUTANTS = (
         "lease: epochs",
         bounds_of_sites_do_not_count,
         tests=("unit/test_lease_rules.py::test_an_epoch_goes_above_every_sites_durable_bound",),
-        reason="bounds exceed the machine's epoch only after a restore from a backup, which no schedule makes",
+        why="bounds exceed the machine's epoch only after a restore from a backup, which no schedule makes",
     ),
     Mutant(
         "any-claim-renews",
@@ -88,7 +115,7 @@ MUTANTS = (
         "lease: claim",
         any_claim_renews,
         tests=("unit/test_heartbeats.py::test_a_granted_site_is_told_and_the_first_claim_wins",),
-        reason="a copy of a running agent's memory has the same incarnation; copies of disks have another one",
+        why="a copy of a running agent's memory has the same incarnation; copies of disks have another one",
     ),
     Mutant(
         "old-incarnation-renews",
@@ -96,7 +123,7 @@ MUTANTS = (
         "lease: claim",
         an_old_incarnation_renews,
         tests=("unit/test_heartbeats.py::test_a_restart_neither_vacates_nor_inherits",),
-        reason=ALONE,
+        why=ALONE,
     ),
     Mutant(
         "anybody-may-be-granted",
@@ -104,7 +131,7 @@ MUTANTS = (
         "lease: grant",
         anybody_may_be_granted,
         tests=("unit/test_lease_rules.py::test_a_grantee_must_be_down_and_enforcing",),
-        reason="the leader's decision asks the same before; the two part only for a moment",
+        why="the leader's decision asks the same before; the two part only for a moment",
     ),
     Mutant(
         "undown-speaker-ignored",
@@ -112,7 +139,7 @@ MUTANTS = (
         "decision",
         who_speaks_undown_is_ignored,
         tests=("unit/test_review_witness.py::test_no_grant_while_another_site_that_is_heard_says_that_it_is_not_down",),
-        reason="simulated sites run nothing outside of their guards, which have ended what a lease protected",
+        why="simulated sites run nothing outside of their guards, which have ended what a lease protected",
     ),
     Mutant(
         "renewal-after-deadline",
@@ -120,7 +147,7 @@ MUTANTS = (
         "lease: handover",
         a_renewal_after_the_revokes_deadline,
         tests=("unit/test_lease_rules.py::test_a_voted_revoke_deadline_ends_renewals_and_still_does_not_vacate",),
-        reason="it delays a handover without end, but the site that goes on has the lease",
+        why="it delays a handover without end, but the site that goes on has the lease",
     ),
     Mutant(
         "old-heartbeats-count",
@@ -128,7 +155,7 @@ MUTANTS = (
         "lease: heartbeats",
         old_heartbeats_count,
         tests=("unit/test_heartbeats.py::test_an_older_heartbeat_of_the_same_incarnation_is_stale",),
-        reason="an old renewal only makes a lease longer, and its answer is counted from its own sending",
+        why="an old renewal only makes a lease longer, and its answer is counted from its own sending",
     ),
     Mutant(
         "another-store-is-welcome",
@@ -136,6 +163,40 @@ MUTANTS = (
         "quarantine",
         another_store_is_welcome,
         tests=("unit/test_heartbeats.py::test_another_store_is_quarantined",),
-        reason="no schedule replaces a site's disk",
+        why="no schedule replaces a site's disk",
+    ),
+    Mutant(
+        "moves-of-manual-mode",
+        "in manual mode only operators move a group, whatever was decided before",
+        "modes",
+        moves_of_manual_mode,
+        tests=(
+            (
+                "unit/test_lease_rules.py::"
+                "test_in_manual_mode_a_move_that_no_operator_asked_for_is_refused_though_it_was_decided_before"
+            ),
+        ),
+        why="no checker knows of modes, and the move is as safe as any other one",
+    ),
+    Mutant(
+        "longer-ttl-keeps-fresh",
+        "who fell silent is judged by the lease that it renewed last",
+        "decision: freshness",
+        a_longer_ttl_keeps_the_silent_fresh,
+        tests=(
+            (
+                "unit/test_sight.py::"
+                "test_a_longer_ttl_of_the_next_epoch_does_not_hold_up_the_takeover_from_a_holder_that_fell_silent"
+            ),
+        ),
+        why="the takeover comes late and within the bound in which a healed schedule must be settled",
+    ),
+    Mutant(
+        "early-proof-forgotten",
+        "a proof that was given before the lease ran out lifts the quarantine as well",
+        "quarantine",
+        an_early_proof_is_forgotten,
+        tests=("unit/test_heartbeats.py::test_a_proof_that_was_given_before_the_end_lifts_the_quarantine_as_well",),
+        why="the caretaker of a schedule lifts every quarantine once the faults are over",
     ),
 )

@@ -33,7 +33,8 @@ class Verdict:
     """Checkers that objected and are not those that were expected to."""
     false_alarm: bool = False
     """The unchanged code is objected to as well: nothing was shown."""
-    reason: str = ""
+    why: str = ""
+    """Tests alone: what the simulators cannot show."""
     seconds: float = 0.0
 
     @property
@@ -47,7 +48,7 @@ class Verdict:
 def hunt(mutant: Mutant, most: int | None = None) -> Verdict:
     began = time.monotonic()
     gc.freeze()
-    verdict = Verdict(mutant.name, mutant.campaign, mutant.rule, mutant.where, mutant.budget, reason=mutant.reason)
+    verdict = Verdict(mutant.name, mutant.campaign, mutant.rule, mutant.where, mutant.budget, why=mutant.why)
     if mutant.campaign == TESTS_ONLY:
         _by_tests(mutant, verdict)
     else:

@@ -229,7 +229,7 @@ MUTANTS = (
         "lease: votes",
         votes_outlive_a_renewal,
         tests=("unit/test_lease_rules.py::test_a_renewal_makes_votes_stale_and_forgets_the_counted_ones",),
-        reason="the vote that completes a majority has counted the last renewal in full, so nothing ends early",
+        why="the vote that completes a majority has counted the last renewal in full, so nothing ends early",
     ),
     Mutant(
         "restart-shortens-timer",
@@ -287,7 +287,7 @@ MUTANTS = (
         "quarantine",
         lifted_without_proof,
         tests=("unit/test_heartbeats.py::test_an_unclean_end_is_forgiven_on_proof_only",),
-        reason="the guard has ended what ran before the lease ran out, whatever the site says of it",
+        why="the guard has ended what ran before the lease ran out, whatever the site says of it",
     ),
     Mutant(
         "revoke-vacates",

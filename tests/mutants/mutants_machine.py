@@ -159,7 +159,7 @@ MUTANTS = (
         "lease: liveness",
         a_vote_is_cast_once,
         tests=("unit/test_timers.py::test_a_vote_without_effect_is_cast_again",),
-        reason="two witnesses of three must lose a vote for one lease, and neither may start again before the end",
+        why="two witnesses of three must lose a vote for one lease, and neither may start again before the end",
     ),
     Mutant(
         "followers-do-not-vote",
@@ -174,7 +174,7 @@ MUTANTS = (
         "decision: freshness",
         unknown_age_is_fresh,
         tests=("unit/test_node.py::test_what_was_replayed_makes_nobody_fresh",),
-        reason="a grant to a site that is gone runs out unclaimed",
+        why="a grant to a site that is gone runs out unclaimed",
     ),
     Mutant(
         "sight-outlives-image",
@@ -182,7 +182,7 @@ MUTANTS = (
         "decision: freshness",
         what_was_seen_outlives_an_image,
         tests=("unit/test_node.py::test_after_an_image_nobody_counts_as_heard",),
-        reason="a grant to a site that is gone runs out unclaimed",
+        why="a grant to a site that is gone runs out unclaimed",
     ),
     Mutant(
         "decides-not-caught-up",
@@ -190,7 +190,7 @@ MUTANTS = (
         "decision",
         decides_without_having_caught_up,
         tests=("unit/test_node.py::test_only_a_caught_up_leader_with_quorum_decides",),
-        reason=COMPARED,
+        why=COMPARED,
     ),
     Mutant(
         "another-clusters-log",
@@ -198,6 +198,6 @@ MUTANTS = (
         "machine: founding",
         another_clusters_log_is_taken,
         tests=("unit/test_node.py::test_a_log_of_another_cluster_ends_the_process",),
-        reason="every schedule has one cluster",
+        why="every schedule has one cluster",
     ),
 )

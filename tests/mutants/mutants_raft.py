@@ -8,7 +8,6 @@ from raft_broken_rules import CRASHES, DIVERGED
 
 from proto.units import WitnessId
 from witness.raft import node as node_module
-from witness.raft import outlook
 from witness.raft.age import LeaderRounds
 from witness.raft.elections import PreVotes
 from witness.raft.engine_adapter import Engine
@@ -123,18 +122,6 @@ def ages_by_the_sending(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Stamps, "took_append", took_append)
 
 
-def caught_up_at_once(patch: pytest.MonkeyPatch) -> None:
-    """D-37: a new leader counts as caught up before it has committed anything."""
-    right = outlook.caught_up
-
-    def caught_up(engine, message_filter):
-        if engine.role is node_module.Role.LEADER:
-            return True
-        return right(engine, message_filter)
-
-    patch.setattr(node_module, "caught_up", caught_up)
-
-
 def older_snapshots_are_installed(patch: pytest.MonkeyPatch) -> None:
     """D-10: what is applied already is replaced by what is older, and the log with it."""
     right = Engine._SyncObj__loadDumpFile
@@ -202,6 +189,7 @@ MUTANTS = (
     raft_broken("commit by a chunk", "a snapshot's message commits nothing", "D-1"),
     raft_broken("any append truncates", "the log is cut only on a conflict of terms", "D-3"),
     raft_broken("every vote is given", "no vote for a log that is behind", "Raft 5.4.1"),
+    raft_broken("leader is never heard", "no leave to stand, and no vote, while a leader is heard", "D-13"),
     raft_broken("lowest reset forgotten", "the lowest of several rejections stands", "D-11"),
     raft_broken("age from the arrival", "an entry's age is never understated", "age"),
     Mutant(
@@ -212,7 +200,7 @@ MUTANTS = (
         tests=(
             "raft_review/test_review_commit.py::test_d04_an_acknowledgement_of_an_older_term_counts_for_nothing[ours]",
         ),
-        reason="one member must lead twice, with an answer of its first time still on the way: once in thousands",
+        why="one member must lead twice, with an answer of its first time still on the way: once in thousands",
     ),
     Mutant(
         "newer-term-not-heard",
@@ -220,7 +208,7 @@ MUTANTS = (
         "D-4",
         a_newer_term_in_an_answer_is_not_heard,
         tests=("raft_review/test_review_commit.py::test_d04_a_leader_of_an_older_term_is_told_the_newer_one[ours]",),
-        reason="it hears of the newer term from others too, and commits nothing meanwhile",
+        why="it hears of the newer term from others too, and commits nothing meanwhile",
     ),
     Mutant(
         "commit-beyond-the-proof",
@@ -235,7 +223,7 @@ MUTANTS = (
         "D-19",
         votes_are_counted_not_voters,
         tests=("raft_review/test_review_commit.py::test_d19_a_repeated_vote_counts_once[ours]",),
-        reason="who stands has the leave of a majority already, each counted once",
+        why="who stands has the leave of a majority already, each counted once",
     ),
     Mutant(
         "acks-beyond-the-log",
@@ -271,7 +259,7 @@ MUTANTS = (
         "age",
         echoes_of_an_uncertain_leader,
         tests=("unit/test_raft_parts.py::test_a_stamp_is_echoed_only_when_a_majority_answered_something_later",),
-        reason="a deposed leader must keep one follower for the very second in which ages count",
+        why="a deposed leader must keep one follower for the very second in which ages count",
     ),
     Mutant(
         "age-understated",
@@ -286,7 +274,7 @@ MUTANTS = (
         "D-10",
         older_snapshots_are_installed,
         tests=("raft_review/test_review_log.py::test_d10_an_older_snapshot_takes_nothing_away[ours]",),
-        reason="the log keeps what follows, by another rule (D-2), and is applied again to the same state",
+        why="the log keeps what follows, by another rule (D-2), and is applied again to the same state",
     ),
     Mutant(
         "prefix-below-snapshot-asked",
@@ -294,7 +282,7 @@ MUTANTS = (
         "D-28",
         prefix_below_the_snapshot_is_asked,
         tests=("unit/test_raft_filter.py::test_a_prefix_below_our_snapshot_counts_as_matching",),
-        reason="it takes a divergent log that is longer than the leader's and ends below a snapshot: once in thousands",
+        why="it takes a divergent log that is longer than the leader's and ends below a snapshot: once in thousands",
     ),
     Mutant(
         "elections-without-majority",

@@ -5,10 +5,15 @@ from __future__ import annotations
 import mutants_agent
 import mutants_claims
 import mutants_disk
+import mutants_entries
+import mutants_identity
 import mutants_lease
 import mutants_machine
+import mutants_plans
 import mutants_raft
+import mutants_restore
 import mutants_review
+import mutants_standing
 from mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -19,5 +24,10 @@ MUTANTS: tuple[Mutant, ...] = (
     *mutants_raft.MUTANTS,
     *mutants_disk.MUTANTS,
     *mutants_review.MUTANTS,
+    *mutants_entries.MUTANTS,
+    *mutants_standing.MUTANTS,
+    *mutants_identity.MUTANTS,
+    *mutants_restore.MUTANTS,
+    *mutants_plans.MUTANTS,
 )
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}

@@ -33,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     if options.list:
         for mutant in MUTANTS:
             print(f"{mutant.name:34} {mutant.campaign:5} {mutant.budget:4}  {mutant.where}: {mutant.rule}")
+            if mutant.why:
+                print(f"{'':46}no schedule, because {mutant.why}")
         return 0
     chosen = [BY_NAME[name] for name in options.only] if options.only else list(MUTANTS)
     began = time.monotonic()

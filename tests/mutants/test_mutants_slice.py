@@ -47,7 +47,7 @@ def test_a_mutant_says_what_it_breaks_and_who_sees_it(mutant: Mutant) -> None:
         assert mutant.budget > 0
         assert mutant.focus.caught_as
         return
-    assert mutant.reason, "say why no schedule shows it"
+    assert mutant.why, "say why no schedule shows it"
     for node in mutant.tests:
         path, _, test = node.partition("::")
         assert (TESTS / path).exists()

@@ -12,8 +12,8 @@ from runner_rig import G, World, well
 from agents.actions.plan_journal import PlanJournal
 from agents.core.effects import Fence, PlanKind, StartPlan
 from agents.core.plan_progress import PlanEnd, PlanHeader, StepInput, StepMark
-from agents.fencing.base import Step
-from agents.fencing.memory import Behaviour
+from agents.fencing.base import Step, StepEnd, StepResult
+from agents.fencing.memory import Behaviour, MemoryGuard
 from agents.settings import StepSpec
 from proto.units import NS_PER_MS, Epoch
 
@@ -177,6 +177,24 @@ async def test_a_resumed_activation_goes_on_at_the_first_step_that_is_not_done(
     progress = PlanJournal(tmp_path, G).progress
     assert progress is not None
     assert progress.end is PlanEnd.SUCCEEDED
+
+
+async def test_how_a_step_of_a_former_agent_ended_is_asked_for_and_not_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guard outlived its agent; half a second before, a database was started by this very step."""
+    asked: list[str] = []
+
+    async def outcome(_self: MemoryGuard, step_id: str) -> StepResult:
+        asked.append(step_id)
+        return StepResult(step_id, StepEnd.EXITED, exit_code=0)
+
+    monkeypatch.setattr(MemoryGuard, "outcome", outcome)
+    journal(tmp_path, *at("a", BEGIN, SUCCEED), *at("b", BEGIN))
+    world = World(tmp_path, well, activation=THREE)
+    assert await world.done(resume(world)) == (True, "active")
+    assert asked == ["1-b-0"]
+    assert commands(world) == ["/do/c"]
 
 
 async def test_a_plan_whose_steps_changed_is_not_resumed_but_taken_back(tmp_path: Path) -> None:

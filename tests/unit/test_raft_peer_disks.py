@@ -155,3 +155,14 @@ def test_each_step_of_a_readmission_is_logged_once(capsys: pytest.CaptureFixture
     assert "term above 17" in lines[1]
     assert "readmitted" in lines[2]
     assert "18" in lines[2]
+
+
+def test_o4_a_vouch_is_to_be_on_the_disk_before_its_answer_leaves() -> None:
+    """Else a loss of power right after the answer would let the original in, while its copy counts elsewhere."""
+    store = Memory()
+    disks = PeerDisks(store)
+    disks.admit(SPEAKER)
+    again = replace(SPEAKER, process=b"q" * 16, starts=SPEAKER.starts + 1, past=(SPEAKER.process,))
+    assert disks.vouch(again, b"a" * 16, counts=True)
+    assert PeerDisks(store).mark(W2) == disks.mark(W2)
+    assert not disks.vouch(again, b"a" * 16, counts=True), "nothing is new, so nothing waits for the disk"
