@@ -23,28 +23,7 @@ from witness.raft.peer_transport import PeerTransport
 from witness.raft.suffrage import Suffrage
 
 NEVER = 1 << 62
-STORM = 300
 ENDED = LOST | {"stuck", "work"}
-
-
-def d12_a_storm(patch: pytest.MonkeyPatch) -> None:
-    """Who waits for a snapshot gets message after message in one turn, here at most some hundreds."""
-    right, whole = RaftNode.outgoing, RaftNode.turn
-    left: dict[int, int] = {}
-
-    def turn(self, *arguments):
-        left[id(self)] = STORM
-        return whole(self, *arguments)
-
-    def outgoing(self, peer, message):
-        stop = right(self, peer, message)
-        if message.get("serialized", b"") is None and left.get(id(self), 0) > 0:
-            left[id(self)] -= 1
-            return False
-        return stop
-
-    patch.setattr(RaftNode, "turn", turn)
-    patch.setattr(RaftNode, "outgoing", outgoing)
 
 
 def d21_names_are_believed(patch: pytest.MonkeyPatch) -> None:
@@ -154,13 +133,6 @@ def _review(room: str, test: str) -> tuple[str, ...]:
 
 
 MUTANTS = (
-    Mutant(
-        "d12-storm",
-        "who waits for a snapshot gets nothing more in that turn",
-        "D-12",
-        d12_a_storm,
-        FuzzFocus(("snapshot", "isolate-leader", "bandwidth"), frozenset({"work"}), 60),
-    ),
     Mutant(
         "d21-names-are-believed",
         "who a peer is stands in its certificate",
