@@ -80,7 +80,8 @@ def moves_of_manual_mode(patch: pytest.MonkeyPatch) -> None:
 
 def a_longer_ttl_keeps_the_silent_fresh(patch: pytest.MonkeyPatch) -> None:
     """Who fell silent is judged by the ttl of the next epoch."""
-    patch.setattr(sight, "_note_renewal", lambda group, seen, site: None)
+    right = sight.GroupSight.speaks
+    patch.setattr(sight.GroupSight, "speaks", lambda self, site, now, *, renews: right(self, site, now, renews=False))
 
 
 def an_early_proof_is_forgotten(patch: pytest.MonkeyPatch) -> None:
