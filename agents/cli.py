@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from agents.hook_test import command as hook_test
 from proto.errors import LocalFault, ThirdsiteError
 
 EXIT_USAGE = 64
@@ -171,6 +172,9 @@ def doctor(
 
 class Verdict(SystemExit):
     """An exit code that is an answer; typer's own 2 means wrong usage."""
+
+
+app.command("hook-test", help=hook_test.HELP, context_settings={"allow_interspersed_args": False})(hook_test.run)
 
 
 @app.command("exec", add_help_option=False, context_settings={"ignore_unknown_options": True})
