@@ -78,11 +78,8 @@ class _Worker(Generic[Item, Outcome]):
             self.pipe.send((item,))
 
     def end(self) -> None:
-        self.process.terminate()
+        self.process.kill()  # it is deaf to anything less, and holds nothing that would have to be put in order
         self.process.join(END_S_MAX)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join(END_S_MAX)
         self.pipe.close()
 
 
@@ -181,12 +178,15 @@ def _fetch(items: Iterator[Item], waiting: deque[Item]) -> bool:
 
 @contextlib.contextmanager
 def _deaf() -> Iterator[None]:
-    """A Ctrl-C goes to the whole terminal: children are born ignoring it, their parent tells them to end."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A Ctrl-C goes to the whole terminal, `timeout` ends a whole group: children are born ignoring that, and their
+    parent ends them. A worker that died by it first would count as a death that its item has to explain.
+    """
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # -- inside of a worker --------------------------------------------------------------------------------------
