@@ -53,7 +53,9 @@ class PlanNotes:
         noted = self.progress
         if plan.resumed and noted is not None and noted.header.plan == plan.plan and noted.header.kind is plan.kind:
             if not noted.may_resume(names):
-                raise StepFailed("it cannot go on where the former agent left it: its steps are others now")
+                raise StepFailed(
+                    "it cannot go on where the former agent left it: a step failed, or its steps are others now"
+                )
             return
         await self.begin(
             PlanHeader(

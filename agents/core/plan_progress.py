@@ -138,8 +138,9 @@ class PlanProgress:
         return self.states[step] is StepState.DONE
 
     def may_resume(self, steps: tuple[str, ...]) -> bool:
-        """It was under way when its agent ended, and the configuration still has the same steps."""
-        return self.end is PlanEnd.RUNNING and self.header.steps == steps
+        """It was under way when its agent ended, nothing failed, and the configuration still has the same steps."""
+        failed = any(state is StepState.FAILED for state in self.states.values())
+        return self.end is PlanEnd.RUNNING and not failed and self.header.steps == steps
 
     def to_undo(self, undoable: Container[str]) -> tuple[str, ...]:
         """Newest first: what an activation began and is not taken back; nothing once it has succeeded."""

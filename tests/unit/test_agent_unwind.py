@@ -206,6 +206,22 @@ async def test_a_plan_whose_steps_changed_is_not_resumed_but_taken_back(tmp_path
     assert commands(world) == ["/undo/a"]
 
 
+async def test_a_crash_between_a_steps_failure_and_the_plans_is_a_failed_plan_and_taken_back(tmp_path: Path) -> None:
+    journal(tmp_path, *at("a", BEGIN, SUCCEED), *at("b", BEGIN, FAIL))
+    world = World(tmp_path, well, activation=THREE)
+    ok, text = await world.done(resume(world))
+    assert (ok, "a step failed" in text) == (False, True)
+    assert (await world.done(world.start(PlanKind.DEACTIVATE)))[0]
+    assert commands(world) == ["/undo/b", "/undo/a"]
+
+
+async def test_a_deactivation_whose_step_had_failed_goes_on_to_its_end(tmp_path: Path) -> None:
+    journal(tmp_path, *at("stop", BEGIN, FAIL), kind=PlanKind.DEACTIVATE)
+    world = World(tmp_path, well, activation=THREE, deactivation=STOP)
+    assert (await world.done(resume(world, PlanKind.DEACTIVATE)))[0]
+    assert commands(world) == []
+
+
 async def test_a_resumed_deactivation_skips_what_is_done(tmp_path: Path) -> None:
     journal(tmp_path, *at("stop", BEGIN, SUCCEED), kind=PlanKind.DEACTIVATE)
     world = World(tmp_path, well, activation=THREE, deactivation=STOP)

@@ -111,6 +111,8 @@ def test_a_plan_resumes_only_with_its_own_steps_and_before_its_end() -> None:
     assert plan.may_resume(STEPS)
     assert not plan.may_resume(STEPS[:2])
     assert not plan.may_resume((STEPS[1], STEPS[0], STEPS[2]))
+    walk(plan, "mount", IN.BEGIN, IN.FAIL)
+    assert not plan.may_resume(STEPS), "the crash came between the step's failure and the plan's"
     plan.note(PlanEnd.FAILED)
     assert not plan.may_resume(STEPS)
 

@@ -151,6 +151,12 @@ class GroupShell:
         if guard is None or journal is None:
             self._finish(plan, ok=False, text="the guard is gone")
             return
+        if not journal.may_resume(journal.header.steps):
+            if plan.kind is PlanKind.ACTIVATE:
+                self._finish(plan, ok=False, text="a step had failed")
+            else:
+                self._end_guard(plan, "stop")
+            return
         for number, name in enumerate(journal.header.steps):
             if journal.begun(name) is not None:
                 self._ask(plan, guard, number)
