@@ -29,6 +29,7 @@ from witness.core.timers import LeaseTimers
 from witness.core.transitions import Phase
 from witness.sim.faults import FAULTS, Fault
 from witness.sim.plans import GroupShell
+from witness.sim.resource import Resource
 from witness.sim.setup import Setup, draw
 from witness.sim.world import World
 
@@ -167,6 +168,26 @@ def lease_of_the_backup(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(witness.core.restore, "_restore_group", restore_group)
 
 
+# -- at the resource --------------------------------------------------------------------------------------------
+
+
+def resource_takes_all(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Resource, "admits", lambda self, group, epoch: True)
+
+
+def resource_knows_only_the_last(patch: pytest.MonkeyPatch) -> None:
+    """It refuses what is older than what came last, and lets an unknown group's first effect pass."""
+    right = Resource.admits
+
+    def admits(self, group, epoch):
+        admitted = right(self, group, epoch)
+        if not admitted:
+            del self._newest[group]
+        return admitted
+
+    patch.setattr(Resource, "admits", admits)
+
+
 LAST_LEAP: WeakKeyDictionary[World, int] = WeakKeyDictionary()
 APART_NS = 5 * NS_PER_S
 
@@ -184,6 +205,7 @@ OVERLAP = frozenset({"overlap"})
 EARLY = frozenset({"overlap", "early-expiry"})
 EARLY_GRANT = frozenset({"overlap", "early-grant"})
 RESTORE = ("restore-all",)
+EFFECT = frozenset({"effect"})
 BROKEN = (
     Broken("counted-from-the-answer", counted_from_the_answer, ("slow", "site-freeze", "cut-site"), OVERLAP, 60),
     Broken(
@@ -206,6 +228,8 @@ BROKEN = (
     Broken("generation-after-the-backup", generation_after_the_backup, RESTORE, frozenset({"story", "epoch"}), 15),
     Broken("not-barred", not_barred, RESTORE, EARLY_GRANT, 6),
     Broken("bar-of-the-backup", bar_of_the_backup, RESTORE, EARLY_GRANT, 6),
+    Broken("resource-takes-all", resource_takes_all, ("guest-freeze",), EFFECT, 6),
+    Broken("resource-knows-only-the-last", resource_knows_only_the_last, ("guest-freeze",), EFFECT, 6),
     Broken("lease-of-the-backup", lease_of_the_backup, RESTORE, frozenset({"story", "overlap"}), 6),
 )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,13 @@ from checker_rig import A, B, Court, G, S
 
 from proto.decisions import Reason
 from proto.messages import GroupAnswer, RevokePhase, Verdict
-from proto.units import Epoch, Nonce, RenewalNo
+from proto.units import Epoch, GroupId, Nonce, RenewalNo
 from witness.sim.checkers.activity import ActivityChecker
 from witness.sim.checkers.authority import AuthorityChecker
+from witness.sim.checkers.effects import EffectChecker
 from witness.sim.checkers.license import LicenseChecker
+from witness.sim.clock import Events
+from witness.sim.resource import Resource
 
 NONCE = Nonce(b"n" * 16)
 
@@ -66,14 +71,56 @@ def test_a_thawed_site_is_excused_within_its_bound_and_no_longer(court: Court):
     checker.begun(G, B, Epoch(2))
     checker.thawed(G, A, 2 * S)
     checker.running(G, A)
+    assert checker.thawing(G)
     court.now_ns = 2 * S
     checker.dead(G, A)
-    assert (court.kinds(), checker.excused, checker.longest_excuse_ns) == ([], 1, 2 * S)
+    assert (court.kinds(), checker.windows, checker.window_ns_max) == ([], 1, 2 * S)
+    assert not checker.thawing(G)
     checker.thawed(G, A, 2 * S)
     checker.running(G, A)
-    court.now_ns = 4 * S + 1
+    court.now_ns = 4 * S + 2_000
     checker.dead(G, A)
     assert court.kinds() == ["stale"]
+
+
+def test_a_window_lasts_until_one_of_the_two_stands_still_or_ends(court: Court):
+    checker = ActivityChecker(court.findings, court.now)
+    checker.begun(G, A, Epoch(1))
+    checker.thawed(G, A, 2 * S)
+    court.now_ns = S
+    checker.begun(G, B, Epoch(2))
+    court.now_ns = 3 * S // 2
+    checker.stands_still(G, B)
+    court.now_ns = 2 * S
+    checker.dead(G, A)
+    assert (court.kinds(), checker.windows, checker.window_ns_max) == ([], 1, S // 2)
+
+
+@pytest.mark.parametrize(("after_ns", "found"), [(2 * S, []), (2 * S + 2_000, ["epoch"])])
+def test_a_thawed_site_may_begin_an_older_epoch_within_its_bound_but_none_twice(
+    court: Court, after_ns: int, found: list[str]
+):
+    checker = ActivityChecker(court.findings, court.now)
+    checker.begun(G, B, Epoch(2))
+    checker.dead(G, B)
+    checker.thawed(G, A, 2 * S)
+    court.now_ns = after_ns
+    checker.begun(G, A, Epoch(1))
+    assert court.kinds() == found
+    checker.dead(G, A)
+    court.findings.violations.clear()
+    checker.thawed(G, A, 2 * S)
+    checker.begun(G, A, Epoch(1))
+    assert court.kinds() == ["epoch"]
+
+
+def test_what_begins_long_after_a_thaw_is_an_overlap(court: Court):
+    checker = ActivityChecker(court.findings, court.now)
+    checker.thawed(G, A, 2 * S)
+    court.now_ns = 3 * S
+    checker.begun(G, A, Epoch(1))
+    checker.begun(G, B, Epoch(2))
+    assert court.kinds() == ["overlap"]
 
 
 def test_a_renewal_ends_the_excuse(court: Court):
@@ -152,6 +199,42 @@ def test_frozen_clocks_prolong_what_they_cannot_count(court: Court):
     court.now_ns = 2 * S
     checker.dead(G, A)
     assert court.kinds() == []
+    assert checker.longest_ns(G, A) == 1_010_101_010
+    assert checker.longest_ns(G, B) == 0
+
+
+def test_an_answer_that_waited_for_a_frozen_machine_counts_from_its_own_sending(court: Court):
+    checker = AuthorityChecker(court.findings, court.now)
+    checker.sent(A, NONCE)
+    court.now_ns = 5 * S
+    checker.frozen(A, 5 * S)
+    assert checker.answered(A, NONCE, [renewed()], since_ns=5 * S) == []
+    checker.begun(G, A, Epoch(1))
+    court.now_ns = 6 * S
+    checker.dead(G, A)
+    assert court.kinds() == []
+
+
+# -- effects --------------------------------------------------------------------------------------------------
+
+
+def test_no_effect_of_an_older_epoch_is_accepted_after_a_newer_one(court: Court):
+    checker = EffectChecker(court.findings)
+    for host, epoch in ((A, 1), (B, 2), (B, 2), (A, 3)):
+        checker.accepted(G, host, Epoch(epoch))
+    assert (court.kinds(), checker.effects) == ([], 4)
+    checker.accepted(G, B, Epoch(2))
+    assert court.kinds() == ["effect"]
+    assert "dc-b works on erp under epoch 2, dc-a did under 3 before" in court.words()
+
+
+def test_a_resource_refuses_older_epochs_of_each_group(court: Court):
+    events, hits, checker = Events(), Counter(), EffectChecker(court.findings)
+    resource = Resource(events, random.Random(1), lambda kind: hits.update([kind]), checker)
+    for group, host, epoch in ((G, A, 1), (G, B, 2), (G, A, 1), (GroupId("mail"), A, 1)):
+        resource.effect(group, host, Epoch(epoch))
+        events.run_until(events.now_ns + S)
+    assert (checker.effects, hits) == (3, {"resource-refused": 1})
 
 
 # -- license --------------------------------------------------------------------------------------------------

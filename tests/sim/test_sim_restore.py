@@ -17,12 +17,11 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 
 from checker_rig import A, B, Chronicle, Court, G, S
+from sim_worlds import active_site, calm_world, served, violations
 from test_sim_checkers_witnesses import FIRST, VACANT, K
 
 from proto.commands import QuarantineCause
-from proto.groups import Failback
 from proto.lease import LeaseConstants
-from proto.units import NS_PER_MS
 from witness.sim.checkers.durable import DurableChecker, Told
 from witness.sim.checkers.restored import RestoreChecker
 from witness.sim.checkers.story import StoryChecker
@@ -33,7 +32,7 @@ from witness.sim.raft.faults_identity import readmit_host
 from witness.sim.restores import Kept
 from witness.sim.run import run_schedule
 from witness.sim.setup import draw
-from witness.sim.world import World, quiet
+from witness.sim.world import World
 
 VARIANTS = frozenset(
     {"backup-running", "backup-stopped", "restore-all", "restore-cut-holder", "restore-leftover"}
@@ -77,30 +76,6 @@ def test_the_hash_seed_changes_no_restore():
     assert len(outputs) == 1
 
 
-def calm_world(seed: int = 3) -> World:
-    """Two sites, one group with leases of a second, no faults but those that a test makes."""
-    drawn = draw(seed, list(FAULTS))
-    config = replace(
-        drawn.groups[0],
-        sites=drawn.sites[:2],
-        constants=LeaseConstants(1_000, 10_000, 0),
-        failback=Failback.MANUAL,
-        max_replication_lag_ms=None,
-    )
-    names = drawn.raft.witnesses[:3]
-    setup = replace(quiet(drawn), sites=drawn.sites[:2], groups=(config,), raft=replace(drawn.raft, witnesses=names))
-    world = World(replace(setup, kinds=("by hand",)))
-    world.begin()
-    return world
-
-
-def served(world: World, within_s: float = 60.0) -> bool:
-    until_ns = world.events.now_ns + round(within_s * S)
-    while world.events.now_ns < until_ns and not world.served():
-        world.run_until(world.events.now_ns + 100 * NS_PER_MS)
-    return world.served()
-
-
 def lose_and_restore(world: World, kept: Kept) -> None:
     world.restores.lose_all()
     world.restores.restore_after(0, kept, random.Random(1), None)
@@ -114,16 +89,16 @@ def test_epochs_go_on_above_all_that_were_granted_after_the_backup():
     assert kept is not None
     leader = next(host for host in world.witnesses.values() if host.node and host.node.consensus.leading)
     outcomes: list[bool] = []
-    standby = next(site for site in world.sites if [site.name] != world.judges.activity.active(G))
+    standby = next(site for site in world.sites if site is not active_site(world))
     leader.switchover(G, standby.settings.site, lambda outcome: outcomes.append(outcome.ok))
     world.run_until(world.events.now_ns + 5 * S)
     assert outcomes == [True]
-    assert world.judges.activity.active(G) == [standby.name]
+    assert active_site(world) is standby
     lose_and_restore(world, kept)
     assert served(world)
     assert world.judges.activity.activations == 3
     assert world.judges.restores.waited == 1
-    assert [str(violation) for violation in world.judges.violations] == []
+    assert violations(world) == []
 
 
 def test_a_blank_witness_is_readmitted_after_a_restore_without_a_backup():
@@ -142,7 +117,7 @@ def test_a_blank_witness_is_readmitted_after_a_restore_without_a_backup():
     assert host.member is not None
     assert host.member.view().votes
     assert served(world)
-    assert [str(violation) for violation in world.judges.violations] == []
+    assert violations(world) == []
 
 
 def test_a_witness_of_the_former_life_is_heard_by_nobody():
@@ -156,7 +131,7 @@ def test_a_witness_of_the_former_life_is_heard_by_nobody():
     world.heal()
     assert world.settle()
     assert world.faults_hit["restore-leftover"] == 1
-    assert [str(violation) for violation in world.judges.violations] == []
+    assert violations(world) == []
 
 
 # -- checkers -------------------------------------------------------------------------------------------------

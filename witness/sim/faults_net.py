@@ -35,13 +35,13 @@ def cut_site(world: World, rng: random.Random) -> None:
     inbound = rng.random() < 0.5
     pairs = [(site, w.name) for w in world.witnesses.values()] if both or not inbound else []
     pairs += [(w.name, site) for w in world.witnesses.values()] if both or inbound else []
-    cut_pairs(world, rng, pairs, "cut-site" if both else "cut-one-way")
+    _cut(world, rng, pairs, "cut-site" if both else "cut-one-way")
 
 
 def cut_link(world: World, rng: random.Random) -> None:
     """One site and one witness, both ways; the others carry on."""
     site, witness = rng.choice(world.sites).name, rng.choice(list(world.witnesses.values())).name
-    cut_pairs(world, rng, [(site, witness), (witness, site)], "cut-link")
+    _cut(world, rng, [(site, witness), (witness, site)], "cut-link")
 
 
 def cut_leader(world: World, rng: random.Random) -> None:
@@ -49,17 +49,23 @@ def cut_leader(world: World, rng: random.Random) -> None:
     leader = world.cluster.leader()
     if leader is not None:
         site, witness = rng.choice(world.sites).name, str(leader.name)
-        cut_pairs(world, rng, [(site, witness), (witness, site)], "cut-leader")
+        _cut(world, rng, [(site, witness), (witness, site)], "cut-leader")
 
 
 def cut_all(world: World, rng: random.Random) -> None:
     """The third location is gone for everybody."""
     sites = [site.name for site in world.sites]
     pairs = [pair for w in world.witnesses.values() for s in sites for pair in ((s, w.name), (w.name, s))]
-    cut_pairs(world, rng, pairs, "cut-all")
+    _cut(world, rng, pairs, "cut-all")
 
 
-def cut_pairs(world: World, rng: random.Random, pairs: list[tuple[str, str]], kind: str) -> None:
+def cut_off(world: World, rng: random.Random, site: str, kind: str, at_least_ns: int = 0) -> None:
+    """A site loses all witnesses, both ways, for around a lease longer than `at_least_ns`."""
+    pairs = [pair for w in world.witnesses.values() for pair in ((site, w.name), (w.name, site))]
+    _cut(world, rng, pairs, kind, at_least_ns)
+
+
+def _cut(world: World, rng: random.Random, pairs: list[tuple[str, str]], kind: str, at_least_ns: int = 0) -> None:
     world.hit(kind)
     world.note("network", f"{kind}: {pairs[0][0]} -> {pairs[0][1]} ...")
     for sender, to in pairs:
@@ -69,7 +75,7 @@ def cut_pairs(world: World, rng: random.Random, pairs: list[tuple[str, str]], ki
         for sender, to in pairs:
             world.network.mend(sender, to)
 
-    world.events.after(world.some_ttls(rng), mend)
+    world.events.after(at_least_ns + world.some_ttls(rng), mend)
 
 
 def flap(world: World, rng: random.Random) -> None:

@@ -6,7 +6,9 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from proto.lease import takeover_wait_max
 from proto.units import NS_PER_MS, NS_PER_S, PPM
+from witness.sim import faults_net
 from witness.sim.site import SiteHost
 from witness.sim.witness import WitnessHost
 
@@ -57,7 +59,7 @@ def agent_crash(world: World, rng: random.Random) -> None:
 
 
 def agent_crash_loop(world: World, rng: random.Random) -> None:
-    """As a supervisor sees it that starts a broken agent again and again."""
+    """As a supervisor sees it that starts a broken agent again and again; it stands still with its machine."""
     site = _some_site(world, rng)
     if site is None:
         return
@@ -67,12 +69,12 @@ def agent_crash_loop(world: World, rng: random.Random) -> None:
     def crash(left: int) -> None:
         if not world.healed:
             _crash(world, site)
-            world.events.after(pause_ns, lambda: start(left - 1))
+            site.guest.after(pause_ns, lambda: start(left - 1))
 
     def start(left: int) -> None:
         site.start()
         if left > 0:
-            world.events.after(lives_ns, lambda: crash(left))
+            site.guest.after(lives_ns, lambda: crash(left))
 
     crash(rng.randint(3, 8))
 
@@ -92,9 +94,9 @@ def agent_crash_activating(world: World, rng: random.Random) -> None:
         if site.agent is not None and not world.healed:
             world.hit("agent-crash-activating")
             site.crash()
-            world.events.after(rng.randint(20, 3_000) * NS_PER_MS, site.start)
+            site.guest.after(rng.randint(20, 3_000) * NS_PER_MS, site.start)
 
-    site.at_next_step = lambda: world.events.after(delay_ns, crash)
+    site.at_next_step = lambda: site.guest.after(delay_ns, crash)
 
 
 def agent_upgrade(world: World, rng: random.Random) -> None:
@@ -129,6 +131,19 @@ def site_suspend(world: World, rng: random.Random) -> None:
         world.hit("site-suspend")
         site.suspend()
         world.events.after(world.some_ttls(rng), site.resume)
+
+
+def guest_freeze(world: World, rng: random.Random) -> None:
+    """The hypervisor stops a site with all its clocks, mostly until another one has its group; often it is cut off."""
+    site = _some_site(world, rng)
+    if site is not None:
+        world.hit("guest-freeze")
+        site.guest.freeze()
+        takeover_ns = takeover_wait_max(rng.choice(world.setup.groups).constants)
+        span_ns = world.some_ttls(rng) if rng.random() < 0.3 else round(takeover_ns * rng.uniform(0.8, 3))
+        world.events.after(span_ns, site.resume)
+        if rng.random() < 0.5:
+            faults_net.cut_off(world, rng, site.name, "guest-cut-off", span_ns)
 
 
 def site_power(world: World, rng: random.Random) -> None:
@@ -240,6 +255,7 @@ BLOWS: dict[str, tuple[Strike, float]] = {
     "agent-stop": (agent_stop, 4.0),
     "site-freeze": (site_freeze, 5.0),
     "site-suspend": (site_suspend, 6.0),
+    "guest-freeze": (guest_freeze, 6.0),
     "site-power": (site_power, 8.0),
     "guard-kill": (guard_kill, 6.0),
     "wall-step": (wall_step, 6.0),

@@ -114,8 +114,7 @@ def _cut_holders(world: World, rng: random.Random) -> None:
     """Those who are active are not heard by the new life before their leases have ended, and perhaps not then."""
     active = {name for config in world.setup.groups for name in world.judges.activity.active(config.group)}
     for site in sorted(active):
-        pairs = [pair for w in world.witnesses.values() for pair in ((site, w.name), (w.name, site))]
-        faults_net.cut_pairs(world, rng, pairs, "restore-cut-holder")
+        faults_net.cut_off(world, rng, site, "restore-cut-holder")
 
 
 BLOWS: dict[str, tuple[faults_net.Strike, float]] = {"restore-all": (restore_all, 6.0)}

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable
 from proto.events import Event
 from proto.groups import GroupConfig
 from proto.messages import GroupAnswer
-from proto.units import NS_PER_MS, PPM, Epoch, GroupId, Nonce
+from proto.units import NS_PER_MS, Epoch, GroupId, Nonce
 from witness.core.state import majority
 from witness.sim.checkers.activity import ActivityChecker
 from witness.sim.checkers.authority import AuthorityChecker
 from witness.sim.checkers.durable import DurableChecker, Told
+from witness.sim.checkers.effects import EffectChecker
 from witness.sim.checkers.expiry import ExpiryChecker
 from witness.sim.checkers.license import LicenseChecker
 from witness.sim.checkers.replicas import ReplicaChecker
@@ -28,6 +29,7 @@ class Judges:
         self.activity = ActivityChecker(findings, now)
         self.authority = AuthorityChecker(findings, now)
         self.license = LicenseChecker(findings, now)
+        self.effects = EffectChecker(findings)
         self.replicas = ReplicaChecker(findings)
         self.durable = DurableChecker(findings)
         self.story = StoryChecker(findings)
@@ -63,12 +65,12 @@ class Judges:
         self.license.went_on(group, host)
         self.activity.running(group, host)
 
-    def thaws(self, host: str, groups: Iterable[GroupId], span_ns: int, ttl_ns: int, drift_max_ppm: int) -> None:
+    def thaws(self, host: str, groups: Iterable[GroupId], span_ns: int) -> None:
         """All clocks of the host stood still for so long; told before `goes_on`."""
         self.authority.frozen(host, span_ns)
         self._thawed_at[host] = self._now()
         for group in groups:
-            self.activity.thawed(group, host, ttl_ns * PPM // (PPM - drift_max_ppm))
+            self.activity.thawed(group, host, self.authority.longest_ns(group, host))
 
     def sent(self, host: str, nonce: Nonce) -> None:
         self.authority.sent(host, nonce)

@@ -21,6 +21,7 @@ from proto.clock import ClockReading
 from proto.timing import LocalDeadlines
 from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs
 from witness.sim.platform import Platform
+from witness.sim.resource import EFFECT_EVERY_NS
 
 if TYPE_CHECKING:
     from witness.sim.site import SiteHost
@@ -47,6 +48,8 @@ class GroupShell:
         self._on_down: list[Callable[[], None]] = []
         self._ending: StartPlan | None = None
         self._ran = False
+        self._epoch = Epoch(0)
+        """Under which it began."""
         self._orderly = False
         """The deactivation's steps were done."""
         self._wake_ns = -1
@@ -195,7 +198,9 @@ class GroupShell:
             return False
         if not self._ran:
             self._ran = True
+            self._epoch = plan.epoch
             self._host.judges.begun(self.group, self._host.name, plan.epoch)
+            self._work(guard)
         if plan.kind is PlanKind.ACTIVATE:
             self._host.step_begins()
         self.wake()
@@ -346,6 +351,18 @@ class GroupShell:
             self._host.feed(lambda agent, now: agent.guard_lost(self.group, down.cause, now))
         if plan is not None and plan.kind is PlanKind.ACTIVATE:
             self._host.do(lambda: self._finish(plan, ok=False, text=down.cause))
+
+    # -- what the platform does ---------------------------------------------------------------------------
+
+    def _work(self, guard: GuardModel) -> None:
+        """Again and again, as long as what this guard keeps is there."""
+        if self.guard is guard:
+            self.act()
+            self._host.guest.after(EFFECT_EVERY_NS, lambda: self._work(guard))
+
+    def act(self) -> None:
+        if self.guard is not None and not self.guard.frozen and not self._host.suspended:
+            self._host.resource.effect(self.group, self._host.name, self._epoch)
 
     # -- life ---------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ def _run(seed: int, world: World, trace: Note | None) -> Result:
         world.judges.found("crash", f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")
         if trace is not None:
             trace(world.events.now_ns, "world", traceback.format_exc())
+    activity = world.judges.activity
     return Result(
         seed,
         violations=list(world.judges.violations),
@@ -40,7 +41,8 @@ def _run(seed: int, world: World, trace: Note | None) -> Result:
         simulated_ns=world.events.now_ns,
         kinds=world.setup.kinds,
         faults_hit=world.faults_hit,
-        figures=Counter(activations=world.judges.activity.activations),
+        figures=Counter(activations=activity.activations, windows=activity.windows),
+        peaks=Counter(window_ns_max=activity.window_ns_max),
     )
 
 

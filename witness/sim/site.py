@@ -38,10 +38,12 @@ from proto.health import SiteState
 from proto.messages import Heartbeat, HeartbeatAnswer, WitnessMessage
 from proto.units import NS_PER_MS, Epoch, GroupId, WitnessId
 from witness.sim.clock import NEVER_NS, Events, NodeClock
+from witness.sim.guest import Guest
 from witness.sim.judges import Judges
 from witness.sim.network import Network
 from witness.sim.plans import GroupShell
 from witness.sim.platform import Platform
+from witness.sim.resource import Resource
 from witness.sim.stream import StreamKeeper
 from witness.sim.witness import WitnessHost
 
@@ -66,6 +68,7 @@ class Surroundings:
     events: Events
     network: Network
     judges: Judges
+    resource: Resource
     witnesses: Mapping[WitnessId, WitnessHost]
     hit: Callable[[str], None]
     note: Callable[[str, str], None]
@@ -89,6 +92,7 @@ class SiteHost:
         self.events = around.events
         self.network = around.network
         self.judges = around.judges
+        self.resource = around.resource
         self.witnesses = around.witnesses
         self.hit = around.hit
         self.note = around.note
@@ -99,6 +103,8 @@ class SiteHost:
         self.stopped = False
         """SIGSTOP to the agent's process."""
         self.suspended = False
+        """Nothing executes, in a suspend or under a hypervisor that stopped it."""
+        self.guest = Guest(self)
         self.at_next_step: Callable[[], None] | None = None
         """Told once, when a step of an activation begins."""
         self.shells = {group: GroupShell(self, group, platform) for group, platform in platforms.items()}
@@ -194,6 +200,7 @@ class SiteHost:
         self.crash()
         for shell in self.shells.values():
             shell.power_off()
+        self.guest.off()
         self.suspended = False
         self.kept = None
 
@@ -207,7 +214,7 @@ class SiteHost:
     def go_on(self) -> None:
         if self.stopped:
             self.stopped = False
-            self._drain()
+            self.drain()
 
     def freeze(self, *, frozen: bool) -> None:
         """SIGSTOP, later SIGCONT, to every process of the site, guards included: only the kernel acts."""
@@ -228,7 +235,9 @@ class SiteHost:
                 self.judges.stands_still(shell.group, self.name)
 
     def resume(self) -> None:
-        """The kernel's timers come before everything else."""
+        """The kernel's timers come before everything else; one that was frozen knows of no time that passed."""
+        if self.guest.frozen:
+            self.guest.thaw()
         if not self.suspended:
             return
         self.note(self.name, "resumes")
@@ -241,7 +250,7 @@ class SiteHost:
             if shell.runs():
                 self.judges.goes_on(shell.group, self.name)
             shell.wake()
-        self._drain()
+        self.drain()
 
     # -- inputs -------------------------------------------------------------------------------------------
 
@@ -258,7 +267,7 @@ class SiteHost:
 
     def later(self, delay_ns: int, action: Callable[[], None]) -> None:
         life = self._life
-        self.events.after(delay_ns, lambda: self.do(action) if life == self._life else None)
+        self.guest.after(delay_ns, lambda: self.do(action) if life == self._life else None)
 
     def step_begins(self) -> None:
         told, self.at_next_step = self.at_next_step, None
@@ -282,7 +291,7 @@ class SiteHost:
         health = self.shells[group].platform.health()
         self.feed(lambda agent, now: agent.observe(group, health, now))
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
         while self._inbox and self.runs:
             self._inbox.pop(0)()
         if self.runs:

@@ -49,7 +49,7 @@ class Stream:
 
     def _take(self, message: WitnessMessage) -> None:
         if self.agent_open:
-            self.agent_heard_ns = self.host.events.now_ns
+            self.agent_heard_ns = self.host.guest.own_ns()
             self.host.received(self.witness.id, message)
 
     def welcome(self, *, leading: bool) -> None:
@@ -98,7 +98,7 @@ class StreamKeeper:
         agent = host.agent
         if agent is None:
             return
-        stream = Stream(host, host.witnesses[witness], agent.incarnation, host.events.now_ns)
+        stream = Stream(host, host.witnesses[witness], agent.incarnation, host.guest.own_ns())
         self._streams[witness] = stream
         host.network.carry(host.name, stream.witness.name, lambda: stream.witness.hello(stream))
         host.later(WELCOME_NS, lambda: self._unwelcome(stream))
@@ -111,14 +111,14 @@ class StreamKeeper:
         if stream.agent_over or stream.agent_open or self._streams.get(stream.witness.id) is not stream:
             return
         stream.agent_open = True
-        stream.agent_heard_ns = self._host.events.now_ns
+        stream.agent_heard_ns = self._host.guest.own_ns()
         self._host.feed(lambda agent, now: agent.stream_opened(stream.witness.id, leading, now))
         self._host.later(IDLE_NS, lambda: self._watch(stream))
 
     def _watch(self, stream: Stream) -> None:
         if not stream.agent_open:
             return
-        silent_ns = self._host.events.now_ns - stream.agent_heard_ns
+        silent_ns = self._host.guest.own_ns() - stream.agent_heard_ns
         if silent_ns >= IDLE_NS:
             self._host.hit("stream-idle")
             self.over(stream, refused=False)
@@ -137,7 +137,7 @@ class StreamKeeper:
         if was_open:
             host.feed(lambda agent, now: agent.stream_closed(witness, now))
         backoff = self._backoff[witness]
-        if host.events.now_ns - stream.began_ns >= STABLE_NS:
+        if host.guest.own_ns() - stream.began_ns >= STABLE_NS:
             backoff.succeeded()
         host.later(round(backoff.next_s(refused=refused) * NS_PER_S), partial(self._connect, witness))
 

@@ -32,6 +32,7 @@ from witness.sim.raft.faults_net import SLOW_NS_MAX
 from witness.sim.raft.judge import liveness_bound_ns
 from witness.sim.raft.network import CONNECTED_WITHIN_NS
 from witness.sim.raft.setup import CLUSTER
+from witness.sim.resource import Resource
 from witness.sim.restores import Restores
 from witness.sim.setup import CALM_DRIFT_PPM, Setup, raft_kinds, rng_for
 from witness.sim.site import Disk, SiteHost, Surroundings
@@ -63,6 +64,7 @@ class World:
         self.witnesses = self.cluster.machines
         self.judges = self._make_judges(self.cluster.judge.findings)
         self.network = Network(self.events, rng_for(setup.seed, "network"), self.hit)
+        self.resource = Resource(self.events, rng_for(setup.seed, "resource"), self.hit, self.judges.effects)
         self.sites = [self._site(site, str(site)) for site in setup.sites]
         self.restores = Restores(self.cluster, self.judges, self.hit)
         self.faults = FaultDriver(self)
@@ -95,7 +97,9 @@ class World:
                 GroupSettings(config.group, True, None, ACTIVATION_MS, DEACTIVATION_MS, ()) for config in groups
             ),
         )
-        around = Surroundings(self.events, self.network, self.judges, self.witnesses, self.hit, self.note)
+        around = Surroundings(
+            self.events, self.network, self.judges, self.resource, self.witnesses, self.hit, self.note
+        )
         platforms = {config.group: self._platform(name) for config in groups}
         return SiteHost(name, settings, NodeClock(self.events, self._rate_ppm(rng)), around, rng, platforms)
 

@@ -22,6 +22,8 @@ class Result:
     faults_hit: Counter[str] = field(default_factory=Counter)
     figures: Counter[str] = field(default_factory=Counter)
     """Whatever else a command counts: activations, elections, ..."""
+    peaks: Counter[str] = field(default_factory=Counter)
+    """What is not added up: the largest of all schedules counts."""
     digest: int = 0
     """Of all that was sent, where that is known."""
     spent_ns: int = 0

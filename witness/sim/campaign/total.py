@@ -19,7 +19,7 @@ FAILURES_KEPT = 1_000
 WORDS_MAX = 160
 QUIET, FIRE = "quiet", "fire"
 NUMBERS = ("schedules", "events", "wall_ns")
-COUNTERS = ("faults_hit", "drawn", "figures", "verdicts")
+COUNTERS = ("faults_hit", "drawn", "figures", "peaks", "verdicts")
 RULE_OF_THREE = 3
 """No failure in N trials: with 95 % confidence its probability is below 3/N (-ln 0.05 = 2.996)."""
 
@@ -59,6 +59,7 @@ class Total:
     faults_hit: Counter[str] = field(default_factory=Counter)
     drawn: Counter[str] = field(default_factory=Counter)
     figures: Counter[str] = field(default_factory=Counter)
+    peaks: Counter[str] = field(default_factory=Counter)
     verdicts: Counter[str] = field(default_factory=Counter)
     """How many schedules broke exactly these kinds of rules, joined by `+`."""
     failures: dict[str, Failure] = field(default_factory=dict)
@@ -74,6 +75,7 @@ class Total:
         self.faults_hit += result.faults_hit
         self.drawn.update(result.kinds)
         self.figures += result.figures
+        self.peaks |= result.peaks
         (self.fire if result.kinds else self.quiet).add(result)
         if result.violations:
             self.verdicts["+".join(sorted(result.broke))] += 1

@@ -54,6 +54,7 @@ class Verdict:
                 for words, each in total.distinct()[:FAILURES_TOLD]
             ],
             **{name: total.figures[name] for name in sorted(total.figures)},
+            **{name: total.peaks[name] for name in sorted(total.peaks)},
             "wall_s": seconds_of(total.wall_ns),
             "schedules_per_s": round(total.schedules * 1e9 / max(1, total.wall_ns), 2),
             "simulated_per_wall_s_per_core": {QUIET: total.quiet.per_wall(), FIRE: total.fire.per_wall()},
@@ -67,6 +68,7 @@ class Verdict:
     def lines(self) -> list[str]:
         total, kit = self._total, self._kit
         figures = "".join(f", {total.figures[name]} {name}" for name in sorted(total.figures))
+        figures += "".join(f", {name} {total.peaks[name]}" for name in sorted(total.peaks))
         lines = [
             *table(kit.catalogue, total.faults_hit, total.drawn),
             f"{total.schedules} schedules, {total.events} events{figures}: {total.failed} failed, {total.stuck} stuck",

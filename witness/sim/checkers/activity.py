@@ -15,6 +15,8 @@ from proto.units import NS_PER_S, Epoch, GroupId
 from witness.sim.raft.checkers import Findings
 
 Place = tuple[GroupId, str]
+SLACK_NS = 1_000
+"""Rounding of rates."""
 
 
 @dataclass(slots=True)
@@ -28,14 +30,16 @@ class _Thaw:
 class ActivityChecker:
     def __init__(self, findings: Findings, now: Callable[[], int]) -> None:
         self.activations = 0
-        self.excused = 0
-        """Overlaps with a site that had been frozen."""
-        self.longest_excuse_ns = 0
+        self.windows = 0
+        """Times in which a site that had been frozen and another one were active."""
+        self.window_ns_max = 0
         self._found = findings.found
         self._now = now
         self._active: dict[GroupId, set[str]] = {}
-        self._begun: dict[GroupId, Epoch] = {}
+        self._begun: dict[GroupId, set[Epoch]] = {}
         self._thaws: dict[Place, _Thaw] = {}
+        self._window_ns: dict[GroupId, int] = {}
+        """Since when one is open."""
 
     def active(self, group: GroupId) -> list[str]:
         return sorted(self._active.get(group, ()))
@@ -43,10 +47,11 @@ class ActivityChecker:
     def begun(self, group: GroupId, host: str, epoch: Epoch) -> None:
         """The first activation step of an epoch is about to start."""
         self.activations += 1
-        highest = self._begun.get(group, Epoch(0))
-        if epoch <= highest:
+        begun = self._begun.setdefault(group, set())
+        highest = max(begun, default=Epoch(0))
+        if epoch in begun or (epoch < highest and not self._excused(group, host)):
             self._found("epoch", f"{host} begins {group} under epoch {epoch}, epoch {highest} was begun before")
-        self._begun[group] = max(highest, epoch)
+        begun.add(epoch)
         self.running(group, host)
 
     def running(self, group: GroupId, host: str) -> None:
@@ -54,33 +59,43 @@ class ActivityChecker:
         active = self._active.setdefault(group, set())
         active.add(host)
         for other in sorted(active - {host}):
-            if (group, host) in self._thaws or (group, other) in self._thaws:
-                self.excused += 1
+            if self._excused(group, host) or self._excused(group, other):
+                self._window_ns.setdefault(group, self._now())
             else:
                 self._found("overlap", f"{host} runs {group} while {other} runs it too")
 
     def stands_still(self, group: GroupId, host: str) -> None:
         """The machine executes nothing; what it ran may go on."""
-        self._active.setdefault(group, set()).discard(host)
+        self._ends(group, host)
 
     def dead(self, group: GroupId, host: str) -> None:
         """Nothing of the group's active role runs on the host any more."""
-        self._active.setdefault(group, set()).discard(host)
+        self._ends(group, host)
         thaw = self._thaws.pop((group, host), None)
         if thaw is not None:
             lasted_ns = self._now() - thaw.since_ns
-            self.longest_excuse_ns = max(self.longest_excuse_ns, lasted_ns)
-            if lasted_ns > thaw.bound_ns:
+            if lasted_ns > thaw.bound_ns + SLACK_NS:
                 text = f"{lasted_ns / NS_PER_S:.3f} s after it was frozen, at most {thaw.bound_ns / NS_PER_S:.3f} s"
                 self._found("stale", f"{host} ran {group} for {text}")
+
+    def _ends(self, group: GroupId, host: str) -> None:
+        active = self._active.setdefault(group, set())
+        active.discard(host)
+        if len(active) < 2 and group in self._window_ns:
+            self.windows += 1
+            self.window_ns_max = max(self.window_ns_max, self._now() - self._window_ns.pop(group))
 
     def thawed(self, group: GroupId, host: str, bound_ns: int) -> None:
         """To be told before `running`; the bound is one lease by clocks within their rates."""
         self._thaws[group, host] = _Thaw(self._now(), bound_ns)
 
     def thawing(self, group: GroupId) -> bool:
-        """Something of the group runs by clocks that had been frozen."""
-        return any(known == group for known, _ in self._thaws)
+        """Something of the group may run by clocks that had been frozen."""
+        return any(known == group and self._excused(group, host) for known, host in self._thaws)
+
+    def _excused(self, group: GroupId, host: str) -> bool:
+        thaw = self._thaws.get((group, host))
+        return thaw is not None and self._now() - thaw.since_ns <= thaw.bound_ns + SLACK_NS
 
     def renewed(self, group: GroupId, host: str) -> None:
         """The witnesses confirmed an attempt that it made after its thaw."""

@@ -31,6 +31,7 @@ class AuthorityChecker:
         self._now = now
         self._sent: dict[str, dict[Nonce, int]] = {}
         self._authority: dict[Place, _Authority] = {}
+        self._longest_ns: dict[Place, int] = {}
         self._runs: dict[Place, Epoch] = {}
         self._still: dict[Place, Epoch] = {}
 
@@ -48,21 +49,29 @@ class AuthorityChecker:
         if sent_ns is None:
             return renewed
         for answer in answers:
+            place, full_ns = (answer.group, host), _full_ns(answer)
+            self._longest_ns[place] = max(full_ns, self._longest_ns.get(place, 0))
             if answer.verdict is Verdict.RENEWED:
                 renewed += [answer.group] if sent_ns > since_ns else []
-                until_ns = sent_ns + answer.ttl_ms * NS_PER_MS * PPM // (PPM - answer.drift_max_ppm)
-                known = self._authority.get((answer.group, host))
+                until_ns = sent_ns + full_ns
+                known = self._authority.get(place)
                 if known is None or known.epoch < answer.epoch:
-                    self._authority[answer.group, host] = _Authority(answer.epoch, until_ns)
+                    self._authority[place] = _Authority(answer.epoch, until_ns)
                 elif known.epoch == answer.epoch:
                     known.until_ns = max(known.until_ns, until_ns)
         return renewed
 
     def frozen(self, host: str, span_ns: int) -> None:
-        """All clocks of the host stood still for so long."""
+        """All clocks of the host stood still for so long, and its attempts left so much later by what it counted."""
+        for nonce in self._sent.get(host, ()):
+            self._sent[host][nonce] += span_ns
         for (_, name), authority in self._authority.items():
             if name == host:
                 authority.until_ns += span_ns
+
+    def longest_ns(self, group: GroupId, host: str) -> int:
+        """By true time: no answer ever gave it authority for longer."""
+        return self._longest_ns.get((group, host), 0)
 
     def begun(self, group: GroupId, host: str, epoch: Epoch) -> None:
         self._runs[group, host] = epoch
@@ -105,3 +114,7 @@ class AuthorityChecker:
         if late_ns > SLACK_NS:
             says = f"{late_ns / NS_PER_S:.6f} s after its authority ended"
             self._found("authority", f"{host} {what} {group} under epoch {authority.epoch} {says}")
+
+
+def _full_ns(answer: GroupAnswer) -> int:
+    return answer.ttl_ms * NS_PER_MS * PPM // (PPM - answer.drift_max_ppm)
