@@ -30,7 +30,7 @@ from witness.sim.former import FormerLife
 from witness.sim.raft.checkers import LogChecker
 from witness.sim.raft.faults_identity import readmit_host
 from witness.sim.restores import Kept
-from witness.sim.run import run_schedule
+from witness.sim.run import campaign, run_schedule
 from witness.sim.setup import draw
 from witness.sim.world import World
 
@@ -57,6 +57,15 @@ def test_every_way_of_a_restore_is_really_hit_and_nothing_is_violated():
         hit += result.faults_hit
     assert sorted(VARIANTS - set(hit)) == []
     assert hit["restore-all"] >= len(SEEDS) // 2
+
+
+def test_witnesses_with_lost_and_old_disks_are_readmitted_beside_restores_of_all():
+    """A copy that was made of a disk before a restore of all is not put back into the life after it."""
+    kinds = ("restore-all", "witness-blank-disk", "witness-restored-disk")
+    result = campaign(520, 4, lambda done, one: None, kinds)
+    assert [str(violation) for _, violation in result.violations] == []
+    hit = result.faults_hit
+    assert min(hit[kind] for kind in (*kinds, "witness-readmitted")) >= 1
 
 
 def test_the_hash_seed_changes_no_restore():

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 
 from proto.units import NS_PER_S
 from witness.sim.raft import faults
-from witness.sim.raft.setup import LARGE_KIND
+from witness.sim.raft.setup import CLONE_KIND, LARGE_KIND
 from witness.sim.setup import RAFT_KIND
 
 if TYPE_CHECKING:
     from witness.sim.world import World
 
 Strike = Callable[["World", random.Random], None]
-LEFT_OUT = frozenset({LARGE_KIND, "drift", "clock-leap"}) | faults.IDENTITY_KINDS
-"""Replaced disks, which are make fuzz's own; a workload that is too; clocks beyond the bound that leases rest on: one
-witness has those (mad-clock)."""
+LEFT_OUT = frozenset({LARGE_KIND, CLONE_KIND, "drift", "clock-leap"})
+"""A workload and copied machines, which are make fuzz's own; clocks beyond the bound that leases rest on: one witness
+has those (mad-clock)."""
 EVERY_S = {"power-all": 8.0, "kill-all": 8.0, "power-two": 6.0, "forged": 0.5, "reset": 1.0, "sync-error": 8.0}
+EVERY_S |= dict.fromkeys(("readmit", "blank-disk", "restored-disk"), 8.0)
+"""A readmitted witness votes again after some seconds."""
 EVERY_S_ELSE = 3.0
 
 

@@ -29,6 +29,8 @@ class Damage:
         """Have disks on which a bit rotted: damaged until there is another disk, whether they noticed or not."""
         self.learners: set[WitnessId] = set()
         """Were readmitted; whether they vote again is asked when it matters."""
+        self.lives = 0
+        """How often all witnesses began anew: a copy of a disk of an earlier life is no copy of this one's."""
         self._minority = minority
         self._hosts = hosts
         self._judge = judge
@@ -70,6 +72,7 @@ class Damage:
 
     def all_replaced(self) -> None:
         """Every witness has a new disk, and none of them knows more than another."""
+        self.lives += 1
         for known in (self.damaged, self.refused, self.out, self.rotten, self.learners):
             known.clear()
 

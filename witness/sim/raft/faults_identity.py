@@ -108,11 +108,12 @@ def restored_disk(world: Stage, rng: random.Random) -> None:
         return
     host, drive = found
     copy = drive.disk.clone(random.Random(rng.random()), host.witness)  # noqa: S311  # a simulation, not a secret
-    world.fault_after(rng.choice(RESTORE_AFTER_NS), partial(_restore, world, host, drive, copy, rng))
+    lives = world.damage.lives
+    world.fault_after(rng.choice(RESTORE_AFTER_NS), partial(_restore, world, host, drive, copy, rng, lives))
 
 
-def _restore(world: Stage, host: Host, drive: SimDrive, copy: SimDisk, rng: random.Random) -> None:
-    if not world.damage.may_damage(host):
+def _restore(world: Stage, host: Host, drive: SimDrive, copy: SimDisk, rng: random.Random, lives: int) -> None:
+    if lives != world.damage.lives or not world.damage.may_damage(host):
         return
     world.hit("restored-disk")
     world.note(host.name, "gets an old copy of its disk")
