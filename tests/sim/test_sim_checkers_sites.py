@@ -230,7 +230,7 @@ def test_no_effect_of_an_older_epoch_is_accepted_after_a_newer_one(court: Court)
 
 def test_a_resource_refuses_older_epochs_of_each_group(court: Court):
     events, hits, checker = Events(), Counter(), EffectChecker(court.findings)
-    resource = Resource(events, random.Random(1), lambda kind: hits.update([kind]), checker)
+    resource = Resource(events, random.Random(1), lambda kind: hits.update([kind]), print, checker)
     for group, host, epoch in ((G, A, 1), (G, B, 2), (G, A, 1), (GroupId("mail"), A, 1)):
         resource.effect(group, host, Epoch(epoch))
         events.run_until(events.now_ns + S)

@@ -42,7 +42,7 @@ def test_a_text_that_is_no_script_is_refused_with_its_line(text: str, line: int,
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("jump 3s", "no such command: 'jump'; there are clock, cluster"),
+        ("jump 3s", "no such command: 'jump'; there are backup, clock, cluster"),
         ("cluster", "has one"),
         ("run", "a span is missing"),
         ("run 3", "no span: write a number with ms, s, min or h"),
@@ -57,6 +57,8 @@ def test_a_text_that_is_no_script_is_refused_with_its_line(text: str, line: int,
         ("cut site-a w1 5s every=9s", "every: needs a span"),
         ("network moon loss=3%", "must be one of"),
         ("network sites loss=3", "no share"),
+        ("backup", "the witness is missing"),
+        ("lose-witnesses soon", "no span"),
         ("kill guard site-b", "no guard runs on site-b"),
         ("kill w9", "no such machine"),
         ("pause leader soon", "no span"),
@@ -90,6 +92,17 @@ def test_a_command_that_cannot_be_done_is_refused_with_line_reason_and_usage(com
     assert text.startswith("line 17: ")
     if command.split(maxsplit=1)[0] in VERBS:
         assert f"it is written: {command.split(maxsplit=1)[0]}" in text
+
+
+def test_all_witnesses_are_restored_once_in_a_while_and_backed_up_when_there_is_something() -> None:
+    player = Player()
+    player.do("cluster")
+    with pytest.raises(ScenarioError, match="w2 has nothing to back up yet"):
+        player.do("backup w2", 3)
+    player.do("lose-witnesses 100ms")
+    with pytest.raises(ScenarioError, match="at most once in 11s"):
+        player.do("lose-witnesses", 5)
+    player.close()
 
 
 @pytest.mark.parametrize(

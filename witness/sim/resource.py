@@ -18,13 +18,18 @@ EFFECT_EVERY_NS = 250 * NS_PER_MS
 """How often an active platform does something."""
 DELAY_NS = (NS_PER_MS // 5, 3 * NS_PER_MS)
 """It lies beside the sites, and effects may overtake each other."""
+Note = Callable[[str, str], None]
+"""A line for the trace: who, what."""
 
 
 class Resource:
-    def __init__(self, events: Events, rng: random.Random, hit: Callable[[str], None], checker: EffectChecker) -> None:
+    def __init__(
+        self, events: Events, rng: random.Random, hit: Callable[[str], None], note: Note, checker: EffectChecker
+    ) -> None:
         self._events = events
         self._rng = rng
         self._hit = hit
+        self._note = note
         self._checker = checker
         self._newest: dict[GroupId, Epoch] = {}
 
@@ -38,6 +43,7 @@ class Resource:
     def _arrives(self, group: GroupId, host: str, epoch: Epoch) -> None:
         if not self.admits(group, epoch):
             self._hit("resource-refused")
+            self._note("resource", f"refuses {host} under epoch {epoch}: it has seen {self._newest[group]}")
             return
         self._newest[group] = epoch
         self._checker.accepted(group, host, epoch)

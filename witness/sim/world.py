@@ -64,7 +64,7 @@ class World:
         self.witnesses = self.cluster.machines
         self.judges = self._make_judges(self.cluster.judge.findings)
         self.network = Network(self.events, rng_for(setup.seed, "network"), self.hit)
-        self.resource = Resource(self.events, rng_for(setup.seed, "resource"), self.hit, self.judges.effects)
+        self.resource = Resource(self.events, rng_for(setup.seed, "resource"), self.hit, self.note, self.judges.effects)
         self.sites = [self._site(site, str(site)) for site in setup.sites]
         self.restores = Restores(self.cluster, self.judges, self.hit)
         self.faults = FaultDriver(self)

@@ -9,13 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proto.invariants import InvariantViolation
-from witness.sim.scenario import verbs_machines, verbs_net, verbs_people, verbs_time
+from witness.sim.scenario import verbs_machines, verbs_net, verbs_people, verbs_restore, verbs_time
 from witness.sim.scenario.command import Command, Wrong
 from witness.sim.scenario.script import COMMENT, Block, ScenarioError, Script
 from witness.sim.scenario.stage import Stage
 from witness.sim.scenario.verb import Verb
 
-VERBS: dict[str, Verb] = {**verbs_time.VERBS, **verbs_net.VERBS, **verbs_machines.VERBS, **verbs_people.VERBS}
+VERBS: dict[str, Verb] = {
+    **verbs_time.VERBS,
+    **verbs_net.VERBS,
+    **verbs_machines.VERBS,
+    **verbs_restore.VERBS,
+    **verbs_people.VERBS,
+}
 NOTHING = "ok"
 """What a block tells when there is nothing to tell."""
 SEPARATOR = ";"

@@ -1,4 +1,4 @@
-"""Verbs of processes and machines: kill, power-off, start, pause, resume, freeze, suspend, stop, clock, disk, readmit.
+"""Verbs of processes, machines and disks.
 
 A span at the end says when it ends by itself: a killed process is started again, a paused one goes on.
 """
@@ -164,6 +164,17 @@ def suspend(stage: Stage, command: Command) -> None:
             stage.after(back_ns, site.resume)
 
 
+def halt(stage: Stage, command: Command) -> None:
+    sites = stage.sites(command.word("the site"))
+    back_ns = command.last(forward_ns, 0)
+    command.done()
+    for site in sites:
+        if not site.suspended:
+            site.guest.freeze()
+        if back_ns:
+            stage.after(back_ns, site.resume)
+
+
 # -- clocks --------------------------------------------------------------------------------------------------
 
 
@@ -251,9 +262,10 @@ VERBS = {
     "start": Verb("start WITNESS | start agent SITE | start SITE", "Starts a process, or a site's machine.", start),
     "stop": Verb("stop agent SITE", "Ends an agent in order: it deactivates and releases first.", stop),
     "pause": Verb("pause WITNESS [SPAN] | pause agent SITE [SPAN]", "SIGSTOP; with a span, SIGCONT after that.", pause),
-    "resume": Verb("resume MACHINE | resume agent SITE", "Ends a pause, a freeze or a suspend.", resume),
+    "resume": Verb("resume MACHINE | resume agent SITE", "Ends a pause, a freeze, a suspend or a halt.", resume),
     "freeze": Verb("freeze SITE [SPAN]", "SIGSTOP to every process of a site: agent, guard, platform.", freeze),
     "suspend": Verb("suspend SITE [SPAN]", "The machine sleeps: nothing executes, BOOTTIME goes on.", suspend),
+    "halt": Verb("halt SITE [SPAN]", "Its hypervisor stops the machine with all its clocks.", halt),
     "clock": Verb(
         "clock MACHINE rate FACTOR | clock MACHINE leap SPAN | clock MACHINE wall SPAN",
         "From now on at another rate (2.0 is twice as fast); all clocks jump ahead; the wall clock alone is stepped.",
