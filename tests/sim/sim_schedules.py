@@ -104,10 +104,12 @@ FAMILIES: dict[str, SearchStrategy[str]] = {
         _line("power-off", site, BACK),
         _line("start", _of(*SITES)),
         _line("suspend", site, BLOW),
+        _line("halt", site, BLOW),
         _line("clock", site, "wall", _of("1h", "-1h", "3s", "-500ms")),
         _line("clock", site, "leap", spans(10, 5_000)),
         _line("disk", site, _of("slow 100ms", "slow 2s", "healthy")),
     ),
+    "third-location": st.one_of(_line("backup", witness), _line("lose-witnesses", BACK)),
     "guards": _line("kill guard", site),
     "platforms": st.one_of(
         _line("platform", site, "start", _of("fails", "hangs", "slow", "works", "works")),
