@@ -175,19 +175,6 @@ def resource_takes_all(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Resource, "admits", lambda self, group, epoch: True)
 
 
-def resource_knows_only_the_last(patch: pytest.MonkeyPatch) -> None:
-    """It refuses what is older than what came last, and lets an unknown group's first effect pass."""
-    right = Resource.admits
-
-    def admits(self, group, epoch):
-        admitted = right(self, group, epoch)
-        if not admitted:
-            del self._newest[group]
-        return admitted
-
-    patch.setattr(Resource, "admits", admits)
-
-
 LAST_LEAP: WeakKeyDictionary[World, int] = WeakKeyDictionary()
 APART_NS = 5 * NS_PER_S
 
@@ -229,7 +216,6 @@ BROKEN = (
     Broken("not-barred", not_barred, RESTORE, EARLY_GRANT, 6),
     Broken("bar-of-the-backup", bar_of_the_backup, RESTORE, EARLY_GRANT, 6),
     Broken("resource-takes-all", resource_takes_all, ("guest-freeze",), EFFECT, 6),
-    Broken("resource-knows-only-the-last", resource_knows_only_the_last, ("guest-freeze",), EFFECT, 6),
     Broken("lease-of-the-backup", lease_of_the_backup, RESTORE, frozenset({"story", "overlap"}), 6),
 )
 
