@@ -9,9 +9,7 @@ from witness.sim.campaign.catalogue import Row
 from witness.sim.raft import catalogue as raft
 from witness.sim.setup import RAFT_KIND
 
-NOT_HERE = frozenset(
-    {"drift", "clock-leap", "large-entries", "readmit", "blank-disk", "restored-disk", "cloned-disk", "readmitted"}
-)
+NOT_HERE = frozenset({"drift", "clock-leap", "large-entries", "cloned-disk"})
 """Of the fuzz's kinds and counters: see witness.sim.faults_witness.LEFT_OUT."""
 
 
@@ -99,6 +97,12 @@ DISKS_AND_CLOCKS = (
         ("witness-mad-clock", "witness-leap"),
     ),
     _drawn("C4", "a site's machine is suspended", "site-suspend"),
+    Row(
+        "C5",
+        "a site's machine stands still with all its clocks, often cut off when it goes on; the resource refuses it",
+        ("guest-freeze",),
+        ("guest-freeze", "guest-cut-off", "resource-refused"),
+    ),
 )
 PEOPLE = (
     Row(

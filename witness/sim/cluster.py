@@ -28,7 +28,7 @@ from witness.sim.former import FormerLife
 from witness.sim.life import Life, Machine
 from witness.sim.raft.damage import Damage
 from witness.sim.raft.faults_disk import HITS
-from witness.sim.raft.faults_identity import readmit_host
+from witness.sim.raft.faults_identity import readmit_host, readmit_told
 from witness.sim.raft.faults_net import SLOW_NS_MAX
 from witness.sim.raft.hardened import Hardened, HardenedMember
 from witness.sim.raft.host import Host
@@ -155,6 +155,13 @@ class Cluster:
             if host.name in self.damage.out or refused:
                 readmit_host(self, host, self._restarts)
             self._restart(host)
+
+    def readmit_told(self) -> bool:
+        """Operators do once more what refusals go on telling them; True when there was one."""
+        told = readmit_told(self, self._restarts)
+        for host in self.hosts.values() if told else ():
+            self._restart(host)
+        return told
 
     def break_again(self) -> None:
         """What lasts only as long as the safety phase may strike anew."""

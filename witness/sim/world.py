@@ -218,7 +218,16 @@ class World:
         return RECONNECT_NS + raft_ns + wait_ns * PPM // (PPM - constants.drift_max_ppm)
 
     def settle(self) -> bool:
-        """Runs until every group has been served by one site for a while; False when that takes too long."""
+        """Runs until every group has been served by one site for a while; False when that takes too long.
+
+        Witnesses that their peers go on calling replaced are readmitted once more then, and have as long again.
+        """
+        if self._settles_in_time() or (self.cluster.readmit_told() and self._settles_in_time()):
+            return True
+        self.judges.found("stuck", f"not settled {self.recovery_bound_ns() / NS_PER_S:.1f} s after the faults")
+        return False
+
+    def _settles_in_time(self) -> bool:
         bound_ns = self.events.now_ns + self.recovery_bound_ns()
         calm_ns = 2 * longest(self.setup.groups).ttl_ns
         calm_since: int | None = None
@@ -230,7 +239,6 @@ class World:
             elif self.events.now_ns - calm_since >= calm_ns:
                 return True
             self.run_until(self.events.now_ns + LOOK_NS)
-        self.judges.found("stuck", f"not settled {self.recovery_bound_ns() / NS_PER_S:.1f} s after the faults")
         return False
 
     def served(self) -> bool:
