@@ -29,6 +29,7 @@ def plain(seed: int, /, *, kinds: tuple[str, ...] | None = None) -> Result:
         kinds=kinds if kinds is not None else (("rain",) if seed % 2 else ()),
         faults_hit=Counter({"rain": seed % 2}),
         figures=Counter(activations=2),
+        peaks=Counter(longest_ns=100 - seed),
     )
 
 

@@ -29,6 +29,7 @@ def test_a_clean_campaign_says_what_it_shows(capfd):
     told = ("schedules", "events", "simulated_s", "violations", "stuck", "activations")
     assert [summary[name] for name in told] == [6, 81, 21.0, 0, 0, 12]
     assert summary["faults_hit"] == {"rain": 3}
+    assert summary["longest_ns"] == 99, "of all schedules, and no sum"
     assert summary["never_hit"] == []
     assert summary["upper_bound_95"] == 0.5
     assert set(summary["simulated_per_wall_s_per_core"]) == {"quiet", "fire"}
@@ -80,7 +81,7 @@ def test_the_text_has_the_table_the_pace_and_the_sentence(capfd):
     assert "N5           messages are lost" in out
     assert "2 rain" in out
     assert "shown by tests/x.py" in out
-    assert "3 schedules, 36 events, 6 activations: 0 failed, 0 stuck" in out
+    assert "3 schedules, 36 events, 6 activations, longest_ns 99: 0 failed, 0 stuck" in out
     assert "6 simulated seconds" in out
     assert out.endswith("with 95 % confidence fewer than 1 in 1 such schedules does (3/3 = 1)\n")
 

@@ -132,6 +132,31 @@ def test_a_blank_witness_is_readmitted_after_a_restore_without_a_backup():
     assert violations(world) == []
 
 
+def test_who_is_called_replaced_after_the_heal_is_readmitted_once_more():
+    """Its blank disk is one that a later readmission replaced: its peers refuse it until it has a newer one."""
+    world = calm_world()
+    cluster = world.cluster
+    assert served(world)
+    host = next(one for one in cluster.hosts.values() if one is not cluster.leader())
+    readmit_host(cluster, host, random.Random(1))
+    replaced = host.drive.disk.clone(random.Random(2), host.witness)
+    for _ in range(2):
+        host.start()
+        world.run_until(world.events.now_ns + 5 * S)
+        readmit_host(cluster, host, random.Random(3))
+    host.start()
+    world.run_until(world.events.now_ns + 5 * S)
+    host.power_off()
+    host.drive.insert(replaced)
+    cluster.network.forget_past(host.name)
+    cluster.damage.readmitted(host)
+    world.heal()
+    assert world.settle()
+    assert world.faults_hit["witness-readmit-again"] == 1
+    world.close(settled=True)
+    assert violations(world) == []
+
+
 def test_a_witness_of_the_former_life_is_heard_by_nobody():
     world = calm_world()
     assert served(world)

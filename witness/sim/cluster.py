@@ -158,6 +158,7 @@ class Cluster:
 
     def readmit_told(self) -> bool:
         """Operators do once more what refusals go on telling them; True when there was one."""
+        self.damage.look_at_learners()
         told = readmit_told(self, self._restarts)
         for host in self.hosts.values() if told else ():
             self._restart(host)

@@ -263,6 +263,7 @@ class World:
         lives = [host.life for host in self.witnesses.values() if host.life is not None]
         judges.look(lives)
         if settled:
+            self.cluster.damage.look_at_learners()
             self._catch_up(lives)
             judges.ends(lives)
         if not self.setup.kinds:
