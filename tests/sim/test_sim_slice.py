@@ -20,6 +20,8 @@ from witness.sim.run import run_schedule
 from witness.sim.setup import draw
 
 SLICE_SEED, SLICE = 7_000, 45
+ROTS_SEED, ROTS = 7_404, ("witness-bit-flip", "witness-kill", "witness-power-at-send", "witness-readmit")
+"""One more, for a disk that is refused at the start."""
 BUNDLES = (
     "witness-stop agent-stop site-freeze site-starved witness-starved",
     "agent-crash agent-crash-loop agent-crash-activating guard-kill switchover",
@@ -54,6 +56,7 @@ def test_the_slice_is_clean():
     total = Total()
     for seed in range(SLICE_SEED, SLICE_SEED + SLICE):
         total.add(KIT.chosen(None)(seed))
+    total.add(KIT.chosen(ROTS)(ROTS_SEED))
     assert {words: f"seed {failure.seed}" for words, failure in total.distinct()} == {}
     assert total.figures["activations"] > SLICE
     assert sorted(FOLLOWS - set(total.faults_hit)) == []
