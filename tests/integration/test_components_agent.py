@@ -51,7 +51,7 @@ async def test_a_former_primary_is_taken_out_of_its_role_and_kept_out(tmp_path: 
         await site.until(lambda: site.view()["ready"], "it is ready")
         site.primary.touch()  # somebody promotes it by hand
         await site.until(lambda: site.ends() == 2, "that is found and ended")
-        assert not site.primary.exists()
+        await site.until(lambda: not site.primary.exists(), "it is out of its role")
         await site.until(lambda: site.view()["ready"], "it is ready again")
         shown = full_status(agent.driver, agent.streams, agent.registry, agent.telemetry, agent.settings)
         (row,) = shown["groups"][0]["components"]

@@ -143,13 +143,15 @@ CRASHES = ("power", "power-all", "power-at-disk", "power-at-send")
 SPLITS = ("isolate-leader", "cut-set", "cut-pair")
 RESTLESS = (("restart_ns", 5 * NS_PER_MS), ("delay_ns", 40 * NS_PER_MS), ("proposals", 0.1))
 """Candidates that meet, and voters that are back at once."""
+UNSENT = ("power-at-send", "isolate-leader")
+"""Votes of which some left and some did not, in many elections."""
 SPARSE = (("gap_ns", 200 * NS_PER_MS),)
 """One blow after the other, with time for a leader between them."""
 DIVERGED = frozenset({"agreement", "completeness", "crash"})
 BROKEN = (
     Broken("commit by a chunk", commit_by_a_chunk, ("isolate-leader", "snapshot"), DIVERGED, 60),
     Broken("any append truncates", any_append_truncates, ("reorder", "duplicate", "power"), DIVERGED, 60),
-    Broken("vote is not kept", vote_is_not_kept, ("power-at-send",), frozenset({"votes"}), 60, RESTLESS),
+    Broken("vote is not kept", vote_is_not_kept, UNSENT, frozenset({"votes"}), 60, RESTLESS),
     Broken("sent before the sync", sent_before_the_sync, ("power",), frozenset({"unsynced"}), 10),
     Broken("disk that lies", disk_that_does_not_sync, CRASHES, frozenset({"unsynced"}), 10),
     Broken("age from the arrival", age_from_the_arrival, ("pause-any", "delay"), frozenset({"age"}), 10),

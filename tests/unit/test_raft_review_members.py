@@ -22,6 +22,7 @@ from witness.raft.timers import CompactionLimits, RaftTimers
 
 CLUSTER = ClusterId("ab" * 16)
 STEP_NS = 5 * NS_PER_MS
+SNAPSHOT_ROOM_BYTES = 64 * 1024 * 1024
 
 
 class Members:
@@ -254,7 +255,7 @@ def test_a_witness_without_room_for_entries_still_takes_a_snapshot_and_what_foll
         three.step(20)
     three.start(low)
     with monkeypatch.context() as patched:
-        patched.setattr(three.stores[low], "space", lambda _now_ns: Space(1, SpaceVerdict.LOW))
+        patched.setattr(three.stores[low], "space", lambda _now_ns: Space(SNAPSHOT_ROOM_BYTES, SpaceVerdict.LOW))
         three.step(3_000)
         assert three.states[low].data[:16] == three.states[leader].data[:16], "the snapshot was not installed"
     three.step(1_000)

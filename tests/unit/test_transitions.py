@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from agents.core.site import LIVE_STATES, SITE_TRANSITIONS, SiteInput, site_after
+from agents.core.site import LIVE_STATES, SITE_TRANSITIONS, TAKEN_OVER, SiteInput, site_after
 from proto.health import DORMANT_STATES, SiteState
 from witness.core.transitions import LEADS_TO, REFUSED, LeaseInput, Phase, next_phase, refusal
 
@@ -51,8 +51,16 @@ def test_an_allowed_pair_is_not_refused(pair):
 
 
 def test_a_site_becomes_active_only_by_activating_and_activating_only_by_authority():
-    assert {at for (at, _), to in SITE_TRANSITIONS.items() if to is SiteState.ACTIVE} == {SiteState.ACTIVATING}
-    assert {given for (_, given), to in SITE_TRANSITIONS.items() if to is SiteState.ACTIVATING} == {SiteInput.AUTHORITY}
+    """Or by taking over from a former agent process what that one had become by the same ways (ADR 0013)."""
+    ways = {(at, given): to for (at, given), to in SITE_TRANSITIONS.items() if given not in set(TAKEN_OVER.values())}
+    assert {at for (at, _), to in ways.items() if to is SiteState.ACTIVE} == {SiteState.ACTIVATING}
+    assert {given for (_, given), to in ways.items() if to is SiteState.ACTIVATING} == {SiteInput.AUTHORITY}
+
+
+def test_a_new_process_takes_over_exactly_what_the_former_one_had_become():
+    taken = {(at, given): to for (at, given), to in SITE_TRANSITIONS.items() if given in set(TAKEN_OVER.values())}
+    assert taken == {(SiteState.UNKNOWN, given): state for state, given in TAKEN_OVER.items()}
+    assert set(TAKEN_OVER) == LIVE_STATES
 
 
 def test_a_site_becomes_dormant_only_by_proof():
