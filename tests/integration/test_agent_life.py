@@ -216,6 +216,7 @@ async def test_silence_ends_the_platform_by_the_deadline(world: World) -> None:
         w1.silent = False
         await world.until(lambda: world.lease.state in (SiteState.STANDBY, SiteState.FENCED), "never dormant")
         await world.activate(4)
+        assert len(world.platform()) == 1
 
 
 async def test_a_killed_guard_is_a_fence(world: World) -> None:

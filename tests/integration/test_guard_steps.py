@@ -209,8 +209,15 @@ async def test_a_guard_that_cannot_start_says_why(world: World) -> None:
 
 async def test_a_guard_without_lease_and_agent_leaves(world: World) -> None:
     guard = await world.spawn()
+    born = {pid: process_table.start_time(pid) for pid in (guard.guard_pid, guard.init_pid)}
+    assert None not in born.values()
     guard._channel.close()
-    await asyncio.wait_for(guard.wait_down(), 10)
+    down = await asyncio.wait_for(guard.wait_down(), 10)
+    assert (down.by, down.cause) == (DownBy.KERNEL, "the guard died")  # its last words had nobody to go to
+    assert guard._process.exit_words == "it ended with 0", "it left in order"
+    for pid, started in born.items():
+        assert process_table.start_time(pid) != started
+    assert leftover.find_leftovers(world.path, GROUP) == ()
 
 
 # -- bad input ------------------------------------------------------------------------------------------------
@@ -312,8 +319,13 @@ async def test_a_leftover_is_found_refused_ended_and_proven(world: World) -> Non
 async def test_a_weak_leftover_is_proven_by_its_init(world: World) -> None:
     guard = await armed(world, Containment.PROCESS_GROUP)
     path = await world.victim(guard, "daemon", "daemon", "stubborn")
-    await asyncio.to_thread(leftover.end_leftovers, world.path, GROUP)
+    (ended,) = await asyncio.to_thread(leftover.end_leftovers, world.path, GROUP)
+    found = ended.leftover
+    assert found.record.containment == Containment.PROCESS_GROUP.value
+    assert (found.record.guard_pid, found.record.init_pid) == (guard.guard_pid, guard.init_pid)
+    assert (found.same_boot, found.guard_alive, found.init_alive) == (True, True, True)
     await stays_dead(path)
+    assert leftover.find_leftovers(world.path, GROUP) == ()
 
 
 def write_record(world: World, **changes: object) -> Path:

@@ -62,6 +62,7 @@ async def test_mutual_tls_carries_the_same(tmp_path: Path) -> None:
     for witness in IDS:
         await fill(made, witness, 5, witness)
     await made.equal()
+    assert len(made.states[IDS[0]].data) == 15
     await made.stop()
     made.check()
 
@@ -281,5 +282,6 @@ async def test_five_nodes_survive_two_failures(tmp_path: Path) -> None:
     await fill(made, later, 10, "later")
     await made.start(leader, other)
     await made.equal()
+    assert len(made.states[leader].data) == 20
     await made.stop()
     made.check()

@@ -8,6 +8,7 @@ was sent before it and gives each running node one turn. Elections go to whom th
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -70,7 +71,7 @@ class Favour:
         return 0.0 if favoured else 0.5 + 0.1 * self._place
 
 
-class Cluster:
+class Cluster(ABC):
     """What both bodies share: wires, time, who runs. A body says how a process starts on its disk."""
 
     name = ""
@@ -94,8 +95,9 @@ class Cluster:
 
     # -- life ------------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def open(self, name: str) -> Node:
-        raise NotImplementedError
+        """A new process on the disk of this name, wherever the one before it stopped."""
 
     def start(self, *names: str) -> None:
         """Starts processes and links each with all that run."""
