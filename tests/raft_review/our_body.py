@@ -175,7 +175,11 @@ class OurCluster(Cluster):
             if isinstance(node, OurNode):
                 node.store.close()
 
+    def snapshot_done(self, name: str) -> None:
+        """Its turn has written it."""
+
     def ended(self, name: str, error: BaseException) -> None:
+        """A process that ended by itself, because of what it met."""
         self.deaths[name] = error
 
 

@@ -117,9 +117,6 @@ class Cluster(ABC):
         for name in tuple(self.nodes):
             self.crash(name)
 
-    def ended(self, name: str, error: BaseException) -> None:
-        """A process that ended by itself, because of what it met."""
-
     def peers(self, name: str) -> list[str]:
         return [peer for peer in self.ids if peer != name]
 
@@ -279,6 +276,7 @@ class Cluster(ABC):
         self.snapshot_done(name)
         self.until(lambda: node.log[0][0] > first, f"{name} cut its log")
 
+    @abstractmethod
     def snapshot_done(self, name: str) -> None:
         """Waits for what takes real time."""
 
