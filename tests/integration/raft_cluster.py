@@ -12,7 +12,7 @@ from pathlib import Path
 import msgpack
 
 from proto.clock import SystemClock
-from proto.units import ClusterId, WitnessId
+from proto.units import ClusterId, LogIndex, WitnessId
 from witness.raft.peer_transport import PeerTls, Plaintext
 from witness.raft.port import CommittedEntry, ConsensusStatus, Role, SnapshotRefused
 from witness.raft.store import Store, create_store, open_store
@@ -53,7 +53,7 @@ class Recorder:
     def snapshot(self) -> bytes:
         return msgpack.packb([self.last_index, self.data])
 
-    def restore(self, image: bytes) -> None:
+    def restore(self, image: bytes, last_index: LogIndex) -> None:
         if self.refuse_restore:
             raise SnapshotRefused("told to refuse")
         self.last_index, self.data = msgpack.unpackb(image, max_array_len=10_000_000)

@@ -36,8 +36,8 @@ def apply_reads_a_clock(patch: pytest.MonkeyPatch) -> None:
 def _image_without(patch: pytest.MonkeyPatch, forget) -> None:
     right = Machine.restore
 
-    def restore(self, image):
-        right(self, image)
+    def restore(self, image, *rest):
+        right(self, image, *rest)
         forget(self.state)
 
     patch.setattr(Machine, "restore", restore)

@@ -24,6 +24,7 @@ import plain_library as library
 from plain_node import PlainFiles, PlainNode, PlainSettings
 
 from proto.units import NS_PER_MS, NS_PER_S, LogIndex, Term, WitnessId
+from witness.raft.messages import NUMBER_MAX
 from witness.raft.port import CommittedEntry, Replicated
 from witness.sim.raft import faults
 from witness.sim.raft.host import Host
@@ -168,7 +169,7 @@ class PlainMember:
         image = self._node.engine.image
         if image is not self._image:
             self._image = image
-            self._replicated.restore(image)
+            self._replicated.restore(image, LogIndex(NUMBER_MAX))  # the library compares no indexes
 
     # -- Member ----------------------------------------------------------------------------------------------
 

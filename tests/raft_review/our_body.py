@@ -10,7 +10,7 @@ import msgpack
 from review_cluster import THREE, Cluster, Favour
 
 from proto.errors import FrameRefused
-from proto.units import NS_PER_S, ClusterId, InstantNs, WitnessId
+from proto.units import NS_PER_S, ClusterId, InstantNs, LogIndex, WitnessId
 from witness.raft.messages import Message, check_message
 from witness.raft.node import RaftNode
 from witness.raft.port import CommittedEntry, ConsensusStatus, Role, SnapshotRefused
@@ -41,7 +41,7 @@ class Recorder:
         packed: bytes = msgpack.packb([self.data, self.indexes])
         return packed
 
-    def restore(self, image: bytes) -> None:
+    def restore(self, image: bytes, last_index: LogIndex) -> None:
         try:
             self.data, self.indexes = msgpack.unpackb(image)
         except ValueError as damaged:

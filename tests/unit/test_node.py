@@ -9,6 +9,7 @@ from core_rig import AUTHOR, CLUSTER, A, B, G, W, config, entry, frame, report, 
 from node_rig import CREATE, FOUND, NodeRig, vote_for
 
 from proto import limits
+from proto.clock import ManualClock
 from proto.commands import (
     FoundCluster,
     Grant,
@@ -29,6 +30,8 @@ from witness.core.effects import Outcome
 from witness.core.node import WrongCluster
 from witness.core.snapshot import ImageRefused
 from witness.core.transitions import Phase
+from witness.raft.port import SnapshotRefused
+from witness.runtime.driver import Driver
 
 # -- founding and group commit ----------------------------------------------------------------------------
 
@@ -269,6 +272,30 @@ def test_a_bad_image_changes_nothing():
     with pytest.raises(ImageRefused):
         rig.node.restore(b"rubbish", InstantNs(rig.now))
     assert rig.node.machine.state_hash() == before
+
+
+@pytest.mark.parametrize(("beyond", "taken"), [(-3, True), (0, True), (1, False), (2, False)])
+def test_an_image_beyond_the_end_of_its_snapshot_is_refused(beyond, taken):
+    """Entries without commands may follow its last one; but the one after the snapshot must not be applied twice."""
+    given = NodeRig().vacant()
+    last = given.node.machine.state.applied_index - beyond
+    rig = NodeRig(leading=False)
+    clock = ManualClock()
+    driver = Driver(node=rig.node, clock=clock, fatal=_dies, shell=None)
+    before = rig.node.machine.state_hash()
+    if taken:
+        driver.restore(given.node.snapshot(), last)
+        assert rig.node.machine.state_hash() == given.node.machine.state_hash()
+        rig.node.apply(last + 1, b"", None, clock.now())
+    else:
+        with pytest.raises(SnapshotRefused, match=f"ends at {last}"):
+            driver.restore(given.node.snapshot(), last)
+        assert rig.node.machine.state_hash() == before
+        assert rig.node.take_effects() == []
+
+
+def _dies(error):
+    raise error
 
 
 @pytest.mark.parametrize(

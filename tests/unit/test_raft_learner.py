@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proto.errors import DurabilityLost
-from proto.units import NS_PER_MS, ClusterId, InstantNs, WitnessId
+from proto.units import NS_PER_MS, ClusterId, InstantNs, LogIndex, WitnessId
 from witness.raft.message_filter import UNCOMMITTED_ENTRIES_MAX
 from witness.raft.messages import Message
 from witness.raft.node import RaftNode
@@ -36,7 +36,7 @@ class State:
     def snapshot(self) -> bytes:
         return b"|".join(self.data)
 
-    def restore(self, image: bytes) -> None:
+    def restore(self, image: bytes, last_index: LogIndex) -> None:
         self.data = image.split(b"|") if image else []
 
     def turn_synced(self) -> None: ...

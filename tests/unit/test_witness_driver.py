@@ -155,7 +155,7 @@ def test_what_apply_wants_stored_is_handed_over_before_the_turn_is_synced(world:
 
 
 def test_a_restored_images_records_are_kept_with_the_other_effects(world: World) -> None:
-    world.driver.restore(b"image")
+    world.driver.restore(b"image", LogIndex(1))
     world.node.effects = [Record((EVENT,)), KeepMarks(2, b"l")]
     world.driver.turn_synced()
     assert world.shell.done == [(EVENT,), (2, b"l")]
@@ -229,7 +229,7 @@ def test_an_announced_refusal_reaches_the_caller(world: World) -> None:
     assert world.driver.waiting == 0
     world.node.raises = ImageRefused("another version")
     with pytest.raises(SnapshotRefused, match="another version"):
-        world.driver.restore(b"image")
+        world.driver.restore(b"image", LogIndex(1))
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_an_announced_refusal_reaches_the_caller(world: World) -> None:
     [
         lambda driver: driver.apply(ENTRY),
         lambda driver: driver.snapshot(),
-        lambda driver: driver.restore(b"image"),
+        lambda driver: driver.restore(b"image", LogIndex(1)),
         lambda driver: driver.status_changed(STATUS),
         lambda driver: driver.heartbeat(b"frame", lambda _: None),
     ],

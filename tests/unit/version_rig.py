@@ -14,7 +14,7 @@ from core_rig import CLUSTER, W, token
 from proto import codec, features
 from proto.commands import Author, Command
 from proto.features import UpgradeRequired
-from proto.units import NS_PER_MS, InstantNs, WallMs, WitnessId
+from proto.units import NS_PER_MS, InstantNs, LogIndex, WallMs, WitnessId
 from witness.core import machine as machine_room
 from witness.core import snapshot
 from witness.core.changes import Scope
@@ -86,8 +86,8 @@ class Host:
     def snapshot(self) -> bytes:
         return self.node.snapshot()
 
-    def restore(self, image: bytes) -> None:
-        self.node.restore(image, InstantNs(self._now))
+    def restore(self, image: bytes, last_index: LogIndex) -> None:
+        self.node.restore(image, InstantNs(self._now), last_index)
 
     def status_changed(self, status: ConsensusStatus) -> None:
         self.node.consensus_changed(

@@ -68,7 +68,7 @@ def _replay(store: Store, machine: Machine) -> Iterator[Event]:
     entries = store.read_entries()
     covered = 0
     if snapshot is not None:
-        machine.restore(snapshot.image)
+        machine.restore(snapshot.image, snapshot.last_index)
         covered = snapshot.last_index
     if entries and entries[0][1] > covered + 1:
         raise BackupRefused(f"{store.directory}: the snapshot that the log needs is missing; {STAY_DOWN}")

@@ -21,7 +21,7 @@ import uvloop
 
 from proto.clock import SystemClock
 from proto.edge.logs import setup_logging
-from proto.units import ClusterId, WitnessId
+from proto.units import ClusterId, LogIndex, WitnessId
 from witness.raft.peer_transport import Plaintext
 from witness.raft.port import PROPOSALS_QUEUED_MAX, CommittedEntry, ConsensusStatus, ProposalRefused, Role
 from witness.raft.store import open_store
@@ -50,7 +50,7 @@ class Counted:
     def snapshot(self) -> bytes:
         return b"nothing"
 
-    def restore(self, image: bytes) -> None:
+    def restore(self, image: bytes, last_index: LogIndex) -> None:
         pass
 
     def turn_synced(self) -> None:

@@ -26,7 +26,7 @@ from witness.core import features, group_rules, heartbeats, lease_rules
 from witness.core.changes import Changes, Scope
 from witness.core.effects import Outcome
 from witness.core.ledger import Ledger
-from witness.core.snapshot import decode_image, encode_image, state_hash
+from witness.core.snapshot import ImageRefused, decode_image, encode_image, state_hash
 from witness.core.state import ClusterState
 
 _RULES: dict[type, Callable[[Scope, Any], Outcome]] = {
@@ -95,9 +95,15 @@ class Machine:
     def snapshot(self) -> bytes:
         return encode_image(self.state)
 
-    def restore(self, image: bytes) -> None:
-        """Raises ImageRefused (damaged) or UpgradeRequired (newer) and changes nothing then."""
+    def restore(self, image: bytes, last_index: int | None = None) -> None:
+        """Raises ImageRefused (damaged) or UpgradeRequired (newer) and changes nothing then.
+
+        `last_index`: where the log goes on after the image; it may lag behind that by entries without commands, but an
+        image beyond it would have the next ones applied twice, at every start again. None: no log follows.
+        """
         state = decode_image(image, self.feature_max)
+        if last_index is not None and state.applied_index > last_index:
+            raise ImageRefused(f"snapshot: its state is of entry {state.applied_index}, but it ends at {last_index}")
         self.state = state
         self.ledger = Ledger(state.ledger)
 

@@ -125,10 +125,10 @@ class WitnessNode:
     def snapshot(self) -> bytes:
         return self.machine.snapshot()
 
-    def restore(self, image: bytes, now: InstantNs) -> None:
+    def restore(self, image: bytes, now: InstantNs, last_index: int | None = None) -> None:
         """Replaces the state; every timer starts in full. Raises what Machine.restore raises, and changes nothing."""
         self._pass_time(now)
-        self.machine.restore(image)
+        self.machine.restore(image, last_index)
         self._founding_checked = False
         self._check_founding()
         self._timers = LeaseTimers(now)

@@ -147,7 +147,7 @@ class MemoryCluster:
         member.replay_until = len(self._log)
         if member.snapshot is not None:
             member.applied = member.commit = member.snapshot[0]
-            replicated.restore(member.snapshot[1])
+            replicated.restore(member.snapshot[1], LogIndex(member.applied))
         self._await_leader(member)
         self._stirred = True
 
@@ -361,7 +361,7 @@ class MemoryCluster:
             index, image = leader.snapshot
             if member.applied < index - self._tail_entries and index <= member.commit:
                 try:
-                    replicated.restore(image)
+                    replicated.restore(image, LogIndex(index))
                 except SnapshotRefused:
                     return False
                 member.applied, member.snapshot = index, (index, image)

@@ -17,6 +17,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from proto.limits import TEXT_CHARS_MAX
 from proto.units import WitnessId
 from witness.raft.elections import PreVotes
 from witness.raft.messages import TERM_JUMP_MAX, Message
@@ -123,7 +124,7 @@ class MessageFilter:
         return Verdict(deliver=step_down(view.term + TERM_JUMP_MAX))
 
     def alarm(self, why: str, words: str) -> Verdict:
-        self.alarms[why] = words
+        self.alarms[why] = words[:TEXT_CHARS_MAX]  # may quote what the peer sent
         return self._drop(why)
 
     def _proposal(self, message: Message, view: EngineView) -> Verdict:

@@ -361,9 +361,10 @@ class RaftNode:
             self.filter.alarm("snapshot_of_later_term", words)
             return False
         try:
-            self._replicated.restore(snapshot.image)
-        except SnapshotRefused:
+            self._replicated.restore(snapshot.image, LogIndex(snapshot.last_index))
+        except SnapshotRefused as refused:
             self.transfer.refused += 1
+            self.filter.alarm("snapshot_of_no_use", f"{self._engine.leader} sends one: {refused}")
             return False
         self._store.save_snapshot(data)
         self._applied = True
@@ -375,7 +376,7 @@ class RaftNode:
             if snapshot is not None and snapshot.last_index < self._journal[0][1]:
                 raise SnapshotRefused(f"it ends at {snapshot.last_index}, before the log begins")
             if snapshot is not None:
-                self._replicated.restore(snapshot.image)
+                self._replicated.restore(snapshot.image, LogIndex(snapshot.last_index))
         except SnapshotRefused as refused:
             raise StoreRefused(f"{self._store.directory / SNAPSHOT_NAME}: {refused}; {STAY_DOWN}") from refused
         return snapshot

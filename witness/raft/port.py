@@ -82,8 +82,10 @@ class Replicated(Protocol):
     def snapshot(self) -> bytes:
         """The image of the state as of the last applied entry; versioned and hashed by its owner."""
 
-    def restore(self, image: bytes) -> None:
-        """Replaces the state. Raises SnapshotRefused and changes nothing when the image is not acceptable."""
+    def restore(self, image: bytes, last_index: LogIndex) -> None:
+        """Replaces the state by one as of entry `last_index`. Raises SnapshotRefused and changes nothing when the image
+        is not acceptable; one that claims later entries is not: they come next, and would be applied twice.
+        """
 
     def turn_synced(self) -> None:
         """The turn that applied entries or changed the status is on disk: its effects may leave now."""

@@ -23,7 +23,7 @@ from proto.events import Event
 from proto.invariants import require
 from proto.limits import COMMANDS_PENDING_MAX, TIMER_WAKE_NS
 from proto.messages import Notice
-from proto.units import NS_PER_S, GroupId, InstantNs, SiteId
+from proto.units import NS_PER_S, GroupId, InstantNs, LogIndex, SiteId
 from witness.core.batcher import Overloaded
 from witness.core.effects import Effect, KeepMarks, Outcome, ProposeEntry, Push, Record, Resolved
 from witness.core.node import WitnessNode
@@ -119,9 +119,9 @@ class Driver:
     def snapshot(self) -> bytes:
         return self._guarded(self.node.snapshot)
 
-    def restore(self, image: bytes) -> None:
+    def restore(self, image: bytes, last_index: LogIndex) -> None:
         try:
-            self._guarded(lambda: self.node.restore(image, self._clock.now()), announced=ImageRefused)
+            self._guarded(lambda: self.node.restore(image, self._clock.now(), last_index), announced=ImageRefused)
         except ImageRefused as error:
             raise SnapshotRefused(str(error)) from error
         self._unsynced = True

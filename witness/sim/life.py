@@ -20,7 +20,7 @@ from proto.decisions import Reason
 from proto.events import Event
 from proto.invariants import unreachable
 from proto.messages import Notice
-from proto.units import NS_PER_S, ClusterId, InstantNs, SiteId, WitnessId
+from proto.units import NS_PER_S, ClusterId, InstantNs, LogIndex, SiteId, WitnessId
 from witness.core.effects import Outcome, Resolved
 from witness.core.node import WitnessNode
 from witness.raft.lineage import keep_marks
@@ -152,8 +152,8 @@ class Life:
     def snapshot(self) -> bytes:
         return self.driver.snapshot()
 
-    def restore(self, image: bytes) -> None:
-        self.driver.restore(image)
+    def restore(self, image: bytes, last_index: LogIndex) -> None:
+        self.driver.restore(image, last_index)
         self.index = self.node.machine.state.applied_index
         self.machine.watch.restored(self)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgpack
 
+from proto.units import LogIndex
 from witness.raft.port import CommittedEntry, ConsensusStatus
 from witness.raft.store import Store
 
@@ -68,7 +69,7 @@ class Chain:
         packed: bytes = msgpack.packb([self.count, self.chain, self.recent, self.base, self.segments, self._ballast])
         return packed
 
-    def restore(self, image: bytes) -> None:
+    def restore(self, image: bytes, last_index: LogIndex) -> None:
         value = msgpack.unpackb(image, max_array_len=1_000_000)
         self.count, self.chain, self.recent, base, self.segments, _ = value
         self.base = tuple(base)

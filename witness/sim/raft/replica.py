@@ -11,7 +11,7 @@ import hashlib
 import struct
 from typing import Protocol
 
-from proto.units import WitnessId
+from proto.units import LogIndex, WitnessId
 from witness.raft.port import CommittedEntry, ConsensusStatus, SnapshotRefused
 
 _IMAGE = struct.Struct(">QQ16s")
@@ -47,12 +47,14 @@ class Replica:
     def snapshot(self) -> bytes:
         return _IMAGE.pack(self.index, self.count, self.digest) + self._ballast(self.digest)
 
-    def restore(self, image: bytes) -> None:
+    def restore(self, image: bytes, last_index: LogIndex) -> None:
         if len(image) < _IMAGE.size:
             raise SnapshotRefused(f"an image of {len(image)} bytes")
         index, count, digest = _IMAGE.unpack_from(image)
         if image[_IMAGE.size :] != self._ballast(digest):
             raise SnapshotRefused("the image's ballast is another one")
+        if index > last_index:
+            raise SnapshotRefused(f"the image is of entry {index}, beyond {last_index}")
         self.index, self.count, self.digest = index, count, digest
         self._watch.restored(self)
 
