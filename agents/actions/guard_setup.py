@@ -29,6 +29,11 @@ def guard_options(group: GroupSpec) -> str:
     return json.dumps(said, separators=(",", ":"))
 
 
+def undo_guard_options(options: str) -> str:
+    """Of a guard that is armed without a lease: another site may hold the addresses and ports by then."""
+    return json.dumps({"cgroup": json.loads(options).get("cgroup", False)}, separators=(",", ":"))
+
+
 def timed_resources(group: GroupSpec) -> tuple[TimedResource, ...]:
     resources = group.resources
     addresses = tuple(HeldAddress(KernelAddress(*one)) for one in resources.addresses)

@@ -51,6 +51,8 @@ class RunnerReports(Protocol):
 class RunnerParts:
     start_guard: Callable[[GroupId, Epoch], Awaitable[Guard]]
     """A ready guard, not armed; every epoch up to the given one is refused by it."""
+    start_undo_guard: Callable[[GroupId, Epoch], Awaitable[Guard]]
+    """The same for undo commands without a lease: it holds no address, no port, no watchdog and nothing outside."""
     release_guard: Callable[[Guard], Awaitable[None]]
     """Gives back what a guard holds here; only after its end is proven."""
     end_leftovers: Callable[[GroupId], None]

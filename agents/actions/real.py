@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
+from agents.actions.guard_setup import undo_guard_options
 from agents.actions.parts import RunnerParts
 from agents.fencing.base import Guard
 from agents.fencing.exec_registry import ExecRegistry
@@ -45,12 +46,17 @@ def host_parts(
     async def start_guard(group: GroupId, finished: Epoch) -> Guard:
         return await GuardHandle.spawn(group, runtime_dir, epoch_finished=finished, options=options[group])
 
+    async def start_undo_guard(group: GroupId, finished: Epoch) -> Guard:
+        bare = undo_guard_options(options[group])
+        return await GuardHandle.spawn(group, runtime_dir, epoch_finished=finished, options=bare)
+
     async def release_guard(guard: Guard) -> None:
         if isinstance(guard, GuardHandle):
             await guard.release()
 
     return RunnerParts(
         start_guard=start_guard,
+        start_undo_guard=start_undo_guard,
         release_guard=release_guard,
         end_leftovers=lambda group: _end(runtime_dir, group),
         execs=HostExecGuards(registry),

@@ -41,7 +41,7 @@ FENCE_AGAIN_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 SPARE_AGAIN_S = (1.0, 5.0, 30.0)
 """A dormant group's guard that could not be started or died is started again after these, the last for ever."""
 FENCE_UNDO_MS = 60_000
-"""A fence takes back what was begun, each step within a quarter of this, before it says that nothing is left."""
+"""A fence takes back what was begun, all of it within this, before it says that nothing is left."""
 WATCHES_ONLY = "enforce: false: this agent only watches"
 
 
@@ -205,7 +205,7 @@ class GroupRunner:
     async def _verify_down(self, plan: StartPlan) -> str:
         self._progress = "looking for what runs"
         await self._proof.prove(plan.timeout_ms * 0.8 / 1_000)
-        await self._take_back(plan.timeout_ms)
+        await self._take_back(plan.timeout_ms // 2)
         return "nothing runs"
 
     async def _take_back(self, limit_ms: int) -> None:
@@ -213,7 +213,7 @@ class GroupRunner:
         if self._unwinder.steps():
             if self._guard is not None or self._starting is not None:
                 return
-            await self._unwinder.alone(limit_ms // 4, self._note_progress)
+            await self._unwinder.alone(limit_ms, self._note_progress)
             await self._proof.prove(PROOF_S)
         await self._notes.clear()
 
@@ -262,14 +262,14 @@ class GroupRunner:
         )
         self._progress = "proving that nothing is left"
         await self._proof.prove(PROOF_S)
-        await self._take_back(plan.timeout_ms)
+        await self._take_back(plan.timeout_ms // 2)
         return f"verified down{note}"
 
     async def _stop_in_order(self, plan: StartPlan, guard: Guard) -> str:
         """First what a failed activation began, newest first; then the deactivation's own steps."""
         left = ""
         if self._unwinder.steps():
-            left = await self._unwinder.within(guard, self._deadlines, plan.timeout_ms // 4, self._note_progress)
+            left = await self._unwinder.within(guard, self._deadlines, plan.timeout_ms // 2, self._note_progress)
         try:
             await self._notes.begin_plan(plan, self.plans.deactivation, self._parts)
         except DurabilityLost as error:

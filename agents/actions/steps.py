@@ -121,6 +121,9 @@ class StepUndoer:
     guard: Guard
     notes: PlanNotes
     deadlines: Callable[[], LocalDeadlines | None]
+    now: Callable[[], InstantNs]
+    ends_at: InstantNs
+    """Of all of them: then nothing more is tried, and what is not done is left."""
     timeout_ms_max: int
     progress: Callable[[str], None]
 
@@ -129,26 +132,36 @@ class StepUndoer:
         left = []
         for spec in steps:
             self.progress(f"taking back {spec.name}")
-            result, log = await self._until_done(spec)
+            result, tries = await self._until_done(spec)
             await self.notes.may(StepMark(spec.name, StepInput.UNDO_DONE if result.ok else StepInput.UNDO_FAILED, 0))
             if not result.ok:
-                left.append(failure_words(result, spec, spec.retries + 1, tail(log)))
+                log = self.plans.log_dir / f"{log_name('undo', spec)}.log"
+                left.append(failure_words(result, spec, tries, tail(log) if tries else ""))
         return left
 
-    async def _until_done(self, spec: StepSpec) -> tuple[StepResult, Path]:
+    async def _until_done(self, spec: StepSpec) -> tuple[StepResult, int]:
+        """With the number of tries."""
+        result, tries = StepResult(spec.name, StepEnd.NOT_STARTED, text="no time was left for it"), 0
         for attempt in range(spec.retries + 1):
             if attempt:
-                await asyncio.sleep(spec.retry_delay_ms / 1_000)
+                await asyncio.sleep(min(spec.retry_delay_ms, max(0, self._left_ms())) / 1_000)
+            if self._left_ms() <= 0:
+                break
+            tries += 1
             await self.notes.may(StepMark(spec.name, StepInput.UNDO, attempt))
             log = fresh_log(self.plans.log_dir, log_name("undo", spec))
             step_id = f"{self.plan}-undo-{spec.name}-{attempt}"
-            step = step_of(spec, spec.undo, step_id, self.about, self.deadlines(), log, self.timeout_ms_max)
+            limit_ms = max(1, min(self.timeout_ms_max, self._left_ms()))
+            step = step_of(spec, spec.undo, step_id, self.about, self.deadlines(), log, limit_ms)
             result = await self.guard.run_step(step)
             if result.end is StepEnd.GUARD_DOWN:
                 raise StepFailed(f"the undo of {spec.name}: the guard ended it")
             if result.ok:
                 break
-        return result, log
+        return result, tries
+
+    def _left_ms(self) -> int:
+        return (self.ends_at - self.now()) // NS_PER_MS
 
 
 def step_of(

@@ -246,7 +246,7 @@ class Agent:
         self.driver.stop()
         await self._close()
         if not orderly:
-            raise LocalFault("stopped before everything was verified down: the guards end it at their deadlines")
+            raise StopCutShort("stopped before everything was verified down: the guards end it at their deadlines")
         log.info("stopped")
 
     async def _close(self) -> None:

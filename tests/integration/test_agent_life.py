@@ -19,7 +19,7 @@ import pytest
 from scripted_witness import ScriptedLease, ScriptedWitness
 
 from agents.core.settings import ProbeKind, ProbeRole
-from agents.runtime.supervisor import Agent
+from agents.runtime.supervisor import Agent, StopCutShort
 from agents.settings import (
     CheckSpec,
     Endpoint,
@@ -347,3 +347,15 @@ async def test_a_stream_is_refused_by_the_wrong_cluster(world: World) -> None:
         status = agent.streams.status()["w1"]
         assert status["goodbye"] == "wrong-cluster"
         assert dataclasses.is_dataclass(agent.settings)
+
+
+async def test_a_second_signal_cuts_the_stop_short_says_so_and_the_guard_ends_the_platform(world: World) -> None:
+    world.deactivation = (StepSpec("hangs", ("/bin/sleep", "60")),)
+    async with witness(world) as w1:
+        with pytest.raises(StopCutShort, match="before everything was verified down"):
+            async with world.running(w1) as agent:
+                await world.activate(3)
+                agent.stop()
+                agent.stop()
+        await world.until(lambda: world.platform() == [], "the guard did not end it at its deadline")
+        assert world.lease.releases == []

@@ -63,6 +63,7 @@ class World:
         self.behave = behave
         self.steps: list[Step] = []
         self.guards: list[MemoryGuard] = []
+        self.undo_guards: list[Guard] = []
         self.released: list[Guard] = []
         self.execs = FakeExecs()
         self.check = FakeCheck()
@@ -85,6 +86,7 @@ class World:
     def _parts(self) -> RunnerParts:
         return RunnerParts(
             start_guard=self._start,
+            start_undo_guard=self._start_undo,
             release_guard=self._release,
             end_leftovers=self._end_leftovers,
             execs=self.execs,
@@ -98,6 +100,10 @@ class World:
             raise GuardGone(self.start_problem)
         self.guards.append(MemoryGuard(self.clock.now, self._behave, finished))
         return self.guards[-1]
+
+    async def _start_undo(self, group: GroupId, finished: Epoch) -> Guard:
+        self.undo_guards.append(await self._start(group, finished))
+        return self.undo_guards[-1]
 
     def _behave(self, step: Step) -> Behaviour:
         self.steps.append(step)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.actions.guard_setup import guard_options, timed_resources
+from agents.actions.guard_setup import guard_options, timed_resources, undo_guard_options
 from agents.config import AgentConfig, agent_schema, load_agent_config, parse_agent_config
 from agents.core.settings import ProbeRole
 from agents.fencing.guard_options import GuardOptions
@@ -171,6 +171,16 @@ def test_resources_reach_the_guard_as_it_takes_them_apart() -> None:
     assert [one.name for one in options.resources("shop")] == names
     assert [one.name for one in timed_resources(group)] == names
     assert core_settings(load_agent_config(EXAMPLE), store_id=b"s" * 16).groups[0].addresses
+
+
+def test_the_guard_of_undo_commands_holds_nothing_that_another_site_may_hold_by_then() -> None:
+    """It is armed without a lease: with the group's options it would put the address back on a fenced host."""
+    (group,) = load_agent_config(EXAMPLE).groups
+    bare = GuardOptions(undo_guard_options(guard_options(group)))
+    assert bare.cgroup == GuardOptions(guard_options(group)).cgroup
+    assert bare.resources("shop") == []
+    assert bare.watchdog() is None
+    assert (bare.outside, bare.reset_trigger, bare.required) == ([], "", [])
 
 
 def test_a_lag_probe_must_print_a_number() -> None:

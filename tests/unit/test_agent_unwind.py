@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from runner_rig import G, World, well
+from runner_rig import G, World, daemon, well
 
 from agents.actions.plan_journal import PlanJournal
 from agents.core.effects import Fence, PlanKind, StartPlan
@@ -62,6 +62,7 @@ async def test_what_a_fence_cut_short_is_taken_back_after_the_proof_in_a_guard_o
     assert commands(world) == ["/do/a", "/do/b", "/undo/b", "/undo/a"]
     first, second = world.guards[:2]
     assert first.model.down is not None
+    assert world.undo_guards == [second], "it has no lease, so it may hold no address and no port"
     assert second.model.down is not None, "the guard of the undo commands is ended before the fence is told"
     assert world.steps[1].step_id not in second.model.ended
     assert "2" not in {step.env["THIRDSITE_EPOCH"] for step in world.steps}
@@ -78,6 +79,43 @@ async def test_an_undo_that_fails_is_retried_then_told_and_delays_nothing(tmp_pa
     ((_, told),) = world.of("alarm")
     assert "do it by hand: a: exit code 1" in told
     assert not world.orderly[plan], "a license may be in use still: the lock delay is waited"
+
+
+async def test_an_undo_that_takes_longer_than_all_may_does_not_keep_a_fence_from_its_end(tmp_path: Path) -> None:
+    stubborn = (StepSpec("a", ("/do/a",), undo=("/undo/a",), retries=100), StepSpec("b", ("/do/b",), undo=("/undo/b",)))
+
+    def behave(step: Step) -> Behaviour:
+        if step.argv[0] == "/undo/b":
+            return Behaviour(takes_ns=61_000 * NS_PER_MS, exit_code=1)
+        return Behaviour(hangs=step.argv[0] == "/do/b")
+
+    world = World(tmp_path, behave, activation=stubborn)
+    world.start(PlanKind.ACTIVATE, 60_000)
+    await world.until(lambda: "/do/b" in commands(world))
+    world.runner.fence(Fence(G, "the lease ran out"))
+    await world.until(lambda: world.of("fenced") != [])
+    assert world.of("fenced") == [("fenced", True, "nothing runs")]
+    ((_, told),) = world.of("alarm")
+    assert "do it by hand: b: exit code 1; a: no time was left for it" in told
+
+
+async def test_an_undo_with_many_retries_ends_with_the_time_for_all(tmp_path: Path) -> None:
+    """Alone they would outlive the guard that they run in, again and again, and the fence would never be proven."""
+    stubborn = (StepSpec("a", ("/do/a",), undo=("/undo/a",), retries=100, retry_delay_ms=1),)
+
+    def behave(step: Step) -> Behaviour:
+        return (
+            Behaviour(takes_ns=4_000 * NS_PER_MS, exit_code=1) if step.argv[0] == "/undo/a" else Behaviour(hangs=True)
+        )
+
+    world = World(tmp_path, behave, activation=stubborn)
+    world.start(PlanKind.ACTIVATE)
+    await world.until(lambda: "/do/a" in commands(world))
+    world.runner.fence(Fence(G, "the lease ran out"))
+    await world.until(lambda: world.of("fenced") != [])
+    assert world.of("fenced") == [("fenced", True, "nothing runs")]
+    ((_, told),) = world.of("alarm")
+    assert "do it by hand: a: exit code 1, tried 15 times" in told
 
 
 async def test_a_journal_that_cannot_be_read_has_everything_taken_back(tmp_path: Path) -> None:
@@ -252,3 +290,18 @@ async def test_a_step_is_not_begun_with_less_left_than_it_needs(tmp_path: Path) 
     ok, text = await waiting.done(plan)
     assert (ok, "not begun: it needs 6000 ms" in text) == (False, True)
     assert waiting.steps == []
+
+
+async def test_a_lease_that_runs_out_ends_the_platform_by_the_guards_term_without_the_steps(tmp_path: Path) -> None:
+    """Both are due at the same instant, and a guard begins nothing in its end (docs/operating/fencing.md)."""
+    world = World(tmp_path, daemon, activation=THREE[:1], deactivation=STOP)
+    assert (await world.done(world.start(PlanKind.ACTIVATE)))[0]
+    rungs = world.guards[0].model.authority.rungs
+    assert rungs is not None
+    world.clock.advance(rungs.term_at_ns - world.clock.now())
+    world.guards[0].advance()
+    world.runner.start_plan(StartPlan(G, 2, PlanKind.DEACTIVATE, Epoch(7), "lease-end", None, 5_000))
+    ok, text = await world.done(2)
+    assert (ok, "stop: not begun" in text) == (True, True)
+    assert commands(world) == ["/do/a"]
+    assert not world.orderly[2]
