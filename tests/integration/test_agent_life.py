@@ -352,7 +352,7 @@ async def test_a_stream_is_refused_by_the_wrong_cluster(world: World) -> None:
 async def test_a_second_signal_cuts_the_stop_short_says_so_and_the_guard_ends_the_platform(world: World) -> None:
     world.deactivation = (StepSpec("hangs", ("/bin/sleep", "60")),)
     async with witness(world) as w1:
-        with pytest.raises(StopCutShort, match="before everything was verified down"):
+        with pytest.raises(StopCutShort, match="before everything was"):  # noqa: PT012 - told by the block's end
             async with world.running(w1) as agent:
                 await world.activate(3)
                 agent.stop()
