@@ -135,7 +135,7 @@ async def arm(handle: GuardHandle, ttl_ms: int, epoch: int = 1, *, term: float =
 async def arm_floor_only(handle: GuardHandle, ttl_ms: int, epoch: int = 1) -> int:
     """The user rungs as late as they may be: only the kernel's floor is tried."""
     deadline = now_ns() + ttl_ms * MS
-    rung = deadline - 20 * MS
+    rung = deadline - 50 * MS
     await handle.arm(epoch, rung, rung, deadline)
     return deadline
 

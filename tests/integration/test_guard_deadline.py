@@ -142,7 +142,7 @@ async def test_renewals_re_arm_the_timer(world: World) -> None:
         deadline = await arm(guard, 500)
     assert now_ns() > first
     assert stamps(path)[-1] > first
-    assert (await guard.status()).floor_ns == deadline - 20 * MS
+    assert (await guard.status()).floor_ns == deadline - 50 * MS
     await guard.wait_down()
     died_by(path, deadline)
 
@@ -181,7 +181,7 @@ async def test_nothing_runs_before_a_deadline_and_lower_epochs_are_refused(world
         await arm(guard, 9_000, epoch=5)
     at = now_ns()
     with pytest.raises(GuardRefused, match="deadline-passed"):
-        await guard.arm(7, at - 3 * MS, at - 2 * MS, at + 25 * MS)
+        await guard.arm(7, at - 3 * MS, at - 2 * MS, at + 60 * MS)
     with pytest.raises(GuardRefused, match="not-an-extension"):
         await arm(guard, 1_000, epoch=6)
     assert (await guard.run_step(world.step("now", "true"))).ok

@@ -70,7 +70,7 @@ groups: [{group: g, activation: {steps: [{name: s, command: [/bin/true]}]}}]
             "groups[0].kill_budgt: unknown key; did you mean 'kill_budget'?",
         ),
         ("kill_budget: 1s", "kill_budget: 3s", "stop_budget_ms > kill_budget_ms = 3000"),
-        ("kill_budget: 1s", "kill_budget: 20ms", "at least 2 x 20 ms"),
+        ("kill_budget: 1s", "kill_budget: 99ms", "at least 2 x 50 ms"),
         ("    kill_budget: 1s\n", "", "stop_budget and kill_budget belong together; write both or none"),
         ("stop_budget: 2500ms", "stop_budget: 2500", 'write "2500s" or "2500ms"'),
         (
@@ -109,7 +109,7 @@ LADDER = "cgroup: {required: false}"
         (LADDER, "cgroup: {enabled: false, required: true}", "cgroup is required and not enabled"),
         (LADDER, "cgroup: {outside: [../escape]}", "string should match pattern"),
         (LADDER, "watchdog: {device: /dev/watchdog}", "kill_budget_ms >= 1500"),
-        (LADDER, "reset: {before: 10ms}", "at least 2 x 20 ms"),
+        (LADDER, "reset: {before: 99ms}", "at least 2 x 50 ms"),
         (LADDER, "reset: {before: 900ms}", "kill_budget_ms >= reset.before + 200 = 1100"),
         (LADDER, "reset: {}", "reset.before"),
         ("kill_budget: 1s", "", "stop_budget and kill_budget belong together"),

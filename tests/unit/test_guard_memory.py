@@ -45,9 +45,9 @@ def test_a_frozen_site_dies_at_the_floor_and_a_thaw_changes_nothing() -> None:
     model = armed(Behaviour(hangs=True))
     model.frozen = True
     assert model.next_deadline() == 1_000 * MS - GUARD_FLOOR_LEAD_NS
-    assert model.advance(979 * MS) == []
+    assert model.advance(949 * MS) == []
     assert model.alive
-    *_, down = model.advance(980 * MS)
+    *_, down = model.advance(950 * MS)
     assert isinstance(down, Down)
     assert down.by is DownBy.KERNEL
     model.frozen = False

@@ -50,7 +50,7 @@ def test_each_bound_of_the_constants_is_checked(constants, field):
 @pytest.mark.parametrize(
     ("budgets", "field", "numbers"),
     [
-        (SiteBudgets(250, 39), "kill_budget_ms", {"20", "40"}),
+        (SiteBudgets(250, 99), "kill_budget_ms", {"50", "100"}),
         (SiteBudgets(100, 100), "stop_budget_ms", {"100"}),
         (SiteBudgets(600, 100), "stop_budget_ms", {"333", "100", "600", "1033", "1000", "567"}),
     ],
