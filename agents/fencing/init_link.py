@@ -11,9 +11,9 @@ import gc
 import os
 import select
 import signal
-import sys
 
 from agents.fencing import containment, process_table
+from agents.fencing.guard_fork import fork_child
 from agents.fencing.init_loop import Init
 from agents.fencing.line_codec import LineReader, Message, Outbox, decode
 from agents.fencing.step_start import StepRequest
@@ -72,24 +72,14 @@ class InitLink:
 
 def fork_init(kind: str, record_path: str, close_in_child: list[int], inherited: StepRequest | None = None) -> InitLink:
     """The one fork of a guard. What must stay private to the guard is closed in the child."""
-    command_read, command_write = os.pipe()
-    event_read, event_write = os.pipe()
+
+    def be_init(command_fd: int, event_fd: int) -> None:
+        for fd in close_in_child:
+            os.close(fd)
+        init = Init(kind, command_fd, event_fd, record_path)
+        init.inherited = inherited
+        init.run()
+
     gc.freeze()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            signal.set_wakeup_fd(-1)
-            for fd in (*close_in_child, command_write, event_read):
-                os.close(fd)
-            init = Init(kind, command_read, event_write, record_path)
-            init.inherited = inherited
-            init.run()
-        except BaseException:  # noqa: BLE001 - nothing may unwind into the guard's code in the child
-            sys.excepthook(*sys.exc_info())
-        finally:
-            os._exit(INIT_FAILED)
-    os.close(command_read)
-    os.close(event_write)
-    os.set_blocking(command_write, False)
-    os.set_blocking(event_read, False)
-    return InitLink(kind, pid, command_write, event_read)
+    pid, command_fd, event_fd = fork_child(be_init, INIT_FAILED)
+    return InitLink(kind, pid, command_fd, event_fd)

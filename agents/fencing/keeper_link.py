@@ -10,9 +10,9 @@ import contextlib
 import os
 import select
 import signal
-import sys
 
 from agents.fencing import kernel_calls
+from agents.fencing.guard_fork import fork_child
 from agents.fencing.keeper import become_keeper
 from agents.fencing.line_codec import LineReader, Message, Outbox, decode
 
@@ -47,25 +47,13 @@ class KeeperLink:
 
     def start(self) -> None:
         """The first time before the guard unshares anything: the keeper belongs to the host."""
-        command_read, command_write = os.pipe()
-        event_read, event_write = os.pipe()
         guard_pid = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                signal.set_wakeup_fd(-1)
-                become_keeper(self._resources, self._watchdog, command_read, event_write, guard_pid)
-            except BaseException:  # noqa: BLE001 - nothing may unwind into the guard's code in the child
-                sys.excepthook(*sys.exc_info())
-            finally:
-                os._exit(KEEPER_FAILED)
-        os.close(command_read)
-        os.close(event_write)
-        os.set_blocking(command_write, False)
-        os.set_blocking(event_read, False)
-        self.pid = pid
-        self.event_fd = event_read
-        self._commands = Outbox(command_write)
+
+        def keep(command_fd: int, event_fd: int) -> None:
+            become_keeper(self._resources, self._watchdog, command_fd, event_fd, guard_pid)
+
+        self.pid, command_fd, self.event_fd = fork_child(keep, KEEPER_FAILED)
+        self._commands = Outbox(command_fd)
         self._reader = LineReader()
 
     def fds(self) -> list[int]:
