@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import aiohttp
 import pytest
+from agent_process import runs
 from scripted_witness import ScriptedLease, ScriptedWitness
 
 from agents.core.settings import ProbeKind, ProbeRole
@@ -51,14 +52,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"
 
 
 class World:
@@ -130,7 +123,7 @@ class World:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
-                    if self.marker.encode() in (entry / "cmdline").read_bytes() and alive(int(entry.name)):
+                    if self.marker.encode() in (entry / "cmdline").read_bytes() and runs(int(entry.name)):
                         found.append(int(entry.name))
         return found
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from agent_process import runs
 from aiohttp import web
 
 from agents.actions.down_checks import CommandSaysDown, PortRefused
@@ -148,7 +149,7 @@ async def test_a_timeout_kills_the_whole_group(tmp_path: Path) -> None:
     result = await run_command(("/bin/sh", "-c", script), 300)
     assert result.problem == "no end within its timeout"
     child = int(pid_file.read_text())
-    await wait_for(lambda: not _runs(child))
+    await wait_for(lambda: not runs(child))
 
 
 async def test_an_escaped_grandchild_delays_nobody(tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ async def test_a_cancelled_look_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await look
     pid = int(pid_file.read_text())
-    await wait_for(lambda: not _runs(pid))
+    await wait_for(lambda: not runs(pid))
 
 
 async def test_commands_get_no_secret_of_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,14 +185,6 @@ async def test_commands_get_no_secret_of_the_agent(monkeypatch: pytest.MonkeyPat
     assert "AGENT_SECRET" not in result.output
     assert "OWN=1" in result.output
     assert "PATH=" in result.output
-
-
-def _runs(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"
 
 
 class Seen:

@@ -67,6 +67,13 @@ def pair() -> Pair:
     return Pair()
 
 
+def comes_back(member: Member, pair: Pair) -> None:
+    """The original is introduced again and counts, without an operator."""
+    link = member.introduce(restarted())
+    pair.deliver()
+    assert member.counts(link), link.why
+
+
 def test_the_original_of_a_copy_that_was_never_let_in_counts_without_an_operator(pair: Pair) -> None:
     vouched_and_never_let_in(pair)
     link = pair.two.introduce(restarted())
@@ -77,21 +84,15 @@ def test_the_original_of_a_copy_that_was_never_let_in_counts_without_an_operator
 
 def test_also_when_it_reaches_the_other_member_first(pair: Pair) -> None:
     vouched_and_never_let_in(pair)
-    first = pair.one.introduce(restarted())
-    pair.deliver()
-    assert pair.one.counts(first), first.why
-    second = pair.two.introduce(restarted())
-    pair.deliver()
-    assert pair.two.counts(second), second.why
+    comes_back(pair.one, pair)
+    comes_back(pair.two, pair)
 
 
 def test_also_after_the_member_that_vouched_was_started_again(pair: Pair) -> None:
     vouched_and_never_let_in(pair)
     pair.two.start()
     pair.meet()
-    link = pair.two.introduce(restarted())
-    pair.deliver()
-    assert pair.two.counts(link), link.why
+    comes_back(pair.two, pair)
 
 
 def test_o4_the_copy_that_was_let_in_bars_its_original_also_on_the_other_side_of_a_cut(pair: Pair) -> None:
@@ -116,9 +117,7 @@ def test_o4_without_a_word_from_the_member_that_asked_nothing_is_given_back(pair
     pair.part()
     assert not pair.two.counts(pair.two.introduce(restarted()))
     pair.meet()
-    link = pair.two.introduce(restarted())
-    pair.deliver()
-    assert pair.two.counts(link), link.why
+    comes_back(pair.two, pair)
 
 
 def test_o4_a_connection_that_ends_before_the_answer_gives_nothing_back(pair: Pair) -> None:

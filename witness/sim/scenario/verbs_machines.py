@@ -6,6 +6,7 @@ A span at the end says when it ends by itself: a killed process is started again
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from functools import partial
 
 from witness.sim.raft.faults_identity import new_disk, readmit_host
@@ -154,23 +155,20 @@ def _thaw(stage: Stage, site: SiteHost) -> None:
 
 
 def suspend(stage: Stage, command: Command) -> None:
-    sites = stage.sites(command.word("the site"))
-    back_ns = command.last(forward_ns, 0)
-    command.done()
-    for site in sites:
-        if not site.suspended:
-            site.suspend()
-        if back_ns:
-            stage.after(back_ns, site.resume)
+    _stand_still(stage, command, SiteHost.suspend)
 
 
 def halt(stage: Stage, command: Command) -> None:
+    _stand_still(stage, command, lambda site: site.guest.freeze())
+
+
+def _stand_still(stage: Stage, command: Command, begin: Callable[[SiteHost], None]) -> None:
     sites = stage.sites(command.word("the site"))
     back_ns = command.last(forward_ns, 0)
     command.done()
     for site in sites:
         if not site.suspended:
-            site.guest.freeze()
+            begin(site)
         if back_ns:
             stage.after(back_ns, site.resume)
 
