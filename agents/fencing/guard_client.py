@@ -81,6 +81,7 @@ class GuardHandle:
         self._steps: dict[str, asyncio.Future[StepResult]] = {}
         self._former: dict[str, StepResult] = {}
         """Steps that ended under the agent before this one; none when this one started the guard."""
+        self._taking_over = False
         self._let_go = False
         self._loop.add_reader(process.pidfd, self._on_guard_gone)
         self._channel = GuardChannel(sock, self._on_message)
@@ -139,6 +140,7 @@ class GuardHandle:
                 sock.close()
                 raise
             handle = cls(group, Path(record_path(str(runtime_dir), group)), process, sock)
+            handle._taking_over = True
             try:
                 handle._adopt(await asyncio.wait_for(handle._ready, READY_S))
                 await handle._take_over()
@@ -158,9 +160,11 @@ class GuardHandle:
         """What it had under way: ends that come from now on find their step, earlier ones are in the status."""
         status = await self.status()
         self._floor_ns = status.floor_ns
-        self._former = {one.step_id: one for one in status.ended}
+        self._former |= {one.step_id: one for one in status.ended}
         for step_id in status.steps:
-            self._steps[step_id] = self._loop.create_future()
+            if step_id not in self._former:  # it ended right behind the status, before this line was reached
+                self._steps[step_id] = self._loop.create_future()
+        self._taking_over = False
 
     def _adopt(self, ready: Message) -> None:
         self.containment = Containment(ready["containment"])
@@ -294,6 +298,8 @@ class GuardHandle:
             done = self._steps.get(str(message["step_id"]))
             if done is not None and not done.done():
                 done.set_result(guard_messages.step_result(message))
+            elif self._taking_over:
+                self._former[str(message["step_id"])] = guard_messages.step_result(message)
         elif kind == "fencing":
             self.fencing_cause = str(message["cause"])
             self._began_ns = self._began_ns or boottime_ns()

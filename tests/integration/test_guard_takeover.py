@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from guard_world import GROUP, World, arm, until
 
-from agents.fencing.base import Containment, DownBy, GuardGone, GuardRefused, StepEnd
+from agents.fencing.base import Containment, DownBy, GuardGone, GuardRefused, GuardStatus, StepEnd
 from agents.fencing.guard_client import GuardHandle
 from agents.fencing.guard_door import GuardDoor, door_path
 from agents.fencing.guard_search import call_guard
@@ -101,6 +101,34 @@ async def test_steps_that_ended_while_nobody_listened_are_remembered_and_others_
     slow_end = await asyncio.wait_for(waiting, 10)
     assert slow_end is not None
     assert slow_end.exit_code == 3
+
+
+async def test_a_step_that_ends_right_behind_the_status_is_not_waited_for_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The status still names it as running; its end was read before anybody waited for it."""
+    first = await bound(world)
+    go, status = world.path / "go", GuardHandle.status
+    script = f"while ! [ -e {go} ]; do sleep 0.02; done; exit 3"
+    running = asyncio.create_task(first.run_step(world.step("slow", "sh", "-c", script)))
+    while (await first.status()).steps == ():
+        await asyncio.sleep(0.01)
+    first.let_go()
+    running.cancel()
+    first.close()
+
+    async def late(guard: GuardHandle) -> GuardStatus:
+        said = await status(guard)
+        go.touch()
+        while (await status(guard)).steps:
+            await asyncio.sleep(0.01)
+        return said
+
+    monkeypatch.setattr(GuardHandle, "status", late)
+    second = await taken(world)
+    ended = await asyncio.wait_for(second.outcome("slow"), 5)
+    assert ended is not None
+    assert ended.exit_code == 3
 
 
 async def test_one_controller_at_a_time_and_one_incarnation_for_life(world: World) -> None:
