@@ -55,6 +55,15 @@ class DownProof:
         up += await self.end_components()
         return f"not down: {'; '.join(up)}" if up else ""
 
+    async def components_down(self, limit_s: float) -> None:
+        """Of these alone: the next guard, which is dormant, is no leftover. Raises NotProvenDown."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + limit_s
+        while up := await self.end_components():
+            if loop.time() + AGAIN_S >= ends:
+                raise NotProvenDown(f"not down: {'; '.join(up)}")
+            await asyncio.sleep(AGAIN_S)
+
     async def end_components(self) -> list[str]:
         """Ends each component that is up; what was seen, and what stands against its end."""
         components = self._plans.components

@@ -27,7 +27,7 @@ from agents.actions.unwind import Unwinder
 from agents.core.effects import ExtendDeadline, Fence, PlanKind, StartPlan
 from agents.core.lease_holder import NO_EPOCH
 from agents.core.plan_progress import PlanEnd
-from agents.fencing.base import Guard, GuardError
+from agents.fencing.base import Guard, GuardError, NotProvenDown
 from proto.errors import DurabilityLost
 from proto.invariants import require
 from proto.timing import LocalDeadlines
@@ -145,8 +145,8 @@ class GroupRunner:
 
     async def _settle(self) -> None:
         try:
-            await self._proof.prove(PROOF_S)
-        except (GuardError, OSError) as error:
+            await self._proof.components_down(PROOF_S)
+        except NotProvenDown as error:
             self._log.error("component.not-ended", why=str(error))
 
     @property

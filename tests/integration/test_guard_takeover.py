@@ -111,8 +111,7 @@ async def test_a_step_that_ends_right_behind_the_status_is_not_waited_for_for_ev
     go, status = world.path / "go", GuardHandle.status
     script = f"while ! [ -e {go} ]; do sleep 0.02; done; exit 3"
     running = asyncio.create_task(first.run_step(world.step("slow", "sh", "-c", script)))
-    while (await first.status()).steps == ():
-        await asyncio.sleep(0.01)
+    await until((world.path / "slow.log").exists, "it began")
     first.let_go()
     running.cancel()
     first.close()
@@ -120,9 +119,11 @@ async def test_a_step_that_ends_right_behind_the_status_is_not_waited_for_for_ev
     async def late(guard: GuardHandle) -> GuardStatus:
         said = await status(guard)
         go.touch()
-        while (await status(guard)).steps:
+        for _ in range(500):
+            if not (await status(guard)).steps:
+                return said
             await asyncio.sleep(0.01)
-        return said
+        raise AssertionError("the step did not end")
 
     monkeypatch.setattr(GuardHandle, "status", late)
     second = await taken(world)

@@ -70,6 +70,7 @@ class World:
         self.reports: list[tuple[Any, ...]] = []
         self.orderly: dict[int, bool] = {}
         self.leftover_problem = ""
+        self.leftovers_ended = 0
         self.start_problem = ""
         self.may_start = asyncio.Event()
         self.may_start.set()
@@ -113,6 +114,7 @@ class World:
         self.released.append(guard)
 
     def _end_leftovers(self, _group: GroupId) -> None:
+        self.leftovers_ended += 1
         if self.leftover_problem:
             raise NotProvenDown(self.leftover_problem)
 
@@ -177,6 +179,9 @@ class World:
 
     def plan_tasks(self) -> list[asyncio.Task[None]]:
         return [task for task in self.tasks if task.get_name().startswith(("plan", "fence"))]
+
+    def settled(self) -> bool:
+        return all(task.done() for task in self.tasks if task.get_name().startswith("settle"))
 
     def ends(self, plan: int) -> list[tuple[Any, ...]]:
         return [report for report in self.reports if report[:2] == ("plan", plan)]

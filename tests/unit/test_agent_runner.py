@@ -7,6 +7,7 @@ from pathlib import Path
 
 from runner_rig import ONE, TWO, World, well
 
+from agents.components.spec import ComponentKind, ComponentSpec
 from agents.core.effects import PlanKind
 from agents.fencing.base import Step
 from agents.fencing.memory import Behaviour
@@ -101,3 +102,36 @@ async def test_renewals_before_the_guard_is_ready_are_not_lost(tmp_path: Path) -
     world.may_start.set()
     assert (await world.done(plan))[0]
     assert world.armed() == extended
+
+
+class StrayComponent:
+    """Up until it is ended."""
+
+    spec = ComponentSpec("db", ComponentKind.DATABASE, down=("/bin/true",))
+
+    def __init__(self) -> None:
+        self.up = False
+        self.ends = 0
+
+    async def still_up(self) -> str:
+        return "it runs" if self.up else ""
+
+    async def end(self) -> str:
+        self.up = False
+        self.ends += 1
+        return ""
+
+
+async def test_a_component_that_comes_up_while_dormant_is_ended_and_costs_no_guard(tmp_path: Path) -> None:
+    """The guard that waits for the next activation is alive and has a record: it must not be taken for a leftover."""
+    stray = StrayComponent()
+    world = World(tmp_path, well, activation=ONE, components=(stray,))
+    assert (await world.done(world.start(PlanKind.VERIFY_DOWN)))[0]
+    await world.until(lambda: world.of("containment") != [])
+    looks = world.leftovers_ended
+    stray.up = True
+    world.runner.component_found("db: it runs")
+    await world.until(lambda: stray.ends == 1 and world.settled())
+    assert world.leftovers_ended == looks
+    assert (await world.done(world.start(PlanKind.ACTIVATE)))[0]
+    assert len(world.guards) == 1
