@@ -208,9 +208,13 @@ def test_tables_fit_80_columns_and_carry_no_colour_without_a_terminal() -> None:
     }  # fmt: skip
     group = {
         "group": "a-rather-long-name-of-a-group", "mode": "manual", "phase": "revoking", "holder": site["site"],
-        "epoch": 1_099_511_627_776, "renewal": 4, "successor": "b", "takeover_max_ms": 14_350, "sites": [site, site],
+        "epoch": 1_099_511_627_776, "renewal": 4, "successor": "b", "handover_reason": "holder-unfit",
+        "takeover_max_ms": 14_350, "sites": [site, site],
         "constants": {"ttl_ms": 10_000, "drift_max_ppm": 10_000, "lock_delay_ms": 5_000},
-        "decision": {"words": "no move: x; y", "retry_in_ms": 1_500, "blockers": [{"words": "b: not ready"}]},
+        "decision": {
+            "words": "no move: x; y", "would": None, "site": None, "retry_in_ms": 1_500,
+            "blockers": [{"words": "b: not ready"}],
+        },
     }  # fmt: skip
     console = render.Console(width=80, force_terminal=False)
     with console.capture() as capture:
@@ -224,6 +228,7 @@ def test_tables_fit_80_columns_and_carry_no_colour_without_a_terminal() -> None:
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "\x1b" not in text
     assert "b: not ready" in text
+    assert "nothing is active until you say: witnessctl switchover" in re.sub(r"\s+", " ", text)
     assert "witnessctl quarantine clear" in text
     assert "quarantine: unclean-end, epoch 3" in re.sub(r"\s+", " ", text)
 

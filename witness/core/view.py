@@ -48,6 +48,7 @@ def group_view(
         "renewal": None if lease is None else lease.renewal,
         "expiry_votes": [] if lease is None else sorted(lease.votes),
         "successor": None if revocation is None else revocation.successor,
+        "handover_reason": None if revocation is None else revocation.reason.value,
         "constants": dataclasses.asdict(constants),
         "takeover_max_ms": takeover_max_ns(constants, 0) // NS_PER_MS,
         "sites": [_site_view(group, site, group.sites[site], sight, now) for site in config.sites],

@@ -170,12 +170,14 @@ def mode(
     """Say who may move a group.
 
     automatic: the cluster does; manual: only operators; paused: nobody; observe: it only tells what it would do.
+    A handover that the cluster began is not brought to its end in manual: this command and status say so.
 
     Example: witnessctl mode shop manual --reason "release night"
     """
-    _change(
-        group, "/mode", {"mode": mode.value, "reason": reason}, f"{group}: mode {mode.value}", as_json, config, budget
-    )
+    from witness.ctl import changing  # noqa: PLC0415 - see status
+
+    _require_reason(reason)
+    changing.set_mode(_client(config, budget), group, mode, reason, as_json=as_json)
 
 
 @app.command()
@@ -247,9 +249,13 @@ def _change(
 ) -> None:
     from witness.ctl import changing  # noqa: PLC0415 - see status
 
-    if not str(body["reason"]).strip():
-        raise Misused("--reason is empty: say why, it is kept in the ledger")
+    _require_reason(str(body["reason"]))
     changing.change(_client(config, budget), group_path(group, rest), body, done, as_json=as_json)
+
+
+def _require_reason(reason: str) -> None:
+    if not reason.strip():
+        raise Misused("--reason is empty: say why, it is kept in the ledger")
 
 
 def run() -> int:

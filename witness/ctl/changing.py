@@ -8,6 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from proto.clock import SystemClock
+from proto.groups import Mode
 from proto.units import NS_PER_S
 from witness.ctl.changes import Action, GroupChange, plan_change
 from witness.ctl.client import Answer, ClusterClient, checked, group_path, refusal_words
@@ -15,7 +16,7 @@ from witness.ctl.errors import Refused, Unfinished, Unreachable
 from witness.ctl.group_file import load_groups
 from witness.ctl.looking import pause, print_json
 from witness.ctl.progress import Progress, Step
-from witness.ctl.render import change_lines, console
+from witness.ctl.render import change_lines, console, errors, waits_for_operator
 from witness.group_fields import to_fields
 
 POLL_S = 0.1
@@ -30,6 +31,21 @@ def change(client: ClusterClient, path: str, body: dict[str, Any], done: str, *,
     checked(answer)
     if not as_json:
         console.print(done if answer.body["changed"] else f"it was so already: {answer.body['words']}")
+
+
+def set_mode(client: ClusterClient, group: str, mode: Mode, reason: str, *, as_json: bool) -> None:
+    """What is left to the operator by it is said at once, and on stderr: it is no part of the answer."""
+    change(
+        client,
+        group_path(group, "/mode"),
+        {"mode": mode.value, "reason": reason},
+        f"{group}: mode {mode.value}",
+        as_json=as_json,
+    )
+    found = client.ask("GET", group_path(group))
+    waits = waits_for_operator(found.body) if found.ok else ""
+    if waits:
+        errors.print(Text(waits, "yellow"))
 
 
 def delete(client: ClusterClient, group: str, reason: str, *, as_json: bool) -> None:

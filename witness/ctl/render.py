@@ -9,7 +9,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from proto.decisions import DecisionKind, Reason
 from proto.edge.config_types import duration_words
+from proto.groups import Mode
 from witness.ctl.changes import Action, GroupChange
 
 console = Console(highlight=False, soft_wrap=False)
@@ -169,6 +171,9 @@ def _sites_table(sites: Iterable[Json], ttl_ms: int) -> Table:
 
 def _notes(group: Json) -> Iterable[Text]:
     """What stands against each site, a line each: the decision's blockers, then what the agent itself says."""
+    waits = waits_for_operator(group)
+    if waits:
+        yield Text(waits, "red")
     for blocker in group["decision"]["blockers"]:
         yield Text(str(blocker["words"]), "yellow")
     for site in group["sites"]:
@@ -179,6 +184,30 @@ def _notes(group: Json) -> Iterable[Text]:
             yield Text(f"{site['site']}: {note}", "yellow")
         if site["quarantine"]:
             yield Text(f"  it lifts when data probes pass; else: {_clear_words(group, site)}", "dim")
+
+
+def waits_for_operator(group: Json) -> str:
+    """In manual mode, when the service stands still, or is about to, until somebody asks for its start; else empty.
+
+    A handover that the cluster began goes on after `manual` was set, as its site is stopping already; but to start the
+    other one is a move too.
+    """
+    name, decision = group["group"], group["decision"]
+    if group["mode"] != Mode.MANUAL.value:
+        return ""
+    if decision["would"] == DecisionKind.GRANT.value:
+        return f"nothing is active, and only you change that: {_switchover(name, decision['site'])}"
+    if group.get("handover_reason") in (None, Reason.OPERATOR_ASKED.value):
+        return ""
+    to = group["successor"]
+    return (
+        f"the cluster began a handover to {to} before the mode was manual; when {group['holder']} has stopped, nothing "
+        f"is active until you say: {_switchover(name, to)}, or witnessctl mode {name} automatic --reason ..."
+    )
+
+
+def _switchover(group: str, to: str) -> str:
+    return f"witnessctl switchover {group} --to {to} --reason ..."
 
 
 def _clear_words(group: Json, site: Json) -> str:
