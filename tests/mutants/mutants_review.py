@@ -168,7 +168,9 @@ def d53_unread_mail_counts(patch: pytest.MonkeyPatch) -> None:
 REPLACED = ("blank-disk", "readmit", "kill")
 LEARNER = frozenset({"learner"})
 LIVENESS = "it costs time and no promise; a schedule that has healed gets there all the same"
-NO_READMISSION = "the fuzz replaces no disks"
+TOO_SELDOM = "2 of 271 schedules with replaced disks saw it (kinds of REPLACED), which is too seldom to hunt it"
+NOT_SEEN = "none of 240 schedules with replaced disks saw it (kinds of REPLACED)"
+OWN_DISKS = "the fuzz gives a machine new, old and copied disks, but never another witness's"
 _FILES = {
     "commands": ("d15", "d35", "d36", "d37", "d46"),
     "disk": ("d42", "d43"),
@@ -234,7 +236,7 @@ MUTANTS = (
         d25_without_newer_term,
         None,
         (_READMITTED, _RULE),
-        NO_READMISSION,
+        TOO_SELDOM,
     ),
     Mutant(
         "d25-not-all-answers",
@@ -243,7 +245,7 @@ MUTANTS = (
         d25_without_all_answers,
         None,
         (_READMITTED, _RULE),
-        NO_READMISSION,
+        NOT_SEEN,
     ),
     _scenario("d32-next-goes-back", "what is under way is not sent again", d32_next_index_goes_back, LIVENESS),
     _scenario("d34-candidate-in-the-dark", "an older term is answered", d34_candidate_in_the_dark, LIVENESS),
@@ -262,7 +264,7 @@ MUTANTS = (
     ),
     _scenario("d40-transfers-anew", "a transfer keeps the snapshot it began with", d40_transfers_begin_anew, LIVENESS),
     _scenario("d42-two-processes", "one process on a disk", d42_two_processes, "a simulated host has one process"),
-    _scenario("d43-anybodys-disk", "a disk is one witness's", d43_anybodys_disk, NO_READMISSION),
+    _scenario("d43-anybodys-disk", "a disk is one witness's", d43_anybodys_disk, OWN_DISKS),
     _scenario("d44-one-at-a-time", "a fork is found in one round a term", d44_one_entry_at_a_time, LIVENESS),
     _scenario("d46-takes-everything", "a lonely leader takes little", d46_takes_everything, LIVENESS),
     _scenario(
