@@ -22,11 +22,11 @@ from pathlib import Path
 
 from agents.fencing.base import GuardError, Step
 from agents.fencing.guard_client import GuardHandle
+from agents.fencing.kernel_timer import GUARD_FLOOR_LEAD_NS
 from proto.units import NS_PER_MS, NS_PER_S
 from witness.bench.figures import Json, memory_of
 
 TTL_MS = 2_000
-FLOOR_NS = 20 * NS_PER_MS
 AT_ONCE = 10
 BUSY_PER_CORE = 4
 LIMIT_BYTES = 256 * 1024 * 1024
@@ -203,5 +203,6 @@ def _last(path: Path, deadline: int) -> float | None:
 async def _arm(guard: GuardHandle, ttl_ms: int) -> int:
     """Only the kernel's floor is tried: the user rungs come as late as they may."""
     deadline = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + ttl_ms * NS_PER_S // 1_000
-    await guard.arm(1, deadline - FLOOR_NS, deadline - FLOOR_NS, deadline)
+    floor_ns = deadline - GUARD_FLOOR_LEAD_NS
+    await guard.arm(1, floor_ns, floor_ns, deadline)
     return deadline
