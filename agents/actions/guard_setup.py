@@ -1,7 +1,9 @@
 """From a group's settings to what its guard times in the kernel, and the proof that none of it is left.
 
-Rule: "down" includes that no address of the group is configured here and that each of its ports is closed. The proof
-closes first: what a former life left, or somebody configured by hand, is ours to take away while the group is down.
+Rule: "down" includes that no address of the group is configured here, that each of its ports is closed, and that the
+control groups of units outside of its guard are empty: a guard that the kernel ended proves nothing about them. The
+proof closes and kills first: what a former life left, or somebody configured by hand, is ours to take away while the
+group is down.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agents.actions.down_checks import DownCheck
+from agents.fencing.cgroup import end_outside, is_mounted
 from agents.fencing.kernel_address import KernelAddress
 from agents.fencing.port_table import PortTable
 from agents.fencing.timed_resources import HeldAddress, HeldPorts, close_all
@@ -42,8 +45,9 @@ def timed_resources(group: GroupSpec) -> tuple[TimedResource, ...]:
 
 
 def resource_checks(group: GroupSpec) -> tuple[DownCheck, ...]:
-    found = timed_resources(group)
-    return (ResourcesGone(found),) if found else ()
+    found, outside = timed_resources(group), group.ladder.outside
+    gone: tuple[DownCheck, ...] = (ResourcesGone(found),) if found else ()
+    return (*gone, OutsideEnded(outside)) if outside else gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +59,14 @@ class ResourcesGone:
 
     async def still_up(self) -> str:
         return "; ".join(await asyncio.to_thread(close_all, list(self.resources)))
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideEnded:
+    """A DownCheck that makes true what it checks. Where there is no cgroup2 there is no such group to look at."""
+
+    paths: tuple[str, ...]
+    name: str = "outside"
+
+    async def still_up(self) -> str:
+        return "; ".join(await asyncio.to_thread(end_outside, self.paths)) if is_mounted() else ""

@@ -16,6 +16,8 @@ MOUNTS = "/proc/self/mountinfo"
 OWN = "/proc/self/cgroup"
 PREFIX = "thirdsite-"
 DEPTH_MAX = 16
+_GONE = (errno.ENOENT, errno.ENODEV)
+"""A group that is removed between the opening of its file and the use of it says ENODEV."""
 
 
 class Cgroup:
@@ -27,7 +29,7 @@ class Cgroup:
         self.path = path
 
     def populated(self) -> bool:
-        """Some process in it, or below it, is alive; a group that is gone has none."""
+        """Some process in it, or below it, is alive; a group that is gone has none. Raises OSError: not known."""
         return "populated 1" in self._read("cgroup.events")
 
     def kill(self) -> None:
@@ -36,6 +38,7 @@ class Cgroup:
         self._write("cgroup.kill", "1")
 
     def thaw(self) -> None:
+        """Nothing to do for a group that is gone."""
         self._write("cgroup.freeze", "0")
 
     def require_kill(self) -> None:
@@ -58,8 +61,10 @@ class Cgroup:
         try:
             with open(f"{self.path}/{name}", encoding="ascii") as file:
                 return file.read()
-        except FileNotFoundError:
-            return ""
+        except OSError as error:
+            if error.errno in _GONE:
+                return ""
+            raise
 
     def _write(self, name: str, text: str) -> None:
         try:
@@ -68,6 +73,9 @@ class Cgroup:
             return
         try:
             os.write(fd, text.encode())
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
         finally:
             os.close(fd)
 
@@ -82,9 +90,38 @@ def mount_point() -> str:
     raise OSError(errno.ENOENT, "cgroup2 is not mounted")
 
 
+def is_mounted() -> bool:
+    try:
+        mount_point()
+    except OSError:
+        return False
+    return True
+
+
 def outside_cgroup(path: str) -> Cgroup:
     """Of a unit that was left outside, by its path below the mount."""
     return Cgroup(f"{mount_point()}/{path.strip('/')}")
+
+
+def end_outside(paths: tuple[str, ...]) -> list[str]:
+    """Kills what is alive in them and looks; what stands against "ended", in words. Called again until it is so."""
+    problems = []
+    for path in paths:
+        try:
+            problems += _ended(path)
+        except OSError as error:
+            problems.append(f"{path}: {error.strerror or error}")
+    return problems
+
+
+def _ended(path: str) -> list[str]:
+    one = outside_cgroup(path)
+    if one.populated():
+        one.kill()
+        if one.populated():
+            return [f"{path}: a process in it is alive"]
+    one.thaw()
+    return []
 
 
 def own_cgroup(group: str) -> Cgroup:

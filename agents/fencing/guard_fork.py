@@ -15,10 +15,19 @@ if TYPE_CHECKING:
 
 
 def fork_child(run: Callable[[int, int], None], failed: int) -> tuple[int, int, int]:
-    """In the child: run(commands, events), then exit with `failed`. Here: pid, commands, events; neither blocks."""
-    command_read, command_write = os.pipe()
-    event_read, event_write = os.pipe()
-    pid = os.fork()
+    """In the child: run(commands, events), then exit with `failed`. Here: pid, commands, events; neither blocks.
+
+    Raises OSError, and then nothing is left open.
+    """
+    opened = [*os.pipe()]
+    try:
+        opened += os.pipe()
+        pid = os.fork()
+    except OSError:
+        for fd in opened:
+            os.close(fd)
+        raise
+    command_read, command_write, event_read, event_write = opened
     if pid == 0:
         try:
             signal.set_wakeup_fd(-1)

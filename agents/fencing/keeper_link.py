@@ -1,7 +1,7 @@
 """The guard's end of its keeper: forks it, hands it each accepted deadline, hears what it gave and what it closed.
 
 Rule: never waits. A keeper that is gone is forked anew with the next deadline or the close, no more often; a keeper
-that hangs costs its resources, not the guard.
+that hangs, or that cannot be forked, costs its resources, not the guard.
 """
 
 from __future__ import annotations
@@ -42,23 +42,24 @@ class KeeperLink:
         self._resources = resources
         self._watchdog = watchdog
         self._armed = False
+        self._command_fd = -1
         self._commands = Outbox(-1)
         self._reader = LineReader()
 
     def start(self) -> None:
-        """The first time before the guard unshares anything: the keeper belongs to the host."""
+        """The first time before the guard unshares anything: the keeper belongs to the host. Raises OSError."""
         guard_pid = os.getpid()
 
         def keep(command_fd: int, event_fd: int) -> None:
             become_keeper(self._resources, self._watchdog, command_fd, event_fd, guard_pid)
 
-        self.pid, command_fd, self.event_fd = fork_child(keep, KEEPER_FAILED)
-        self._commands = Outbox(command_fd)
+        self.pid, self._command_fd, self.event_fd = fork_child(keep, KEEPER_FAILED)
+        self._commands = Outbox(self._command_fd)
         self._reader = LineReader()
 
     def fds(self) -> list[int]:
         """Which no child but the keeper may keep open."""
-        return [self.event_fd, self._commands.fd] if self.pid else []
+        return [self.event_fd, self._command_fd] if self.pid else []
 
     def extend(self, epoch: int, kill_at_ns: int, deadline_ns: int) -> None:
         self._armed = True
@@ -78,11 +79,17 @@ class KeeperLink:
 
     def _send(self, message: Message) -> None:
         if self.pid == 0:
-            self.start()
+            try:
+                self.start()
+            except OSError as error:
+                self._told_lost(f"its keeper cannot be started: {error.strerror}")
+                return
         self._commands.send(message)
 
     def read(self) -> bool:
         """What the keeper said; False when it is gone."""
+        if self.pid == 0:
+            return False
         try:
             data = os.read(self.event_fd, 65_536)
         except BlockingIOError:
@@ -109,16 +116,21 @@ class KeeperLink:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
         os.close(self.event_fd)
-        os.close(self._commands.fd)
+        os.close(self._command_fd)  # also when the outbox forgot it over a write to nobody
         self._commands.close()
         self.pid = 0
         self.event_fd = -1
         self.lost += 1
-        self.problems = [f"{name}: {LOST}" for name in self._names]
-        self.held = [{"name": name, "gone_by_ns": 0, "problem": LOST} for name in self._names]
+        self._told_lost(LOST)
+
+    def _told_lost(self, words: str) -> None:
+        self.problems = [f"{name}: {words}" for name in self._names]
+        self.held = [{"name": name, "gone_by_ns": 0, "problem": words} for name in self._names]
 
     def wait(self, wait_ms: int) -> bool:
-        """For its next word; only where a request is answered on it."""
+        """For its next word; only where a request is answered on it. False: none came, or it is gone."""
+        if self.pid == 0:
+            return False
         poller = select.poll()
         poller.register(self.event_fd, select.POLLIN)
         return bool(poller.poll(wait_ms)) and self.read()
@@ -127,7 +139,7 @@ class KeeperLink:
         """While dormant: closes everything; what could not be held here. Waits for it, but not long."""
         self._send({"type": "prepare"})
         if not self.wait(PREPARE_MS):
-            return [f"{name}: its keeper does not answer" for name in self._names]
+            return self.problems if self.pid == 0 else [f"{name}: its keeper does not answer" for name in self._names]
         return self.problems
 
 

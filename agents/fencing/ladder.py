@@ -64,7 +64,6 @@ class Ladder:
         """While the guard's children still belong to the host."""
         self._watch, self._forget = watch, forget
         if self.keeper is not None:
-            self.keeper.start()
             for words in self.keeper.prepare():
                 self._lacks(WATCHDOG if self._of_watchdog(words) else PORTS, words)
             self._listen()
@@ -129,7 +128,10 @@ class Ladder:
         self._ask(lambda: keeper.extend(rungs.epoch, rungs.kill_at_ns, rungs.deadline_ns))
         if not first or WATCHDOG not in self.options.required:
             return ""
+        fd = keeper.event_fd
         if not keeper.wait(FIRST_MS):
+            if keeper.pid == 0 and self._forget is not None:
+                self._forget(fd)
             return f"{self._watchdog_name}: its keeper does not answer"
         return next(filter(self._of_watchdog, keeper.troubles()), "")
 
@@ -138,7 +140,7 @@ class Ladder:
         gone = self.keeper is not None and self.keeper.pid == 0
         request()
         if gone:
-            self._listen()
+            self._listen()  # to nothing, when it could not be forked
 
     # -- the end ------------------------------------------------------------------------------------------
 
@@ -174,9 +176,19 @@ class Ladder:
         except OSError as error:
             self.found(rung, str(error.strerror or error))
 
+    def _may_be_alive(self, rung: str, group: Cgroup) -> bool:
+        """What cannot be looked at is not proven."""
+        try:
+            return group.populated()
+        except OSError as error:
+            self.began(rung)
+            self.found(rung, str(error.strerror or error))
+            return True
+
     def settled(self) -> bool:
         """The namespace is empty. True when the rest is proven too, or, of resources, was waited for long enough."""
-        if any(group.populated() for group in self._outside + ([] if self._own is None else [self._own])):
+        groups = [(OUTSIDE, one) for one in self._outside] + ([] if self._own is None else [(CGROUP, self._own)])
+        if any(self._may_be_alive(rung, group) for rung, group in groups):
             return False
         for rung in (CGROUP, OUTSIDE):
             self.found(rung, EMPTY)

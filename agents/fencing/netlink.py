@@ -11,6 +11,7 @@ the programs `ip` and `nft` (a fork and an exec for each renewal, and words to p
 from __future__ import annotations
 
 import _socket as sockets  # the C part alone: `socket` brings selectors and enums
+import errno
 import os
 import struct
 
@@ -33,10 +34,13 @@ NESTED = 0x8000
 ATTRIBUTE_MASK = 0x3FFF
 ERROR = 2
 DONE = 3
+INTERRUPTED = 0x10
+"""Flag of an answer to a dump: what is listed changed meanwhile, so something may be missing."""
 
 ANSWER_S = 2
 """A kernel that does not answer in this time is not waited for."""
 RECEIVE_BYTES = 65_536
+DUMP_TRIES = 16
 
 HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -132,7 +136,7 @@ class Netlink:
     def _collect(self, names: dict[int, str]) -> None:
         failed: OSError | None = None
         while names:
-            for kind, sequence, payload in self._messages():
+            for kind, _flags, sequence, payload in self._messages():
                 if kind != ERROR:
                     continue
                 (result,) = _NUMBER.unpack_from(payload)
@@ -145,28 +149,41 @@ class Netlink:
             raise failed
 
     def dump(self, request: Request) -> list[bytes]:
-        """The payloads of all answers to a dump."""
-        self._sequence += 1
+        """The payloads of all answers to a dump; one that was incomplete is asked for again. Raises OSError."""
         request.flags |= DUMP
+        for _ in range(DUMP_TRIES):
+            found = self._dump_once(request)
+            if found is not None:
+                return found
+        raise OSError(errno.EINTR, f"{request.name}: it changed during each of {DUMP_TRIES} looks")
+
+    def _dump_once(self, request: Request) -> list[bytes] | None:
+        """None: something may be missing. The end of a list may tell of an error, too."""
+        self._sequence += 1
         self._sock.send(request.to_bytes(self._sequence, ack=False))
         found: list[bytes] = []
+        complete = True
         while True:
-            for kind, _sequence, payload in self._messages():
-                if kind == DONE:
-                    return found
-                if kind == ERROR:
-                    (result,) = _NUMBER.unpack_from(payload)
+            for kind, flags, sequence, payload in self._messages():
+                if sequence != self._sequence:
+                    continue
+                complete = complete and not flags & INTERRUPTED
+                result = _NUMBER.unpack_from(payload)[0] if kind == ERROR or (payload[:4] and kind == DONE) else 0
+                if result:
                     raise _refusal(request.name, -result)
+                if kind == DONE:
+                    return found if complete else None
                 found.append(payload)
 
-    def _messages(self) -> Iterator[tuple[int, int, bytes]]:
+    def _messages(self) -> Iterator[tuple[int, int, int, bytes]]:
+        """Kind, flags, sequence number and payload."""
         data = self._sock.recv(RECEIVE_BYTES)
         at = 0
         while at + HEADER.size <= len(data):
-            length, kind, _flags, sequence, _port = HEADER.unpack_from(data, at)
+            length, kind, flags, sequence, _port = HEADER.unpack_from(data, at)
             if length < HEADER.size:
                 return
-            yield kind, sequence, data[at + HEADER.size : at + length]
+            yield kind, flags, sequence, data[at + HEADER.size : at + length]
             at += length + -length % 4
 
 
