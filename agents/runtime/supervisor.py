@@ -199,7 +199,12 @@ class Agent:
         gc.freeze()  # what was loaded stays: later collections need not look at it again
         log.info("started", site=self.settings.site, groups=len(self.settings.groups))
         await self._stop.wait()
-        await (self._shut_down() if self._successor is None else self._hand_over())
+        if self._successor is None or self._signals:  # a stop that came with the upgrade is what is wanted now
+            await self._shut_down()
+            return None
+        await self._hand_over()
+        if self._signals:
+            raise StopCutShort("told to stop while it became the new program: the guards end it at their deadlines")
         return self._successor
 
     def upgrade(self) -> None:

@@ -20,6 +20,7 @@ from agent_process import runs
 from scripted_witness import ScriptedLease, ScriptedWitness
 
 from agents.core.settings import ProbeKind, ProbeRole
+from agents.runtime import supervisor
 from agents.runtime.supervisor import Agent, StopCutShort
 from agents.settings import (
     CheckSpec,
@@ -350,5 +351,30 @@ async def test_a_second_signal_cuts_the_stop_short_says_so_and_the_guard_ends_th
                 await world.activate(3)
                 agent.stop()
                 agent.stop()
+        await world.until(lambda: world.platform() == [], "the guard did not end it at its deadline")
+        assert world.lease.releases == []
+
+
+async def test_a_stop_that_comes_during_a_hand_over_is_not_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def prepared(_config: Path) -> int:
+        return os.memfd_create("settings")
+
+    monkeypatch.setattr(supervisor, "prepare", prepared)
+    handed_over = asyncio.Event()
+    async with witness(world) as w1:
+        with pytest.raises(StopCutShort, match="while it became the new program"):  # noqa: PT012 - told by its end
+            async with world.running(w1) as agent:
+                await world.activate(3)
+                abandon = agent.driver.abandon
+
+                async def told_to_stop() -> None:
+                    agent.stop()
+                    await abandon()
+                    handed_over.set()
+
+                monkeypatch.setattr(agent.driver, "abandon", told_to_stop)
+                monkeypatch.setattr(agent, "_config", Path("agent.yaml"))
+                agent.upgrade()
+                await asyncio.wait_for(handed_over.wait(), 10)
         await world.until(lambda: world.platform() == [], "the guard did not end it at its deadline")
         assert world.lease.releases == []
