@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from trio_rig import CLUSTER, IDS, STEP_NS, State, Trio
 
 from proto.units import NS_PER_S, WitnessId
 from tests.unit.test_raft_filter import W1, W2, W3, View, append, make
-from tests.unit.test_raft_learner import CLUSTER, IDS, STEP_NS, State, Trio
 from witness.raft.message_filter import Verdict
 from witness.raft.messages import NUMBER_MAX, Message
 from witness.raft.peer_log import AlarmLog
 from witness.raft.port import Role, SnapshotRefused
 from witness.raft.snapshot_file import Snapshot, encode_snapshot
-
-
-@pytest.fixture
-def trio(tmp_path: Path) -> Iterator[Trio]:
-    made = Trio(tmp_path)
-    made.start(*IDS)
-    yield made
-    made.close()
 
 
 def test_two_leaders_of_one_term_are_noticed() -> None:

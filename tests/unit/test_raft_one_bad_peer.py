@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trio_rig import State
 
 from proto.units import NO_LINEAGE, NS_PER_MS, ClusterId, InstantNs, WitnessId
 from tests.unit.test_raft_filter import ELECTION_NS, View, append, delivered, make, vote_request
-from tests.unit.test_raft_learner import State
 from witness.raft.admission import NOWHERE, Speaker
 from witness.raft.inbox import MESSAGES_PER_TURN_MAX, PEER_BYTES_HIGH, TURN_BYTES_MAX, Inbox
 from witness.raft.introduction import Hello

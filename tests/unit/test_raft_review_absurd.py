@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trio_rig import CLUSTER, W1, W2, W3, State
 
 from proto.errors import FrameRefused
 from proto.units import NS_PER_MS, InstantNs, WitnessId
-from tests.unit.test_raft_learner import CLUSTER, W1, W2, W3, State
 from witness.raft.age import AgeBook
 from witness.raft.messages import NUMBER_MAX, PACE_MS_MAX, STAMP_MAX, Message, check_message
 from witness.raft.node import RaftNode

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from trio_rig import State
 
 from proto.units import NS_PER_MS, ClusterId, InstantNs, WitnessId
-from tests.unit.test_raft_learner import State
 from witness.raft.messages import NUMBER_MAX, TERM_JUMP_MAX, Message
 from witness.raft.node import RaftNode
 from witness.raft.outbox import Outbox

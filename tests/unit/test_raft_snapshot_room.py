@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from trio_rig import W3, Trio
 
 from proto.errors import DurabilityLost
 from proto.units import NS_PER_MS, NS_PER_S, ClusterId, WitnessId
-from tests.unit.test_raft_learner import IDS, W3, Trio
 from witness.raft.peer_log import RoomLog
 from witness.raft.snapshot_file import Snapshot, encode_snapshot
 from witness.raft.snapshot_transfer import RESTART_LONGEST_NS, Chunk, SnapshotTransfer
@@ -21,14 +20,6 @@ from witness.raft.space import Verdict as SpaceVerdict
 CLUSTER = ClusterId("ab" * 16)
 W1, W2 = WitnessId("w1"), WitnessId("w2")
 IMAGE = encode_snapshot(Snapshot((b"\1", 8, 1), (b"\1", 9, 1), bytes(100_000)), CLUSTER)
-
-
-@pytest.fixture
-def trio(tmp_path: Path) -> Iterator[Trio]:
-    made = Trio(tmp_path)
-    made.start(*IDS)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(("verdict", "attempts"), [(SpaceVerdict.LOW, range(1, 2)), (SpaceVerdict.OK, range(2, 6))])

@@ -5,17 +5,12 @@ Kinds: witness.sim.faults; counters: where they bite. Those of witnesses are mak
 
 from __future__ import annotations
 
-from witness.sim.campaign.catalogue import Row
+from witness.sim.campaign.catalogue import Row, drawn
 from witness.sim.raft import catalogue as raft
 from witness.sim.setup import RAFT_KIND
 
 NOT_HERE = frozenset({"drift", "clock-leap", "large-entries", "cloned-disk"})
 """Of the fuzz's kinds and counters: see witness.sim.faults_witness.LEFT_OUT."""
-
-
-def _drawn(ids: str, what: str, *kinds: str) -> Row:
-    """Counted under its own name."""
-    return Row(ids, what, kinds, kinds)
 
 
 def _shown(ids: str, what: str, *tests: str) -> Row:
@@ -39,12 +34,12 @@ PROCESSES = (
         ("witness-stop",),
         ("witness-stop", "witness-stop-all"),
     ),
-    _drawn("P4", "the agent alone is stopped", "agent-stop"),
-    _drawn("P5", "every process of a site is stopped", "site-freeze"),
-    _drawn("P7", "a site, or a witness, gets little of its processor", "site-starved", "witness-starved"),
-    _drawn("P13 G3", "an agent crashes, or loops over crashes", "agent-crash", "agent-crash-loop"),
-    _drawn("A1", "an agent crashes in the middle of an activation", "agent-crash-activating"),
-    _drawn("A1", "an agent crashes between two marks of its journal", "step-crash"),
+    drawn("P4", "the agent alone is stopped", "agent-stop"),
+    drawn("P5", "every process of a site is stopped", "site-freeze"),
+    drawn("P7", "a site, or a witness, gets little of its processor", "site-starved", "witness-starved"),
+    drawn("P13 G3", "an agent crashes, or loops over crashes", "agent-crash", "agent-crash-loop"),
+    drawn("A1", "an agent crashes in the middle of an activation", "agent-crash-activating"),
+    drawn("A1", "an agent crashes between two marks of its journal", "step-crash"),
     Row(
         "G2",
         "an agent is replaced while its guards hold; where the next process goes on",
@@ -57,8 +52,8 @@ PROCESSES = (
         ("start-fails", "start-hangs", "start-slow"),
         ("start-fails", "start-hangs", "start-slow", "plan-timeout"),
     ),
-    _drawn("P12", "a stop is deaf to TERM, hangs, or cannot be proven", "stop-deaf", "stop-hangs", "stop-unproven"),
-    _drawn("P12", "nothing else can be proven down", "verify-unproven", "fence-unproven"),
+    drawn("P12", "a stop is deaf to TERM, hangs, or cannot be proven", "stop-deaf", "stop-hangs", "stop-unproven"),
+    drawn("P12", "nothing else can be proven down", "verify-unproven", "fence-unproven"),
     Row("P5 P12", "who had it down: steps, the guard, the kernel", (), ("down-by-guard", "down-by-kernel")),
     Row(
         "G1 G3",
@@ -66,7 +61,7 @@ PROCESSES = (
         ("guard-kill",),
         ("guard-kill", "guard-and-agent-kill"),
     ),
-    _drawn("", "a site loses its power", "site-power"),
+    drawn("", "a site loses its power", "site-power"),
     Row("", "an agent is stopped in order", ("shutdown",), ("agent-shutdown",)),
 )
 NETWORK = (
@@ -76,9 +71,9 @@ NETWORK = (
         ("cut-site",),
         ("cut-site", "cut-one-way", "message-cut"),
     ),
-    _drawn("N1", "a site and one witness do not reach each other", "cut-link"),
-    _drawn("N4", "a site does not reach the leader", "cut-leader"),
-    _drawn("H1", "no site reaches a witness", "cut-all"),
+    drawn("N1", "a site and one witness do not reach each other", "cut-link"),
+    drawn("N4", "a site does not reach the leader", "cut-leader"),
+    drawn("H1", "no site reaches a witness", "cut-all"),
     Row("N1", "no witness reaches another one", ("witness-cut-all",), ("witness-cut-all",)),
     Row("N5", "messages of agents are lost", ("lossy",), ("message-lost",)),
     Row("N6", "messages of agents come twice", ("doubling",), ("message-doubled",)),
@@ -87,7 +82,7 @@ NETWORK = (
     Row("N9", "streams of agents die silently", (), ("stream-idle",)),
 )
 DISKS_AND_CLOCKS = (
-    _drawn("D9", "a site's disk is slow", "slow-disk"),
+    drawn("D9", "a site's disk is slow", "slow-disk"),
     Row("C1 C6", "the wall clock of a machine is set, also back", ("wall-step",), ("wall-step",)),
     Row("C2", "all clocks as wrong as the leases allow", (), ("drift-at-the-bound",)),
     Row(
@@ -96,7 +91,7 @@ DISKS_AND_CLOCKS = (
         ("mad-clock", "mad-leap"),
         ("witness-mad-clock", "witness-leap"),
     ),
-    _drawn("C4", "a site's machine is suspended", "site-suspend"),
+    drawn("C4", "a site's machine is suspended", "site-suspend"),
     Row(
         "C5",
         "a site's machine stands still with all its clocks, often cut off when it goes on; the resource refuses it",

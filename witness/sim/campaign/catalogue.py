@@ -25,6 +25,11 @@ class Row:
     """Tests, for what only real processes, sockets or clocks can show."""
 
 
+def drawn(ids: str, what: str, *kinds: str) -> Row:
+    """Kinds that are counted under their own names."""
+    return Row(ids, what, kinds, kinds)
+
+
 def counters_of(rows: Iterable[Row]) -> list[str]:
     return sorted({counter for row in rows for counter in row.counters})
 
