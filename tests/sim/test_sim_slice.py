@@ -14,8 +14,10 @@ from witness.sim.campaign.total import Total
 from witness.sim.catalogue import CATALOGUE
 from witness.sim.faults import FAULTS
 from witness.sim.kit import KIT
+from witness.sim.raft import run as raft_run
 from witness.sim.run import run_schedule
 from witness.sim.setup import draw
+from witness.sim.world import World
 
 SLICE_SEED, SLICE = 7_000, 45
 ROTS_SEED, ROTS = 7_404, ("witness-bit-flip", "witness-kill", "witness-power-at-send", "witness-readmit")
@@ -125,3 +127,17 @@ def test_kinds_can_be_chosen_and_a_replay_tells_the_story(capsys):
     assert "agent starts" in out
     assert cli.main(["--replay", "3", "--kinds", "none"]) == 0
     assert "every process is stopped" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("run", "part"),
+    [(run_schedule, (World, "heal")), (raft_run.run_schedule, (raft_run.World, "run"))],
+    ids=["sim", "fuzz"],
+)
+def test_an_exception_in_a_schedule_is_a_finding_with_its_place(run, part, monkeypatch):
+    def broken(self):
+        raise ZeroDivisionError("too much")
+
+    monkeypatch.setattr(*part, broken)
+    found = [str(violation) for violation in run(3).violations]
+    assert any("ZeroDivisionError: too much (test_sim_slice.py:" in words for words in found), found

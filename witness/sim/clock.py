@@ -18,6 +18,8 @@ WALL_AT_START_NS = 1_700_000_000 * NS_PER_S
 NEVER_NS = 1 << 62
 BOOTED_NS = NS_PER_S
 """What BOOTTIME and MONOTONIC_RAW show when a simulated machine has just booted."""
+RATE_ROUNDING_NS = 1_000
+"""What rounding of rates may take from, or add to, a span that a checker measures."""
 
 Action = Callable[[], None]
 

@@ -18,7 +18,7 @@ from proto.errors import DurabilityLost
 from proto.events import Event
 from proto.groups import Mode
 from proto.invariants import unreachable
-from proto.units import NS_PER_MS, GroupId, WitnessId
+from proto.units import GroupId, WitnessId
 from witness.core.effects import Outcome
 from witness.raft.disk import DISK_FAULTS
 from witness.raft.port import CommittedEntry, ConsensusStatus
@@ -37,11 +37,10 @@ from witness.sim.raft.network import Network
 from witness.sim.raft.setup import CLUSTER, Setup
 from witness.sim.raft.sim_drive import SimDrive
 from witness.sim.raft.subject import Member, Outbox, Seat
-from witness.sim.raft.world import REFUSED_MENDED
+from witness.sim.raft.world import REFUSED_MENDED, RESTART_CALM_NS, where_of
 from witness.sim.witness import WitnessHost
 
 NO_GROUP = GroupId("nobody")
-RESTART_CALM_NS = 50 * NS_PER_MS
 HIT = "witness-"
 """Before the fuzz's name of a fault: sites have disks, networks and processes too."""
 
@@ -255,7 +254,7 @@ class Cluster:
         if struck and isinstance(error, (DurabilityLost, StoreRefused, *DISK_FAULTS)):
             return
         if not (isinstance(error, StoreRefused) and self.damage.refuses(host)):
-            self.judge.found("crash", f"{host.name}: {type(error).__name__}: {error}{_where(error)}")
+            self.judge.found("crash", f"{host.name}: {type(error).__name__}: {error}{where_of(error)}")
 
     def _narrow(self, host: Host) -> bool:
         """A process ends before its disk is quite full."""
@@ -316,10 +315,3 @@ def _store_of(member: Member) -> Store:
 
 def _failures(host: Host) -> int:
     return host.drive.failures() if isinstance(host.drive, SimDrive) else 0
-
-
-def _where(error: BaseException) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else f" ({trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno})"

@@ -8,11 +8,13 @@ from dataclasses import replace
 
 from proto.invariants import InvariantViolation
 from proto.units import seconds
+from witness.sim.campaign.kit import Note
 from witness.sim.campaign.result import Result
 from witness.sim.faults import FAULTS
 from witness.sim.raft.setup import tuned
+from witness.sim.raft.world import where_of
 from witness.sim.setup import Setup, draw
-from witness.sim.world import Note, World
+from witness.sim.world import World
 
 
 def run_schedule(seed: int, *, trace: Note | None = None, setup: Setup | None = None) -> Result:
@@ -29,8 +31,7 @@ def _run(seed: int, world: World, trace: Note | None) -> Result:
         world.heal()
         world.close(settled=world.settle())
     except (Exception, InvariantViolation) as error:  # noqa: BLE001  # whatever the code under test raises is a finding
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        world.judges.found("crash", f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")
+        world.judges.found("crash", f"{type(error).__name__}: {error}{where_of(error)}")
         if trace is not None:
             trace(world.events.now_ns, "world", traceback.format_exc())
     activity = world.judges.activity

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +19,7 @@ from proto.lease import takeover_wait_max
 from proto.limits import ENTRY_BYTES_MAX
 from proto.units import NS_PER_S, PPM, GroupId, SiteId
 from witness.core.transitions import Phase
+from witness.sim.campaign.kit import Note
 from witness.sim.clock import Events, NodeClock
 from witness.sim.cluster import Cluster
 from witness.sim.faults import FaultDriver
@@ -45,7 +45,6 @@ RECONNECT_NS = 12 * NS_PER_S
 """Dead streams are noticed and refused ones tried again, an election, an operator's few commands."""
 LOOK_NS = NS_PER_S // 5
 CATCH_UP_NS = 3 * NS_PER_S
-Note = Callable[[int, str, str], None]
 
 
 class World:

@@ -12,11 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from proto.units import NS_PER_S, Epoch, GroupId
+from witness.sim.clock import RATE_ROUNDING_NS
 from witness.sim.raft.checkers import Findings
 
 Place = tuple[GroupId, str]
-SLACK_NS = 1_000
-"""Rounding of rates."""
 
 
 @dataclass(slots=True)
@@ -74,7 +73,7 @@ class ActivityChecker:
         thaw = self._thaws.pop((group, host), None)
         if thaw is not None:
             lasted_ns = self._now() - thaw.since_ns
-            if lasted_ns > thaw.bound_ns + SLACK_NS:
+            if lasted_ns > thaw.bound_ns + RATE_ROUNDING_NS:
                 text = f"{lasted_ns / NS_PER_S:.3f} s after it was frozen, at most {thaw.bound_ns / NS_PER_S:.3f} s"
                 self._found("stale", f"{host} ran {group} for {text}")
 
@@ -95,7 +94,7 @@ class ActivityChecker:
 
     def _excused(self, group: GroupId, host: str) -> bool:
         thaw = self._thaws.get((group, host))
-        return thaw is not None and self._now() - thaw.since_ns <= thaw.bound_ns + SLACK_NS
+        return thaw is not None and self._now() - thaw.since_ns <= thaw.bound_ns + RATE_ROUNDING_NS
 
     def renewed(self, group: GroupId, host: str) -> None:
         """The witnesses confirmed an attempt that it made after its thaw."""

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 from proto.messages import GroupAnswer, Verdict
 from proto.units import NS_PER_MS, NS_PER_S, PPM, Epoch, GroupId, Nonce
+from witness.sim.clock import RATE_ROUNDING_NS
 from witness.sim.raft.checkers import Findings
 
 ATTEMPTS_KEPT = 256
-SLACK_NS = 1_000
-"""Rounding of rates."""
 Place = tuple[GroupId, str]
 
 
@@ -111,7 +110,7 @@ class AuthorityChecker:
 
     def _late(self, group: GroupId, host: str, authority: _Authority, what: str) -> None:
         late_ns = self._now() - authority.until_ns
-        if late_ns > SLACK_NS:
+        if late_ns > RATE_ROUNDING_NS:
             says = f"{late_ns / NS_PER_S:.6f} s after its authority ended"
             self._found("authority", f"{host} {what} {group} under epoch {authority.epoch} {says}")
 

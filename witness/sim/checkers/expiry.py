@@ -9,11 +9,11 @@ from proto.events import Event, EventKind
 from proto.lease import LeaseConstants, witness_wait
 from proto.units import NS_PER_MS, PPM, GroupId
 from witness.core.machine import Machine
+from witness.sim.clock import RATE_ROUNDING_NS
 from witness.sim.raft.checkers import Findings
 
 LEAP_COUNTS_NS = 200 * NS_PER_MS
 """proto.limits.TIMER_STEP_MAX_NS as promised, not as the code under test has it."""
-SLACK_NS = 1_000
 
 
 class ExpiryChecker:
@@ -52,7 +52,7 @@ class ExpiryChecker:
         counted_ns = witness_wait(constants) - self._leaps_that_count(event.group, majority) * LEAP_COUNTS_NS
         shortest_ns = counted_ns * PPM // (PPM + constants.drift_max_ppm)
         gone_ns = self._now() - since_ns
-        if epoch == event.epoch and gone_ns < shortest_ns - SLACK_NS:
+        if epoch == event.epoch and gone_ns < shortest_ns - RATE_ROUNDING_NS:
             says = f"renewal {renewal} of epoch {epoch} expired after {gone_ns} ns, {shortest_ns} ns must pass"
             self._found("early-expiry", f"{event.group}: {says}")
 

@@ -13,9 +13,8 @@ from proto.events import Event, EventKind
 from proto.lease import LeaseConstants, longest
 from proto.units import NS_PER_MS, NS_PER_S, PPM, GroupId
 from witness.core.machine import Machine
+from witness.sim.clock import RATE_ROUNDING_NS
 from witness.sim.raft.checkers import Findings
-
-SLACK_NS = 1_000
 
 
 class RestoreChecker:
@@ -40,7 +39,7 @@ class RestoreChecker:
         if former is not None:
             self.waited += 1
             early_ns = former[0] - self._now()
-            if early_ns > SLACK_NS:
+            if early_ns > RATE_ROUNDING_NS:
                 says = f"{early_ns / NS_PER_S:.6f} s before the last lease of the former life has surely ended"
                 self._found("early-grant", f"{group} is granted to {event.site} {says}")
         if state is not None and state.lease is not None:

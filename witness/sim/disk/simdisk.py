@@ -39,7 +39,7 @@ from witness.raft.disk import (
     Row,
 )
 from witness.sim.disk.faults import CrashPoint, Faults
-from witness.sim.disk.vfs import VFS_NAME, Mount, path_of
+from witness.sim.disk.vfs import VFS_NAME, Mount, nothing, path_of
 from witness.sim.disk.volume import SimFile, Volume
 
 FREE_BYTES_UNLIMITED = 1 << 40
@@ -160,7 +160,7 @@ class SimDisk:
     def read(self, name: str, bytes_max: int) -> bytes:
         file = self._file(name)
         if self.faults.armed:
-            self._mount.guard("read", name, _nothing)
+            self._mount.guard("read", name, nothing)
         if len(file.view) > bytes_max:
             raise FileTooLarge(errno.EFBIG, f"larger than {bytes_max} bytes", str(self.directory / name))
         return bytes(file.view)
@@ -168,7 +168,7 @@ class SimDisk:
     def read_part(self, name: str, offset: int, size: int) -> bytes:
         file = self._file(name)
         if self.faults.armed:
-            self._mount.guard("read", name, _nothing)
+            self._mount.guard("read", name, nothing)
         return bytes(file.view[offset : offset + size])
 
     def replace(self, name: str, data: bytes) -> None:
@@ -307,7 +307,3 @@ class SimDisk:
 
     def _remount(self, volume: Volume) -> None:
         self._mount = Mount(volume, self.faults, self._died)
-
-
-def _nothing() -> None:
-    """Reading has no effect that a crash could keep."""

@@ -109,7 +109,7 @@ class _VfsFile:
 
     def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802  # SQLite's name
         if self._faults.armed:
-            _translated(self._mount.guard, "read", self._name, _nothing)
+            _translated(self._mount.guard, "read", self._name, nothing)
         return bytes(self._file.view[offset : offset + amount])
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802  # SQLite's name
@@ -209,7 +209,7 @@ def _find(path: str) -> tuple[Mount, str]:
     return _MOUNTS[int(number)], name
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Reading has no effect that a crash could keep."""
 
 

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Callable
 
 from proto.invariants import InvariantViolation
+from witness.sim.campaign.kit import Note
 from witness.sim.campaign.result import Result
 from witness.sim.raft.faults import KINDS, OF_MANY
 from witness.sim.raft.hardened import Hardened
 from witness.sim.raft.setup import Setup, draw, tuned, with_kinds
 from witness.sim.raft.subject import Subject
-from witness.sim.raft.world import Note, World
+from witness.sim.raft.world import World, where_of
 
 MakeSubject = Callable[[Setup], Subject]
 
@@ -43,8 +44,7 @@ def run_schedule(
         try:
             world.run()
         except (Exception, InvariantViolation) as error:  # noqa: BLE001  # a finding, in the code or in the simulation
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            world.judge.found("harness", f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")
+            world.judge.found("harness", f"{type(error).__name__}: {error}{where_of(error)}")
             if trace is not None:
                 trace(world.events.now_ns, "world", traceback.format_exc())
         finally:

@@ -16,6 +16,7 @@ from proto.units import NS_PER_MS, NS_PER_S, WitnessId
 from witness.raft.disk import DISK_FAULTS
 from witness.raft.port import CommittedEntry, ConsensusStatus
 from witness.raft.store import StoreRefused
+from witness.sim.campaign.kit import Note
 from witness.sim.clock import Events, NodeClock
 from witness.sim.raft import faults
 from witness.sim.raft.calm import Calm
@@ -31,7 +32,6 @@ from witness.sim.raft.setup import CLUSTER, LARGE_BYTES, LARGE_KIND, Setup, copi
 from witness.sim.raft.sim_drive import SimDrive
 from witness.sim.raft.subject import Member, Message, Outbox, Seat, Subject
 
-Note = Callable[[int, str, str], None]
 REFUSED_MENDED = 0.5
 """Share of the witnesses with damaged disks that are readmitted at the end; the others stay down."""
 TO_LEADERS = 0.5
@@ -336,7 +336,7 @@ class World:
         if struck and isinstance(error, (DurabilityLost, StoreRefused, *DISK_FAULTS)):
             return
         if not (isinstance(error, StoreRefused) and self.damage.refuses(host)):
-            self.judge.found("crash", f"{host.name}: {type(error).__name__}: {error}{_where(error)}")
+            self.judge.found("crash", f"{host.name}: {type(error).__name__}: {error}{where_of(error)}")
 
     # -- ReplicaWatch ----------------------------------------------------------------------------------------
 
@@ -385,7 +385,8 @@ def _told(message: Message) -> str:
     return text[:300]
 
 
-def _where(error: BaseException) -> str:
+def where_of(error: BaseException) -> str:
+    """File and line, for the words of a finding."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
