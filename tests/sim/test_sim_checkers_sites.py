@@ -21,6 +21,7 @@ from witness.sim.checkers.authority import AuthorityChecker
 from witness.sim.checkers.effects import EffectChecker
 from witness.sim.checkers.license import LicenseChecker
 from witness.sim.clock import Events
+from witness.sim.judges import Judges
 from witness.sim.resource import Resource
 
 NONCE = Nonce(b"n" * 16)
@@ -258,6 +259,22 @@ def test_an_unclean_end_keeps_the_session_for_the_lock_delay(court: Court, after
     court.now_ns = after_ns
     checker.opened(G, B)
     assert (court.kinds(), checker.waited) == (found, 1)
+
+
+@pytest.mark.parametrize(("renewed", "found"), [(False, []), (True, ["license"])])
+def test_what_outlived_its_lease_by_frozen_clocks_leaves_no_session(court: Court, renewed: bool, found: list[str]):
+    judges = Judges(court.findings, court.now, [])
+    judges.license.lock_delay(G, S)
+    judges.begun(G, A, Epoch(1))
+    judges.stands_still(G, A)
+    court.now_ns = 3 * S
+    judges.activity.thawed(G, A, S)
+    judges.goes_on(G, A)
+    if renewed:
+        judges.activity.renewed(G, A)
+    judges.down(G, A, clean=False)
+    judges.license.opened(G, B)
+    assert [kind for kind in court.kinds() if kind == "license"] == found
 
 
 def test_two_activated_instances_are_seen_and_a_frozen_one_is_excused(court: Court):

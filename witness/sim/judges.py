@@ -50,9 +50,10 @@ class Judges:
 
     def down(self, group: GroupId, host: str, *, clean: bool) -> None:
         """Nothing of the group's active role runs on the host any more; `clean`: an orderly stop did it."""
+        excused = self.activity.excused(group, host)
         self.activity.dead(group, host)
         self.authority.dead(group, host)
-        self.license.ended(group, host, clean=clean)
+        self.license.ended(group, host, clean=clean, excused=excused)
 
     def stands_still(self, group: GroupId, host: str) -> None:
         """The machine executes nothing; what it ran is there and may go on."""

@@ -48,7 +48,7 @@ class ActivityChecker:
         self.activations += 1
         begun = self._begun.setdefault(group, set())
         highest = max(begun, default=Epoch(0))
-        if epoch in begun or (epoch < highest and not self._excused(group, host)):
+        if epoch in begun or (epoch < highest and not self.excused(group, host)):
             self._found("epoch", f"{host} begins {group} under epoch {epoch}, epoch {highest} was begun before")
         begun.add(epoch)
         self.running(group, host)
@@ -58,7 +58,7 @@ class ActivityChecker:
         active = self._active.setdefault(group, set())
         active.add(host)
         for other in sorted(active - {host}):
-            if self._excused(group, host) or self._excused(group, other):
+            if self.excused(group, host) or self.excused(group, other):
                 self._window_ns.setdefault(group, self._now())
             else:
                 self._found("overlap", f"{host} runs {group} while {other} runs it too")
@@ -90,9 +90,10 @@ class ActivityChecker:
 
     def thawing(self, group: GroupId) -> bool:
         """Something of the group may run by clocks that had been frozen."""
-        return any(known == group and self._excused(group, host) for known, host in self._thaws)
+        return any(known == group and self.excused(group, host) for known, host in self._thaws)
 
-    def _excused(self, group: GroupId, host: str) -> bool:
+    def excused(self, group: GroupId, host: str) -> bool:
+        """It goes on by clocks that had been frozen; no witness has confirmed anything to it since."""
         thaw = self._thaws.get((group, host))
         return thaw is not None and self._now() - thaw.since_ns <= thaw.bound_ns + RATE_ROUNDING_NS
 
