@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sim fuzz fuzz-plain mutants crash bench model docs
+.PHONY: help setup demo test check sim fuzz fuzz-plain mutants crash fences bench model docs
 
 BIN := .venv/bin
 ARGS ?=
@@ -51,6 +51,9 @@ mutants: venv  ## wrong variants of safety rules, each of which the simulations 
 
 crash: venv  ## real witnesses killed at named moments under load (ARGS: --rounds N --mode one --json --help)
 	@$(BIN)/python tests/crash/crash_run.py $(ARGS)
+
+fences: venv  ## real sites under SIGSTOP and worse: what ended each, when (ARGS: --trials N --only ROW,.. --ttl 2s --json --help)
+	@$(BIN)/python tests/chaos/fences_run.py $(ARGS)
 
 bench: venv  ## latency, throughput, memory and start-up, measured (ARGS: --json --only PART,..)
 	@$(BIN)/python -m witness.bench $(ARGS)

@@ -32,6 +32,7 @@ VERBS = (
     "fuzz-plain",
     "mutants",
     "crash",
+    "fences",
     "bench",
     "model",
     "docs",

@@ -60,6 +60,10 @@ class Eyes:
         """As a witness that leads, or failing that any that answers, sees it."""
         return await self._from_any(f"/v1/groups/{GROUP}")
 
+    async def group_at(self, witness: str) -> Json | None:
+        """As that witness sees it."""
+        return await self._quiet(self.secured, f"{self._api(witness)}/v1/groups/{GROUP}")
+
     async def site(self, name: str) -> Json | None:
         group = await self.group()
         found = [] if group is None else [site for site in group["sites"] if site["site"] == name]
