@@ -23,8 +23,19 @@ from agents.fencing.timed_resources import close_all, prepare_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
     from agents.fencing.timed_resources import TimedResource
     from agents.fencing.watchdog import Watchdog
+
+    class DeathTimer(Protocol):
+        """SIGKILL to whoever armed it, at an instant of BOOTTIME; agents.fencing.kernel_timer has the real one."""
+
+        def arm(self, at_ns: int) -> None: ...
+
+        def disarm(self) -> None: ...
+
 
 ANNOUNCEMENTS = 4
 """With the first so many extensions of an epoch: a single packet may get lost."""
@@ -32,40 +43,39 @@ TOO_NEAR = "the end is too near for another lifetime"
 
 
 class Keeper:
-    """Owned by the keeper process's one thread."""
+    """What a keeper does with its guard's words. The process's edges come in, so that the simulator can bring its own.
+
+    `timer` kills whoever runs this; `now` is BOOTTIME; `say` reaches the guard.
+    """
 
     def __init__(
-        self, resources: list[TimedResource], command_fd: int, event_fd: int, watchdog: Watchdog | None = None
+        self,
+        resources: list[TimedResource],
+        watchdog: Watchdog | None,
+        say: Callable[[Message], None],
+        timer: DeathTimer,
+        now: Callable[[], int] = boottime_ns,
     ) -> None:
         self.resources = resources
         self.watchdog = watchdog
-        self.command_fd = command_fd
-        self.event_fd = event_fd
-        self.timer = KernelTimer()
-        self.reader = LineReader()
+        self.timer = timer
         self.epoch = 0
         self.announced = 0
         self.closed = False
+        self._say = say
+        self._now = now
 
-    def run(self) -> None:
-        """Until the guard's end of the pipe is gone. Of several extensions only the newest counts."""
-        poller = select.poll()
-        poller.register(self.command_fd, select.POLLIN)
-        while True:
-            poller.poll()
-            data = os.read(self.command_fd, 65_536)
-            if not data:
-                return
-            messages = [decode(line) for line in self.reader.feed(data)]
-            kinds = {message["type"] for message in messages}
-            if "close" in kinds:
-                self.close()
-            if "finish" in kinds:
-                self.finish(armed=any(message.get("armed") for message in messages))
-            elif "prepare" in kinds:
-                self._say({"type": "prepared", "problems": prepare_all(self._all())})
-            elif messages and "close" not in kinds:
-                self.extend(messages[-1])
+    def take(self, messages: list[Message]) -> None:
+        """What was read at once. Of several extensions only the newest counts."""
+        kinds = {message["type"] for message in messages}
+        if "close" in kinds:
+            self.close()
+        if "finish" in kinds:
+            self.finish(armed=any(message.get("armed") for message in messages))
+        elif "prepare" in kinds:
+            self._say({"type": "prepared", "problems": prepare_all(self._all())})
+        elif messages and "close" not in kinds:
+            self.extend(messages[-1])
 
     def _all(self) -> list[TimedResource]:
         return self.resources if self.watchdog is None else [*self.resources, self.watchdog]
@@ -85,7 +95,7 @@ class Keeper:
         problem = ""
         gone_by_ns = 0
         try:
-            lifetime = resource.lifetime(boottime_ns(), end)
+            lifetime = resource.lifetime(self._now(), end)
             if lifetime is None:
                 problem = TOO_NEAR
             else:
@@ -117,11 +127,29 @@ class Keeper:
                 problems = close_all([self.watchdog])
         self._say({"type": "finished", "problems": problems})
 
-    def _say(self, message: Message) -> None:
-        """Blocking on purpose: a guard that does not read is stopped, and then nothing is to be prolonged."""
+
+def run_keeper(keeper: Keeper, command_fd: int) -> None:
+    """Until the guard's end of the pipe is gone."""
+    reader = LineReader()
+    poller = select.poll()
+    poller.register(command_fd, select.POLLIN)
+    while True:
+        poller.poll()
+        data = os.read(command_fd, 65_536)
+        if not data:
+            return
+        keeper.take([decode(line) for line in reader.feed(data)])
+
+
+def sayer(event_fd: int) -> Callable[[Message], None]:
+    """Blocking on purpose: a guard that does not read is stopped, and then nothing is to be prolonged."""
+
+    def say(message: Message) -> None:
         line = encode(message)
         while line:
-            line = line[os.write(self.event_fd, line) :]
+            line = line[os.write(event_fd, line) :]
+
+    return say
 
 
 def become_keeper(
@@ -138,7 +166,7 @@ def become_keeper(
         if int(name) not in keep:
             _close(int(name))
     privileges.claim()
-    Keeper(resources, command_fd, event_fd, watchdog).run()
+    run_keeper(Keeper(resources, watchdog, sayer(event_fd), KernelTimer()), command_fd)
 
 
 def _close(fd: int) -> None:

@@ -100,14 +100,16 @@ class KeeperLink:
             self._gone()
             return False
         for line in self._reader.feed(data):
-            message = decode(line)
-            if message["type"] == "held":
-                self.held = _list(message["resources"])
-            else:
-                self.problems = [str(one) for one in _list(message["problems"])]
-                self.closed = self.closed or (message["type"] == "closed" and not self.problems)
-                self.finished = message["type"] == "finished"
+            self.heard(decode(line))
         return True
+
+    def heard(self, message: Message) -> None:
+        if message["type"] == "held":
+            self.held = _list(message["resources"])
+        else:
+            self.problems = [str(one) for one in _list(message["problems"])]
+            self.closed = self.closed or (message["type"] == "closed" and not self.problems)
+            self.finished = message["type"] == "finished"
 
     def _gone(self) -> None:
         """Its pipe ended, so it is dead or about to be: killed for certain, then reaped."""
@@ -118,8 +120,12 @@ class KeeperLink:
         os.close(self.event_fd)
         os.close(self._command_fd)  # also when the outbox forgot it over a write to nobody
         self._commands.close()
-        self.pid = 0
         self.event_fd = -1
+        self.ended()
+
+    def ended(self) -> None:
+        """The process is no more."""
+        self.pid = 0
         self.lost += 1
         self._told_lost(LOST)
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agents.fencing.authority import Rungs
+    from agents.fencing.timed_resources import TimedResource
+    from agents.fencing.watchdog import Watchdog
 
     Watch = Callable[[int, Callable[[int], None]], None]
 
@@ -37,17 +39,28 @@ EMPTY = "no process is left"
 
 
 class Ladder:
-    """Owned by one warden. `missing` and `notes` are settled when the namespace is built."""
+    """Owned by one warden. `missing` and `notes` are settled when the namespace is built.
 
-    def __init__(self, options: GuardOptions | None = None, group: str = "") -> None:
+    `link` and `now` are for the simulator, which brings a keeper and a clock of its own.
+    """
+
+    def __init__(
+        self,
+        options: GuardOptions | None = None,
+        group: str = "",
+        *,
+        link: Callable[[list[TimedResource], Watchdog | None], KeeperLink] = KeeperLink,
+        now: Callable[[], int] = boottime_ns,
+    ) -> None:
         self.options = options or GuardOptions()
         self.missing: list[str] = []
         self.notes: list[str] = []
         self.climbed: list[tuple[str, int, str]] = []
         """Rungs in their order: name, when on BOOTTIME, what was found."""
         resources, watchdog = self.options.resources(group), self.options.watchdog()
-        self.keeper = KeeperLink(resources, watchdog) if resources or watchdog else None
+        self.keeper = link(resources, watchdog) if resources or watchdog else None
         self._group = group
+        self._now = now
         self._watchdog_name = "" if watchdog is None else watchdog.name
         self._watch: Watch | None = None
         self._forget: Callable[[int], None] | None = None
@@ -69,7 +82,7 @@ class Ladder:
             self._listen()
         if self.options.outside:
             self._try(OUTSIDE, self._find_outside)
-        if self.options.reset_trigger and not os.access(self.options.reset_trigger, os.W_OK):
+        if self.options.reset_trigger and not self._can_pull(self.options.reset_trigger):
             self._lacks(RESET, f"reset: {self.options.reset_trigger} cannot be written")
 
     def bind(self, init_pid: int) -> None:
@@ -148,7 +161,7 @@ class Ladder:
         """True the first time."""
         if any(name == rung for name, _at, _found in self.climbed):
             return False
-        self.climbed.append((rung, boottime_ns(), ""))
+        self.climbed.append((rung, self._now(), ""))
         return True
 
     def found(self, rung: str, words: str) -> None:
@@ -194,7 +207,7 @@ class Ladder:
             self.found(rung, EMPTY)
         if self.keeper is None:
             return self._tidy()
-        now = boottime_ns()
+        now = self._now()
         self._settle_by_ns = self._settle_by_ns or now + SETTLE_NS
         if self.keeper.closed:
             self.found(PORTS, "closed")
@@ -232,13 +245,19 @@ class Ladder:
         if not trigger or not self._deadline_ns or now_ns < due_ns or not self.began(RESET):
             return
         try:
-            fd = os.open(trigger, os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(fd, RESET_NOW)
-            finally:
-                os.close(fd)
+            self._pull(trigger)
         except OSError as error:
             self.found(RESET, str(error.strerror))
+
+    def _can_pull(self, trigger: str) -> bool:
+        return os.access(trigger, os.W_OK)
+
+    def _pull(self, trigger: str) -> None:
+        fd = os.open(trigger, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, RESET_NOW)
+        finally:
+            os.close(fd)
 
     # -- what is told -------------------------------------------------------------------------------------
 

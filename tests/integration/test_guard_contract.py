@@ -13,7 +13,8 @@ import pytest
 from guard_world import MS, World, now_ns
 
 from agents.fencing.base import DownBy, Guard, GuardError, GuardGone, GuardRefused, Step, StepEnd
-from agents.fencing.memory import Behaviour, MemoryGuard
+from agents.fencing.guard_model import Behaviour
+from agents.fencing.memory import MemoryGuard
 
 T = TypeVar("T")
 S = 1_000 * MS

@@ -18,7 +18,7 @@ import witness.core.proposals
 import witness.core.restore
 import witness.core.timers
 from agents.core.lease_holder import LeaseHolder
-from agents.fencing.memory import GuardModel
+from agents.fencing.guard_model import GuardModel
 from proto import limits
 from proto.commands import VoteKind
 from proto.groups import Failback

@@ -1,4 +1,7 @@
-"""A small world that a test drives by hand: two sites, one group with leases of a second, no faults of its own."""
+"""A small world that a test drives by hand: two sites, one group with leases of a second, no faults of its own.
+
+Sites that are fitted out with parts that need it have leases of four seconds.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ from proto.groups import Failback
 from proto.lease import LeaseConstants
 from proto.units import NS_PER_MS, NS_PER_S
 from witness.sim.faults import FAULTS
-from witness.sim.setup import draw
+from witness.sim.host.fitting import with_fitting
+from witness.sim.setup import NOTHING, Fitting, draw
 from witness.sim.site import SiteHost
 from witness.sim.world import World, quiet
 
 
-def calm_world(seed: int = 3) -> World:
+def calm_world(seed: int = 3, fitting: Fitting = NOTHING) -> World:
     drawn = draw(seed, list(FAULTS))
     config = replace(
         drawn.groups[0],
@@ -24,7 +28,7 @@ def calm_world(seed: int = 3) -> World:
     )
     names = drawn.raft.witnesses[:3]
     setup = replace(quiet(drawn), sites=drawn.sites[:2], groups=(config,), raft=replace(drawn.raft, witnesses=names))
-    world = World(replace(setup, kinds=("by hand",)))
+    world = World(with_fitting(replace(setup, kinds=("by hand",)), fitting))
     world.begin()
     return world
 

@@ -19,6 +19,7 @@ from proto.units import Epoch, GroupId, Nonce, RenewalNo
 from witness.sim.checkers.activity import ActivityChecker
 from witness.sim.checkers.authority import AuthorityChecker
 from witness.sim.checkers.effects import EffectChecker
+from witness.sim.checkers.held import HeldChecker
 from witness.sim.checkers.license import LicenseChecker
 from witness.sim.clock import Events
 from witness.sim.judges import Judges
@@ -286,3 +287,36 @@ def test_two_activated_instances_are_seen_and_a_frozen_one_is_excused(court: Cou
     assert court.kinds() == ["license"]
     checker.opened(G, A, excused=True)
     assert court.kinds() == ["license"]
+
+
+# -- what is no process ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("gone_s", "slept_s", "kinds"), [(5, 0, []), (6, 0, ["resource"]), (6, 1, [])])
+def test_a_resource_is_gone_when_the_authority_ends_but_for_a_suspend(court: Court, gone_s, slept_s, kinds):
+    checker = HeldChecker(court.findings, court.now, lambda group, host: 5 * S)
+    checker.there(G, A, "ports")
+    checker.slept(G, A, slept_s * S)
+    court.now_ns = gone_s * S
+    checker.look(G, A)
+    assert court.kinds() == kinds
+    court.now_ns = 9 * S
+    checker.look(G, A)
+    assert court.kinds() == kinds, "it is gone once"
+
+
+@pytest.mark.parametrize(("resets_s", "kinds"), [(5, []), (6, ["watchdog"])])
+def test_a_watchdog_resets_before_the_authority_ends(court: Court, resets_s, kinds):
+    HeldChecker(court.findings, court.now, lambda group, host: 5 * S).fed(G, A, resets_s * S)
+    assert court.kinds() == kinds
+
+
+def test_nothing_begins_unwatched_and_no_site_says_down_over_a_component(court: Court):
+    checker = HeldChecker(court.findings, court.now, lambda group, host: 5 * S)
+    checker.begun(G, A, unwatched=False)
+    checker.said_down(G, A, active=False)
+    assert court.kinds() == []
+    checker.begun(G, A, unwatched=True)
+    checker.said_down(G, A, active=True)
+    checker.unheeded(G, A)
+    assert court.kinds() == ["watchdog", "component", "component"]

@@ -13,7 +13,8 @@ from agents.actions.plans import GroupPlans
 from agents.actions.runner import GroupRunner
 from agents.core.effects import ExtendDeadline, PlanKind, StartPlan
 from agents.fencing.base import Guard, GuardGone, NotProvenDown, Step
-from agents.fencing.memory import Behaviour, MemoryGuard
+from agents.fencing.guard_model import Behaviour
+from agents.fencing.memory import MemoryGuard
 from agents.settings import StepSpec
 from proto.clock import ManualClock
 from proto.lease import LeaseConstants

@@ -10,7 +10,7 @@ from runner_rig import ONE, TWO, World, well
 from agents.components.spec import ComponentKind, ComponentSpec
 from agents.core.effects import PlanKind
 from agents.fencing.base import Step
-from agents.fencing.memory import Behaviour
+from agents.fencing.guard_model import Behaviour
 from agents.settings import StepSpec
 from proto.units import NS_PER_MS
 

@@ -14,7 +14,8 @@ from agents.actions.runner import WATCHES_ONLY
 from agents.core.effects import Fence, PlanKind
 from agents.fencing.base import Containment, GuardStatus, Step
 from agents.fencing.containment import NOTES, PID_NAMESPACE, PROCESS_GROUP
-from agents.fencing.memory import Behaviour, MemoryGuard
+from agents.fencing.guard_model import Behaviour
+from agents.fencing.memory import MemoryGuard
 from proto.units import NS_PER_MS
 
 

@@ -13,7 +13,8 @@ from agents.actions.plan_journal import PlanJournal
 from agents.core.effects import Fence, PlanKind, StartPlan
 from agents.core.plan_progress import PlanEnd, PlanHeader, StepInput, StepMark
 from agents.fencing.base import Step, StepEnd, StepResult
-from agents.fencing.memory import Behaviour, MemoryGuard
+from agents.fencing.guard_model import Behaviour
+from agents.fencing.memory import MemoryGuard
 from agents.settings import StepSpec
 from proto.units import NS_PER_MS, Epoch
 

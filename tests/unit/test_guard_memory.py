@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.fencing.base import Down, DownBy, GuardRefused, Step, StepEnd, StepResult
+from agents.fencing.guard_clock import Clocks
+from agents.fencing.guard_model import Behaviour, GuardModel
 from agents.fencing.kernel_timer import GUARD_FLOOR_LEAD_NS
-from agents.fencing.memory import Behaviour, GuardModel
 
 MS = 1_000_000
 
@@ -101,3 +102,25 @@ def test_nothing_ever_lives_past_the_floor(script: list[tuple[int, str]], behavi
     downs += sum(isinstance(event, Down) for event in model.advance(now + 10_000 * MS))
     assert not model.alive
     assert downs <= 1
+
+
+def test_what_no_kill_ends_is_never_proven_and_outlives_the_floor() -> None:
+    model = armed(Behaviour(leaves_running=True, ignores_term=True, survives_kill=True))
+    assert model.advance(949 * MS) == [StepResult("a", StepEnd.EXITED, 0)]
+    assert model.stuck
+    (down,) = model.advance(950 * MS)
+    assert isinstance(down, Down)
+    assert (down.by, model.alive) == (DownBy.KERNEL, True)
+
+
+def test_clocks_that_part_are_a_rung_like_any_other() -> None:
+    model = armed(Behaviour(hangs=True, ignores_term=True))
+    model.look(Clocks(100 * MS, 650 * MS, 100 * MS))
+    (_, down) = model.advance(100 * MS)
+    assert isinstance(down, Down)
+    assert down.cause.startswith("clocks disagree")
+    slow = armed(Behaviour(hangs=True, ignores_term=True))
+    slow.look(Clocks(500 * MS, 640 * MS, 500 * MS))
+    assert slow.advance(500 * MS) == []
+    (_, down) = slow.advance(800 * MS)
+    assert down == Down("deadline: term_at reached", 300, DownBy.GUARD), "by the clock that is ahead"

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.fencing.keeper import Keeper
+from agents.fencing.keeper import Keeper, sayer
+from agents.fencing.kernel_timer import KernelTimer
 from agents.fencing.line_codec import decode
 from agents.fencing.resource_time import End
 from agents.fencing.watchdog import LATENESS_NS, SEND_NS, Watchdog, WatchdogDevice, watchdog_lifetime
@@ -171,7 +172,7 @@ def test_a_driver_that_rounds_up_gets_a_shorter_time_out() -> None:
 
 def keeper_with(device: SimulatedDevice) -> tuple[Keeper, int]:
     read_fd, write_fd = os.pipe()
-    return Keeper([], -1, write_fd, Watchdog(device)), read_fd
+    return Keeper([], Watchdog(device), sayer(write_fd), KernelTimer()), read_fd
 
 
 def test_the_keeper_stops_it_on_proof_only_and_also_what_a_lost_keeper_left_counting() -> None:

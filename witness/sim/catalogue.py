@@ -39,7 +39,12 @@ PROCESSES = (
     drawn("P7", "a site, or a witness, gets little of its processor", "site-starved", "witness-starved"),
     drawn("P13 G3", "an agent crashes, or loops over crashes", "agent-crash", "agent-crash-loop"),
     drawn("A1", "an agent crashes in the middle of an activation", "agent-crash-activating"),
-    drawn("A1", "an agent crashes between two marks of its journal", "step-crash"),
+    Row(
+        "A1 A2",
+        "an agent crashes between two marks of its journal; how a step ended is asked of its guard",
+        ("step-crash",),
+        ("step-crash", "step-outcome-asked"),
+    ),
     Row(
         "G2",
         "an agent is replaced while its guards hold; where the next process goes on",
@@ -52,7 +57,15 @@ PROCESSES = (
         ("start-fails", "start-hangs", "start-slow"),
         ("start-fails", "start-hangs", "start-slow", "plan-timeout"),
     ),
-    drawn("P12", "a stop is deaf to TERM, hangs, or cannot be proven", "stop-deaf", "stop-hangs", "stop-unproven"),
+    Row("P11", "a step of a start forks away and leaves something behind", (), ("start-forks",)),
+    drawn(
+        "P12",
+        "a stop is deaf to TERM, fails, hangs, or cannot be proven",
+        "stop-deaf",
+        "stop-fails",
+        "stop-hangs",
+        "stop-unproven",
+    ),
     drawn("P12", "nothing else can be proven down", "verify-unproven", "fence-unproven"),
     Row("P5 P12", "who had it down: steps, the guard, the kernel", (), ("down-by-guard", "down-by-kernel")),
     Row(
@@ -63,6 +76,40 @@ PROCESSES = (
     ),
     drawn("", "a site loses its power", "site-power"),
     Row("", "an agent is stopped in order", ("shutdown",), ("agent-shutdown",)),
+)
+HOSTS = (
+    Row(
+        "G1 P4",
+        "a keeper of addresses, ports and the watchdog is killed; for a while no new one can be forked",
+        ("keeper-kill",),
+        ("keeper-kill", "keeper-not-forked"),
+    ),
+    drawn("P5 P7", "a keeper stands still before its call of the kernel, and is killed by its timer", "keeper-late"),
+    drawn("A2 G1", "the kernel takes no message about an address or a port", "resource-stuck"),
+    Row(
+        "G1",
+        "a required watchdog is missing, before an activation or at its first deadline",
+        ("watchdog-missing",),
+        ("watchdog-missing", "watchdog-refused"),
+    ),
+    Row(
+        "P12 G3",
+        "something is left that no kill ends: the watchdog, or the reset of the guard's ladder, ends it",
+        ("undead",),
+        ("undead", "watchdog-bites", "ladder-reset"),
+    ),
+    Row(
+        "A1 P12",
+        "a component outside of every guard comes up in the active role while its site is dormant, or does not stop",
+        ("component-wakes", "component-clings"),
+        ("component-wakes", "component-found", "component-clings"),
+    ),
+    Row(
+        "C2",
+        "BOOTTIME of a site goes wrong beside its other clocks; its guard ends what runs without its agent",
+        ("clocks-part",),
+        ("clocks-part", "down-by-clocks"),
+    ),
 )
 NETWORK = (
     Row(
@@ -191,4 +238,4 @@ REAL = (
     ),
     _shown("S8", "a pickle in a log entry", "tests/unit/test_raft_parts.py::test_reaching_pickle_ends_the_process"),
 )
-CATALOGUE = (*PROCESSES, *NETWORK, *DISKS_AND_CLOCKS, *PEOPLE, *_of_witnesses(), *REAL)
+CATALOGUE = (*PROCESSES, *HOSTS, *NETWORK, *DISKS_AND_CLOCKS, *PEOPLE, *_of_witnesses(), *REAL)

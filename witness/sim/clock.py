@@ -69,7 +69,8 @@ class NodeClock:
         self._events = events
         self._true_ns = events.now_ns
         self._boot_ns = BOOTED_NS
-        self._raw_behind_ns = 0
+        self._raw_ns = BOOTED_NS
+        self.raw_ppm = rate_ppm
         self._wall_ahead_ns = 0
         self._suspended_at: int | None = None
 
@@ -77,24 +78,47 @@ class NodeClock:
         gone_ns = self._events.now_ns - self._true_ns
         return InstantNs(self._boot_ns + gone_ns + gone_ns * self.rate_ppm // PPM)
 
+    def raw(self) -> int:
+        """MONOTONIC_RAW, and what the kernel counts its own timeouts by; while it executes."""
+        gone_ns = self._events.now_ns - self._true_ns
+        return self._raw_ns + gone_ns + gone_ns * self.raw_ppm // PPM
+
     def read(self) -> ClockReading:
-        boot_ns = self.now()
         wall_ns = WALL_AT_START_NS + self._events.now_ns + self._wall_ahead_ns
-        return ClockReading(boot_ns, boot_ns - self._raw_behind_ns, wall_ns)
+        return ClockReading(self.now(), self.raw(), wall_ns)
 
     def true_at(self, boot_ns: int) -> int:
         """The first true instant at which BOOTTIME shows at least this."""
         left_ns = boot_ns - self._boot_ns
         return self._true_ns - (-left_ns * PPM // (PPM + self.rate_ppm))
 
+    def true_at_raw(self, raw_ns: int) -> int:
+        """The same of `raw`."""
+        left_ns = raw_ns - self._raw_ns
+        return self._true_ns - (-left_ns * PPM // (PPM + self.raw_ppm))
+
     def run_at(self, rate_ppm: int) -> None:
         """From now on at another rate; whoever armed a timer must arm it again."""
-        self._boot_ns, self._true_ns = self.now(), self._events.now_ns
+        self.part(rate_ppm)
+        self.raw_ppm = rate_ppm
+
+    def part(self, rate_ppm: int) -> None:
+        """BOOTTIME alone goes at another rate from now on."""
+        self._boot_ns, self._raw_ns, self._true_ns = self.now(), self.raw(), self._events.now_ns
         self.rate_ppm = rate_ppm
+
+    @property
+    def parted(self) -> bool:
+        return self.rate_ppm != self.raw_ppm
+
+    def agree(self) -> None:
+        """BOOTTIME goes at the oscillator's rate again."""
+        self.part(self.raw_ppm)
 
     def leap(self, ahead_ns: int) -> None:
         """All clocks of the machine jump ahead together, as after a migration that guessed."""
         self._boot_ns += ahead_ns
+        self._raw_ns += ahead_ns
         self._wall_ahead_ns += ahead_ns
 
     def step_wall(self, ahead_ns: int) -> None:
@@ -105,10 +129,11 @@ class NodeClock:
 
     def resume(self) -> None:
         if self._suspended_at is not None:
-            self._raw_behind_ns += self.now() - self._suspended_at
+            self._raw_ns -= self.now() - self._suspended_at
             self._suspended_at = None
 
     def reboot(self) -> None:
-        self._boot_ns, self._true_ns = BOOTED_NS, self._events.now_ns
-        self._raw_behind_ns = 0
+        self._boot_ns = self._raw_ns = BOOTED_NS
+        self._true_ns = self._events.now_ns
+        self.agree()
         self._suspended_at = None

@@ -160,7 +160,7 @@ def guard_kill(world: World, rng: random.Random) -> None:
         return
     too = rng.random() < 0.3
     for shell in site.shells.values():
-        if shell.kill_guard():
+        if shell.post.kill():
             world.hit("guard-and-agent-kill" if too else "guard-kill")
     if too:
         site.crash()
@@ -235,6 +235,7 @@ PLATFORM_MOODS = (
     "start_hangs",
     "start_slow",
     "stop_deaf",
+    "stop_fails",
     "stop_hangs",
     "stop_unproven",
     "verify_unproven",

@@ -52,8 +52,9 @@ class Guest:
         host.note(host.name, "is frozen with all its clocks")
         self._since_ns, self._clocks = host.events.now_ns, host.clock.read()
         host.suspended = True
+        host.disturbed += 1
         for shell in host.shells.values():
-            shell.wake()
+            shell.post.wake()
             if shell.runs():
                 host.judges.stands_still(shell.group, host.name)
 
@@ -71,7 +72,8 @@ class Guest:
             if shell.runs():
                 host.judges.goes_on(shell.group, host.name)
                 shell.act()
-            shell.wake()
+            shell.post.hardware.goes_on()
+            shell.post.wake()
         host.drain()
 
     def off(self) -> None:

@@ -14,6 +14,7 @@ from witness.sim.checkers.authority import AuthorityChecker
 from witness.sim.checkers.durable import DurableChecker, Told
 from witness.sim.checkers.effects import EffectChecker
 from witness.sim.checkers.expiry import ExpiryChecker
+from witness.sim.checkers.held import HeldChecker
 from witness.sim.checkers.license import LicenseChecker
 from witness.sim.checkers.replicas import ReplicaChecker
 from witness.sim.checkers.restored import RestoreChecker
@@ -28,6 +29,7 @@ class Judges:
         self.found = findings.found
         self.activity = ActivityChecker(findings, now)
         self.authority = AuthorityChecker(findings, now)
+        self.held = HeldChecker(findings, now, self.authority.until_ns)
         self.license = LicenseChecker(findings, now)
         self.effects = EffectChecker(findings)
         self.replicas = ReplicaChecker(findings)

@@ -1,8 +1,8 @@
 """The simulated runner of one group at one site: plans and fences of the agent's core, with the real guard's rules.
 
-Rule: the runner lives in the agent's process and stops, dies and wakes with it; the guard (GuardModel) is another
-process, and its floor is the kernel's: it acts at its own instant whoever is stopped. Only here is known what
-really runs, and it is told to the checkers when it begins and ends, not when somebody noticed.
+Rule: the runner lives in the agent's process and stops, dies and wakes with it; the guard is another process
+(witness.sim.guards). Only here is known what really runs, and it is told to the checkers when it begins and ends, not
+when somebody noticed.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agents.actions.runner import STOP_GRACE_MS_MAX
+from agents.actions.proof import AGAIN_S
+from agents.actions.runner import PROOF_S, STOP_GRACE_MS_MAX
 from agents.core.effects import ExtendDeadline, Fence, PlanKind, StartPlan
 from agents.core.plan_progress import PlanEnd, PlanHeader, PlanProgress, StepInput, StepMark
 from agents.core.takeover import HeldLease
-from agents.fencing.base import Down, GuardError, Step, StepEnd, StepResult
-from agents.fencing.memory import Behaviour, GuardEvent, GuardModel
-from proto.clock import ClockReading
-from proto.timing import LocalDeadlines
-from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs
+from agents.fencing.base import Down, DownBy, GuardError, Step, StepEnd, StepResult
+from agents.fencing.guard_model import Behaviour, GuardEvent, GuardModel
+from proto.units import NS_PER_MS, NS_PER_S, Epoch, GroupId, InstantNs
+from witness.sim.guards import GuardPost
+from witness.sim.host.component import ComponentCare
 from witness.sim.platform import Platform
 from witness.sim.resource import EFFECT_EVERY_NS
 
@@ -28,40 +29,54 @@ if TYPE_CHECKING:
 
 STOP_GRACE_NS = 300 * NS_PER_MS
 HOUSEKEEPING_NS = NS_PER_MS
+CLOCKS = "clocks disagree"
+"""So begins the cause of an end by clocks that part (agents.fencing.authority)."""
 STOPPED = "stop"
-"""The guard's cause of an end that was asked for (agents.fencing.memory)."""
+"""The guard's cause of an end that was asked for (agents.fencing.guard_model)."""
 _VERB = {PlanKind.ACTIVATE: "start", PlanKind.DEACTIVATE: "stop", PlanKind.VERIFY_DOWN: "verify"}
 """Of a plan, before its number in the names of its steps."""
 FENCE_AGAIN_NS = 200 * NS_PER_MS
+PROOF_AGAIN_NS = round(AGAIN_S * NS_PER_S)
+PROOF_TRIES = round(PROOF_S / AGAIN_S)
 
 
 class GroupShell:
     def __init__(self, host: SiteHost, group: GroupId, platform: Platform) -> None:
         self.group = group
         self.platform = platform
-        self.guard: GuardModel | None = None
+        self.post = GuardPost(host, group, lambda step: self._acts[step.step_id], self._heard)
+        self.components = ComponentCare(host, self, self.post.hardware.component)
         self._host = host
         self._acts: dict[str, Behaviour] = {}
         self._stop_step = Behaviour()
         self._plan: StartPlan | None = None
-        self._latest: tuple[Epoch, LocalDeadlines] | None = None
         self._on_down: list[Callable[[], None]] = []
         self._ending: StartPlan | None = None
         self._ran = False
+        self._fencing = False
+        self.plans_begun = 0
         self._epoch = Epoch(0)
         """Under which it began."""
         self._orderly = False
         """The deactivation's steps were done."""
-        self._wake_ns = -1
         self.journal: PlanProgress | None = None
         """On disk."""
-        self._armed_at: ClockReading | None = None
         self._steps: list[Behaviour] = []
+
+    @property
+    def guard(self) -> GuardModel | None:
+        return self.post.guard
+
+    @property
+    def dormant(self) -> bool:
+        """As agents.actions.runner judges it."""
+        return self._plan is None and not self._fencing and self.guard is None
 
     # -- effects ------------------------------------------------------------------------------------------
 
     def start_plan(self, plan: StartPlan) -> None:
         self._plan = plan
+        self.plans_begun += 1
         self._host.later(plan.timeout_ms * NS_PER_MS, lambda: self._timed_out(plan))
         start = {
             PlanKind.VERIFY_DOWN: lambda: self._end_guard(plan, "verify"),
@@ -69,29 +84,46 @@ class GroupShell:
             PlanKind.DEACTIVATE: lambda: self._deactivate(plan),
         }[plan.kind]
         if plan.kind is PlanKind.ACTIVATE and plan.deadlines is not None:
-            self._latest = (plan.epoch, plan.deadlines)
+            self.post.latest = (plan.epoch, plan.deadlines)
         self._host.later(self._host.rng.randint(1, 15) * NS_PER_MS, start)
 
     def extend(self, effect: ExtendDeadline) -> None:
-        self._latest = (effect.epoch, effect.deadlines)
-        self._arm()
+        self.post.latest = (effect.epoch, effect.deadlines)
+        self.post.arm()
 
     def fence(self, effect: Fence) -> None:
         del effect
         self._plan = None
+        self._fencing = True
         if self.guard is not None:
             self.guard.fence(self._host.clock.now())
             self._on_down.append(self._fenced)
-            self.wake()
+            self.post.wake()
         else:
             self._host.later(HOUSEKEEPING_NS, self._fenced)
 
     def _fenced(self) -> None:
-        if self.platform.proves("fence"):
+        self._prove("fence", self._fence_proven)
+
+    def _fence_proven(self, ok: bool) -> None:
+        if ok:
+            self._fencing = False
+            self.post.prepare_soon()
             self._host.feed(lambda agent, now: agent.fenced(self.group, True, "", now))
         else:
             self._host.feed(lambda agent, now: agent.fenced(self.group, False, "a process is still seen", now))
             self._host.later(FENCE_AGAIN_NS, self._fenced)
+
+    def _prove(self, what: str, then: Callable[[bool], None], tries: int = PROOF_TRIES) -> None:
+        """Nothing is left that a kill does not end, and no component is in the active role; that is waited for."""
+        seen = self.components.end()
+        if seen and tries:
+            self._host.later(PROOF_AGAIN_NS, lambda: self._prove(what, then, tries - 1))
+            return
+        ok = not seen and not self.post.undead and self.platform.proves(what)
+        if ok:
+            self._host.judges.held.said_down(self.group, self._host.name, active=self.components.active)
+        then(ok)
 
     # -- plans --------------------------------------------------------------------------------------------
 
@@ -103,12 +135,9 @@ class GroupShell:
             return
         if self.guard is not None:
             self._host.judges.found("guard", f"{self._host.name} activates {self.group} over a living guard")
-        _, finished = self._host.disk.bounds.get(self.group, (Epoch(0), Epoch(0)))
-        self.guard = GuardModel(lambda step: self._acts[step.step_id], finished)
         self._ran = self._orderly = False
-        self.guard.bind(self._incarnation())
-        if not self._arm():
-            self.guard = None
+        self.post.begin(self._incarnation())
+        if not self.post.arm():
             self._finish(plan, ok=False, text="the guard refused the deadline")
             return
         self._steps = self.platform.start_steps()
@@ -149,7 +178,7 @@ class GroupShell:
 
     def _go_on(self, plan: StartPlan) -> None:
         """Where a former process of this agent was: a begun step is asked for at the guard."""
-        self._arm()
+        self.post.arm()
         guard, journal = self.guard, self.journal
         if guard is None or journal is None:
             self._finish(plan, ok=False, text="the guard is gone")
@@ -169,21 +198,14 @@ class GroupShell:
     def _ask(self, plan: StartPlan, guard: GuardModel, number: int) -> None:
         step_id = f"{_VERB[plan.kind]}-{plan.plan}-{number}"
         if step_id in guard.ended:
+            self._host.hit("step-outcome-asked")
             self._stepped(plan, guard.ended[step_id])
         elif step_id not in guard.running:
             behaviour = self._steps[number] if plan.kind is PlanKind.ACTIVATE else self._stop_step
             self._run(plan, step_id, behaviour)
 
     def held(self) -> HeldLease | None:
-        """What the guard would say of itself to the next process."""
-        guard = self.guard
-        rungs = None if guard is None else guard.authority.rungs
-        if guard is None or rungs is None or guard.authority.ended or guard.frozen or self._armed_at is None:
-            return None
-        deadlines = LocalDeadlines(
-            InstantNs(rungs.term_at_ns), InstantNs(rungs.kill_at_ns), InstantNs(rungs.deadline_ns)
-        )
-        return HeldLease(Epoch(rungs.epoch), guard.holder, deadlines, self._armed_at)
+        return self.post.held()
 
     def _run(self, plan: StartPlan, step_id: str, behaviour: Behaviour) -> bool:
         guard = self.guard
@@ -200,10 +222,15 @@ class GroupShell:
             self._ran = True
             self._epoch = plan.epoch
             self._host.judges.begun(self.group, self._host.name, plan.epoch)
+            hardware = self.post.hardware
+            unwatched = hardware.fitting.required and not hardware.counts()
+            self._host.judges.held.begun(self.group, self._host.name, unwatched=unwatched)
             self._work(guard)
         if plan.kind is PlanKind.ACTIVATE:
+            if behaviour is self._steps[-1]:
+                self.components.begins()
             self._host.step_begins()
-        self.wake()
+        self.post.wake()
         return True
 
     def _stepped(self, plan: StartPlan, result: StepResult) -> None:
@@ -215,6 +242,8 @@ class GroupShell:
             return
         if plan.kind is PlanKind.DEACTIVATE:
             self._orderly = result.ok
+            if result.ok:
+                self.components.rests()
             self._end_guard(plan, "stop")
         elif not result.ok:
             self._finish(plan, ok=False, text=f"{result.step_id}: {result.end.value}")
@@ -250,8 +279,7 @@ class GroupShell:
         self._ending = plan  # by identity: each life of an agent numbers its plans from one
 
         def down() -> None:
-            ok = self.platform.proves(what)
-            self._finish(plan, ok=ok, text="" if ok else "a process is still seen")
+            self._prove(what, lambda ok: self._finish(plan, ok=ok, text="" if ok else "a process is still seen"))
 
         if self.guard is None:
             self._host.later(HOUSEKEEPING_NS, down)
@@ -261,7 +289,7 @@ class GroupShell:
             self.guard.fence(self._host.clock.now())
         else:
             self.guard.stop(STOP_GRACE_NS, self._host.clock.now())
-        self.wake()
+        self.post.wake()
 
     def _timed_out(self, plan: StartPlan) -> None:
         if self._plan is plan:
@@ -273,64 +301,21 @@ class GroupShell:
         if self._plan is not plan:
             return
         self._plan = None
-        if plan.kind is PlanKind.ACTIVATE and self.journal is not None and self.journal.end is PlanEnd.RUNNING:
-            self.journal.note(PlanEnd.SUCCEEDED if ok else PlanEnd.FAILED)
+        if plan.kind is PlanKind.ACTIVATE:
+            if self.journal is not None and self.journal.end is PlanEnd.RUNNING:
+                self.journal.note(PlanEnd.SUCCEEDED if ok else PlanEnd.FAILED)
+        elif ok:
+            self.post.prepare_soon()
         orderly, group = self._orderly or plan.kind is not PlanKind.DEACTIVATE, self.group
         self._host.feed(lambda agent, now: agent.plan_finished(group, plan.plan, ok, text, now, orderly=orderly))
 
     # -- the guard ----------------------------------------------------------------------------------------
 
-    def _arm(self) -> bool:
-        if self.guard is None or self._latest is None:
-            return False
-        epoch, at = self._latest
-        try:
-            self.guard.arm(epoch, at.stop_at, at.kill_at, at.deadline, self._host.clock.now())
-        except GuardError:
-            return False
-        self._armed_at = self._host.clock.read()
-        self.wake()
-        return True
-
-    def wake(self) -> None:
-        """Has the guard act when it is due, by its host's clock; called whenever that may have changed."""
-        due = None if self.guard is None else self.guard.next_deadline()
-        if due is None or self._host.suspended:
-            self._wake_ns = -1
-            return
-        at_ns = max(self._host.clock.true_at(due), self._host.events.now_ns)
-        if at_ns != self._wake_ns:
-            self._wake_ns = at_ns
-            self._host.events.at(at_ns, lambda: self._due(at_ns))
-
-    def _due(self, at_ns: int) -> None:
-        if at_ns == self._wake_ns:
-            self._wake_ns = -1
-            self.advance()
-            self.wake()
-
-    def advance(self) -> None:
-        if self.guard is not None:
-            self._take(self.guard.advance(self._host.clock.now()))
-
-    def kill_guard(self) -> bool:
-        """SIGKILL to the guard; its namespace goes with it."""
-        if self.guard is None:
-            return False
-        self._take(self.guard.crash(self._host.clock.now()))
-        return True
-
-    def freeze(self, *, frozen: bool) -> None:
-        if self.guard is not None:
-            self.guard.frozen = frozen
-            self.wake()
-
-    def _take(self, events: list[GuardEvent]) -> None:
-        for event in events:
-            if isinstance(event, Down):
-                self._went_down(event)
-            else:
-                self._tell_step(event)
+    def _heard(self, event: GuardEvent) -> None:
+        if isinstance(event, Down):
+            self._went_down(event)
+        else:
+            self._tell_step(event)
 
     def _tell_step(self, result: StepResult) -> None:
         plan = self._plan
@@ -338,11 +323,14 @@ class GroupShell:
             self._host.do(lambda: self._stepped(plan, result))
 
     def _went_down(self, down: Down) -> None:
-        self.guard = None
-        self._wake_ns = -1
         self._host.note(self._host.name, f"{self.group}'s guard ended it, by {down.by.value}: {down.cause}")
-        self._host.judges.down(self.group, self._host.name, clean=self._orderly and down.cause == STOPPED)
-        self._host.hit(f"down-by-{down.by.value}")
+        if self.post.undead:
+            self._host.note(self._host.name, f"something of {self.group} is left that no kill ends")
+        else:
+            self._host.judges.down(self.group, self._host.name, clean=self._orderly and down.cause == STOPPED)
+        if down.by is DownBy.GUARD:
+            self._host.judges.held.said_down(self.group, self._host.name, active=self.components.active)
+        self._host.hit(f"down-by-{'clocks' if down.cause.startswith(CLOCKS) else down.by.value}")
         waiting, self._on_down = self._on_down, []
         plan = self._plan
         for told in waiting:
@@ -368,7 +356,7 @@ class GroupShell:
 
     def authority_ends_at(self) -> InstantNs | None:
         """By the host's clock, as the guard was told last."""
-        return None if self._latest is None else self._latest[1].deadline
+        return None if self.post.latest is None else self.post.latest[1].deadline
 
     def runs(self) -> bool:
         return self.guard is not None and self._ran
@@ -376,11 +364,11 @@ class GroupShell:
     def agent_gone(self) -> None:
         """The agent's process ended: its plans and what it waited for are gone, the guard goes on."""
         self._plan = None
+        self._fencing = False
         self._on_down.clear()
+        self.post.agent_gone()
 
     def power_off(self) -> None:
         self.agent_gone()
-        if self.guard is not None:
-            self.guard = None
-            self._wake_ns = -1
+        if self.post.power_off():
             self._host.judges.down(self.group, self._host.name, clean=False)

@@ -1,7 +1,7 @@
 """The platforms that agents start and stop: how their steps act, and what their probes say.
 
 A platform is told by its moods, each the chance that the next start, stop or proof goes wrong in one way. The guard
-(agents.fencing.memory.GuardModel) runs the steps; nothing here knows about leases.
+(agents.fencing.guard_model.GuardModel) runs the steps; nothing here knows about leases.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agents.core.health import HealthSummary
-from agents.fencing.memory import Behaviour
+from agents.fencing.guard_model import Behaviour
 from proto.health import DataChecks
 from proto.units import NS_PER_MS
 
@@ -27,12 +27,16 @@ class Moods:
     start_slow: float = 0.0
     stop_deaf: float = 0.0
     """Ignores TERM: only KILL ends it."""
+    stop_fails: float = 0.0
+    """The deactivation step exits with an error, and has ended nothing."""
     stop_hangs: float = 0.0
     """The deactivation step never returns."""
     stop_unproven: float = 0.0
     """Down, but the proof fails."""
     verify_unproven: float = 0.0
     fence_unproven: float = 0.0
+    undead: float = 0.0
+    """Something that the start leaves stands in a call of the kernel that no signal ends."""
     step_crash: float = 0.0
     """The agent dies at the next point between two steps (FAULTS A1)."""
 
@@ -45,6 +49,8 @@ class Platform:
         self.ready = True
         self.healthy = True
         self.lag_ms = 5
+        self.component_found = False
+        """In the active role while the site is dormant."""
         self._data_checks = data_checks
         self._rng = rng
         self._hit = hit
@@ -53,9 +59,10 @@ class Platform:
         blockers: tuple[str, ...] = () if self.ready else ("ready probe tcp: refused",)
         if not self.healthy:
             blockers += ("service probe http: 503",)
-        return HealthSummary(
-            self.ready, self.healthy, self._data_checks, self.lag_ms, blockers, 0 if self.healthy else 1
-        )
+        if self.component_found:
+            blockers += ("component:shop-db: is active",)
+        ready = self.ready and not self.component_found
+        return HealthSummary(ready, self.healthy, self._data_checks, self.lag_ms, blockers, 0 if self.healthy else 1)
 
     def start_steps(self) -> list[Behaviour]:
         """One start, in order; what the last one leaves running is the platform itself."""
@@ -65,12 +72,13 @@ class Platform:
         steps = []
         for number in range(count):
             last = number == count - 1
-            behaviour = Behaviour(
-                takes_ns=rng.randint(2, 60) * NS_PER_MS,
-                leaves_running=last or rng.random() < 0.5,
-                ignores_term=self._happens("stop-deaf", moods.stop_deaf),
-                term_takes_ns=rng.randint(1, 100) * NS_PER_MS,
-            )
+            takes_ns, leaves = rng.randint(2, 60) * NS_PER_MS, last or rng.random() < 0.5
+            deaf = self._happens("stop-deaf", moods.stop_deaf)
+            term_ns = rng.randint(1, 100) * NS_PER_MS
+            undead = last and moods.undead > 0 and rng.random() < moods.undead
+            behaviour = Behaviour(takes_ns, 0, False, deaf or undead, term_ns, leaves, undead)
+            if leaves and not last:
+                self._hit("start-forks")
             steps.append(self._spoilt(behaviour) if number == bad_at else behaviour)
         return steps
 
@@ -88,7 +96,8 @@ class Platform:
     def stop_step(self) -> Behaviour:
         if self._happens("stop-hangs", self.moods.stop_hangs):
             return Behaviour(hangs=True)
-        return Behaviour(takes_ns=self._rng.randint(1, 50) * NS_PER_MS)
+        exit_code = 1 if self._happens("stop-fails", self.moods.stop_fails) else 0
+        return Behaviour(takes_ns=self._rng.randint(1, 50) * NS_PER_MS, exit_code=exit_code)
 
     def crashes_agent(self) -> bool:
         return self._happens("step-crash", self.moods.step_crash)

@@ -11,6 +11,7 @@ from proto.units import seconds
 from witness.sim.campaign.kit import Note
 from witness.sim.campaign.result import Result
 from witness.sim.faults import FAULTS
+from witness.sim.host.fitting import fitted
 from witness.sim.raft.setup import tuned
 from witness.sim.raft.world import where_of
 from witness.sim.setup import Setup, draw
@@ -18,7 +19,7 @@ from witness.sim.world import World
 
 
 def run_schedule(seed: int, *, trace: Note | None = None, setup: Setup | None = None) -> Result:
-    setup = setup or draw(seed, list(FAULTS))
+    setup = setup or drawn(seed, None)
     with tuned(setup.raft.tuning):
         return _run(seed, World(setup, trace), trace)
 
@@ -50,7 +51,7 @@ def _run(seed: int, world: World, trace: Note | None) -> Result:
 def drawn(seed: int, kinds: tuple[str, ...] | None) -> Setup:
     """The seed's own schedule, or the same one under other kinds of faults."""
     setup = draw(seed, list(FAULTS))
-    return setup if kinds is None else replace(setup, kinds=kinds)
+    return fitted(setup if kinds is None else replace(setup, kinds=kinds))
 
 
 def run_chosen(seed: int, /, *, kinds: tuple[str, ...] | None) -> Result:

@@ -11,6 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from agents.components.spec import ComponentRole
 from proto.groups import Failback, GroupConfig
 from proto.health import DataChecks
 from proto.lease import LeaseConstants
@@ -40,6 +41,31 @@ COMPACTIONS = (CompactionLimits(), CompactionLimits(64, 1024 * 1024, 3), Compact
 
 
 @dataclass(frozen=True, slots=True)
+class Fitting:
+    """What sites have beside signals and the kernel's timer (witness.sim.host)."""
+
+    address: bool = False
+    ports: bool = False
+    watchdog: bool = False
+    required: bool = False
+    """The watchdog is."""
+    reset: bool = False
+    component: ComponentRole | None = None
+
+    @property
+    def anything(self) -> bool:
+        return self != NOTHING
+
+    @property
+    def slow(self) -> bool:
+        """Needs a long lease and a long budget for its kill."""
+        return self.address or self.watchdog or self.reset
+
+
+NOTHING = Fitting()
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     seed: int
     sites: tuple[SiteId, ...]
@@ -51,6 +77,7 @@ class Setup:
     """Clocks run as fast or as slow as the bound allows, instead of like crystals."""
     raft: raft_setup.Setup
     """The witnesses and their engine."""
+    fitting: Fitting = NOTHING
 
 
 def rng_for(seed: int, name: str) -> random.Random:

@@ -44,6 +44,7 @@ from witness.sim.network import Network
 from witness.sim.plans import GroupShell
 from witness.sim.platform import Platform
 from witness.sim.resource import Resource
+from witness.sim.setup import Fitting
 from witness.sim.stream import StreamKeeper
 from witness.sim.witness import WitnessHost
 
@@ -73,6 +74,9 @@ class Surroundings:
     hit: Callable[[str], None]
     note: Callable[[str, str], None]
     """A line for the trace: who, what."""
+    parts: Callable[[str], random.Random]
+    """A stream of its own for each part of the world."""
+    fitting: Fitting
 
 
 class SiteHost:
@@ -96,6 +100,8 @@ class SiteHost:
         self.witnesses = around.witnesses
         self.hit = around.hit
         self.note = around.note
+        self.parts = around.parts
+        self.fitting = around.fitting
         self.disk = Disk()
         self.kept: KeptIncarnation | None = None
         """In the runtime directory: a power failure empties it."""
@@ -109,7 +115,10 @@ class SiteHost:
         """Told once, when a step of an activation begins."""
         self.shells = {group: GroupShell(self, group, platform) for group, platform in platforms.items()}
         self.streams = StreamKeeper(self)
+        self.disturbed = 0
+        """How often something kept the agent from its work."""
         self._life = 0
+        self._suspended_ns = 0
         self._outages = 0
         self._inbox: list[Callable[[], None]] = []
         self._armed_ns = NEVER_NS
@@ -136,6 +145,9 @@ class SiteHost:
             self.agent.observe(group, self.shells[group].platform.health(), self.clock.read())
         for group in self.shells:
             self.later(self.rng.randint(1, FIRST_PROBE_NS_MAX), partial(self.probe, group))
+            self.shells[group].components.watch()
+        for group in () if takeover is None else takeover.groups:
+            self.shells[group].post.taken_over()
         self._perform()
         self.streams.begin()
 
@@ -180,6 +192,7 @@ class SiteHost:
         if self.agent is None:
             return
         self.note(self.name, "agent is killed")
+        self.disturbed += 1
         self.agent = None
         self.stopped = False
         self._inbox.clear()
@@ -209,6 +222,7 @@ class SiteHost:
         self.start()
 
     def stop(self) -> None:
+        self.disturbed += 1
         self.stopped = self.agent is not None
 
     def go_on(self) -> None:
@@ -219,7 +233,7 @@ class SiteHost:
     def freeze(self, *, frozen: bool) -> None:
         """SIGSTOP, later SIGCONT, to every process of the site, guards included: only the kernel acts."""
         for shell in self.shells.values():
-            shell.freeze(frozen=frozen)
+            shell.post.freeze(frozen=frozen)
         if frozen:
             self.stop()
         else:
@@ -228,7 +242,9 @@ class SiteHost:
     def suspend(self) -> None:
         """Nothing executes; BOOTTIME goes on. What does not execute is not active."""
         self.note(self.name, "suspends")
+        self.disturbed += 1
         self.suspended = True
+        self._suspended_ns = self.events.now_ns
         self.clock.suspend()
         for shell in self.shells.values():
             if shell.runs():
@@ -244,12 +260,13 @@ class SiteHost:
         self.suspended = False
         self.clock.resume()
         for shell in self.shells.values():
-            shell.freeze(frozen=True)
-            shell.advance()
-            shell.freeze(frozen=self.stopped)
+            shell.post.freeze(frozen=True)
+            shell.post.advance()
+            shell.post.freeze(frozen=self.stopped)
+            shell.post.hardware.slept(self.events.now_ns - self._suspended_ns)
             if shell.runs():
                 self.judges.goes_on(shell.group, self.name)
-            shell.wake()
+            shell.post.wake()
         self.drain()
 
     # -- inputs -------------------------------------------------------------------------------------------
@@ -357,7 +374,7 @@ class SiteHost:
         self._armed_ns = NEVER_NS
         self._arm()
         for shell in self.shells.values():
-            shell.wake()
+            shell.post.wake()
 
     def _arm(self) -> None:
         if self.agent is None or not self.runs:

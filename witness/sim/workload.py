@@ -197,7 +197,8 @@ def longest(configs: tuple[GroupConfig, ...], *, restored: bool = False) -> Leas
     """The constants that bound every wait, operators' changes included."""
     worst = max((config.constants for config in configs), key=lambda c: (c.drift_max_ppm, c.lock_delay_ms))
     delay_ms = max(config.constants.lock_delay_ms for config in configs)
-    return LeaseConstants(TTL_LONG_MS if restored else max(TTLS_MS), worst.drift_max_ppm, delay_ms)
+    ttl_ms = max(TTL_LONG_MS if restored else 0, *TTLS_MS, *(config.constants.ttl_ms for config in configs))
+    return LeaseConstants(ttl_ms, worst.drift_max_ppm, delay_ms)
 
 
 BLOWS: dict[str, tuple[Strike, float]] = {

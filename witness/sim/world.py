@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 
-from agents.core.settings import AgentSettings, GroupSettings
+from agents.core.settings import AgentSettings
 from proto.events import Event
 from proto.health import SiteState
 from proto.lease import takeover_wait_max
@@ -23,6 +23,7 @@ from witness.sim.campaign.kit import Note
 from witness.sim.clock import Events, NodeClock
 from witness.sim.cluster import Cluster
 from witness.sim.faults import FaultDriver
+from witness.sim.host.fitting import ACTIVATION_MS, DEACTIVATION_MS, group_settings
 from witness.sim.judges import Judges
 from witness.sim.life import Life
 from witness.sim.network import Network
@@ -39,8 +40,6 @@ from witness.sim.site import Disk, SiteHost, Surroundings
 from witness.sim.witness import WitnessHost
 from witness.sim.workload import Caretaker, longest
 
-ACTIVATION_MS = 5_000
-DEACTIVATION_MS = 3_000
 RECONNECT_NS = 12 * NS_PER_S
 """Dead streams are noticed and refused ones tried again, an election, an operator's few commands."""
 LOOK_NS = NS_PER_S // 5
@@ -92,12 +91,18 @@ class World:
             agent_version="0.0.0+sim",
             store_id=rng_for(self.setup.seed, f"store/{site}").randbytes(16),
             witnesses=self.setup.raft.witnesses,
-            groups=tuple(
-                GroupSettings(config.group, True, None, ACTIVATION_MS, DEACTIVATION_MS, ()) for config in groups
-            ),
+            groups=tuple(group_settings(config.group, self.setup.fitting) for config in groups),
         )
         around = Surroundings(
-            self.events, self.network, self.judges, self.resource, self.witnesses, self.hit, self.note
+            self.events,
+            self.network,
+            self.judges,
+            self.resource,
+            self.witnesses,
+            self.hit,
+            self.note,
+            partial(rng_for, self.setup.seed),
+            self.setup.fitting,
         )
         platforms = {config.group: self._platform(name) for config in groups}
         return SiteHost(name, settings, NodeClock(self.events, self._rate_ppm(rng)), around, rng, platforms)
@@ -201,7 +206,12 @@ class World:
             shell.platform.moods = Moods()
             shell.platform.ready = shell.platform.healthy = True
             shell.platform.lag_ms = 5
+            shell.post.hardware.heal()
             site.probe(group)
+        if site.clock.parted:
+            site.clock.agree()
+        if site.agent is not None and any(one.lacks for one in site.agent.groups.values()):
+            site.crash()  # operators mend what a host lacks, and start its agent anew
         if site.agent is None:
             site.start()
 
@@ -265,6 +275,10 @@ class World:
             self.cluster.damage.look_at_learners()
             self._catch_up(lives)
             judges.ends(lives)
+        for site in self.sites:
+            for group in site.shells:
+                if judges.authority.until_ns(group, site.name) < self.events.now_ns:
+                    judges.held.look(group, site.name)
         if not self.setup.kinds:
             wanted, story = len(self.setup.groups), judges.story
             if story.expired or judges.activity.activations != wanted:

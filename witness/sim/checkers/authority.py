@@ -68,6 +68,11 @@ class AuthorityChecker:
             if name == host:
                 authority.until_ns += span_ns
 
+    def until_ns(self, group: GroupId, host: str) -> int:
+        """By when the newest authority of the host has ended, by true time; 0 when it never had one."""
+        authority = self._authority.get((group, host))
+        return 0 if authority is None else authority.until_ns
+
     def longest_ns(self, group: GroupId, host: str) -> int:
         """By true time: no answer ever gave it authority for longer."""
         return self._longest_ns.get((group, host), 0)

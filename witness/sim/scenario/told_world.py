@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from agents.fencing.memory import Behaviour
+from agents.fencing.guard_model import Behaviour
 from proto.events import Event
 from proto.messages import GroupAnswer, Verdict
 from proto.units import NS_PER_MS, Epoch, GroupId, Nonce

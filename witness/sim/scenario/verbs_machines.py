@@ -31,7 +31,7 @@ def kill(stage: Stage, command: Command) -> None:
         sites = stage.sites(command.word("the site"))
         command.done()
         for site in sites:
-            if not site.shells[GROUP].kill_guard():
+            if not site.shells[GROUP].post.kill():
                 raise Wrong(f"no guard runs on {site.name}")
         return
     agents = stage.sites(command.word("the site")) if who == "agent" else []
