@@ -12,7 +12,6 @@ from agents.core.effects import Effect, ReopenStreams, Send, Tell
 from agents.core.group import GroupAgent
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_EPOCH, LeaseHolder
-from agents.core.release import RELEASE_AGAIN_NS
 from agents.core.settings import AgentSettings
 from agents.core.site import LIVE_STATES
 from agents.core.streams import Attempt, StreamTable
@@ -295,11 +294,8 @@ class SiteAgent:
     def _send_releases(self, now: ClockReading) -> None:
         witness = self.streams.best()
         for name, group in self.groups.items():
-            release = group.release
-            if release is None or now.boottime_ns < release.again_at:
-                continue
-            release.again_at = InstantNs(now.boottime_ns + RELEASE_AGAIN_NS)
-            if witness is None:
+            release = group.end.due(now.boottime_ns)
+            if release is None or witness is None:
                 continue
             message = Release(
                 site=self.settings.site,

@@ -14,7 +14,7 @@ from agents.core.effects import Effect, ExtendDeadline, Fence, KeepAuthority, Pl
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_EPOCH, LeaseHolder
 from agents.core.plan_numbers import PlanNumbers
-from agents.core.release import PendingRelease
+from agents.core.release import EpochEnd
 from agents.core.report import report_bytes, site_budgets, timing_blockers
 from agents.core.settings import AgentSettings, GroupSettings
 from agents.core.site import LIVE_STATES, TAKEN_OVER, SiteInput, site_after
@@ -26,7 +26,7 @@ from proto.invariants import require
 from proto.lease import LeaseConstants, lock_delay_wait
 from proto.messages import GroupAnswer, GroupHeartbeat, Notice, NoticeKind, ReleaseKind, RevokePhase, Verdict
 from proto.timing import LocalDeadlines, SiteBudgets, local_deadlines
-from proto.units import NS_PER_MS, Claim, Epoch, InstantNs
+from proto.units import NS_PER_MS, Claim, DurationNs, Epoch, InstantNs
 
 VERIFY_AGAIN_NS = 2_000 * NS_PER_MS
 """A site that cannot prove itself down tries again after this."""
@@ -62,7 +62,7 @@ class GroupAgent:
         """What the guard needs and cannot have here: rights, an interface, a device."""
         self.urgent = True
         """Something changed that the witnesses should hear now."""
-        self.release: PendingRelease | None = None
+        self.end = EpochEnd()
         self.trouble = ""
         """Why the site was fenced or cannot prove itself down, for people."""
         self.unknown = False
@@ -76,7 +76,6 @@ class GroupAgent:
         self._storing: _Storing | None = None
         self._stored = (holder.bound, holder.finished)
         self._verify_at: InstantNs | None = None
-        self._ending = (ReleaseKind.CLEAN, "")
         self._revoked = False
         self._cause = "start"
         self._closing = False
@@ -146,7 +145,7 @@ class GroupAgent:
     def _granted(self, epoch: Epoch) -> None:
         """Claims a grant, unless this site could not use it: an unclaimed grant simply runs out."""
         able = self.settings.enforce and self.state in DORMANT_STATES and not self._closing
-        if not able or self.release is not None or self._storing is not None or not self.holder.may_begin(epoch):
+        if not able or self.end.release is not None or self._storing is not None or not self.holder.may_begin(epoch):
             return
         if self.host_blockers():
             return
@@ -202,7 +201,7 @@ class GroupAgent:
         self._move(TAKEN_OVER[adopted.state])
         self._cause, self._revoked = adopted.cause, adopted.cause == HANDOVER
         if adopted.cause == ACTIVATION_FAILED:
-            self._ending = (ReleaseKind.ACTIVATION_FAILED, "activation failed")
+            self.end.because(ReleaseKind.ACTIVATION_FAILED, "activation failed")
         self._plans.go_on(adopted, self.settings, self.deadlines())
 
     def observe(self, health: HealthSummary) -> None:
@@ -244,7 +243,7 @@ class GroupAgent:
         if not ok:
             self._emit(Tell(self.settings.group, f"activation failed: {text}", alarm=True))
             self._cause = ACTIVATION_FAILED
-            self._stop(ReleaseKind.ACTIVATION_FAILED, f"activation failed: {text}"[:300])
+            self._stop(ReleaseKind.ACTIVATION_FAILED, f"activation failed: {text}")
             return
         self._move(SiteInput.ACTIVATED)
         if self._revoked or self._closing:
@@ -257,13 +256,12 @@ class GroupAgent:
             self.trouble = f"fence not proven: {text}"
             self._emit(Tell(self.settings.group, self.trouble, alarm=True))
             return
-        # An activation that failed stays one, or this site would be granted again at once, and fail again.
-        self._ending = (self._ending[0], f"fenced: {self.trouble}"[:300])
+        self.end.fenced(self.trouble)
         self._down(SiteInput.FENCED, now, orderly=False)
 
     def guard_lost(self, text: str) -> None:
         if self.state is SiteState.ACTIVATING:
-            self._ending = (ReleaseKind.ACTIVATION_FAILED, "")
+            self.end.because(ReleaseKind.ACTIVATION_FAILED, "")
         if self.state in LIVE_STATES:
             self.fence(f"guard lost: {text}")
 
@@ -281,8 +279,7 @@ class GroupAgent:
             self._cause = "grant"
             self.trouble = ""
             self.holder.begin(self.holder.bound, Claim(self._tokens()))
-        if self.release is not None:
-            self.release.again_at = max(now.boottime_ns, self.release.not_before)
+        self.end.durable(now.boottime_ns)
         self.urgent = True
 
     # -- moves --------------------------------------------------------------------------------------------
@@ -294,7 +291,7 @@ class GroupAgent:
         self._stop_when_active(ReleaseKind.CLEAN, "agent stopped: verified down")
         if self.state in DORMANT_STATES and self.holder.epoch != NO_EPOCH:
             # Claimed, not answered yet: declined, and released in case the claim was committed.
-            self._ending = (ReleaseKind.CLEAN, "agent stopped before it began")
+            self.end.because(ReleaseKind.CLEAN, "agent stopped before it began")
             self._end_epoch(self.known_constants, now)
         self.urgent = True
 
@@ -302,7 +299,8 @@ class GroupAgent:
         """Dormant with nothing left to release (or never enforcing)."""
         if not self.settings.enforce:
             return True
-        return self.state not in LIVE_STATES | {SiteState.FENCING} and self.release is None and self._storing is None
+        ended = self.end.release is None and self._storing is None
+        return ended and self.state not in LIVE_STATES | {SiteState.FENCING}
 
     def fence(self, text: str) -> None:
         if self._move(SiteInput.FENCE):
@@ -313,7 +311,7 @@ class GroupAgent:
 
     def abandon(self, text: str) -> None:
         """The identity that held the epoch is gone (clocks disagree): fence, and release nothing."""
-        self.release = None
+        self.end.release = None
         if self.state in LIVE_STATES:
             self.fence(text)
         elif self.holder.epoch != NO_EPOCH and self.state in DORMANT_STATES:
@@ -322,7 +320,7 @@ class GroupAgent:
 
     def _stop(self, kind: ReleaseKind, text: str) -> None:
         if self._move(SiteInput.STOP):
-            self._ending = (kind, text)
+            self.end.because(kind, text)
             self._start(PlanKind.DEACTIVATE, self.settings.deactivation_timeout_ms, self.deadlines())
 
     def _down(self, how: SiteInput, now: ClockReading, *, orderly: bool) -> None:
@@ -341,18 +339,13 @@ class GroupAgent:
         claim, epoch = self.holder.claim, self.holder.end()
         if epoch != NO_EPOCH and constants is not None and not self._superseded:
             # Superseded: the other one may be a copy of this machine that holds the same claim and still runs.
-            kind, text = self._ending
-            not_before = InstantNs(now.boottime_ns + delay_ns)
-            give_up = InstantNs(not_before + 2 * constants.ttl_ns)
-            self.release = PendingRelease(epoch, claim, kind, text, give_up, InstantNs(give_up + 1), not_before)
-        self._ending = (ReleaseKind.CLEAN, "")
+            patience_ns = DurationNs(2 * constants.ttl_ns)
+            self.end.offer(epoch, claim, InstantNs(now.boottime_ns + delay_ns), patience_ns)
+        self.end.over()
         self._store(_Storing.FINISH)
 
     def released(self, epoch: Epoch) -> None:
-        """The witnesses know: released, or not ours any more."""
-        if self.release is not None and self.release.epoch == epoch:
-            self.release = None
-            self.urgent = True
+        self.urgent = self.end.answered(epoch) or self.urgent
 
     def _move(self, site_input: SiteInput) -> bool:
         state = site_after(self.state, site_input)
@@ -375,8 +368,7 @@ class GroupAgent:
         if self._verify_at is not None and now.boottime_ns >= self._verify_at:
             self._verify_at = None
             self.start()
-        if self.release is not None and now.boottime_ns >= self.release.give_up_at:
-            self.release = None
+        self.end.tick(now.boottime_ns, closing=self._closing)
         if self.state not in LIVE_STATES:
             return
         deadlines = self.deadlines()
@@ -390,9 +382,7 @@ class GroupAgent:
                 self._stop(ReleaseKind.CLEAN, "the lease ran out: verified down")
 
     def next_deadline(self) -> InstantNs | None:
-        wake = [at for at in (self._verify_at,) if at is not None]
-        if self.release is not None:
-            wake.append(min(self.release.again_at, self.release.give_up_at))
+        wake = [at for at in (self._verify_at, self.end.next_deadline()) if at is not None]
         deadlines = self.deadlines() if self.state in LIVE_STATES else None
         if deadlines is not None:
             running = self.state in (SiteState.ACTIVE, SiteState.ACTIVATING)

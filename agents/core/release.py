@@ -1,6 +1,8 @@
-"""A release that is on its way: sent again until the witnesses answered it, or until it no longer matters.
+"""(11) How an epoch ends at its site: why, and the release that tells the witnesses, sent until they answered.
 
 Sent only after verified down and a durable `finished`; whatever it is answered, the epoch is over here (DESIGN 3).
+Witnesses that were away for long have not counted the lease down, so they are still told when they are back; only an
+agent that is to stop gives up.
 """
 
 from __future__ import annotations
@@ -8,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proto.messages import ReleaseKind
-from proto.units import NS_PER_MS, Claim, Epoch, InstantNs
+from proto.units import NS_PER_MS, Claim, DurationNs, Epoch, InstantNs
 
 RELEASE_AGAIN_NS = 300 * NS_PER_MS
+REASON_CHARS_MAX = 300
 
 
 @dataclass(slots=True)
@@ -19,7 +22,66 @@ class PendingRelease:
     claim: Claim
     kind: ReleaseKind
     text: str
-    give_up_at: InstantNs
-    again_at: InstantNs
     not_before: InstantNs
     """After a fence the lock delay passes first: a license server may keep the killed session open."""
+    patience_ns: DurationNs
+    """For how long an agent that is to stop waits for the answer."""
+    again_at: InstantNs | None = None
+    """None until `finished` is durable."""
+    give_up_at: InstantNs | None = None
+    """None while the agent is to go on."""
+
+
+class EpochEnd:
+    """Owned by one group."""
+
+    def __init__(self) -> None:
+        self.release: PendingRelease | None = None
+        self._kind, self._text = ReleaseKind.CLEAN, ""
+
+    def because(self, kind: ReleaseKind, text: str) -> None:
+        self._kind, self._text = kind, text[:REASON_CHARS_MAX]
+
+    def fenced(self, text: str) -> None:
+        """An activation that failed stays one, or this site would be granted again at once, and fail again."""
+        self.because(self._kind, f"fenced: {text}")
+
+    def offer(self, epoch: Epoch, claim: Claim, not_before: InstantNs, patience_ns: DurationNs) -> None:
+        self.release = PendingRelease(epoch, claim, self._kind, self._text, not_before, patience_ns)
+
+    def over(self) -> None:
+        """The next epoch has reasons of its own."""
+        self.because(ReleaseKind.CLEAN, "")
+
+    def durable(self, now: InstantNs) -> None:
+        if self.release is not None:
+            self.release.again_at = max(now, self.release.not_before)
+
+    def due(self, now: InstantNs) -> PendingRelease | None:
+        """What is to be sent now; the next time is set."""
+        release = self.release
+        if release is None or release.again_at is None or now < release.again_at:
+            return None
+        release.again_at = InstantNs(now + RELEASE_AGAIN_NS)
+        return release
+
+    def answered(self, epoch: Epoch) -> bool:
+        """The witnesses know: released, or not ours any more."""
+        known = self.release is not None and self.release.epoch == epoch
+        if known:
+            self.release = None
+        return known
+
+    def tick(self, now: InstantNs, *, closing: bool) -> None:
+        release = self.release
+        if release is None or not closing:
+            return
+        if release.give_up_at is None:
+            release.give_up_at = InstantNs(max(now, release.not_before) + release.patience_ns)
+        if now >= release.give_up_at:
+            self.release = None
+
+    def next_deadline(self) -> InstantNs | None:
+        if self.release is None:
+            return None
+        return min((at for at in (self.release.again_at, self.release.give_up_at) if at is not None), default=None)

@@ -102,7 +102,7 @@ def test_a_handover_deactivates_then_releases_with_the_claim_and_then_is_free():
     assert (release.epoch, release.claim, release.kind) == (2, claim, ReleaseKind.CLEAN)
     assert release.incarnation == rig.agent.incarnation
     rig.release_answered(2)
-    assert rig.group.release is None
+    assert rig.group.end.release is None
 
 
 def test_a_revoke_during_the_activation_lets_it_end_first():
@@ -113,20 +113,41 @@ def test_a_revoke_during_the_activation_lets_it_end_first():
     assert rig.state is SiteState.DEACTIVATING
 
 
-def test_an_unanswered_release_is_sent_again_and_given_up_when_it_means_nothing_any_more():
+def released_without_an_answer() -> AgentRig:
     rig = AgentRig().active()
     rig.fresh_beat()
     rig.renewed(renewal=3, revoke=RevokePhase.REVOKING)
     rig.finished()
     rig.stored()
     rig.passes(1_000)
+    return rig
+
+
+def test_an_unanswered_release_is_sent_until_it_is_answered():
+    """Witnesses that come back after long have counted nothing: without it they would wait for a whole lease."""
+    rig = released_without_an_answer()
     assert 3 <= len(rig.releases()) <= 5
     assert len({release.nonce for release in rig.releases()}) == len(rig.releases())
-    rig.passes(2_000)
+    rig.passes(60_000)
+    count = len(rig.releases())
+    rig.passes(1_000)
+    assert len(rig.releases()) >= count + 3
+    rig.release_answered(2)
     count = len(rig.releases())
     rig.passes(2_000)
-    assert len(rig.releases()) == count
-    assert rig.group.release is None
+    assert (len(rig.releases()), rig.group.end.release) == (count, None)
+
+
+def test_an_agent_that_is_to_stop_waits_for_the_answer_for_two_leases():
+    rig = released_without_an_answer()
+    rig.passes(60_000)
+    rig.agent.shutdown(rig.clock.read())
+    rig.passes(1_000)
+    assert not rig.agent.finished()
+    rig.passes(2 * rig.group.known_constants.ttl_ms)
+    count = len(rig.releases())
+    rig.passes(2_000)
+    assert (len(rig.releases()), rig.agent.finished()) == (count, True)
 
 
 def test_a_release_without_any_stream_waits_without_spinning():
@@ -151,7 +172,7 @@ def test_an_answer_about_another_epoch_does_not_end_the_release():
     rig.finished()
     rig.stored()
     rig.release_answered(1)
-    assert rig.group.release is not None
+    assert rig.group.end.release is not None
 
 
 # -- what goes wrong on the site --------------------------------------------------------------------------
