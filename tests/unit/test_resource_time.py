@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from agents.actions.guard_setup import ResourcesGone
 from agents.fencing import resource_time
 from agents.fencing.guard_clock import boottime_ns
-from agents.fencing.keeper import TOO_NEAR, Keeper
-from agents.fencing.kernel_timer import GUARD_FLOOR_LEAD_NS
+from agents.fencing.keeper import TOO_NEAR, Keeper, sayer
+from agents.fencing.kernel_timer import GUARD_FLOOR_LEAD_NS, KernelTimer
 from agents.fencing.line_codec import decode
 from agents.fencing.memory_resources import Grain, MemoryResource
 from agents.fencing.privileges import CAP_IPC_LOCK, CAP_NET_ADMIN, has_capability
@@ -101,12 +101,12 @@ class Slow(MemoryResource):
 
 @pytest.mark.parametrize("stopped_s", [0.0, 0.3])
 def test_a_keeper_that_is_late_is_dead_before_it_prolongs_anything(stopped_s: float) -> None:
-    commands, says = os.pipe()[1], os.pipe()[1]
+    says = os.pipe()[1]
     written, write_fd = os.pipe()
     pid = os.fork()
     if pid == 0:
         end = End(boottime_ns() + 600 * NS_PER_MS, boottime_ns() + 900 * NS_PER_MS)
-        keeper = Keeper([Slow(stopped_s, write_fd)], commands, says)
+        keeper = Keeper([Slow(stopped_s, write_fd)], None, sayer(says), KernelTimer())
         keeper.extend({"type": "extend", "epoch": 1, "kill_at_ns": end.kill_at_ns, "deadline_ns": end.deadline_ns})
         os._exit(0)
     os.close(write_fd)
@@ -121,7 +121,7 @@ def test_a_keeper_that_is_late_is_dead_before_it_prolongs_anything(stopped_s: fl
 def test_a_keeper_says_what_it_could_not_hold_and_nothing_is_held_after_the_close() -> None:
     read_fd, write_fd = os.pipe()
     resource = MemoryResource(boottime_ns, Grain.SECONDS)
-    keeper = Keeper([resource], -1, write_fd)
+    keeper = Keeper([resource], None, sayer(write_fd), KernelTimer())
     now = boottime_ns()
 
     def extended(left_ms: int, epoch: int = 1) -> dict[str, object]:
