@@ -12,6 +12,7 @@ from witness.raft import gate as gate_module
 from witness.raft import peer_disks, vouching
 from witness.raft.gate import Gate
 from witness.raft.inbox import Inbox
+from witness.raft.inquiry import Inquiries, Inquiry
 from witness.raft.peer_disks import PeerDisks
 from witness.raft.peer_link import PeerLink
 from witness.raft.snapshot_transfer import SnapshotTransfer
@@ -32,9 +33,9 @@ def nobody_is_asked(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_vouch_leaves_no_mark(patch: pytest.MonkeyPatch) -> None:
-    def vouch(self, speaker, asker, *, counts):
+    def vouch(self, speaker, asker, **how):
         before = self.mark(speaker.peer)
-        right(self, speaker, asker, counts=counts)
+        right(self, speaker, asker, **how)
         self._marks[speaker.peer] = before
         return self.keep(speaker.peer)
 
@@ -45,8 +46,8 @@ def a_vouch_leaves_no_mark(patch: pytest.MonkeyPatch) -> None:
 def a_vouch_is_answered_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
     right = PeerDisks.vouch
 
-    def vouch(self, speaker, asker, *, counts):
-        right(self, speaker, asker, counts=counts)
+    def vouch(self, speaker, asker, **how):
+        right(self, speaker, asker, **how)
         return False
 
     patch.setattr(PeerDisks, "vouch", vouch)
@@ -54,14 +55,16 @@ def a_vouch_is_answered_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
 
 def a_stale_answer_counts(patch: pytest.MonkeyPatch) -> None:
     """The answer to an earlier question about that process lets it in."""
-    right = Gate.answered
+    right = Inquiries.answered
 
     def answered(self, by, answer):
-        with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(type(by), "owes", lambda *_: False)
-            right(self, by, answer)
+        for token, inquiry in self._open.items():
+            about = inquiry.about.speaker
+            if inquiry.by is by and about is not None and about.process == answer.process:
+                return right(self, by, replace(answer, token=token))
+        return right(self, by, answer)
 
-    patch.setattr(Gate, "answered", answered)
+    patch.setattr(Inquiries, "answered", answered)
 
 
 def a_vouch_is_for_good(patch: pytest.MonkeyPatch) -> None:
@@ -81,7 +84,9 @@ def anybody_gives_back(patch: pytest.MonkeyPatch) -> None:
 def who_waits_gives_back(patch: pytest.MonkeyPatch) -> None:
     """A question over a connection that does not count says that its sender let in nobody."""
     right = PeerDisks.vouch
-    patch.setattr(PeerDisks, "vouch", lambda self, speaker, asker, *, counts: right(self, speaker, asker, counts=True))
+    patch.setattr(
+        PeerDisks, "vouch", lambda self, speaker, asker, **how: right(self, speaker, asker, **{**how, "counts": True})
+    )
 
 
 def a_vouch_is_told_as_known(patch: pytest.MonkeyPatch) -> None:
@@ -100,6 +105,32 @@ def a_place_is_not_compared(patch: pytest.MonkeyPatch) -> None:
     from witness.raft import admission
 
     patch.setattr(admission, "fell", lambda before, now: False)
+
+
+def a_process_is_taken_at_its_word(patch: pytest.MonkeyPatch) -> None:
+    """R1: whoever names the same process is another connection of it."""
+    patch.setattr(Inquiry, "settled", property(lambda self: self.relays is not None))
+
+
+def any_connection_returns_a_token(patch: pytest.MonkeyPatch) -> None:
+    def returned(self, over, token):
+        inquiry = self._open.get(token)
+        right(self, over if inquiry is None else inquiry.about, token)
+
+    right = Inquiries.returned
+    patch.setattr(Inquiries, "returned", returned)
+
+
+def one_process_has_one_place(patch: pytest.MonkeyPatch) -> None:
+    """What was seen of a process bars no other connection that names it."""
+    right = vouching.judge_elsewhere
+    patch.setattr(vouching, "judge_elsewhere", lambda mark, speaker, *, here: right(mark, speaker, here=True))
+
+
+def a_copy_takes_the_place_of_its_original(patch: pytest.MonkeyPatch) -> None:
+    """At one member a new connection of a process waits for no older one."""
+    right = gate_module.Waiting
+    patch.setattr(gate_module, "Waiting", lambda link, hello, older, since_s: right(link, hello, None, since_s))
 
 
 def silence_about_a_third_is_borne(patch: pytest.MonkeyPatch) -> None:
@@ -152,7 +183,9 @@ def one_queue_for_all(patch: pytest.MonkeyPatch) -> None:
 
 
 _VOUCHING = "unit/test_raft_vouching.py::test_"
+_COPIED = "unit/test_raft_copied_memory.py::test_"
 _ROOM = "unit/test_raft_snapshot_room.py::test_"
+NO_MEMORY = "the fuzz copies disks and no memory of a running process"
 CUT_AT_ONE_INSTANT = "the original, its copy and a member's end must meet within one question and its answer"
 MUTANTS = (
     Mutant(
@@ -240,6 +273,41 @@ MUTANTS = (
             "unit/test_raft_peer_disks.py::test_a_disk_that_goes_back_on_a_living_connection_is_refused",
         ),
         why="a minority of the fuzz's disks is older, and it seldom stands in the very term that it forgot",
+    ),
+    Mutant(
+        "process-is-taken-at-its-word",
+        "a process shows over its other connections that one is its own",
+        "ADR 11",
+        a_process_is_taken_at_its_word,
+        tests=(
+            f"{_COPIED}o4_a_copy_with_the_memory_does_not_count_beside_its_original",
+            f"{_COPIED}o4_members_that_meet_again_find_a_copy_out",
+        ),
+        why=NO_MEMORY,
+    ),
+    Mutant(
+        "any-connection-returns",
+        "a token counts when it comes back over the connection that was asked about",
+        "ADR 11",
+        any_connection_returns_a_token,
+        tests=(f"{_COPIED}o4_a_token_counts_over_its_own_connection_only",),
+        why=NO_MEMORY,
+    ),
+    Mutant(
+        "one-process-has-one-place",
+        "places of one process are compared, unless it is connected with both",
+        "ADR 11",
+        one_process_has_one_place,
+        tests=(f"{_COPIED}o4_a_copy_is_behind_what_another_member_saw_of_its_original",),
+        why=NO_MEMORY,
+    ),
+    Mutant(
+        "copy-takes-its-place",
+        "a connection waits for the end of an older one of the same process",
+        "ADR 11",
+        a_copy_takes_the_place_of_its_original,
+        tests=(f"{_COPIED}o4_a_copy_does_not_take_the_place_of_its_living_original",),
+        why=NO_MEMORY,
     ),
     Mutant(
         "silent-member-is-borne",

@@ -169,9 +169,11 @@ def test_the_highest_of_two_places_is_behind_neither(one: Position, other: Posit
     assert both == highest(other, one)
 
 
-@given(st.one_of(st.none(), marks), speakers)
-def test_elsewhere_is_judged_as_here_but_for_places_of_the_same_process(mark: Mark | None, speaker: Speaker) -> None:
-    here, elsewhere = judge(mark, speaker), judge_elsewhere(mark, speaker)
+@given(st.one_of(st.none(), marks), speakers, st.booleans())
+def test_elsewhere_is_judged_as_here_but_for_places_of_the_same_process_when_it_is_connected_there(
+    mark: Mark | None, speaker: Speaker, connected: bool
+) -> None:
+    here, elsewhere = judge(mark, speaker), judge_elsewhere(mark, speaker, here=connected)
     same = mark is not None and (mark.disk, mark.process) == (speaker.disk, speaker.process)
     if isinstance(here, Admitted):
         assert isinstance(elsewhere, Admitted)
@@ -179,6 +181,7 @@ def test_elsewhere_is_judged_as_here_but_for_places_of_the_same_process(mark: Ma
         assert elsewhere.mark == replace(here.mark, position=mark.position if known and mark else NOWHERE)
     elif isinstance(elsewhere, Admitted):
         assert same
+        assert connected
 
 
 @given(marks, marks)

@@ -9,17 +9,28 @@ from hypothesis import strategies as st
 
 from proto.errors import FrameRefused
 from proto.units import NO_LINEAGE, ClusterId, WitnessId
-from witness.raft.admission import PAST_MAX, Position, Speaker
+from witness.raft.admission import PAST_MAX, Mark, Position, Speaker
 from witness.raft.introduction import (
     NAME_CHARS_MAX,
     REASON_CHARS_MAX,
+    RELAYS_MAX,
+    TOKEN_BYTES,
+    Answer,
     Hello,
+    Question,
+    pack_answer,
     pack_hello,
     pack_position,
+    pack_question,
     pack_reason,
+    pack_relay,
+    read_answer,
     read_hello,
     read_position,
+    read_question,
     read_reason,
+    read_relay,
+    read_token,
 )
 from witness.raft.messages import NUMBER_MAX
 from witness.raft.peer_link import SMALL_BYTES_MAX
@@ -50,8 +61,8 @@ def _values(speaker: Speaker) -> list[object]:
 
 
 WRONG: list[dict[str, object]] = [
-    {"v": 1},
-    {"v": "2"},
+    {"v": 2},
+    {"v": "3"},
     {"cluster": 1},
     {"cluster": ""},
     {"witness": b"w2"},
@@ -90,8 +101,8 @@ def test_an_introduction_without_a_field_is_refused(name: str) -> None:
 
 
 def test_another_release_is_told_so_and_what_to_do() -> None:
-    with pytest.raises(FrameRefused, match="speaks protocol 1, we speak 2: run releases that fit"):
-        read_hello(msgpack.packb({"v": 1, "cluster": "c", "witness": "w", "to": None, "disk": b"d", "process": b"p"}))
+    with pytest.raises(FrameRefused, match="speaks protocol 2, we speak 3: run releases that fit"):
+        read_hello(msgpack.packb({"v": 2, "cluster": "c", "witness": "w", "to": None, "disk": b"d", "process": b"p"}))
 
 
 @given(st.binary(max_size=200))
@@ -103,6 +114,37 @@ def test_garbage_is_no_introduction(body: bytes) -> None:
 def test_deep_nesting_is_refused() -> None:
     with pytest.raises(FrameRefused):
         read_hello(b"\x91" * 900 + b"\x01")
+
+
+# -- questions, answers, tokens ------------------------------------------------------------------------------
+
+TOKEN = b"t" * TOKEN_BYTES
+MARK = Mark(b"d" * 16, AT, b"p" * 16, 3, (b"r" * 16,))
+
+
+@pytest.mark.parametrize("mark", [MARK, None])
+def test_a_question_and_its_answer_come_back_as_they_were(mark: Mark | None) -> None:
+    question = Question(SPEAKER, mark, TOKEN)
+    assert read_question(pack_question(question)) == question
+    answer = Answer(W2, SPEAKER.process, TOKEN, "no", mark, RELAYS_MAX)
+    assert read_answer(pack_answer(answer)) == answer
+    assert read_relay(pack_relay(W3, TOKEN)) == (W3, TOKEN)
+    assert read_token(TOKEN) == TOKEN
+
+
+def test_a_token_or_a_count_out_of_bounds_is_refused() -> None:
+    question = msgpack.unpackb(pack_question(Question(SPEAKER, None, TOKEN)))
+    with pytest.raises(FrameRefused, match="token is not 16 bytes"):
+        read_question(msgpack.packb({**question, "token": b"short"}))
+    answer = msgpack.unpackb(pack_answer(Answer(W2, SPEAKER.process, TOKEN, "", None)))
+    for at, value in ((2, b"short"), (5, RELAYS_MAX + 1), (5, -1), (5, True)):
+        with pytest.raises(FrameRefused):
+            read_answer(msgpack.packb([*answer[:at], value, *answer[at + 1 :]]))
+    for body in ([W3], [W3, b"short"], ["", TOKEN], {}):
+        with pytest.raises(FrameRefused):
+            read_relay(msgpack.packb(body))
+    with pytest.raises(FrameRefused, match="a relayed token is not 16 bytes"):
+        read_token(TOKEN + b"t")
 
 
 # -- signs of life and refusals ------------------------------------------------------------------------------

@@ -11,8 +11,18 @@ import pytest
 from proto.errors import RemoteFault
 from proto.units import NO_LINEAGE, ClusterId, WitnessId
 from witness.raft.admission import Position, Speaker
-from witness.raft.introduction import Answer, Hello, Question, pack_answer, pack_hello, pack_position
-from witness.raft.peer_link import ANSWER, ANSWER_LONGEST_S, HELLO, PING, PeerLink, frame
+from witness.raft.introduction import Answer, Hello, Question, pack_answer, pack_hello, pack_position, pack_relay
+from witness.raft.peer_link import (
+    ANSWER,
+    ANSWER_LONGEST_S,
+    HELLO,
+    LINGER_BYTES_MAX,
+    PING,
+    RELAY,
+    RELAYED,
+    PeerLink,
+    frame,
+)
 from witness.raft.peer_transport import (
     PING_AFTER_S,
     SILENT_AFTER_S,
@@ -26,6 +36,7 @@ from witness.raft.peer_transport import (
 W1, W2, W3 = (WitnessId(name) for name in ("w1", "w2", "w3"))
 CLUSTER = ClusterId("c")
 AT = Position(10, 2, 2, 5)
+TOKEN = b"t" * 16
 THIRD = Speaker(W3, b"3" * 16, learner=False, position=AT, process=b"p" * 16)
 OTHER = Speaker(W2, b"2" * 16, learner=False, position=AT, process=b"q" * 16)
 
@@ -33,8 +44,10 @@ OTHER = Speaker(W2, b"2" * 16, learner=False, position=AT, process=b"q" * 16)
 class Pipe:
     def __init__(self) -> None:
         self.unsent, self.aborted = 0, False
+        self.written: list[bytes] = []
 
-    def write(self, data: bytes) -> None: ...
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
 
     def abort(self) -> None:
         self.aborted = True
@@ -53,6 +66,7 @@ class Owner:
     def __init__(self) -> None:
         self.faults: list[str] = []
         self.answers: list[Answer] = []
+        self.tokens: list[tuple[object, ...]] = []
 
     def introduce(self, link: PeerLink) -> Hello:
         return self.introduction(link.dialed)
@@ -67,6 +81,12 @@ class Owner:
     def peer_position(self, link: PeerLink, position: Position) -> None: ...
     def answered(self, link: PeerLink, answer: Answer) -> None:
         self.answers.append(answer)
+
+    def relay(self, link: PeerLink, to: WitnessId, token: bytes) -> None:
+        self.tokens.append(("relay", to, token))
+
+    def relayed(self, link: PeerLink, token: bytes) -> None:
+        self.tokens.append(("relayed", token))
 
     def peer_fault(self, peer: str, why: str) -> None:
         self.faults.append(why)
@@ -98,29 +118,28 @@ def test_who_pings_and_never_answers_a_question_is_disconnected_within_the_bound
     end = End()
     end.live(10)
     assert not end.pipe.aborted
-    end.link.ask(Question(THIRD, None))
+    end.link.ask(Question(THIRD, None, TOKEN))
     end.live(SILENT_AFTER_S)
     assert not end.pipe.aborted
     end.live(0.5)
     assert end.pipe.aborted
 
 
-@pytest.mark.parametrize(
-    ("peer", "process", "ends"), [(W3, THIRD.process, False), (W3, b"x" * 16, True), (W1, b"p" * 16, True)]
-)
-def test_only_the_answer_to_the_question_counts(peer: WitnessId, process: bytes, ends: bool) -> None:
+@pytest.mark.parametrize(("peer", "token", "ends"), [(W3, TOKEN, False), (W3, b"x" * 16, True), (W1, TOKEN, True)])
+def test_only_the_answer_to_the_question_counts(peer: WitnessId, token: bytes, ends: bool) -> None:
     end = End()
-    end.link.ask(Question(THIRD, None))
+    end.link.ask(Question(THIRD, None, TOKEN))
     end.live(1)
-    end.link.data_received(frame(ANSWER, pack_answer(Answer(peer, process, "", None))))
+    end.link.data_received(frame(ANSWER, pack_answer(Answer(peer, THIRD.process, token, "", None))))
     end.live(10)
     assert end.pipe.aborted is ends
+    assert len(end.owner.answers) == (not ends)
 
 
 def test_a_question_behind_a_long_queue_has_its_time_from_when_it_left_and_no_longer_than_the_limit() -> None:
     end = End()
     end.pipe.unsent = 1
-    end.link.ask(Question(THIRD, None))
+    end.link.ask(Question(THIRD, None, TOKEN))
     end.live(10)
     assert not end.pipe.aborted
     end.pipe.unsent = 0
@@ -130,9 +149,28 @@ def test_a_question_behind_a_long_queue_has_its_time_from_when_it_left_and_no_lo
     assert end.pipe.aborted
     end = End()
     end.pipe.unsent = 1
-    end.link.ask(Question(THIRD, None))
+    end.link.ask(Question(THIRD, None, TOKEN))
     end.live(ANSWER_LONGEST_S + 0.5)
     assert end.pipe.aborted
+
+
+def test_a_token_is_sent_as_one_that_was_given_and_comes_back() -> None:
+    end = End()
+    assert end.link.relay(W3, TOKEN)
+    end.link.relayed(TOKEN)
+    assert end.pipe.written[-2:] == [frame(RELAY, pack_relay(W3, TOKEN)), frame(RELAYED, TOKEN)]
+    for written in end.pipe.written[-2:]:
+        end.link.data_received(written)
+    assert end.owner.tokens == [("relay", W3, TOKEN), ("relayed", TOKEN)]
+
+
+def test_one_that_does_not_read_is_given_no_token() -> None:
+    end = End()
+    end.pipe.unsent = LINGER_BYTES_MAX + 1
+    written = len(end.pipe.written)
+    assert not end.link.relay(W3, TOKEN)
+    end.link.relayed(TOKEN)
+    assert len(end.pipe.written) == written
 
 
 async def test_a_late_end_of_an_earlier_dial_is_not_taken_for_the_end_of_the_connection_that_runs() -> None:
@@ -175,6 +213,11 @@ class Stranger:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self.name: str | None = None
+        self.tokens: list[bytes] = []
+
+    def relayed(self, token: bytes) -> None:
+        self.tokens.append(token)
 
     def connection_info(self, what: str) -> str | None:
         return self._name if what == "ssl_object" else None
@@ -186,11 +229,11 @@ def identify(name: Any) -> str:
     return str(name)
 
 
-async def test_neither_a_stranger_nor_one_witness_takes_the_places_of_the_others() -> None:
-    """Whoever has a certificate of the CA gets through TLS; places are for peers, and some for each."""
+def guarded() -> PeerTransport:
+    """With TLS and without a connection."""
     owner = Owner()
     owner.introduction = lambda _to: "hello"  # type: ignore[attr-defined] - the part of an owner that is used
-    transport = PeerTransport(
+    return PeerTransport(
         self_id=W1,
         cluster_id=CLUSTER,
         peers={W2: ("", 0), W3: ("", 0)},
@@ -199,6 +242,11 @@ async def test_neither_a_stranger_nor_one_witness_takes_the_places_of_the_others
         owner=owner,  # type: ignore[arg-type] - the part of an owner that is used
         rng=random.Random(1),
     )
+
+
+async def test_neither_a_stranger_nor_one_witness_takes_the_places_of_the_others() -> None:
+    """Whoever has a certificate of the CA gets through TLS; places are for peers, and some for each."""
+    transport = guarded()
 
     def comes(name: str) -> Any:
         return transport.introduce(Stranger(name))  # type: ignore[arg-type] - the part of a link that is used
@@ -213,3 +261,14 @@ async def test_neither_a_stranger_nor_one_witness_takes_the_places_of_the_others
     with pytest.raises(RemoteFault, match="too many connections"):
         comes(W2)
     assert comes(W3) == "hello"
+
+
+async def test_a_token_goes_to_whoever_has_the_certificate_of_its_addressee_introduced_or_not() -> None:
+    """Its own introduction may be later than the token: the ways have no order among each other."""
+    transport = guarded()
+    links = {name: Stranger(name) for name in (W2, W3)}
+    for link in links.values():
+        transport.introduce(link)  # type: ignore[arg-type] - the part of a link that is used
+    transport.relay(links[W3], W2, TOKEN)  # type: ignore[arg-type] - the same
+    assert links[W2].tokens == [TOKEN]
+    assert not links[W3].tokens

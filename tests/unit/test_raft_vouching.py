@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from gate_rig import AT, DISK, FIRST, NEW, W1, W2, W3, A, Link, Member, Pair, speaker
+from gate_rig import AT, DISK, FIRST, NEW, TOKEN, W1, W2, W3, A, Holder, Link, Member, Pair, speaker
 
 from witness.raft.admission import (
     ASKERS_MAX,
@@ -67,9 +67,9 @@ def pair() -> Pair:
     return Pair()
 
 
-def comes_back(member: Member, pair: Pair) -> None:
+def comes_back(member: Member, pair: Pair, holder: Holder | None = None) -> None:
     """The original is introduced again and counts, without an operator."""
-    link = member.introduce(restarted())
+    link = member.introduce(restarted(), holder)
     pair.deliver()
     assert member.counts(link), link.why
 
@@ -84,8 +84,9 @@ def test_the_original_of_a_copy_that_was_never_let_in_counts_without_an_operator
 
 def test_also_when_it_reaches_the_other_member_first(pair: Pair) -> None:
     vouched_and_never_let_in(pair)
-    comes_back(pair.one, pair)
-    comes_back(pair.two, pair)
+    holder = pair.holder()
+    comes_back(pair.one, pair, holder)
+    comes_back(pair.two, pair, holder)
 
 
 def test_also_after_the_member_that_vouched_was_started_again(pair: Pair) -> None:
@@ -157,7 +158,7 @@ def test_o4_a_member_on_another_disk_gives_nothing_back_for_the_former_one(pair:
 def test_o4_who_only_waits_gives_nothing_back_by_asking(pair: Pair) -> None:
     vouched_and_never_let_in(pair)
     stranger = Link(W1, speaker(peer=W1, disk=ONE))
-    pair.two.gate.asked(stranger, Question(restarted(), None))  # type: ignore[arg-type] - a fake
+    pair.two.gate.asked(stranger, Question(restarted(), None, TOKEN))  # type: ignore[arg-type] - a fake
     assert "decided by itself" in stranger.said[0].objection
 
 

@@ -122,24 +122,14 @@ def judge(mark: Mark | None, speaker: Speaker) -> Admitted | Refused:
     return _same_disk(mark, speaker)
 
 
-def judge_waited(mark: Mark | None, speaker: Speaker) -> Admitted | Refused:
-    """For one that was judged when it was introduced, and that waited since for what others answer.
-
-    Its place was judged then. An older connection of the very same process may have shown a later one meanwhile.
-    """
-    if mark is not None and (mark.disk, mark.process) == (speaker.disk, speaker.process):
-        speaker = replace(speaker, position=highest(mark.position, speaker.position))
-    return judge(mark, speaker)
-
-
-def judge_elsewhere(mark: Mark | None, speaker: Speaker) -> Admitted | Refused:
+def judge_elsewhere(mark: Mark | None, speaker: Speaker, *, here: bool) -> Admitted | Refused:
     """For an introduction to another witness: may we have seen more of that peer than it has?
 
-    What comes over different connections has no order, so places of one and the same process are not compared, and
-    no place is learned.
+    `here`: that very process has a connection here too, over which it is asked whether the other one is its own. What
+    comes over the two has no order, so their places are not compared. No place is learned.
     """
     place = mark.position if mark is not None and mark.disk == speaker.disk else NOWHERE
-    if mark is not None and (mark.disk, mark.process) == (speaker.disk, speaker.process):
+    if here and mark is not None and (mark.disk, mark.process) == (speaker.disk, speaker.process):
         speaker = replace(speaker, position=place)
     verdict = judge(mark, speaker)
     return verdict if isinstance(verdict, Refused) else Admitted(replace(verdict.mark, position=place))
@@ -161,7 +151,7 @@ def _same_disk(mark: Mark, speaker: Speaker) -> Admitted | Refused:
     if fell(seen, now):
         return Refused(
             f"{speaker.peer} comes with an older state of its disk ({words(now)}) than was seen of it ({words(seen)}): "
-            f"a restored backup, a snapshot rolled back, or a copy; {_remedy(speaker.peer)}"
+            f"{_why_older(speaker, same_process=mark.process == speaker.process)}"
         )
     known = mark.process == speaker.process or mark.process in speaker.past
     beyond_memory = speaker.starts - mark.starts > max(len(speaker.past), PAST_MAX)
@@ -173,6 +163,15 @@ def _same_disk(mark: Mark, speaker: Speaker) -> Admitted | Refused:
         )
     taken = _taken(speaker, mark.retired)
     return Admitted(replace(taken, position=highest(seen, now)))
+
+
+def _why_older(speaker: Speaker, *, same_process: bool) -> str:
+    if not same_process:
+        return f"a restored backup, a snapshot rolled back, or a copy; {_remedy(speaker.peer)}"
+    return (
+        "and is the same process. When this is said once, two of its connections crossed; when it is said again, its "
+        f"machine was copied or rolled back with its memory: stop that process, and {_remedy(speaker.peer)}"
+    )
 
 
 def _taken(speaker: Speaker, retired: tuple[bytes, ...]) -> Mark:

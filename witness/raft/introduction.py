@@ -18,16 +18,19 @@ from witness.raft.admission import PAST_MAX, PROCESS_BYTES, Mark, Position, Spea
 from witness.raft.messages import DISK_BYTES, NUMBER_MAX
 from witness.raft.store_rows import StoreRefused
 
-PEER_PROTOCOL: Final = 2
+PEER_PROTOCOL: Final = 3
 NAME_CHARS_MAX: Final = 128
 FEATURE_CEILING: Final = 1 << 16
 """Of what a peer may say; what counts of it is limited by our own maximum."""
 REASON_CHARS_MAX: Final = 500
+TOKEN_BYTES: Final = 16
+RELAYS_MAX: Final = 2
+"""Of one question: connections of one peer that a member may have, the one that counts and one that waits."""
 
 _NUMBERS: Final = ("turn", "term", "last_term", "last_index", "starts")
 _SPEAKER: Final = frozenset({"witness", "disk", "process", "past", "learner", *_NUMBERS})
 _HELLO: Final = _SPEAKER | {"v", "cluster", "to", "lineage", "features"}
-_QUESTION: Final = _SPEAKER | {"mark"}
+_QUESTION: Final = _SPEAKER | {"mark", "token"}
 _BIN_MAX: Final = 1024
 """Of a mark; a token is shorter."""
 
@@ -54,6 +57,8 @@ class Question:
     speaker: Speaker
     mark: Mark | None
     """What the one who asks knew of that peer."""
+    token: bytes
+    """Drawn for this question; what is relayed through that peer, when it is connected with the one asked too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +66,13 @@ class Answer:
     peer: WitnessId
     process: bytes
     """Of the speaker that was asked about."""
+    token: bytes
+    """The question's."""
     objection: str
     """Empty when there is none."""
     mark: Mark | None
+    relays: int = 0
+    """Over how many connections of that very process the token was sent; as often it must come back to the asker."""
 
 
 def pack_hello(hello: Hello) -> bytes:
@@ -163,7 +172,8 @@ def read_position(body: bytes) -> Position:
 
 
 def pack_question(question: Question) -> bytes:
-    packed: bytes = msgpack.packb({**_fields(question.speaker), "mark": _packed(question.mark)})
+    more = {"mark": _packed(question.mark), "token": question.token}
+    packed: bytes = msgpack.packb({**_fields(question.speaker), **more})
     return packed
 
 
@@ -172,24 +182,49 @@ def read_question(body: bytes) -> Question:
     if not isinstance(value, dict) or value.keys() != _QUESTION:
         raise FrameRefused("a question about a peer has wrong fields")
     speaker = _speaker(value)
-    return Question(speaker, _mark(speaker.peer, value["mark"]))
+    if not _is_token(value["token"], TOKEN_BYTES):
+        raise FrameRefused(f"a question's token is not {TOKEN_BYTES} bytes")
+    return Question(speaker, _mark(speaker.peer, value["mark"]), value["token"])
 
 
 def pack_answer(answer: Answer) -> bytes:
     objection = answer.objection[:REASON_CHARS_MAX]
-    packed: bytes = msgpack.packb([answer.peer, answer.process, objection, _packed(answer.mark)])
+    fields = [answer.peer, answer.process, answer.token, objection, _packed(answer.mark), answer.relays]
+    packed: bytes = msgpack.packb(fields)
     return packed
 
 
 def read_answer(body: bytes) -> Answer:
     value = _unpack(body)
-    if not isinstance(value, list) or len(value) != 4:
+    if not isinstance(value, list) or len(value) != 6:
         raise FrameRefused("an answer about a peer has wrong fields")
-    peer, process, objection, mark = value
+    peer, process, token, objection, mark, relays = value
     _text(peer, "witness")
-    if not _is_token(process, PROCESS_BYTES) or not isinstance(objection, str):
+    _number(relays, "relays", RELAYS_MAX)
+    if not _is_token(process, PROCESS_BYTES) or not _is_token(token, TOKEN_BYTES) or not isinstance(objection, str):
         raise FrameRefused("an answer about a peer has wrong fields")
-    return Answer(WitnessId(peer), process, _line(objection), _mark(peer, mark))
+    return Answer(WitnessId(peer), process, token, _line(objection), _mark(peer, mark), relays)
+
+
+def pack_relay(to: WitnessId, token: bytes) -> bytes:
+    packed: bytes = msgpack.packb([to, token])
+    return packed
+
+
+def read_relay(body: bytes) -> tuple[WitnessId, bytes]:
+    """To whom the token is to be sent on."""
+    value = _unpack(body)
+    if not isinstance(value, list) or len(value) != 2 or not _is_token(value[1], TOKEN_BYTES):
+        raise FrameRefused("a token to be relayed has wrong fields")
+    _text(value[0], "witness")
+    return WitnessId(value[0]), value[1]
+
+
+def read_token(body: bytes) -> bytes:
+    """One that came back; its body is the token alone."""
+    if not _is_token(body, TOKEN_BYTES):
+        raise FrameRefused(f"a relayed token is not {TOKEN_BYTES} bytes")
+    return body
 
 
 def _packed(mark: Mark | None) -> bytes | None:

@@ -69,13 +69,13 @@ class PeerDisks:
         """An introduction. `connected`: the disks of those that are asked next. Raises RemoteFault to refuse it."""
         _mark_of(judge_introduced(self.mark(speaker.peer), speaker, connected))
 
-    def vouch(self, speaker: Speaker, asker: bytes, *, counts: bool) -> bool:
+    def vouch(self, speaker: Speaker, asker: bytes, *, counts: bool, here: bool) -> bool:
         """An introduction to the witness on the disk `asker` is known here from now on. Raises RemoteFault when we
-        know better. True when it is to be synced before the answer leaves.
+        know better. True when it is to be synced before the answer leaves. `here`: that process is connected here too.
         """
         if counts:
             self.settle(speaker, asker)
-        self._marks[speaker.peer] = _mark_of(judge_vouch(self.mark(speaker.peer), speaker, asker))
+        self._marks[speaker.peer] = _mark_of(judge_vouch(self.mark(speaker.peer), speaker, asker, here=here))
         return self.keep(speaker.peer)
 
     def settle(self, speaker: Speaker, asker: bytes) -> None:

@@ -32,15 +32,18 @@ from witness.raft.introduction import (
     pack_position,
     pack_question,
     pack_reason,
+    pack_relay,
     read_answer,
     read_hello,
     read_position,
     read_question,
     read_reason,
+    read_relay,
+    read_token,
 )
 from witness.raft.messages import ENTRIES_PER_MESSAGE_MAX, FRAME_BYTES_MAX, Message, check_message
 
-HELLO, RAFT, PING, REFUSED, QUESTION, ANSWER = range(1, 7)
+HELLO, RAFT, PING, REFUSED, QUESTION, ANSWER, RELAY, RELAYED = range(1, 9)
 SMALL_BYTES_MAX: Final = 2048
 """Of every frame but RAFT."""
 HELD_BYTES_MAX: Final = 1024 * 1024
@@ -48,7 +51,7 @@ HELD_BYTES_MAX: Final = 1024 * 1024
 SEND_BYTES_MAX: Final = 32 * 1024 * 1024
 """A peer that lets more than this pile up is disconnected."""
 LINGER_BYTES_MAX: Final = 64 * 1024
-"""A refused peer that has not read more than this is not waited for."""
+"""A refused peer that has not read more than this is not waited for; nor is one to relay a token."""
 ANSWER_LONGEST_S: Final = 30.0
 """A question that waited behind other bytes is answered within this, whatever the way."""
 MESSAGE_COST: Final = 256
@@ -70,6 +73,12 @@ class LinkOwner(Protocol):
     def message(self, link: PeerLink, message: Message, size: int) -> None: ...
     def asked(self, link: PeerLink, question: Question) -> None: ...
     def answered(self, link: PeerLink, answer: Answer) -> None: ...
+    def relay(self, link: PeerLink, to: WitnessId, token: bytes) -> None:
+        """The other end wants us to send this to `to`, over our own connection with it."""
+
+    def relayed(self, link: PeerLink, token: bytes) -> None:
+        """A token of ours came back."""
+
     def closed(self, link: PeerLink, why: str) -> None: ...
     def broken(self, error: BaseException) -> None:
         """Our own fault: the process must end."""
@@ -112,8 +121,8 @@ class PeerLink(asyncio.Protocol):
         self.began_s = self.received_s = now_s()
         self._sent_s = self.received_s
         self._told: Position | None = None
-        self._questions: dict[tuple[WitnessId, bytes], list[float]] = {}
-        """Peer and process that were asked about, and when; until the answers come, in the same order."""
+        self._questions: dict[bytes, tuple[WitnessId, float]] = {}
+        """By their tokens: who was asked about, and when; until the answers come."""
         self._unsent_s = self.received_s
         """When something was seen to wait for the network last: a question may have been behind it."""
         self._buffer = bytearray()
@@ -171,17 +180,26 @@ class PeerLink(asyncio.Protocol):
 
     def ask(self, question: Question) -> None:
         if not self.closing:
-            about = question.speaker.peer, question.speaker.process
-            self._questions.setdefault(about, []).append(self._now_s())
+            self._questions[question.token] = question.speaker.peer, self._now_s()
             self._write(frame(QUESTION, pack_question(question)))
-
-    def owes(self, peer: WitnessId, process: bytes) -> bool:
-        """A question about that process has no answer yet."""
-        return (peer, process) in self._questions
 
     def answer(self, answer: Answer) -> None:
         if not self.closing:
             self._write(frame(ANSWER, pack_answer(answer)))
+
+    def relay(self, to: WitnessId, token: bytes) -> bool:
+        """Has the other end send this to `to`. False when that cannot be done soon."""
+        return self._token(RELAY, pack_relay(to, token))
+
+    def relayed(self, token: bytes) -> None:
+        """What another member had us send to this one. One that does not read is not served: it is asked again."""
+        self._token(RELAYED, token)
+
+    def _token(self, kind: int, body: bytes) -> bool:
+        if self.closing or self.unsent_bytes() > LINGER_BYTES_MAX:
+            return False
+        self._write(frame(kind, body))
+        return True
 
     def send(self, messages: Sequence[Message]) -> None:
         if self.closing:
@@ -255,15 +273,8 @@ class PeerLink(asyncio.Protocol):
         if not self.closing:
             self._why, self.closing = why, True
 
-    def _took(self, answer: Answer) -> None:
-        asked = self._questions.get((answer.peer, answer.process), [])
-        if len(asked) > 1:
-            del asked[0]
-        else:
-            self._questions.pop((answer.peer, answer.process), None)
-
     def _owes_answer(self, now_s: float, patience_s: float) -> WitnessId | None:
-        for (peer, _), (asked_s, *_) in self._questions.items():
+        for peer, asked_s in self._questions.values():
             if now_s - max(asked_s, self._unsent_s) > patience_s or now_s - asked_s > ANSWER_LONGEST_S:
                 return peer
         return None
@@ -310,8 +321,13 @@ class PeerLink(asyncio.Protocol):
             self._owner.asked(self, read_question(body))
         elif kind == ANSWER:
             answer = read_answer(body)
-            self._took(answer)
-            self._owner.answered(self, answer)
+            if self._questions.get(answer.token, (None,))[0] == answer.peer:
+                del self._questions[answer.token]
+                self._owner.answered(self, answer)
+        elif kind == RELAY:
+            self._owner.relay(self, *read_relay(body))
+        elif kind == RELAYED:
+            self._owner.relayed(self, read_token(body))
         elif self._held is not None:
             self._hold(kind, body)
         elif kind == RAFT:

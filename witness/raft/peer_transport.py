@@ -211,6 +211,7 @@ class PeerTransport:
                 link.check_alive(PING_AFTER_S, SILENT_AFTER_S)
             for link in self._unintroduced.keys() - set(waiting):
                 link.check_introduction(INTRODUCED_WITHIN_S)
+            self._gate.upkeep()
 
     # -- what links call (LinkOwner) -------------------------------------------------------------------------
 
@@ -291,6 +292,15 @@ class PeerTransport:
 
     def answered(self, link: PeerLink, answer: Answer) -> None:
         self._gate.answered(link, answer)
+
+    def relay(self, link: PeerLink, to: WitnessId, token: bytes) -> None:  # noqa: ARG002  # whoever asks
+        named = {other: other.name for other in self._links.values()}
+        for other, name in {**self._unintroduced, **named}.items():
+            if to in {name, other.name}:
+                other.relayed(token)
+
+    def relayed(self, link: PeerLink, token: bytes) -> None:
+        self._gate.relayed(link, token)
 
     def closed(self, link: PeerLink, why: str) -> None:
         self._unintroduced.pop(link, None)

@@ -255,8 +255,8 @@ class PySyncObjConsensus:
         """What it changes is on disk before anything of Raft leaves for this peer: the next turn comes first."""
         self._disks.admit(hello.speaker)
 
-    def vouch(self, speaker: Speaker, asker: bytes, *, counts: bool) -> None:
-        if self._disks.vouch(speaker, asker, counts=counts):
+    def vouch(self, speaker: Speaker, asker: bytes, *, counts: bool, here: bool) -> None:
+        if self._disks.vouch(speaker, asker, counts=counts, here=here):
             self._turn()  # on disk before the answer leaves
         if not self._running:
             raise RemoteFault("this witness is stopping")

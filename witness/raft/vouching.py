@@ -19,7 +19,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from proto.units import WitnessId
-from witness.raft.admission import ASKERS_MAX, Admitted, Mark, Refused, Speaker, judge, judge_elsewhere, judge_waited
+from witness.raft.admission import ASKERS_MAX, Admitted, Mark, Refused, Speaker, judge, judge_elsewhere
 
 
 def given_back(mark: Mark | None, askers: Collection[bytes]) -> Mark | None:
@@ -50,13 +50,13 @@ def judge_introduced(mark: Mark | None, speaker: Speaker, connected: Collection[
 
 def judge_admitted(mark: Mark | None, speaker: Speaker) -> Admitted | Refused:
     """All were asked: what is still tentative stands."""
-    verdict = judge_waited(mark, speaker)
+    verdict = judge(mark, speaker)
     return verdict if isinstance(verdict, Admitted) or mark is None else _open(mark, speaker, verdict)
 
 
-def judge_vouch(mark: Mark | None, speaker: Speaker, asker: bytes) -> Admitted | Refused:
+def judge_vouch(mark: Mark | None, speaker: Speaker, asker: bytes, *, here: bool = False) -> Admitted | Refused:
     """The mark that vouching leaves; what the asker gave back by asking is not in `mark` any more (`settle`)."""
-    verdict = judge_elsewhere(mark, speaker)
+    verdict = judge_elsewhere(mark, speaker, here=here)
     if isinstance(verdict, Refused):
         return verdict if mark is None else _open(mark, speaker, verdict)
     return Admitted(_tentative(mark, verdict.mark, asker))
@@ -64,9 +64,9 @@ def judge_vouch(mark: Mark | None, speaker: Speaker, asker: bytes) -> Admitted |
 
 def settle(mark: Mark | None, speaker: Speaker, asker: bytes) -> Mark | None:
     """`asker`, whose connection counts, asked about `speaker`, or answered about it without objecting."""
-    if isinstance(judge_elsewhere(mark, speaker), Admitted):
+    if isinstance(judge_elsewhere(mark, speaker, here=True), Admitted):
         return mark
-    if isinstance(judge_elsewhere(own_part(mark), speaker), Refused):
+    if isinstance(judge_elsewhere(own_part(mark), speaker, here=True), Refused):
         return mark
     return given_back(mark, (asker,))
 

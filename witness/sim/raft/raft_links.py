@@ -106,6 +106,7 @@ class RaftLinks:
             link.check_alive(PING_AFTER_S, SILENT_AFTER_S)
         else:
             link.check_introduction(INTRODUCED_WITHIN_S)
+        self._gate.upkeep()
 
     def send(self, peer: WitnessId, messages: list[Message]) -> None:
         link = self._links.get(peer)
@@ -160,6 +161,14 @@ class RaftLinks:
     def answered(self, link: PeerLink, answer: Answer) -> None:
         self._gate.answered(link, answer)
 
+    def relay(self, link: PeerLink, to: WitnessId, token: bytes) -> None:  # noqa: ARG002  # whoever asks
+        for socket, other in list(self._sockets.items()):
+            if self._host.network.witness_at(socket.peer) == to:
+                other.relayed(token)
+
+    def relayed(self, link: PeerLink, token: bytes) -> None:
+        self._gate.relayed(link, token)
+
     def closed(self, link: PeerLink, why: str) -> None:
         if link.peer is not None and self._links.get(link.peer) is link:
             del self._links[link.peer]
@@ -178,8 +187,8 @@ class RaftLinks:
             raise RemoteFault(lineage_words(self._self_id, own, hello.witness, hello.lineage))
         self.disks.judge(hello.speaker, connected)
 
-    def vouch(self, speaker: Speaker, asker: bytes, *, counts: bool) -> None:
-        if self.disks.vouch(speaker, asker, counts=counts):
+    def vouch(self, speaker: Speaker, asker: bytes, *, counts: bool, here: bool) -> None:
+        if self.disks.vouch(speaker, asker, counts=counts, here=here):
             self._host.turn_now()  # on disk before the answer leaves
 
     def settle(self, speaker: Speaker, asker: bytes) -> None:
