@@ -104,7 +104,7 @@ def d50_any_term(patch: pytest.MonkeyPatch) -> None:
 
 def d50_far_terms_are_dropped(patch: pytest.MonkeyPatch) -> None:
     """Two members that a liar drove apart never speak with each other again."""
-    patch.setattr(MessageFilter, "_jump", lambda self, view, now_ns: self._drop("term_jump"))
+    patch.setattr(MessageFilter, "_jump", lambda self, *_: self._drop("term_jump"))
 
 
 def d55_ordered_to_stand(patch: pytest.MonkeyPatch) -> None:

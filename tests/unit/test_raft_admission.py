@@ -224,3 +224,19 @@ OTHERS = {
 def test_other_bytes_are_refused_with_what_to_do(name: str) -> None:
     with pytest.raises(StoreRefused, match=r"w3's disk.*run the version that wrote it"):
         decode_mark("w3", OTHERS[name])
+
+
+def test_the_bytes_of_a_mark_are_those_of_its_version() -> None:
+    """They have no feature level (ADR 8): another shape bars the way back to the version before."""
+    disk, process, asker, at = b"d" * 16, b"p" * 16, b"a" * 16, Position(4, 3, 2, 1)
+    known = Mark(disk, at, process, 7, (b"r" * 16,))
+    tentative = replace(known, askers=(asker,), before=replace(known, process=b"o" * 16, retired=()))
+    seen = [disk, [4, 3, 2, 1], process, 7]
+    assert msgpack.unpackb(encode_mark(known)) == [1, *seen, [b"r" * 16]]
+    assert msgpack.unpackb(encode_mark(tentative)) == [
+        2,
+        *seen,
+        [b"r" * 16],
+        [asker],
+        [disk, [4, 3, 2, 1], b"o" * 16, 7],
+    ]

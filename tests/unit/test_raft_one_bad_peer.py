@@ -200,6 +200,7 @@ def test_d50_a_term_far_ahead_is_not_taken_and_approached_once_an_election_timeo
     assert filter_.inbound(W2, message, view, ELECTION_NS - 1) == Verdict()
     assert filter_.inbound(W2, message, view, ELECTION_NS).deliver is not None
     assert filter_.counters["term_jump"] == 3
+    assert filter_.alarms["term_jump"].startswith(f"{W2} says term ")
     assert filter_.leader_heard_ns is None
 
 

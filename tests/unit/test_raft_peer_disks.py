@@ -165,3 +165,11 @@ def test_o4_a_vouch_is_to_be_on_the_disk_before_its_answer_leaves() -> None:
     assert disks.vouch(again, b"a" * 16, counts=True, here=False)
     assert PeerDisks(store).mark(W2) == disks.mark(W2)
     assert not disks.vouch(again, b"a" * 16, counts=True, here=False), "nothing is new, so nothing waits for the disk"
+
+
+def test_the_bytes_of_the_record_of_starts_are_those_of_its_version() -> None:
+    """They have no feature level (ADR 8): another shape bars the way back to the version before."""
+    store = Memory()
+    record_start(store, b"p" * 16)
+    record_start(store, b"q" * 16)
+    assert msgpack.unpackb(store[STARTS_MARK]) == [1, 2, [b"q" * 16, b"p" * 16]]

@@ -6,18 +6,21 @@ import asyncio
 import random
 from typing import Any
 
+import msgpack
 import pytest
 
 from proto.errors import RemoteFault
 from proto.units import NO_LINEAGE, ClusterId, WitnessId
 from witness.raft.admission import Position, Speaker
 from witness.raft.introduction import Answer, Hello, Question, pack_answer, pack_hello, pack_position, pack_relay
+from witness.raft.messages import Message
 from witness.raft.peer_link import (
     ANSWER,
     ANSWER_LONGEST_S,
     HELLO,
     LINGER_BYTES_MAX,
     PING,
+    RAFT,
     RELAY,
     RELAYED,
     PeerLink,
@@ -43,7 +46,7 @@ OTHER = Speaker(W2, b"2" * 16, learner=False, position=AT, process=b"q" * 16)
 
 class Pipe:
     def __init__(self) -> None:
-        self.unsent, self.aborted = 0, False
+        self.unsent, self.aborted, self.reads = 0, False, True
         self.written: list[bytes] = []
 
     def write(self, data: bytes) -> None:
@@ -57,7 +60,11 @@ class Pipe:
     def get_write_buffer_size(self) -> int:
         return self.unsent
 
-    def resume_reading(self) -> None: ...
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
 
 
 class Owner:
@@ -67,6 +74,7 @@ class Owner:
         self.faults: list[str] = []
         self.answers: list[Answer] = []
         self.tokens: list[tuple[object, ...]] = []
+        self.full = False
 
     def introduce(self, link: PeerLink) -> Hello:
         return self.introduction(link.dialed)
@@ -81,6 +89,10 @@ class Owner:
     def peer_position(self, link: PeerLink, position: Position) -> None: ...
     def answered(self, link: PeerLink, answer: Answer) -> None:
         self.answers.append(answer)
+
+    def message(self, link: PeerLink, message: Message, size: int) -> None:
+        if self.full:
+            link.pause()
 
     def relay(self, link: PeerLink, to: WitnessId, token: bytes) -> None:
         self.tokens.append(("relay", to, token))
@@ -98,13 +110,14 @@ class Owner:
 class End:
     """A connection that counts, whose other end signs its life every half second."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, release: bool = True) -> None:
         self.now_s, self.pipe, self.owner = 0.0, Pipe(), Owner()
         self.link = PeerLink(self.owner, W2, lambda: self.now_s)  # type: ignore[arg-type] - the part that is used
         self.link.connection_made(self.pipe)  # type: ignore[arg-type] - a fake
         hello = Hello(CLUSTER, None, OTHER, NO_LINEAGE, 1)
         self.link.data_received(frame(HELLO, pack_hello(hello)))
-        self.link.release()
+        if release:
+            self.link.release()
 
     def live(self, seconds: float) -> None:
         until_s = self.now_s + seconds
@@ -152,6 +165,18 @@ def test_a_question_behind_a_long_queue_has_its_time_from_when_it_left_and_no_lo
     end.link.ask(Question(THIRD, None, TOKEN))
     end.live(ANSWER_LONGEST_S + 0.5)
     assert end.pipe.aborted
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_one_that_is_let_in_is_read_on_unless_its_owner_is_full_by_then(full: bool) -> None:
+    """R6: what was held may already be more than the owner takes, and it counts on its pause."""
+    end = End(release=False)
+    vote = frame(RAFT, msgpack.packb({"type": "response_vote", "term": 1}))
+    while end.pipe.reads:
+        end.link.data_received(100 * vote)
+    end.owner.full = full
+    end.link.release()
+    assert end.pipe.reads is not full
 
 
 def test_a_token_is_sent_as_one_that_was_given_and_comes_back() -> None:

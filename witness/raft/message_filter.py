@@ -85,7 +85,7 @@ class MessageFilter:
         if sender not in self._peers:
             return self._drop("foreign_sender")
         if message.get("term", 0) > view.term + TERM_JUMP_MAX:
-            return self._jump(view, now_ns)
+            return self._jump(sender, message["term"], view, now_ns)
         kind = message["type"]
         if kind == "append_entries":
             return self._append(sender, message, view, now_ns)
@@ -112,12 +112,18 @@ class MessageFilter:
         self.counters[why] += 1
         return DROP
 
-    def _jump(self, view: EngineView, now_ns: int) -> Verdict:
+    def _jump(self, sender: WitnessId, term: int, view: EngineView, now_ns: int) -> Verdict:
         """A term far ahead of ours: the message is not taken, and we go towards it, so far an election timeout (D-50).
 
         Never to drop alone: two sound members whom a liar has driven apart would not speak with each other again.
+        What that costs, so many election timeouts without a leader, is told: no election explains such a term.
         """
-        self.counters["term_jump"] += 1
+        steps = -(-(term - view.term) // TERM_JUMP_MAX)
+        words = (
+            f"{sender} says term {term}, we are in {view.term}, and no elections explain that: while it is connected "
+            f"there may be no leader for {steps} election timeouts"
+        )
+        self.alarm("term_jump", words)
         if self._jumped_ns is not None and now_ns - self._jumped_ns < self.election_min_ns:
             return DROP
         self._jumped_ns = now_ns
@@ -233,7 +239,7 @@ class MessageFilter:
 
     def _pre_vote_answer(self, sender: WitnessId, message: Message, view: EngineView, now_ns: int) -> Verdict:
         if message["current"] > view.term + TERM_JUMP_MAX:
-            return self._jump(view, now_ns)
+            return self._jump(sender, message["current"], view, now_ns)
         if message["current"] > view.term:
             return Verdict(deliver=step_down(message["current"]))
         self.pre_votes.answered(sender, message["term"], granted=message["granted"])

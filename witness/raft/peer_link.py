@@ -168,10 +168,10 @@ class PeerLink(asyncio.Protocol):
     # -- what the owner calls --------------------------------------------------------------------------------
 
     def release(self) -> None:
-        """It counts from here on: what was held is read now."""
+        """It counts from here on: what was held is read now. Reading goes on first: the owner may pause it again."""
         held, self._held = self._held or [], None
-        self._guarded(lambda: self._read_held(held))
         self.resume()
+        self._guarded(lambda: self._read_held(held))
 
     def _read_held(self, held: list[tuple[int, bytes]]) -> None:
         for kind, body in held:
