@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -80,6 +81,13 @@ class Link:
         self.closing, self.why = True, why
 
 
+NUMBERS = itertools.count(1)
+
+
+def draw() -> bytes:
+    return next(NUMBERS).to_bytes(16)
+
+
 class Member:
     """A gate with marks and connections, and no network."""
 
@@ -94,7 +102,9 @@ class Member:
     def start(self) -> None:
         """A process that reads the marks; connections of an earlier one are gone."""
         self.links.clear()
-        self.gate = Gate(self, {W1, W2, W3} - {self.own}, self.links, self.let_in, self.retire, lambda: self.now_s)
+        self.gate = Gate(
+            self, {W1, W2, W3} - {self.own}, self.links, self.let_in, self.retire, lambda: self.now_s, draw
+        )
         self.use(PeerDisks(self.store))
 
     def use(self, disks: PeerDisks) -> None:

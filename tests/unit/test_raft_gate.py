@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from gate_rig import AT, DISK, FIRST, NEW, TOKEN, W1, W2, W3, A, B, Link, Member, Memory, Pair, speaker
+from gate_rig import AT, DISK, FIRST, NEW, TOKEN, W1, W2, W3, A, B, Link, Member, Memory, Pair, draw, speaker
 
 from proto.errors import FrameRefused
 from proto.units import WitnessId
@@ -132,7 +132,7 @@ def test_a_replaced_disk_that_a_new_member_took_for_the_peer_is_given_up(pair: P
 def test_who_joins_while_another_waits_is_asked_too() -> None:
     member = Member(W1)
     ids = [WitnessId(f"w{number}") for number in range(1, 6)]
-    member.gate = Gate(member, ids[1:], member.links, member.let_in, member.retire, lambda: 0.0)
+    member.gate = Gate(member, ids[1:], member.links, member.let_in, member.retire, lambda: 0.0, draw)
     second = member.introduce(speaker(peer=ids[1], disk=b"2" * 16))
     fourth = member.introduce(speaker(peer=ids[3], disk=b"4" * 16))
     third = member.introduce(speaker())

@@ -76,8 +76,9 @@ class Gate:
         let_in: Callable[[PeerLink, Hello], None],
         retire: Callable[[PeerLink, WitnessId], None],
         now_s: Callable[[], float],
+        draw: Callable[[], bytes],
     ) -> None:
-        """`links`: those that count, kept by the caller. `let_in` may raise RemoteFault."""
+        """`links`: those that count, kept by the caller. `let_in` may raise RemoteFault. `draw`: a random token."""
         self._owner = owner
         self._peers = frozenset(peers)
         self._links = links
@@ -85,7 +86,7 @@ class Gate:
         self._retire = retire
         self._now_s = now_s
         self._waiting: dict[WitnessId, Waiting] = {}
-        self._inquiries = Inquiries(now_s)
+        self._inquiries = Inquiries(now_s, draw)
         self._vouched_s: dict[tuple[WitnessId | None, WitnessId], deque[float]] = {}
         """By asker, whatever its connection, and peer: when that mark was changed for it."""
         self.counters: Counter[str] = Counter()

@@ -14,12 +14,11 @@ what is told on one connection and asked because of another one. Rejected: compa
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from witness.raft.introduction import TOKEN_BYTES, Answer
+from witness.raft.introduction import Answer
 
 if TYPE_CHECKING:
     from witness.raft.peer_link import PeerLink
@@ -46,8 +45,10 @@ class Inquiry:
 class Inquiries:
     """Bounded by the connections: one for each that is asked about and each that is asked."""
 
-    def __init__(self, now_s: Callable[[], float]) -> None:
+    def __init__(self, now_s: Callable[[], float], draw: Callable[[], bytes]) -> None:
+        """`draw`: a token that none before it equals."""
         self._now_s = now_s
+        self._draw = draw
         self._open: dict[bytes, Inquiry] = {}
 
     def begin(self, about: PeerLink, by: PeerLink) -> bytes:
@@ -55,7 +56,7 @@ class Inquiries:
         for token, inquiry in list(self._open.items()):
             if inquiry.about is about and inquiry.by is by:
                 del self._open[token]
-        token = secrets.token_bytes(TOKEN_BYTES)
+        token = self._draw()
         self._open[token] = Inquiry(about, by)
         return token
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import secrets
 import socket
 import ssl
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -22,7 +23,7 @@ from proto.errors import RemoteFault
 from proto.units import ClusterId, WitnessId
 from witness.raft.admission import Position
 from witness.raft.gate import Gate, GateOwner
-from witness.raft.introduction import Answer, Hello, Question
+from witness.raft.introduction import TOKEN_BYTES, Answer, Hello, Question
 from witness.raft.messages import Message
 from witness.raft.peer_link import PeerLink
 
@@ -78,6 +79,10 @@ class TransportOwner(GateOwner, Protocol):
     def broken(self, error: BaseException) -> None: ...
 
 
+def _token() -> bytes:
+    return secrets.token_bytes(TOKEN_BYTES)
+
+
 class PeerTransport:
     def __init__(
         self,
@@ -105,7 +110,7 @@ class PeerTransport:
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
         self._loop = asyncio.get_running_loop()
-        self._gate = Gate(owner, self._peers, self._links, self._let_in, self._retire, self._now_s)
+        self._gate = Gate(owner, self._peers, self._links, self._let_in, self._retire, self._now_s, _token)
         self.counters = self._gate.counters
         self.last_fault: dict[str, str] = {}
         """The latest refusal per peer or address, for the status page; bounded by the known peers plus one."""

@@ -7,6 +7,7 @@ owner's turn comes. There is no TLS: a machine's certificate names its witness.
 
 from __future__ import annotations
 
+import random
 import struct
 from collections.abc import Collection
 from functools import partial
@@ -17,7 +18,7 @@ from proto.features import FEATURE_MAX
 from proto.units import NS_PER_S, WitnessId
 from witness.raft.admission import Mark, Position, Speaker
 from witness.raft.gate import Gate
-from witness.raft.introduction import Answer, Hello, Question
+from witness.raft.introduction import TOKEN_BYTES, Answer, Hello, Question
 from witness.raft.lineage import lineage_of, lineage_words, lineages_fit
 from witness.raft.peer_disks import PeerDisks, position_of, record_start
 from witness.raft.peer_link import RAFT, PeerLink
@@ -76,7 +77,8 @@ class RaftLinks:
         self._start: tuple[int, tuple[bytes, ...]] | None = None
         self._links: dict[WitnessId, PeerLink] = {}
         self._sockets: dict[Socket, PeerLink] = {}
-        self._gate = Gate(self, self._peers, self._links, self._let_in, self._retire, self._now_s)
+        draw = partial(random.Random(self._process).randbytes, TOKEN_BYTES)  # noqa: S311  # a simulation, not a secret
+        self._gate = Gate(self, self._peers, self._links, self._let_in, self._retire, self._now_s, draw)
 
     def _now_s(self) -> float:
         return self._host.events.now_ns / NS_PER_S
