@@ -10,7 +10,7 @@ def main() -> None:
         from agents.fencing.exec_entry import become_exec_guard  # noqa: PLC0415 - nothing else may be loaded
 
         become_exec_guard(sys.argv[2:])
-    if sys.argv[1:2] == ["run"]:
+    if sys.argv[1:2] in (["run"], ["member"]):
         from agents.fencing import pid_one  # noqa: PLC0415 - see above
 
         pid_one.stand_in(pid_one.Work())

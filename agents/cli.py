@@ -50,6 +50,26 @@ def run(config: Config) -> None:
     launch(config)
 
 
+@app.command("member")
+def member(
+    config: Config,
+    check_only: Annotated[bool, typer.Option("--check", help="Check file and certificate; start nothing.")] = False,
+) -> None:
+    """Run this host as a further member of a site, in the foreground.
+
+    It obeys the site's agent (`members` there). SIGTERM ends what runs here first, SIGHUP reads the certificates again.
+    """
+    if check_only:
+        from agents.runtime.check import check_member  # noqa: PLC0415 - see above
+
+        for line in check_member(config):
+            typer.echo(line)
+        return
+    from agents.runtime.launch import launch_member  # noqa: PLC0415 - see above
+
+    launch_member(config)
+
+
 @app.command("status")
 def status(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Take the socket from this file.")] = None,
@@ -105,11 +125,12 @@ def check(config: Config) -> None:
 
 
 @app.command("schema")
-def schema() -> None:
+def schema(of_member: Annotated[bool, typer.Option("--member", help="Of a member's file.")] = False) -> None:
     """Print the configuration file's JSON Schema."""
     from agents.config import agent_schema  # noqa: PLC0415 - see above
+    from agents.config_member import member_schema  # noqa: PLC0415 - see above
 
-    typer.echo(json.dumps(agent_schema(), indent=2))
+    typer.echo(json.dumps(member_schema() if of_member else agent_schema(), indent=2))
 
 
 @app.command("wrap")

@@ -29,9 +29,11 @@ from agents.config_fields import (
     written,
 )
 from agents.config_ladder import LadderConfig
+from agents.config_members import MEMBERS_MAX, MemberOfSiteConfig, check_members, check_place
 from agents.config_resources import ResourcesConfig, check_shared
 from agents.core.settings import ProbeKind, ProbeRole
 from agents.settings import (
+    NO_MEMBER,
     STATUS_SOCKET,
     CheckSpec,
     Endpoint,
@@ -51,6 +53,7 @@ from proto.edge.config_types import (
     ConfigPath,
     DurationMs,
     GroupName,
+    MemberId,
     SiteName,
     WitnessName,
     duration_between,
@@ -102,7 +105,10 @@ class LogConfig(ConfigModel):
 
 class StepConfig(ConfigModel):
     name: Label
-    command: Command
+    command: Command | None = Field(default=None, description="needed, except of a step that runs on a member")
+    member: MemberId | None = Field(
+        default=None, description="the member that runs it, by the command of that name in its own file"
+    )
     timeout: PlanTimeout = written("30s")
     retries: Annotated[int, Field(ge=0, le=RETRIES_MAX)] = 0
     retry_delay: Annotated[DurationMs, duration_between(0, 60_000)] = written("500ms")
@@ -117,6 +123,7 @@ class StepConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        check_place(self)
         if self.needs > self.timeout:
             raise refusal(
                 f"needs {self.needs} ms is longer than timeout {self.timeout} ms",
@@ -127,7 +134,7 @@ class StepConfig(ConfigModel):
     def spec(self) -> StepSpec:
         return StepSpec(
             name=self.name,
-            argv=self.command,
+            argv=self.command or (),
             timeout_ms=self.timeout,
             retries=self.retries,
             retry_delay_ms=self.retry_delay,
@@ -135,6 +142,7 @@ class StepConfig(ConfigModel):
             directory=self.directory,
             undo=self.undo or (),
             needs_ms=self.needs,
+            member=self.member or NO_MEMBER,
         )
 
 
@@ -174,7 +182,7 @@ class DownCheckConfig(ConfigModel):
         return self
 
     def spec(self) -> CheckSpec:
-        return CheckSpec(self.name, self.kind, _endpoint(self.target), self.command or (), self.timeout)
+        return CheckSpec(self.name, self.kind, endpoint_of(self.target), self.command or (), self.timeout)
 
 
 class ProbeConfig(ConfigModel):
@@ -209,7 +217,7 @@ class ProbeConfig(ConfigModel):
             name=self.name,
             role=self.role,
             kind=self.kind,
-            target=_endpoint(self.target),
+            target=endpoint_of(self.target),
             url=self.url or "",
             command=self.command or (),
             statuses=self.status,
@@ -296,6 +304,12 @@ class AgentConfig(ConfigModel):
     local: LocalConfig = Field(default_factory=LocalConfig)
     log: LogConfig = Field(default_factory=LogConfig)
     groups: tuple[GroupConfig, ...] = Field(max_length=limits.HEARTBEAT_GROUPS_MAX)
+    members_listen: ConfigAddress | None = Field(
+        default=None, description="where this site's members reach their lead", examples=["10.0.0.1:7420"]
+    )
+    members: tuple[MemberOfSiteConfig, ...] = Field(
+        default=(), max_length=MEMBERS_MAX, description="further hosts of this site"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -305,16 +319,9 @@ class AgentConfig(ConfigModel):
         unique([witness.address for witness in self.witnesses], "address", "witnesses")
         unique([group.group for group in self.groups], "group", "groups")
         unique([one.ladder.watchdog.device for one in self.groups if one.ladder.watchdog], "watchdog", "groups")
+        check_members(self.members, self.members_listen, [group.spec() for group in self.groups])
         check_shared({group.group: group.resources.spec() for group in self.groups}, self.local.http)
-        if self.state_dir == self.runtime_dir:
-            raise refusal("state_dir outlives a reboot, runtime_dir must not: they differ", "choose two directories")
-        path = self.runtime_dir / STATUS_SOCKET
-        length = len(str(path).encode())
-        if length > UNIX_PATH_BYTES_MAX:
-            raise refusal(
-                f"the socket's path {path} has {length} bytes, Unix takes {UNIX_PATH_BYTES_MAX}",
-                "choose a shorter runtime_dir",
-            )
+        check_directories(self.state_dir, self.runtime_dir)
         return self
 
     def settings(self) -> SiteSettings:
@@ -325,16 +332,33 @@ class AgentConfig(ConfigModel):
             state_dir=self.state_dir,
             runtime_dir=self.runtime_dir,
             witnesses=tuple((witness.id, Endpoint(*witness.address)) for witness in self.witnesses),
-            http=None if self.local.http is None else Endpoint(*self.local.http),
+            http=endpoint_of(self.local.http),
             groups=tuple(group.spec() for group in self.groups),
-            log=LogSettings(
-                self.log.level.value, None if self.log.format is None else self.log.format is LogFormat.JSON
-            ),
+            members=tuple(member.spec() for member in self.members),
+            members_listen=endpoint_of(self.members_listen),
+            log=log_settings(self.log),
         )
 
 
-def _endpoint(address: Address | None) -> Endpoint | None:
+def endpoint_of(address: Address | None) -> Endpoint | None:
     return None if address is None else Endpoint(*address)
+
+
+def log_settings(log: LogConfig) -> LogSettings:
+    return LogSettings(log.level.value, None if log.format is None else log.format is LogFormat.JSON)
+
+
+def check_directories(state_dir: Path, runtime_dir: Path) -> None:
+    """Raises pydantic's error with a remedy."""
+    if state_dir == runtime_dir:
+        raise refusal("state_dir outlives a reboot, runtime_dir must not: they differ", "choose two directories")
+    path = runtime_dir / STATUS_SOCKET
+    length = len(str(path).encode())
+    if length > UNIX_PATH_BYTES_MAX:
+        raise refusal(
+            f"the socket's path {path} has {length} bytes, Unix takes {UNIX_PATH_BYTES_MAX}",
+            "choose a shorter runtime_dir",
+        )
 
 
 def load_agent_config(path: Path) -> SiteSettings:

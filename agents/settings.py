@@ -19,13 +19,18 @@ from typing import Any, NamedTuple
 
 from agents.components.spec import ComponentSpec
 from agents.components.watching import component_probe_settings
+from agents.core.member_looks import member_probe_settings
 from agents.core.settings import AgentSettings, GroupSettings, ProbeKind, ProbeRole, ProbeSettings
 from proto.timing import SiteBudgets
-from proto.units import ClusterId, GroupId, SiteId, WitnessId
+from proto.units import ClusterId, GroupId, MemberName, SiteId, WitnessId
 
 STATUS_SOCKET = "status.sock"
 EXEC_SOCKET = "agent.sock"
 """The name that `site-agent exec` looks for (agents/fencing/exec_options.py)."""
+
+
+NO_MEMBER = MemberName("")
+"""Of a step that runs on the lead's own host."""
 
 
 class Endpoint(NamedTuple):
@@ -64,6 +69,8 @@ class StepSpec:
     """Takes back what the step did, also half of it; runs with the step's timeout, retries and environment."""
     needs_ms: int = 0
     """With less left before the graceful stop it is not begun."""
+    member: MemberName = NO_MEMBER
+    """The member that runs it, by its own command for a step of this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +157,16 @@ class GroupSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberSpec:
+    """A further host of this site, as its lead knows it."""
+
+    name: MemberName
+    groups: tuple[GroupId, ...]
+    required: bool
+    """The site is not ready without it, and not healthy while it does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
 class SiteSettings:
     cluster: ClusterId
     site: SiteId
@@ -159,9 +176,48 @@ class SiteSettings:
     witnesses: tuple[tuple[WitnessId, Endpoint], ...]
     http: Endpoint | None
     groups: tuple[GroupSpec, ...]
+    members: tuple[MemberSpec, ...] = ()
+    members_listen: Endpoint | None = None
     log: LogSettings = LogSettings()
     version: str = "0"
     """Of the distribution; looked up by the checker, because that needs libraries."""
+
+    def members_of(self, group: GroupId, *, required: bool = False) -> tuple[MemberName, ...]:
+        return tuple(one.name for one in self.members if group in one.groups and (one.required or not required))
+
+    @property
+    def exec_socket(self) -> Path:
+        return self.runtime_dir / EXEC_SOCKET
+
+    @property
+    def status_socket(self) -> Path:
+        return self.runtime_dir / STATUS_SOCKET
+
+
+@dataclass(frozen=True, slots=True)
+class MemberGroupSpec:
+    """A group on a member: its steps run when the lead asks for them by name."""
+
+    held: GroupSpec
+    """Budgets, proof of down, components, resources and ladder; its plans have no steps."""
+    steps: tuple[StepSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberProcessSettings:
+    """What a running member is told."""
+
+    cluster: ClusterId
+    site: SiteId
+    member: MemberName
+    lead: Endpoint
+    tls: TlsPaths
+    state_dir: Path
+    runtime_dir: Path
+    http: Endpoint | None
+    groups: tuple[MemberGroupSpec, ...]
+    log: LogSettings = LogSettings()
+    version: str = "0"
 
     @property
     def exec_socket(self) -> Path:
@@ -190,6 +246,9 @@ def core_settings(site: SiteSettings, *, store_id: bytes) -> AgentSettings:
                 probes=(
                     *(ProbeSettings(one.name, one.role, one.rise, one.fall) for one in group.probes),
                     *component_probe_settings(group.components),
+                    *member_probe_settings(
+                        one.name for one in site.members if one.required and group.group in one.groups
+                    ),
                 ),
                 addresses=bool(group.resources.addresses),
                 watchdog=bool(group.ladder.watchdog),
@@ -200,13 +259,18 @@ def core_settings(site: SiteSettings, *, store_id: bytes) -> AgentSettings:
     )
 
 
-def to_json(settings: SiteSettings) -> str:
+def to_json(settings: SiteSettings | MemberProcessSettings) -> str:
     return json.dumps(dataclasses.asdict(settings), default=_plain)
 
 
 def from_json(text: str) -> SiteSettings:
     """Reads what `to_json` of the same version wrote; anything else is a bug and raises."""
     settings: SiteSettings = _built(SiteSettings, json.loads(text))
+    return settings
+
+
+def member_from_json(text: str) -> MemberProcessSettings:
+    settings: MemberProcessSettings = _built(MemberProcessSettings, json.loads(text))
     return settings
 
 

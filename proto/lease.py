@@ -66,6 +66,15 @@ def takeover_wait_max(constants: LeaseConstants) -> DurationNs:
     return DurationNs(-(-witness_wait(constants) * PPM // (PPM - r)))
 
 
+def member_deadline(asked_at: InstantNs, lead_left_ns: int, drift_max_ppm: int) -> InstantNs:
+    """A member's authority from its lead's answer to the ask sent at `asked_at` ends here, on the member's own clock.
+
+    The lead had `lead_left_ns` left on its clock when it answered, which was after the ask; so, counted from before the
+    ask and shortened for both clocks, the member is over before its lead is. No absolute time crosses hosts.
+    """
+    return later(asked_at, drift_shortened(lead_left_ns, drift_max_ppm))
+
+
 def drift_shortened(duration_ns: int, drift_max_ppm: int) -> DurationNs:
     """A duration measured on another clock, shortened so that ours cannot outlive it (rounded down)."""
     return DurationNs(duration_ns * (PPM - drift_max_ppm) // (PPM + drift_max_ppm))

@@ -15,6 +15,8 @@ from proto.errors import BadValue
 SiteId = NewType("SiteId", str)
 GroupId = NewType("GroupId", str)
 WitnessId = NewType("WitnessId", str)
+MemberName = NewType("MemberName", str)
+"""A further host of a site, by a name that is its own within the site."""
 ClusterId = NewType("ClusterId", str)
 """32 lower-case hex digits drawn once when a cluster is created."""
 

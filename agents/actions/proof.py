@@ -1,8 +1,9 @@
 """Proves that nothing of a group runs on this host in the active role; silence is no proof.
 
-Four parts, all of which must hold: no former guard is left (records, by pid and start time), no exec guard says
-that something runs under it, every configured check says "down", and so does every component, or that it is out of
-the active role. A component that does not is ended: a proof is asked for only where nothing may run.
+Five parts, all of which must hold: each member of the site is verified down or out of authority, no former guard is
+left (records, by pid and start time), no exec guard says that something runs under it, every configured check says
+"down", and so does every component, or that it is out of the active role. A component that does not is ended: a proof
+is asked for only where nothing may run.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class DownProof:
             await asyncio.sleep(AGAIN_S)
 
     async def _problem(self) -> str:
+        if out := self._parts.members.still_out(self._plans.group):
+            return out
         try:
             await self._end_leftovers()
         except NotProvenDown as error:

@@ -15,6 +15,7 @@ import itertools
 
 import structlog
 
+from agents.actions.again import FENCE_AGAIN_S, SPARE_AGAIN_S, again_s
 from agents.actions.arming import Arming
 from agents.actions.holding import LacksReport, containment_words, down_words
 from agents.actions.parts import RunnerParts, RunnerReports
@@ -22,6 +23,7 @@ from agents.actions.plan_journal import PlanJournal
 from agents.actions.plan_notes import PlanNotes, StepFailed
 from agents.actions.plans import GroupPlans
 from agents.actions.proof import DownProof
+from agents.actions.step_places import StepPlaces
 from agents.actions.steps import StepRunner
 from agents.actions.unwind import Unwinder
 from agents.core.effects import ExtendDeadline, Fence, PlanKind, StartPlan
@@ -36,10 +38,6 @@ from proto.units import NS_PER_MS, Epoch
 STOP_GRACE_MS_MAX = 10_000
 """After the deactivation steps: TERM to whatever still runs, and KILL after this."""
 PROOF_S = 5.0
-FENCE_AGAIN_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""A fence that is not proven is tried again after these, the last one for ever."""
-SPARE_AGAIN_S = (1.0, 5.0, 30.0)
-"""A dormant group's guard that could not be started or died is started again after these, the last for ever."""
 FENCE_UNDO_MS = 60_000
 """A fence takes back what was begun, all of it within this, before it says that nothing is left."""
 WATCHES_ONLY = "enforce: false: this agent only watches"
@@ -130,6 +128,11 @@ class GroupRunner:
         self._parts.execs.fence(self.plans.group)
         if not self._fencing:
             self._fence_task = self._parts.spawn(self._fence_until_proven(), f"fence {self.plans.group}")
+
+    def guard_of(self, epoch: Epoch) -> Guard | None:
+        """That holds this epoch and takes steps: of a plan's own, and those that a lead asks a member for."""
+        latest = self._arming.latest
+        return self._guard if latest is not None and latest[0] == epoch and self._plan is None else None
 
     @property
     def dormant(self) -> bool:
@@ -230,8 +233,8 @@ class GroupRunner:
         return "active"
 
     def _steps(self, plan: StartPlan, guard: Guard) -> StepRunner:
-        now = self._parts.clock.now
-        return StepRunner(self.plans, plan, guard, self._notes, self._deadlines, now, self._note_progress)
+        places, now = StepPlaces(guard, self._parts.members, plan.epoch), self._parts.clock.now
+        return StepRunner(self.plans, plan, places, self._notes, self._deadlines, now, self._note_progress)
 
     def _note_progress(self, text: str) -> None:
         self._progress = text
@@ -254,12 +257,12 @@ class GroupRunner:
                 note = f"; the steps were not done, at {self._progress}"
             except (StepFailed, GuardError, OSError) as error:
                 note = f"; a step failed: {error}"
-        self._orderly = not note
         self._progress = "stopping what is left"
         self._stop_arming()
         await asyncio.gather(
             self._end_guard(grace_ms), self._parts.execs.stop_all(self.plans.group, grace_ms * NS_PER_MS)
         )
+        self._orderly = not note and self._parts.members.orderly(self.plans.group)
         self._progress = "proving that nothing is left"
         await self._proof.prove(PROOF_S)
         await self._take_back(plan.timeout_ms // 2)
@@ -298,7 +301,7 @@ class GroupRunner:
             else:
                 return
             self._reports.guard_containment(self.plans.group, words)
-            await asyncio.sleep(SPARE_AGAIN_S[min(attempt, len(SPARE_AGAIN_S) - 1)])
+            await asyncio.sleep(again_s(SPARE_AGAIN_S, attempt))
 
     async def _tell_ready(self, guard: Guard) -> None:
         status = await guard.status()
@@ -370,7 +373,7 @@ class GroupRunner:
             except (GuardError, StepFailed, OSError) as error:
                 self._log.error("fence.not-proven", why=str(error), attempt=attempt)
                 self._reports.fenced(self.plans.group, ok=False, text=str(error))
-                await asyncio.sleep(FENCE_AGAIN_S[min(attempt, len(FENCE_AGAIN_S) - 1)])
+                await asyncio.sleep(again_s(FENCE_AGAIN_S, attempt))
             else:
                 break
         self._log.info("fence.proven")

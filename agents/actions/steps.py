@@ -17,10 +17,11 @@ from pathlib import Path
 
 from agents.actions.plan_notes import PlanNotes, StepFailed
 from agents.actions.plans import GroupPlans
-from agents.actions.step_log import fresh_log, tail
+from agents.actions.step_log import fresh_log
+from agents.actions.step_places import StepPlaces, last_words
 from agents.core.effects import PlanKind, StartPlan
 from agents.core.plan_progress import PlanProgress, StepInput, StepMark
-from agents.fencing.base import Guard, Step, StepEnd, StepResult
+from agents.fencing.base import Step, StepEnd, StepResult
 from agents.probes.command import base_environment, signal_name
 from agents.settings import StepSpec
 from proto.timing import LocalDeadlines
@@ -37,13 +38,16 @@ class StepRunner:
 
     plans: GroupPlans
     plan: StartPlan
-    guard: Guard
+    places: StepPlaces
     notes: PlanNotes
     deadlines: Callable[[], LocalDeadlines | None]
     now: Callable[[], InstantNs]
     progress: Callable[[str], None]
 
     async def run(self, steps: tuple[StepSpec, ...]) -> None:
+        if self.plan.kind is PlanKind.ACTIVATE:
+            self.progress("waits for the members to hold the lease")
+            await self.places.members.armed(self.plans.group, self.plan.epoch)
         for number, spec in enumerate(steps, start=1):
             self.progress(f"step {number} of {len(steps)}: {spec.name}")
             noted = self._noted()
@@ -60,9 +64,9 @@ class StepRunner:
     async def _until_done(self, spec: StepSpec, begun: int | None) -> None:
         """`begun`: the attempt that a former agent began."""
         result, attempt = None, begun or 0
-        log = self.plans.log_dir / f"{log_name(self.plan.kind.value, spec)}.log"
+        step = self._step(spec, attempt, self.plans.log_dir / f"{log_name(self.plan.kind.value, spec)}.log")
         if begun is not None:
-            result = await self.guard.outcome(self._step_id(spec, begun))
+            result = await self.places.outcome(spec, step.step_id)
         while result is None or not (result.ok or attempt >= spec.retries):
             if result is not None:
                 self._check_guard(spec, result)
@@ -70,12 +74,12 @@ class StepRunner:
                 await asyncio.sleep(spec.retry_delay_ms / 1_000)
             await self._enough_left(spec)
             await self._note(spec, StepInput.BEGIN, attempt)
-            log = fresh_log(self.plans.log_dir, log_name(self.plan.kind.value, spec))
-            result = await self.guard.run_step(self._step(spec, attempt, log))
+            step = self._step(spec, attempt, fresh_log(self.plans.log_dir, log_name(self.plan.kind.value, spec)))
+            result = await self.places.run(spec, step)
         self._check_guard(spec, result)
         await self._note(spec, StepInput.SUCCEED if result.ok else StepInput.FAIL, attempt)
         if not result.ok:
-            raise StepFailed(failure_words(result, spec, attempt + 1, tail(log)))
+            raise StepFailed(failure_words(result, spec, attempt + 1, last_words(spec, step, result)))
 
     @staticmethod
     def _check_guard(spec: StepSpec, result: StepResult) -> None:
@@ -118,7 +122,7 @@ class StepUndoer:
     plans: GroupPlans
     plan: int
     about: dict[str, str]
-    guard: Guard
+    places: StepPlaces
     notes: PlanNotes
     deadlines: Callable[[], LocalDeadlines | None]
     now: Callable[[], InstantNs]
@@ -132,16 +136,15 @@ class StepUndoer:
         left = []
         for spec in steps:
             self.progress(f"taking back {spec.name}")
-            result, tries = await self._until_done(spec)
+            result, tries, said = await self._until_done(spec)
             await self.notes.may(StepMark(spec.name, StepInput.UNDO_DONE if result.ok else StepInput.UNDO_FAILED, 0))
             if not result.ok:
-                log = self.plans.log_dir / f"{log_name('undo', spec)}.log"
-                left.append(failure_words(result, spec, tries, tail(log) if tries else ""))
+                left.append(failure_words(result, spec, tries, said))
         return left
 
-    async def _until_done(self, spec: StepSpec) -> tuple[StepResult, int]:
-        """With the number of tries."""
-        result, tries = StepResult(spec.name, StepEnd.NOT_STARTED, text="no time was left for it"), 0
+    async def _until_done(self, spec: StepSpec) -> tuple[StepResult, int, str]:
+        """With the number of tries, and what it printed last."""
+        result, tries, step = StepResult(spec.name, StepEnd.NOT_STARTED, text="no time was left for it"), 0, None
         for attempt in range(spec.retries + 1):
             if attempt:
                 await asyncio.sleep(min(spec.retry_delay_ms, max(0, self._left_ms())) / 1_000)
@@ -153,12 +156,12 @@ class StepUndoer:
             step_id = f"{self.plan}-undo-{spec.name}-{attempt}"
             limit_ms = max(1, min(self.timeout_ms_max, self._left_ms()))
             step = step_of(spec, spec.undo, step_id, self.about, self.deadlines(), log, limit_ms)
-            result = await self.guard.run_step(step)
-            if result.end is StepEnd.GUARD_DOWN:
+            result = await self.places.run(spec, step, undo=True)
+            if result.end is StepEnd.GUARD_DOWN and not spec.member:
                 raise StepFailed(f"the undo of {spec.name}: the guard ended it")
             if result.ok:
                 break
-        return result, tries
+        return result, tries, last_words(spec, step, result)
 
     def _left_ms(self) -> int:
         return (self.ends_at - self.now()) // NS_PER_MS

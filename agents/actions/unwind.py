@@ -16,6 +16,7 @@ from collections.abc import Callable
 from agents.actions.parts import RunnerParts
 from agents.actions.plan_notes import PlanNotes
 from agents.actions.plans import GroupPlans
+from agents.actions.step_places import StepPlaces
 from agents.actions.steps import StepUndoer
 from agents.fencing.base import Guard
 from agents.settings import StepSpec
@@ -40,7 +41,7 @@ class Unwinder:
         self._parts = parts
         self._notes = notes
         self._alarm = alarm
-        self._undoable = {step.name: step for step in plans.activation if step.undo}
+        self._undoable = {step.name: step for step in plans.activation if step.undo or step.member}
 
     def steps(self) -> tuple[StepSpec, ...]:
         """What is to be taken back now, newest first."""
@@ -70,7 +71,8 @@ class Unwinder:
         now = self._parts.clock.now
         ends_at = InstantNs(now() + limit_ms * NS_PER_MS)
         one_ms = max(1, min(limit_ms // 2, limit_ms if one_ms_max is None else one_ms_max))
-        undoer = StepUndoer(self._plans, number, about, guard, self._notes, at, now, ends_at, one_ms, progress)
+        places = StepPlaces(guard, self._parts.members, epoch)
+        undoer = StepUndoer(self._plans, number, about, places, self._notes, at, now, ends_at, one_ms, progress)
         left = "; ".join(await undoer.run(steps))
         if left:
             self._alarm(f"could not be taken back, do it by hand: {left}")

@@ -58,8 +58,12 @@ class WebSocketTransport:
     """
 
     def __init__(
-        self, addresses: Mapping[WitnessId, object], contexts: Mapping[WitnessId, ssl.SSLContext] | None
+        self,
+        addresses: Mapping[WitnessId, object],
+        contexts: Mapping[WitnessId, ssl.SSLContext] | None,
+        path: str = PATH,
     ) -> None:
+        self._path = path
         self._addresses = addresses
         self._contexts = contexts
         self._session: aiohttp.ClientSession | None = None
@@ -69,7 +73,7 @@ class WebSocketTransport:
         context = None if self._contexts is None else self._contexts[witness]
         try:
             socket = await self._opened().ws_connect(
-                f"{scheme}://{self._addresses[witness]}{PATH}",
+                f"{scheme}://{self._addresses[witness]}{self._path}",
                 ssl=True if context is None else context,
                 max_msg_size=FRAME_BYTES_MAX,
                 compress=0,

@@ -25,6 +25,7 @@ def status_view(view: dict[str, Any]) -> RenderableType:
         Text(f"site {view['site']}   cluster {view['cluster']}   agent {view['version']}", style="bold"),
         _groups(view["groups"]),
         *_components(view["groups"]),
+        *_members(view["groups"]),
         _streams(view["streams"]),
     ]
     parts += [Text(f"! {line}", style="yellow") for line in _notes(view)]
@@ -62,6 +63,28 @@ def _components(groups: list[dict[str, Any]]) -> list[Table]:
     for group, one in rows:
         held = Text(one["held"], style=_HELD.get(one["held"], "yellow"))
         table.add_row(group, one["name"], one["kind"], one["role"], held, one["words"])
+    return [table]
+
+
+def _members(groups: list[dict[str, Any]]) -> list[Table]:
+    """Nothing where the site has one host."""
+    rows = [(group["group"], one) for group in groups for one in group.get("members", ())]
+    if not rows:
+        return []
+    table = Table(box=None, pad_edge=False)
+    for heading in ("GROUP", "MEMBER", "REQUIRED", "HEARD", "STATE", "EPOCH", "MAY HOLD"):
+        table.add_column(heading)
+    for group, one in rows:
+        heard = one["heard_ms_ago"]
+        table.add_row(
+            group,
+            one["member"],
+            _yes(one["required"]),
+            "never" if heard is None else f"{heard / 1_000:.1f} s ago",
+            one["phase"],
+            str(one["epoch"] or "-"),
+            f"{one['may_hold_ms'] / 1_000:.1f} s" if one["may_hold_ms"] else "-",
+        )
     return [table]
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agents.config import load_agent_config
-from agents.runtime.identity import require_own
+from agents.config_member import load_member_config
+from agents.runtime.identity import require_own, require_own_member
 from proto.clock import SystemClock
 from proto.units import NS_PER_S
 
@@ -24,3 +25,14 @@ def check_agent(config: Path) -> Iterator[str]:
             yield f"note            group {group.group} has no verify_down: only its guards prove it down"
         if group.enforce and not any(probe.role.value == "service" for probe in group.probes):
             yield f"note            group {group.group} has no service probe: it never reports itself unfit"
+
+
+def check_member(config: Path) -> Iterator[str]:
+    """The same for a member's file."""
+    settings = load_member_config(config)
+    groups = ", ".join(one.held.group for one in settings.groups)
+    yield f"configuration   {config}: member {settings.member} of site {settings.site}, groups {groups}"
+    own = require_own_member(settings)
+    days = own.days_left(SystemClock().read().wall_ns / NS_PER_S)
+    yield f"certificate     {settings.tls.cert}: {own.identity}, {days:.0f} days left"
+    yield f"lead            {settings.lead}"

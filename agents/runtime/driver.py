@@ -1,18 +1,9 @@
-"""The only loop around a SiteAgent: feeds it, performs its effects in their order, arms its deadline.
-
-Rule: inputs are taken one at a time. An effect that causes an input at once (a fence cuts a plan short) puts it in
-the queue behind the effects that are being performed. Whatever the core raises is a bug of ours: the process ends,
-the guards go on to their deadlines, the lease lapses.
-
-The wake-up is asked for on the loop's clock, which stands still while the machine is suspended, so it is never far
-away: after a resume the core hears of it within WAKE_MAX_NS. The guard's kernel timer does not wait for this loop.
-"""
+"""The loop around a SiteAgent (agents/runtime/loop.py): from streams, probes and runners to effects."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
 from agents.core.agent import SiteAgent
@@ -30,15 +21,11 @@ from agents.core.effects import (
 from agents.core.health import HealthFold, HealthSummary
 from agents.core.view import agent_view, group_view
 from agents.probes.base import ProbeResult
-from proto.clock import Clock, ClockReading
+from agents.runtime.loop import CoreLoop
+from proto.clock import Clock
 from proto.invariants import require
 from proto.messages import AgentMessage, WitnessMessage
-from proto.units import NS_PER_MS, NS_PER_S, Epoch, GroupId, Incarnation, WitnessId
-
-WAKE_MAX_NS = 200 * NS_PER_MS
-ABANDON_S = 2.0
-INPUTS_MAX = 10_000
-"""Inputs that one input may cause before it is taken for a loop without an end."""
+from proto.units import Epoch, GroupId, Incarnation, WitnessId
 
 
 class Runner(Protocol):
@@ -69,7 +56,7 @@ class Shell(Protocol):
         """Every effect passes here first, for logs and counters."""
 
 
-class Driver:
+class Driver(CoreLoop):
     """Implements StreamEvents, RunnerReports and the probes' sink. Everything runs on one thread."""
 
     def __init__(
@@ -81,56 +68,28 @@ class Driver:
         fatal: Callable[[BaseException], NoReturn],
         shell: Shell,
     ) -> None:
+        super().__init__(agent, clock, fatal, shell.store_bounds)
         self.agent = agent
         self.runners: dict[GroupId, Runner] = {}
-        self.finished = asyncio.Event()
         self._folds = folds
         self._summaries: dict[GroupId, HealthSummary] = {}
-        self._clock = clock
-        self._fatal = fatal
         self._shell = shell
-        self._inputs: deque[Callable[[ClockReading], None]] = deque()
-        self._working = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stores: dict[GroupId, int] = {}
-        self._store_locks: dict[GroupId, asyncio.Lock] = {}
         self._keep_lock = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     # -- life ---------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """After the runners are in place: the core has plans to start from its first moment."""
         require(self.runners.keys() == self.agent.groups.keys(), "every group needs its runner")
-        self._loop = asyncio.get_running_loop()
         for group, fold in self._folds.items():
             self._observe(group, fold.summary())
-        self.tick()
-
-    def stop(self) -> None:
-        """No more wake-ups; inputs that still come are taken."""
-        self._loop = None
-        if self._timer is not None:
-            self._timer.cancel()
-
-    async def abandon(self) -> None:
-        """After `stop`, for a successor: every task ends where it is; what its guards run goes on."""
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=ABANDON_S)
+        self.begin()
 
     def shutdown(self) -> None:
         self._input(self.agent.shutdown)
 
     def machine_changed(self, text: str) -> None:
         self._input(lambda now: self.agent.machine_changed(text, now))
-
-    def tick(self) -> None:
-        self._timer = None
-        self._input(self.agent.tick)
 
     # -- StreamEvents -------------------------------------------------------------------------------------
 
@@ -193,37 +152,16 @@ class Driver:
         found = self.agent.groups.get(group)
         return None if found is None else group_view(found, self._clock.read())
 
-    # -- the work between ---------------------------------------------------------------------------------
+    # -- effects --------------------------------------------------------------------------------------------
 
-    def _input(self, step: Callable[[ClockReading], None]) -> None:
-        self._inputs.append(step)
-        if self._working:
-            return
-        self._working = True
-        try:
-            taken = 0
-            while self._inputs:
-                taken += 1
-                require(taken <= INPUTS_MAX, f"{taken} inputs in a row cause each other")
-                self._inputs.popleft()(self._clock.read())
-                for effect in self.agent.take_effects():
-                    self._shell.told(effect)
-                    self._perform(effect)
-        except BaseException as error:  # noqa: BLE001 - a bug in the core: going on would be worse
-            self._fatal(error)
-        finally:
-            self._working = False
-        if self.agent.finished():
-            self.finished.set()
-        self._arm()
-
-    def _perform(self, effect: Effect) -> None:
+    def perform(self, effect: Effect) -> None:
+        self._shell.told(effect)
         if isinstance(effect, Send):
             self._shell.send(effect.witness, effect.message)
         elif isinstance(effect, ReopenStreams):
             self._shell.reopen_streams()
         elif isinstance(effect, StoreBounds):
-            self._start_storing(effect)
+            self.start_storing(effect)
         elif isinstance(effect, KeepAuthority):
             self.spawn(self._keep(self.agent.incarnation, effect), f"keep {effect.group}")
         elif isinstance(effect, StartPlan):
@@ -235,43 +173,6 @@ class Driver:
         else:
             require(isinstance(effect, Tell), f"nobody performs {effect}")
 
-    def _arm(self) -> None:
-        if self._loop is None:
-            return
-        now = self._clock.now()
-        wait_ns = min(max(0, self.agent.next_deadline() - now), WAKE_MAX_NS)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(wait_ns / NS_PER_S, self.tick)
-
-    # -- storing ------------------------------------------------------------------------------------------
-
-    def _start_storing(self, effect: StoreBounds) -> None:
-        """Answered when the newest of the group is on disk: an answer must not be taken for a later one's."""
-        self._stores[effect.group] = self._stores.get(effect.group, 0) + 1
-        self.spawn(self._store(effect, self._stores[effect.group]), f"store {effect.group}")
-
-    async def _store(self, effect: StoreBounds, number: int) -> None:
-        async with self._store_locks.setdefault(effect.group, asyncio.Lock()):
-            await asyncio.to_thread(self._shell.store_bounds, effect.group, effect.epoch_bound, effect.finished_epoch)
-        if number == self._stores[effect.group]:
-            self._input(lambda now: self.agent.bounds_stored(effect.group, now))
-
     async def _keep(self, incarnation: Incarnation, effect: KeepAuthority) -> None:
         async with self._keep_lock:
             await asyncio.to_thread(self._shell.keep_authority, incarnation, effect)
-
-    # -- tasks --------------------------------------------------------------------------------------------
-
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """A task that may end, or be cancelled, but may not fail: then the process ends."""
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._fatal(error)

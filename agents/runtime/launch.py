@@ -1,4 +1,4 @@
-"""`site-agent run`: checks the configuration, then becomes the process that stays.
+"""`site-agent run` and `site-agent member`: check the configuration, then become the process that stays.
 
 The checker's libraries (YAML, pydantic, typer) take some 15 MB that an agent would carry for months. The settings
 go over in a memory file; the process id stays, so a supervisor sees one process.
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from agents.config import load_agent_config
+from agents.config_member import load_member_config
 from agents.settings import SiteSettings, to_json
 
 SMALL_HEAP = {"MALLOC_ARENA_MAX": "2"}
@@ -34,10 +35,19 @@ def checked_settings(config: Path) -> SiteSettings:
 
 def launch(config: Path) -> NoReturn:
     """Raises ConfigRefused; otherwise it does not return."""
-    settings = checked_settings(config)
+    _become("agents.runtime", to_json(checked_settings(config)), config)
+
+
+def launch_member(config: Path) -> NoReturn:
+    """Raises ConfigRefused; otherwise it does not return."""
+    settings = dataclasses.replace(load_member_config(config), version=distribution_version())
+    _become("agents.member", to_json(settings), config)
+
+
+def _become(module: str, settings: str, config: Path) -> NoReturn:
     fd = os.memfd_create("thirdsite-settings", 0)
     with os.fdopen(os.dup(fd), "w", encoding="utf-8") as stream:
-        stream.write(to_json(settings))
+        stream.write(settings)
     os.lseek(fd, 0, os.SEEK_SET)
-    command = [sys.executable, "-P", "-m", "agents.runtime", "--settings-fd", str(fd), str(config)]
+    command = [sys.executable, "-P", "-m", module, "--settings-fd", str(fd), str(config)]
     os.execve(sys.executable, command, {**SMALL_HEAP, **os.environ})  # noqa: S606 - no shell is wanted

@@ -36,6 +36,7 @@ from agents.core.health import HealthFold
 from agents.fencing.exec_registry import ExecRegistry
 from agents.local.endpoint import Looks, build_app
 from agents.local.server import LocalServer
+from agents.members.build import Members
 from agents.probes.build import scheduled_probes
 from agents.probes.schedule import ProbeSchedule, ScheduledProbe
 from agents.runtime.driver import Driver
@@ -114,11 +115,12 @@ class Agent:
         }
         self.driver = Driver(agent=self.core, folds=folds, clock=self._clock, fatal=fatal, shell=self.shell)
         self.registry = ExecRegistry(settings.exec_socket, [group.group for group in settings.groups])
+        self.members = Members(settings, self.core, store.bounds(), self._found.guards, self._clock, self.driver.spawn)
         self._component_probes: tuple[ScheduledProbe, ...] = ()
         self._add_runners()
         self.streams = self._make_streams()
         self.shell.streams = self.streams
-        probes = (*scheduled_probes(settings), *self._component_probes)
+        probes = (*scheduled_probes(settings), *self._component_probes, *self.members.looks())
         self.schedule = ProbeSchedule(probes, self.driver.probed, self._random.random)
         self.local = LocalServer(build_app(self._looks()), settings.http, settings.status_socket)
 
@@ -130,6 +132,7 @@ class Agent:
             self.driver.spawn,
             lambda: self.core.incarnation.hex(),  # noqa: PLW0108 - the core's incarnation of that moment
             {group.group: guard_options(group) for group in self.settings.groups},
+            self.members.desk,
         )
         bounds = self._store.bounds()
         for group in self.settings.groups:
@@ -165,6 +168,8 @@ class Agent:
     def _status(self) -> dict[str, Any]:
         count, why = self._refusals
         view = full_status(self.driver, self.streams, self.registry, self.telemetry, self.settings)
+        for group in view["groups"]:
+            group["members"] = self.members.desk.status(group["group"])
         view["process"] = {
             "pid": os.getpid(),
             "started_ns": self._started_ns,
@@ -188,6 +193,7 @@ class Agent:
         loop.add_signal_handler(signal.SIGUSR2, self.upgrade)
         await self.registry.start()
         await self.local.start()
+        await self.members.start(tls_files(self.settings), lambda: require_own(self.settings))
         self.telemetry.watch(self.driver.status)
         self.driver.start()
         self._supervise("streams", self.streams.run())
@@ -258,6 +264,7 @@ class Agent:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.members.close()
         await self.local.close()
         await self.registry.close()
         self._store.close()
@@ -268,6 +275,7 @@ class Agent:
             own = require_own(self.settings)
             for context in (self._contexts or {}).values():
                 reload_files(context, tls_files(self.settings))
+            self.members.reload(tls_files(self.settings))
         except (BadValue, RemoteFault) as error:
             log.warning("certificates_kept", error=str(error))
             return

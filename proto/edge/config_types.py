@@ -22,7 +22,7 @@ from pydantic import (
 
 from proto.edge.config_file import refusal, refusal_of
 from proto.errors import BadValue
-from proto.units import GroupId, SiteId, WitnessId, check_name
+from proto.units import GroupId, MemberName, SiteId, WitnessId, check_name
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s?(ms|s|m|h|d)")
@@ -147,3 +147,4 @@ ConfigPath = Annotated[
 SiteName = Annotated[SiteId, BeforeValidator(_name("site")), _NAME_SCHEMA]
 GroupName = Annotated[GroupId, BeforeValidator(_name("group")), _NAME_SCHEMA]
 WitnessName = Annotated[WitnessId, BeforeValidator(_name("witness")), _NAME_SCHEMA]
+MemberId = Annotated[MemberName, BeforeValidator(_name("member")), _NAME_SCHEMA]

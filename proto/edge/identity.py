@@ -4,6 +4,7 @@ The identity stands in the certificate's subject alternative names as URIs, neve
 
     thirdsite://<cluster>/witness/<id>
     thirdsite://<cluster>/agent/<site>       and  thirdsite://<cluster>/group/<group>  or  .../group/*
+    thirdsite://<cluster>/member/<host>.<site>   and  the same for its groups
     thirdsite://<cluster>/operator/<name>?role=viewer|operator|admin
 
 The parse is exact and fails closed: what is not fully understood is refused, and so are two identities in one
@@ -24,11 +25,12 @@ from proto.units import ClusterId, GroupId, check_name
 SCHEME = "thirdsite://"
 GROUPS_PER_CERTIFICATE_MAX = 256
 """Beyond this a handshake grows past what TLS stacks take by default; use '*'."""
+MEMBER_CHARS_MAX = 63
 ALL_GROUPS = "*"
 
 _CLUSTER = re.compile(r"[0-9a-f]{32}")
 _URI = re.compile(
-    r"thirdsite://([0-9a-f]{32})/(witness|agent|operator|group)/([a-z0-9._*-]{1,63})(?:\?role=([a-z]{1,16}))?"
+    r"thirdsite://([0-9a-f]{32})/(witness|agent|member|operator|group)/([a-z0-9._*-]{1,63})(?:\?role=([a-z]{1,16}))?"
 )
 _OPERATOR = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 
@@ -36,7 +38,12 @@ _OPERATOR = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 class Role(Enum):
     WITNESS = "witness"
     AGENT = "agent"
+    MEMBER = "member"
+    """A further host of a site; it speaks to its lead agent only."""
     OPERATOR = "operator"
+
+
+SERVES_GROUPS = frozenset({Role.AGENT, Role.MEMBER})
 
 
 class OperatorRole(IntEnum):
@@ -63,7 +70,7 @@ class Identity:
     operator_role: OperatorRole | None = None
 
     def may_serve(self, group: GroupId) -> bool:
-        return self.role is Role.AGENT and (self.all_groups or group in self.groups)
+        return self.role in SERVES_GROUPS and (self.all_groups or group in self.groups)
 
     def uris(self) -> tuple[str, ...]:
         """The certificate's URIs that `parse_identity` turns into this identity."""
@@ -98,6 +105,26 @@ def parse_operator_role(value: str, field: str = "role") -> OperatorRole:
 
 def agent_identity(cluster_id: ClusterId, site: str, groups: Iterable[str]) -> Identity:
     """`groups` are names, or '*' alone; raises BadValue."""
+    return _serving(cluster_id, Role.AGENT, check_name(site, "site"), groups)
+
+
+def member_identity(cluster_id: ClusterId, name: str, groups: Iterable[str]) -> Identity:
+    """`name` is HOST.SITE, so that a member of one site is nobody at another; raises BadValue."""
+    host, dot, site = name.partition(".")
+    if not dot or len(name) > MEMBER_CHARS_MAX:
+        rule = f"a member is named HOST.SITE, at most {MEMBER_CHARS_MAX} characters"
+        raise BadValue("member", name, rule, "write for example 'db1.dc-a'")
+    check_name(host, "member")
+    check_name(site, "site")
+    return _serving(cluster_id, Role.MEMBER, name, groups)
+
+
+def member_certificate_name(member: str, site: str) -> str:
+    """As it stands in the certificate of a site's member."""
+    return f"{member}.{site}"
+
+
+def _serving(cluster_id: ClusterId, role: Role, name: str, groups: Iterable[str]) -> Identity:
     names = tuple(groups)
     every = ALL_GROUPS in names
     if not names or (every and len(set(names)) > 1):
@@ -105,7 +132,7 @@ def agent_identity(cluster_id: ClusterId, site: str, groups: Iterable[str]) -> I
     if len(names) > GROUPS_PER_CERTIFICATE_MAX:
         raise BadValue("groups", len(names), f"at most {GROUPS_PER_CERTIFICATE_MAX} groups", "use '*'")
     named = frozenset() if every else frozenset(GroupId(check_name(name, "groups")) for name in names)
-    return Identity(cluster_id, Role.AGENT, check_name(site, "site"), named, every)
+    return Identity(cluster_id, role, name, named, every)
 
 
 def witness_identity(cluster_id: ClusterId, witness: str) -> Identity:
@@ -145,8 +172,10 @@ def parse_identity(uris: Iterable[str]) -> Identity:
 def _build(cluster: ClusterId, kind: Role, name: str, groups: list[str], role: str | None) -> Identity:
     if kind is Role.AGENT:
         return agent_identity(cluster, name, groups)
+    if kind is Role.MEMBER:
+        return member_identity(cluster, name, groups)
     if groups:
-        raise BadValue("groups", groups, "only agents serve groups", "issue it again without groups")
+        raise BadValue("groups", groups, "only agents and members serve groups", "issue it again without groups")
     if kind is Role.WITNESS:
         return witness_identity(cluster, name)
     return operator_identity(cluster, name, parse_operator_role(role or ""))

@@ -9,6 +9,7 @@ import mutants_entries
 import mutants_identity
 import mutants_lease
 import mutants_machine
+import mutants_members
 import mutants_plans
 import mutants_raft
 import mutants_restore
@@ -29,5 +30,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *mutants_identity.MUTANTS,
     *mutants_restore.MUTANTS,
     *mutants_plans.MUTANTS,
+    *mutants_members.MUTANTS,
 )
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}

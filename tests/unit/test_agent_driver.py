@@ -144,8 +144,8 @@ async def test_bounds_are_answered_when_the_newest_is_on_disk() -> None:
     answered: list[GroupId] = []
     world.driver.agent.bounds_stored = lambda group, now: answered.append(group)  # type: ignore[method-assign]  # only the answer is looked at
     world.may_store.clear()
-    world.driver._perform(StoreBounds(G, Epoch(6), Epoch(5)))
-    world.driver._perform(StoreBounds(G, Epoch(6), Epoch(6)))
+    world.driver.perform(StoreBounds(G, Epoch(6), Epoch(5)))
+    world.driver.perform(StoreBounds(G, Epoch(6), Epoch(6)))
     assert answered == []
     world.may_store.set()
     await world.until(lambda: answered)
@@ -159,7 +159,7 @@ async def test_a_disk_that_fails_ends_the_process() -> None:
     world.disk_fails = True
     seen: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: seen.append(context))
-    world.driver._perform(StoreBounds(G, Epoch(6), Epoch(5)))
+    world.driver.perform(StoreBounds(G, Epoch(6), Epoch(5)))
     await world.until(lambda: world.ends)
     assert isinstance(world.ends[0], DurabilityLost)
     world.driver.stop()

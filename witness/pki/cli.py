@@ -15,7 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="The cluster's private certificate authority. Run it on a machine that is neither witness nor site.",
 )
-issue_app = typer.Typer(no_args_is_help=True, help="Issue the certificate of one witness, agent or operator.")
+issue_app = typer.Typer(no_args_is_help=True, help="Issue the certificate of one witness, agent, member or operator.")
 app.add_typer(issue_app, name="issue")
 
 Dir = Annotated[Path, typer.Option("--dir", "-d", help="Directory of the CA.")]
@@ -68,9 +68,22 @@ def issue_agent(
     days: Days = 365,
     force: Force = False,
 ) -> None:
-    """For the agent of a site; --host and --ip are how the other site's agent calls it."""
+    """For the agent of a site; --host and --ip are how others call it."""
     named = [group for text in groups for group in text.split(",") if group]
     _issue("agent", name, directory, hosts=[*(host or ()), *(ip or ())], groups=named, days=days, force=force)
+
+
+@issue_app.command("member")
+def issue_member(
+    name: Annotated[str, typer.Argument(help="HOST.SITE, for example db1.dc-a.")],
+    groups: Annotated[list[str], typer.Option("--groups", help="Groups it may serve, 'a,b' or '*'; repeatable.")],
+    directory: Dir = PKI_DIR,
+    days: Days = 365,
+    force: Force = False,
+) -> None:
+    """For a further host of a site, which obeys the site's agent."""
+    named = [group for text in groups for group in text.split(",") if group]
+    _issue("member", name, directory, groups=named, days=days, force=force)
 
 
 @issue_app.command("operator")

@@ -24,10 +24,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from proto.edge.atomic_file import read_capped, write_atomic
 from proto.edge.identity import (
+    SERVES_GROUPS,
     Identity,
     OperatorRole,
     Role,
     agent_identity,
+    member_identity,
     operator_identity,
     parse_operator_role,
     witness_identity,
@@ -181,14 +183,16 @@ def _kind(kind: Role | str) -> Role:
 def _identity(
     cluster_id: ClusterId, kind: Role, name: str, groups: Sequence[str], role: OperatorRole | str | None
 ) -> Identity:
-    if groups and kind is not Role.AGENT:
-        raise BadValue("groups", list(groups), "only agents serve groups", "leave --groups out")
+    if groups and kind not in SERVES_GROUPS:
+        raise BadValue("groups", list(groups), "only agents and members serve groups", "leave --groups out")
     if role is not None and kind is not Role.OPERATOR:
         raise BadValue("role", str(role), "only operators have a role", "leave --role out")
     if kind is Role.WITNESS:
         return witness_identity(cluster_id, name)
     if kind is Role.AGENT:
         return agent_identity(cluster_id, name, groups)
+    if kind is Role.MEMBER:
+        return member_identity(cluster_id, name, groups)
     chosen = role if isinstance(role, OperatorRole) else parse_operator_role(role or "")
     return operator_identity(cluster_id, name, chosen)
 

@@ -1,0 +1,196 @@
+"""The lead's view of one group's members: what was handed out to whom, until when on the lead's own clock.
+
+Rule: *a lead says verified down, and so releases, only when of every member that was ever handed authority one thing
+holds: it said that it is verified down for that epoch, for good, or its authority has run out.* A member's authority is
+shorter than what the lead had left (proto.lease.member_deadline), so it has run out when that has, on the lead's clock.
+Silence is no proof, and neither is a closed connection, nor the word of another process than the one that was handed
+it: that may be a copy of the member. Nothing is handed out any more from the moment at which the end
+begins. A lead that starts anew knows nothing of what the process before it handed out, so it counts the longest that
+can have been (a full ttl from its own start) against every member that it finds on disk, named in the configuration
+or not. docs/adr/0015-members-on-further-hosts.md has the arithmetic and what was rejected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from proto.invariants import require
+from proto.lease import LeaseConstants
+from proto.member_messages import GroupAsk, GroupOrder, MemberPhase, Order
+from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs, MemberName
+
+NO_EPOCH = Epoch(0)
+NEVER = InstantNs(-1)
+ANYBODY = b""
+"""Nobody knows any more which process it was: a former lead handed it out."""
+
+
+class Standing(Enum):
+    OUT = "out"
+    """It holds no authority of this lead: none was handed out, or it is over."""
+    MAY_HOLD = "may-hold"
+
+
+class StandingInput(Enum):
+    HANDED_OUT = "handed-out"
+    VERIFIED_DOWN = "verified-down"
+    """It said that the epoch that was handed out is verified down there, and over for good."""
+    RAN_OUT = "ran-out"
+    """What the lead had left when it handed it out is over on the lead's clock."""
+
+
+STANDING_TRANSITIONS: dict[tuple[Standing, StandingInput], Standing] = {
+    (Standing.OUT, StandingInput.HANDED_OUT): Standing.MAY_HOLD,
+    (Standing.MAY_HOLD, StandingInput.HANDED_OUT): Standing.MAY_HOLD,
+    (Standing.MAY_HOLD, StandingInput.VERIFIED_DOWN): Standing.OUT,
+    (Standing.MAY_HOLD, StandingInput.RAN_OUT): Standing.OUT,
+}
+
+
+@dataclass(slots=True)
+class Seat:
+    """One member, as this lead knows it."""
+
+    standing: Standing = Standing.OUT
+    epoch: Epoch = NO_EPOCH
+    """The highest that was handed out."""
+    may_hold_until: InstantNs = NEVER
+    """On the lead's clock."""
+    instance: bytes = ANYBODY
+    """The process that it was handed to."""
+    heard_at: InstantNs = NEVER
+    said: GroupAsk | None = None
+
+    def take(self, what: StandingInput) -> None:
+        self.standing = STANDING_TRANSITIONS.get((self.standing, what), self.standing)
+
+    def verified_down(self, epoch: Epoch) -> bool:
+        return self.said is not None and self.said.finished >= epoch
+
+    def held_by_another(self, instance: bytes) -> bool:
+        return self.standing is Standing.MAY_HOLD and self.instance not in (ANYBODY, instance)
+
+    def holds(self, epoch: Epoch) -> bool:
+        """By its own word; for people and for steps, never for a release."""
+        return self.said is not None and self.said.phase is MemberPhase.HOLDING and self.said.epoch == epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Handing:
+    """The authority that may be handed on: the lead's own."""
+
+    epoch: Epoch
+    deadline: InstantNs
+    constants: LeaseConstants
+
+
+class MemberBook:
+    """One group's seats; owned by the lead's desk (agents/members/desk.py)."""
+
+    def __init__(
+        self,
+        group: GroupId,
+        members: Iterable[MemberName],
+        *,
+        over: Epoch = NO_EPOCH,
+        left_behind: Mapping[MemberName, tuple[Epoch, InstantNs]] | None = None,
+    ) -> None:
+        """`over`: every epoch up to this one has ended or must end. `left_behind`: see `left_by_a_former_lead`."""
+        self.group = group
+        self.seats: dict[MemberName, Seat] = {name: Seat() for name in members}
+        for name, (epoch, until) in (left_behind or {}).items():
+            self.seats[name] = Seat(Standing.MAY_HOLD, epoch, until)
+        self._over = over
+        self._order = Order.FENCE
+        self._grace_ms = 0
+        self._handing: Handing | None = None
+
+    # -- the lead's own lease -----------------------------------------------------------------------------
+
+    def give(self, epoch: Epoch, deadline: InstantNs, constants: LeaseConstants) -> None:
+        """From now on each ask is answered with what is left until `deadline`, the lead's own."""
+        require(epoch > self._over, f"epoch {epoch} is handed out, but {self._over} is over")
+        self._handing = Handing(epoch, deadline, constants)
+
+    def end(self, order: Order, grace_ms: int = 0) -> None:
+        """Nothing is handed out any more; what was is to end."""
+        if self._handing is not None:
+            self._over = self._handing.epoch
+            self._handing, self._order, self._grace_ms = None, order, grace_ms
+        elif order is Order.FENCE:
+            self._order = order
+
+    @property
+    def epoch(self) -> Epoch:
+        """That is handed out now; 0 for none."""
+        return NO_EPOCH if self._handing is None else self._handing.epoch
+
+    # -- what members say ---------------------------------------------------------------------------------
+
+    def asked(
+        self, name: MemberName, instance: bytes, ask: GroupAsk, now: InstantNs, *, durable: bool = True
+    ) -> GroupOrder:
+        """The answer to one ask of one process. `durable`: it is on disk that this epoch is handed out."""
+        seat = self.seats[name]
+        seat.heard_at, seat.said = now, ask
+        self._run_out(now)
+        if seat.held_by_another(instance):
+            return self._ended(Epoch(max(self._over, ask.epoch)))
+        if seat.verified_down(seat.epoch):
+            seat.take(StandingInput.VERIFIED_DOWN)
+        handing = self._handing
+        if handing is None:
+            return self._ended(Epoch(max(self._over, ask.epoch)))
+        if not durable or now >= handing.deadline or ask.finished >= handing.epoch:
+            return self._ended(self._over)
+        seat.epoch, seat.instance = handing.epoch, instance
+        seat.may_hold_until = InstantNs(max(seat.may_hold_until, handing.deadline))
+        seat.take(StandingInput.HANDED_OUT)
+        constants, left_ns = handing.constants, handing.deadline - now
+        return GroupOrder(self.group, Order.HOLD, handing.epoch, left_ns, constants.ttl_ms, constants.drift_max_ppm, 0)
+
+    def _ended(self, epoch: Epoch) -> GroupOrder:
+        return GroupOrder(self.group, self._order, epoch, 0, 0, 0, self._grace_ms)
+
+    # -- the rule of release --------------------------------------------------------------------------------
+
+    def may_hold(self, now: InstantNs) -> dict[MemberName, Seat]:
+        """Members that may hold authority; while there is one, nothing is verified down here."""
+        self._run_out(now)
+        return {name: seat for name, seat in self.seats.items() if seat.standing is Standing.MAY_HOLD}
+
+    def orderly(self) -> bool:
+        """Everybody who was handed the epoch that is over said that it is verified down."""
+        return all(seat.verified_down(seat.epoch) for seat in self.seats.values() if seat.epoch >= self._over)
+
+    def _run_out(self, now: InstantNs) -> None:
+        for seat in self.seats.values():
+            if now >= seat.may_hold_until:
+                seat.take(StandingInput.RAN_OUT)
+
+    def all_out_by(self, now: InstantNs) -> InstantNs:
+        """The instant, on the lead's clock, at which the last of them is out, whatever is heard."""
+        return max((seat.may_hold_until for seat in self.may_hold(now).values()), default=now)
+
+    def words(self, now: InstantNs) -> str:
+        """Who stands against "verified down", and for how long at most; '' for nobody."""
+        return "; ".join(
+            f"member {name} is not verified down and may hold epoch {seat.epoch} for "
+            f"{(seat.may_hold_until - now) / NS_PER_MS:.0f} ms more"
+            for name, seat in self.may_hold(now).items()
+        )
+
+
+def left_by_a_former_lead(
+    handed: tuple[Epoch, int, tuple[MemberName, ...]] | None, started: InstantNs
+) -> dict[MemberName, tuple[Epoch, InstantNs]]:
+    """Until when members may hold what another process of this host handed out: epoch, ttl in ms, to whom.
+
+    That process was gone before `started`, and what it had left was less than a ttl.
+    """
+    if handed is None:
+        return {}
+    epoch, ttl_ms, names = handed
+    return {name: (epoch, InstantNs(started + ttl_ms * NS_PER_MS)) for name in names}

@@ -1,0 +1,238 @@
+"""One member process: what it is made of, in which order it starts and stops, and what ends it.
+
+Start: certificate, store and its locks, core, sockets, stream, looks; every refusal until then ends the process with
+words. A process that starts assumes the worst: it ends what a former one left, and that epoch is over on this host.
+Stop (SIGTERM, SIGINT): what runs here is ended and proven down first; the lead hears of it. A second signal, or a stop
+that takes too long, ends the process without: the guards then end what runs at their deadlines. SIGHUP reads the
+certificate files again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
+
+from agents.actions.build import group_plans
+from agents.actions.guard_setup import guard_options
+from agents.actions.real import host_parts, start_bare_guard
+from agents.actions.runner import GroupRunner
+from agents.client.websocket import WebSocketTransport
+from agents.components.build import build_components
+from agents.components.watching import component_probes
+from agents.core.member import MemberSettings, SiteMember
+from agents.core.member_group import MemberGroupSettings
+from agents.fencing.base import Guard
+from agents.fencing.exec_registry import ExecRegistry
+from agents.fencing.guard_client import GuardHandle
+from agents.local.endpoint import Looks, build_app
+from agents.local.server import LocalServer
+from agents.member.driver import MemberDriver
+from agents.member.steps import MemberSteps, StepWorld
+from agents.member.stream import LEAD, LeadStream
+from agents.members.endpoint import PATH
+from agents.probes.schedule import ProbeSchedule, ScheduledProbe
+from agents.runtime.identity import lead_context, require_own_member, tls_files
+from agents.runtime.supervisor import StopCutShort
+from agents.runtime.telemetry import Telemetry, resident_bytes
+from agents.settings import MemberGroupSpec, MemberProcessSettings
+from agents.store import AgentStore, open_store
+from proto.clock import SystemClock
+from proto.edge.fatal import fatal as end_process
+from proto.edge.logs import get_logger, setup_logging
+from proto.edge.tls import reload_files
+from proto.errors import BadValue, RemoteFault
+from proto.invariants import InvariantViolation
+from proto.member_messages import MEMBER_PROTOCOL, GroupOffer, MemberHello
+from proto.timing import LocalDeadlines
+from proto.units import TOKEN_BYTES, GroupId, Nonce
+
+STOP_MARGIN_S = 15.0
+STEP_LOGS = "steps"
+UNDO_GRACE_NS = 1_000_000_000
+
+log = get_logger("agents.member")
+
+
+class Member:
+    """The parts of one running member. Made and used on one event loop."""
+
+    def __init__(
+        self,
+        settings: MemberProcessSettings,
+        store: AgentStore,
+        fatal: Callable[[BaseException], NoReturn] = end_process,
+    ) -> None:
+        self.settings = settings
+        self._store = store
+        self._fatal = fatal
+        self._clock = SystemClock()
+        self._instance = Nonce(secrets.token_bytes(TOKEN_BYTES))
+        self._signals = 0
+        self._stop = asyncio.Event()
+        self._stop_now = asyncio.Event()
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._random = random.Random(secrets.randbits(64))  # noqa: S311 - jitter of pauses, no secret
+        self.telemetry = Telemetry(self._clock)
+        groups = tuple(
+            MemberGroupSettings(one.held.group, one.held.budgets, one.held.deactivation.timeout_ms)
+            for one in settings.groups
+        )
+        self.core = SiteMember(
+            MemberSettings(settings.site, settings.member, groups),
+            tokens=lambda: secrets.token_bytes(TOKEN_BYTES),
+            bounds=store.bounds(),
+            started=self._clock.read(),
+        )
+        self.driver = MemberDriver(self.core, self._clock, fatal, store.store_bounds, self.telemetry)
+        self.registry = ExecRegistry(settings.exec_socket, [one.held.group for one in settings.groups])
+        self._looks: tuple[ScheduledProbe, ...] = ()
+        for one in settings.groups:
+            self._add_group(one)
+        self._context = lead_context(settings, require_own_member(settings))
+        transport = WebSocketTransport({LEAD: settings.lead}, {LEAD: self._context}, PATH)
+        self.stream = LeadStream(str(settings.lead), transport, self._hello, self.driver, self._random.random)
+        self.driver.stream = self.stream
+        self.schedule = ProbeSchedule(self._looks, self.driver.probed, self._random.random)
+        looks = Looks(self.driver.group_status, lambda: tuple(self.core.groups), self._status, self.telemetry.metrics)
+        self.local = LocalServer(build_app(looks), settings.http, settings.status_socket)
+
+    def _add_group(self, one: MemberGroupSpec) -> None:
+        settings, held = self.settings, one.held
+        options, logs = guard_options(held), settings.state_dir / STEP_LOGS
+        parts = host_parts(
+            settings.runtime_dir,
+            self.registry,
+            self._clock,
+            self.driver.spawn,
+            self._instance.hex,
+            {held.group: options},
+        )
+        components = build_components(settings.site, held.group, held.components)
+        plans = group_plans(settings.site, held, logs, components)
+        seen, _ = self._store.bounds()[held.group]
+        runner = GroupRunner(plans, parts, self.driver, seen)
+        self.driver.runners[held.group] = runner
+        self._looks += component_probes(held.group, components, held.components, runner)
+        self.driver.steps[held.group] = MemberSteps(
+            StepWorld(
+                site=settings.site,
+                group=held.group,
+                steps={step.name: step for step in one.steps},
+                log_dir=logs / held.group,
+                clock=self._clock,
+                guard_of=runner.guard_of,
+                deadlines=lambda: self._deadlines(held.group),
+                start_undo_guard=lambda finished: start_bare_guard(held.group, settings.runtime_dir, finished, options),
+                end_undo_guard=_end_undo_guard,
+            )
+        )
+
+    def _deadlines(self, group: GroupId) -> LocalDeadlines | None:
+        return self.core.groups[group].deadlines()
+
+    def _hello(self) -> MemberHello:
+        settings = self.settings
+        offers = tuple(GroupOffer(one.held.group, tuple(step.name for step in one.steps)) for one in settings.groups)
+        return MemberHello(
+            MEMBER_PROTOCOL,
+            settings.site,
+            settings.member,
+            settings.cluster,
+            self._instance,
+            settings.version[:64],
+            offers,
+        )
+
+    def _status(self) -> dict[str, Any]:
+        view = self.driver.status()
+        view |= {"cluster": self.settings.cluster, "version": self.settings.version}
+        open_now = self.core.connected
+        words = self.stream.status.words()
+        view["streams"] = [{"witness": LEAD, "connected": open_now, "suspect": False, "rtt_us": None, **words}]
+        view["told"] = list(self.telemetry.words)
+        view["resident_bytes"] = int(resident_bytes())
+        view["process"] = {"pid": os.getpid()}
+        return view
+
+    # -- life -----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Returns after an orderly stop. Raises LocalFault or BadValue when it cannot start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        await self.registry.start()
+        await self.local.start()
+        self.telemetry.watch(self.driver.status)
+        self.driver.begin()
+        self._supervise("lead", self.stream.run())
+        self._supervise("looks", self.schedule.run())
+        log.info("started", site=self.settings.site, member=self.settings.member, groups=len(self.settings.groups))
+        await self._stop.wait()
+        await self._shut_down()
+
+    def stop(self) -> None:
+        self._signals += 1
+        (self._stop if self._signals == 1 else self._stop_now).set()
+
+    def reload(self) -> None:
+        """New connections show and check what the certificate files hold now."""
+        try:
+            require_own_member(self.settings)
+            reload_files(self._context, tls_files(self.settings))
+        except (BadValue, RemoteFault) as error:
+            log.warning("certificates_kept", error=str(error))
+        else:
+            log.info("certificates_reloaded")
+
+    async def _shut_down(self) -> None:
+        log.info("stopping")
+        self.driver.shutdown()
+        longest_s = max(one.held.deactivation.timeout_ms for one in self.settings.groups) / 1_000
+        waits = [asyncio.create_task(self.driver.finished.wait()), asyncio.create_task(self._stop_now.wait())]
+        await asyncio.wait(waits, timeout=longest_s + STOP_MARGIN_S, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        orderly = self.driver.finished.is_set()
+        self._stopping = True
+        self.driver.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.local.close()
+        await self.registry.close()
+        self._store.close()
+        if not orderly:
+            raise StopCutShort("stopped before everything was verified down: the guards end it at their deadlines")
+        log.info("stopped")
+
+    def _supervise(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            if not self._stopping:
+                error = None if task.cancelled() else task.exception()
+                self._fatal(error or InvariantViolation(f"the task {name} ended"))
+
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(ended)
+        self._tasks.append(task)
+
+
+async def _end_undo_guard(guard: Guard) -> None:
+    await guard.stop(UNDO_GRACE_NS)
+    if isinstance(guard, GuardHandle):
+        await guard.release()
+
+
+async def serve_member(settings: MemberProcessSettings) -> None:
+    """Runs a member until it is told to stop. Raises LocalFault or BadValue when it cannot start."""
+    setup_logging(level=settings.log.level, json=settings.log.json)
+    require_own_member(settings)
+    store = open_store(settings.state_dir, settings.runtime_dir, [one.held.group for one in settings.groups])
+    await Member(settings, store).run()

@@ -1,0 +1,105 @@
+"""Members on further hosts: what they may hold, and what their lead waits for before it says verified down."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from mutant import Mutant
+
+from agents.core import member_group, members
+from agents.core.member import SiteMember
+from agents.core.members import MemberBook
+from proto.lease import member_deadline
+from proto.units import InstantNs
+
+WHERE = "docs/adr/0015-members-on-further-hosts.md"
+WHY = "the simulation has one host a site; two cores, two clocks and the network between them are in the property test"
+PROPERTY = ("unit/test_members_property.py",)
+CORE = ("unit/test_members_core.py",)
+
+
+def counted_from_the_answer(patch: pytest.MonkeyPatch) -> None:
+    right = SiteMember.answered
+
+    def answered(self, message, now):
+        if message.nonce in self._asks:
+            self._asks[message.nonce] = now
+        right(self, message, now)
+
+    patch.setattr(SiteMember, "answered", answered)
+
+
+def not_shortened_for_drift(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        member_group, "member_deadline", lambda asked, left_ns, _ppm: InstantNs(member_deadline(asked, left_ns, 0))
+    )
+
+
+def released_without_waiting_for_members(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(MemberBook, "may_hold", lambda _self, _now: {})
+
+
+def a_member_that_says_down_is_out_whatever_the_epoch(patch: pytest.MonkeyPatch) -> None:
+    """Its last word was of before it was handed authority: the answer may still be on its way."""
+    patch.setattr(members.Seat, "verified_down", lambda self, _epoch: self.said.phase.value == "down")
+
+
+def a_new_lead_forgets_what_the_former_one_handed_out(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(members, "left_by_a_former_lead", lambda _handed, _started: {})
+
+
+def handed_out_in_the_end(patch: pytest.MonkeyPatch) -> None:
+    """Authority goes out while the lead waits for its members' end."""
+    right = MemberBook.end
+
+    def end(self, order, grace_ms=0):
+        handing = self._handing
+        right(self, order, grace_ms)
+        if handing is not None:
+            self._handing = replace(handing)
+
+    patch.setattr(MemberBook, "end", end)
+
+
+def an_over_epoch_begins_again(patch: pytest.MonkeyPatch) -> None:
+    right = member_group.MemberGroup._hold
+
+    def hold(self, order, asked, now):
+        if self.held is None:
+            self.bound, self.finished = min(self.bound, order.epoch - 1), min(self.finished, order.epoch - 1)
+        right(self, order, asked, now)
+
+    patch.setattr(member_group.MemberGroup, "_hold", hold)
+
+
+MUTANTS = (
+    Mutant(
+        "member-counts-from-answer", "a member counts from before it asked", WHERE, counted_from_the_answer,
+        tests=(*PROPERTY, *CORE), why=WHY,
+    ),
+    Mutant(
+        "member-not-shortened", "what the lead has left is shortened for both clocks", WHERE, not_shortened_for_drift,
+        tests=(*PROPERTY, *CORE), why=WHY,
+    ),
+    Mutant(
+        "lead-does-not-wait-for-members", "verified down needs every member verified down or out of authority", WHERE,
+        released_without_waiting_for_members, tests=(*PROPERTY, *CORE), why=WHY,
+    ),
+    Mutant(
+        "any-down-counts", "a member's word counts for the epoch that it finished, for good", WHERE,
+        a_member_that_says_down_is_out_whatever_the_epoch, tests=(*PROPERTY, *CORE), why=WHY,
+    ),
+    Mutant(
+        "new-lead-forgets-members", "a new lead counts a full ttl against whoever was handed authority", WHERE,
+        a_new_lead_forgets_what_the_former_one_handed_out, tests=(*PROPERTY, *CORE), why=WHY,
+    ),
+    Mutant(
+        "handed-out-in-the-end", "nothing is handed out from the moment at which the end begins", WHERE,
+        handed_out_in_the_end, tests=(*PROPERTY, *CORE), why=WHY,
+    ),
+    Mutant(
+        "member-epoch-revives", "an epoch that is over on a member is over for good", WHERE, an_over_epoch_begins_again,
+        tests=(*PROPERTY, *CORE), why=WHY,
+    ),
+)  # fmt: skip

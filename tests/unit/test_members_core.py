@@ -1,0 +1,242 @@
+"""One lead, one member: when authority begins, when it ends, and what the lead must hear before it releases."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from member_rig import CONSTANTS, DB, TTL_MS, G, Pair
+
+from agents.core.member_group import MEMBER_TRANSITIONS, MemberInput
+from agents.core.members import STANDING_TRANSITIONS, MemberBook, Standing, StandingInput, left_by_a_former_lead
+from proto.lease import drift_shortened, member_deadline
+from proto.member_messages import GroupAsk, MemberPhase, Order
+from proto.units import NS_PER_MS, Epoch, InstantNs, MemberName
+
+
+def test_a_member_counts_from_before_it_asked_and_less_than_its_lead_has_left():
+    asked, left = InstantNs(1_000), 500 * NS_PER_MS
+    assert member_deadline(asked, left, 10_000) == asked + drift_shortened(left, 10_000)
+    assert member_deadline(asked, left, 10_000) < asked + left
+
+
+def test_the_time_of_the_answer_gives_nothing():
+    pair = Pair()
+    pair.passes(20)
+    pair.renew(1)
+    pair.member.tick(pair.true_ns)
+    pair.collect()
+    asked = pair.member.clock.at(pair.true_ns)
+    while pair.asks:
+        pair.take_ask()
+    pair.passes(300, ticks=False)
+    while pair.answers:
+        pair.take_answer()
+    assert {epoch for epoch, _ in pair.member.armed} == {1}
+    until = asked + drift_shortened(TTL_MS * NS_PER_MS, CONSTANTS.drift_max_ppm)
+    assert max(deadline for _, deadline in pair.member.armed) <= until
+
+
+def test_a_member_holds_with_its_lead_and_is_renewed():
+    pair = Pair().holding()
+    for _ in range(20):
+        pair.passes(100)
+        pair.renew()
+        pair.talk(1)
+    assert pair.member.group.phase is MemberPhase.HOLDING
+    assert len(pair.member.armed) > 10
+
+
+def test_a_lead_that_ends_an_epoch_waits_for_the_members_word():
+    pair = Pair().holding()
+    pair.lead.book.end(Order.STOP, 1_000)
+    assert pair.lead.may_hold(pair.true_ns)
+    assert "member db1 is not verified down" in pair.lead.book.words(InstantNs(pair.lead.clock.at(pair.true_ns)))
+    pair.talk()
+    assert not pair.lead.may_hold(pair.true_ns)
+    assert not pair.member.runs(pair.true_ns)
+    assert pair.member.disk == (7, 7)
+
+
+def test_a_member_that_cannot_stop_is_waited_for_until_its_authority_has_run_out():
+    pair = Pair().holding()
+    pair.member.stuck = True
+    pair.lead.book.end(Order.STOP, 1_000)
+    pair.talk()
+    assert pair.member.group.phase is MemberPhase.STOPPING
+    assert pair.lead.may_hold(pair.true_ns)
+    pair.passes(TTL_MS)
+    assert not pair.lead.may_hold(pair.true_ns)
+    assert not pair.member.runs(pair.true_ns)
+
+
+def test_a_member_that_is_cut_off_runs_out_before_its_lead_calls_it_out():
+    pair = Pair().holding()
+    pair.lead.book.end(Order.FENCE)
+    ran_until = pair.true_ns
+    while pair.lead.may_hold(pair.true_ns):
+        ran_until = pair.true_ns if pair.member.runs(pair.true_ns) else ran_until
+        pair.passes(5)
+        assert pair.true_ns < 3_000 * NS_PER_MS
+    assert not pair.member.runs(pair.true_ns)
+    assert ran_until < pair.true_ns
+
+
+def test_a_restarted_lead_counts_a_full_ttl_against_whoever_was_handed_authority():
+    pair = Pair().holding()
+    pair.lead.restart(pair.true_ns)
+    assert pair.lead.may_hold(pair.true_ns)
+    pair.passes(TTL_MS - 1, ticks=False)
+    assert pair.lead.may_hold(pair.true_ns)
+    pair.passes(1, ticks=False)
+    assert not pair.lead.may_hold(pair.true_ns)
+
+
+def test_a_restarted_lead_ends_what_its_members_still_run():
+    pair = Pair().holding()
+    pair.lead.restart(pair.true_ns)
+    pair.talk()
+    assert not pair.member.runs(pair.true_ns)
+    assert not pair.lead.may_hold(pair.true_ns)
+
+
+def test_a_former_member_that_the_configuration_no_longer_names_is_waited_for():
+    gone = MemberName("gone")
+    left = left_by_a_former_lead((Epoch(7), TTL_MS, (gone,)), InstantNs(0))
+    book = MemberBook(G, (DB,), over=Epoch(7), left_behind=left)
+    assert set(book.may_hold(InstantNs(TTL_MS * NS_PER_MS - 1))) == {gone}
+    assert book.may_hold(InstantNs(TTL_MS * NS_PER_MS)) == {}
+
+
+def test_an_epoch_that_ended_on_a_member_never_begins_there_again():
+    pair = Pair().holding()
+    pair.member.restart(pair.true_ns)
+    pair.collect()
+    assert pair.member.disk == (7, 7)
+    pair.renew()
+    pair.talk()
+    assert pair.member.group.phase is MemberPhase.DOWN
+    assert not pair.member.runs(pair.true_ns)
+
+
+def test_an_answer_in_flight_is_void_when_its_epoch_was_called_over():
+    pair = Pair()
+    pair.passes(20)
+    pair.renew(7)
+    pair.member.tick(pair.true_ns)
+    pair.collect()
+    pair.passes(600)  # more asks go out
+    pair.renew()
+    pair.take_ask()
+    late = pair.answers.pop()
+    pair.lead.book.end(Order.STOP)
+    pair.talk()
+    assert pair.member.disk == (7, 7)
+    pair.answers.append(late)
+    pair.take_answer()
+    assert pair.member.armed == []
+
+
+def test_nothing_is_handed_out_before_it_is_on_disk():
+    pair = Pair()
+    pair.renew(7)
+    ask = GroupAsk(G, MemberPhase.DOWN, Epoch(0), Epoch(0), ())
+    now = InstantNs(pair.lead.clock.at(pair.true_ns))
+    assert pair.lead.book.asked(DB, b"one", ask, now, durable=False).order is not Order.HOLD
+    assert not pair.lead.may_hold(pair.true_ns)
+    assert pair.lead.book.asked(DB, b"one", ask, now).order is Order.HOLD
+    assert pair.lead.may_hold(pair.true_ns)
+
+
+def test_a_lead_whose_own_authority_is_over_hands_out_nothing():
+    pair = Pair()
+    pair.renew(7)
+    ask = GroupAsk(G, MemberPhase.DOWN, Epoch(0), Epoch(0), ())
+    now = InstantNs(pair.lead.deadline)
+    assert pair.lead.book.asked(DB, b"one", ask, now).order is not Order.HOLD
+
+
+def test_the_word_of_another_process_ends_nothing():
+    """It may be a copy of the member that was handed authority; its restart is told apart by nobody."""
+    pair = Pair().holding()
+    pair.lead.book.end(Order.STOP)
+    pair.member.restart(pair.true_ns)
+    pair.talk()
+    assert pair.member.disk == (7, 7)
+    assert pair.lead.may_hold(pair.true_ns)
+    pair.passes(TTL_MS)
+    assert not pair.lead.may_hold(pair.true_ns)
+
+
+def test_a_word_from_before_the_handing_out_proves_nothing():
+    """Two asks say "down"; the first one's answer is still on its way when the lead hears the second."""
+    pair = Pair()
+    pair.passes(20)
+    pair.asks.clear()
+    pair.ask_now()
+    pair.passes(20)
+    pair.ask_now()
+    pair.renew(7)
+    pair.take_ask()
+    pair.lead.book.end(Order.STOP)
+    pair.take_ask()
+    assert pair.lead.may_hold(pair.true_ns)
+    pair.take_answer()
+    assert pair.member.runs(pair.true_ns)
+
+
+def test_clocks_that_disagree_end_what_they_counted():
+    pair = Pair().holding()
+    now = pair.member.clock.read(pair.true_ns)
+    pair.member.core.tick(now._replace(wall_ns=now.wall_ns + 10_000 * NS_PER_MS))
+    pair.member.perform(pair.true_ns)
+    assert not pair.member.runs(pair.true_ns)
+    assert pair.member.disk == (7, 7)
+
+
+def test_a_lost_guard_is_a_fence_and_the_lead_hears_of_it():
+    pair = Pair().holding()
+    pair.member.core.guard_lost(G, "killed", pair.member.clock.read(pair.true_ns))
+    pair.member.perform(pair.true_ns)
+    pair.talk()
+    assert not pair.lead.may_hold(pair.true_ns)
+    assert not pair.lead.book.seats[DB].holds(Epoch(7))
+
+
+def test_an_orderly_stop_of_the_member_ends_what_it_holds():
+    pair = Pair().holding()
+    pair.member.core.shutdown(pair.member.clock.read(pair.true_ns))
+    pair.member.perform(pair.true_ns)
+    assert pair.member.core.finished()
+    assert pair.member.disk == (7, 7)
+
+
+@pytest.mark.parametrize("pair", list(itertools.product(MemberPhase, MemberInput)), ids=str)
+def test_every_pair_of_the_members_table_is_meant(pair):
+    phase, what = pair
+    after = MEMBER_TRANSITIONS.get(pair)
+    if what is MemberInput.FENCE:
+        live = phase in {MemberPhase.STARTING, MemberPhase.HOLDING, MemberPhase.STOPPING}
+        assert after is (MemberPhase.FENCING if live else None)
+    if after is MemberPhase.STARTING:
+        assert pair == (MemberPhase.DOWN, MemberInput.AUTHORITY)
+    if after is MemberPhase.DOWN:
+        assert what in {MemberInput.VERIFIED_DOWN, MemberInput.STOPPED, MemberInput.FENCED}
+
+
+def test_only_proof_and_time_lead_out_of_may_hold():
+    out = {what for (_, what), after in STANDING_TRANSITIONS.items() if after is Standing.OUT}
+    assert out == {StandingInput.VERIFIED_DOWN, StandingInput.RAN_OUT}
+
+
+def test_an_end_is_orderly_only_by_the_members_word():
+    pair = Pair().holding()
+    pair.lead.book.end(Order.STOP, 1_000)
+    assert not pair.lead.book.orderly()
+    pair.talk()
+    assert pair.lead.book.orderly()
+    other = Pair().holding()
+    other.lead.book.end(Order.STOP, 1_000)
+    other.passes(2 * TTL_MS)
+    assert not other.lead.may_hold(other.true_ns)
+    assert not other.lead.book.orderly()
