@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 
+from agents.core.member_group import MEMBER_TRANSITIONS
 from agents.core.plan_progress import STEP_TRANSITIONS
 from agents.core.site import SITE_TRANSITIONS
 from proto.decisions import REASON_TEXT, Reason
@@ -63,6 +64,11 @@ def steps_page() -> str:
     return _page("A step of a plan, as its journal knows it", "agents/core/plan_progress.py", diagram(rows, rows[0][0]))
 
 
+def member_page() -> str:
+    rows = [(phase, cause, after) for (phase, cause), after in MEMBER_TRANSITIONS.items()]
+    return _page("How a member stands with a group", "agents/core/member_group.py", diagram(rows, rows[0][0]))
+
+
 def reasons_page() -> str:
     rows = "\n".join(f"| `{reason.value}` | {REASON_TEXT[reason]} |" for reason in Reason)
     return _page(
@@ -105,6 +111,7 @@ PAGES = {
     "lease-phases.md": lease_page,
     "site-life-cycle.md": site_page,
     "plan-steps.md": steps_page,
+    "member-phases.md": member_page,
     "reasons.md": reasons_page,
     "scenarios.md": scenarios_page,
 }
