@@ -294,7 +294,7 @@ class SiteAgent:
     def _send_releases(self, now: ClockReading) -> None:
         witness = self.streams.best()
         for name, group in self.groups.items():
-            release = group.end.due(now.boottime_ns)
+            release = group.end.due(now)
             if release is None or witness is None:
                 continue
             message = Release(

@@ -340,7 +340,7 @@ class GroupAgent:
         if epoch != NO_EPOCH and constants is not None and not self._superseded:
             # Superseded: the other one may be a copy of this machine that holds the same claim and still runs.
             patience_ns = DurationNs(2 * constants.ttl_ns)
-            self.end.offer(epoch, claim, InstantNs(now.boottime_ns + delay_ns), patience_ns)
+            self.end.offer(epoch, claim, now, delay_ns, patience_ns)
         self.end.over()
         self._store(_Storing.FINISH)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from proto.clock import ClockReading
 from proto.messages import ReleaseKind
 from proto.units import NS_PER_MS, Claim, DurationNs, Epoch, InstantNs
 
@@ -23,7 +24,9 @@ class PendingRelease:
     kind: ReleaseKind
     text: str
     not_before: InstantNs
-    """After a fence the lock delay passes first: a license server may keep the killed session open."""
+    not_before_raw_ns: int
+    """After a fence the lock delay passes first, on BOOTTIME and on MONOTONIC_RAW: a license server may keep the killed
+    session open, and which clock is right when they part nobody knows."""
     patience_ns: DurationNs
     """For how long an agent that is to stop waits for the answer."""
     again_at: InstantNs | None = None
@@ -46,8 +49,9 @@ class EpochEnd:
         """An activation that failed stays one, or this site would be granted again at once, and fail again."""
         self.because(self._kind, f"fenced: {text}")
 
-    def offer(self, epoch: Epoch, claim: Claim, not_before: InstantNs, patience_ns: DurationNs) -> None:
-        self.release = PendingRelease(epoch, claim, self._kind, self._text, not_before, patience_ns)
+    def offer(self, epoch: Epoch, claim: Claim, now: ClockReading, delay_ns: int, patience_ns: DurationNs) -> None:
+        not_before, raw_ns = InstantNs(now.boottime_ns + delay_ns), now.monotonic_raw_ns + delay_ns
+        self.release = PendingRelease(epoch, claim, self._kind, self._text, not_before, raw_ns, patience_ns)
 
     def over(self) -> None:
         """The next epoch has reasons of its own."""
@@ -57,13 +61,14 @@ class EpochEnd:
         if self.release is not None:
             self.release.again_at = max(now, self.release.not_before)
 
-    def due(self, now: InstantNs) -> PendingRelease | None:
+    def due(self, now: ClockReading) -> PendingRelease | None:
         """What is to be sent now; the next time is set."""
         release = self.release
-        if release is None or release.again_at is None or now < release.again_at:
+        if release is None or release.again_at is None or now.boottime_ns < release.again_at:
             return None
-        release.again_at = InstantNs(now + RELEASE_AGAIN_NS)
-        return release
+        wait_ns = release.not_before_raw_ns - now.monotonic_raw_ns
+        release.again_at = InstantNs(now.boottime_ns + (wait_ns if wait_ns > 0 else RELEASE_AGAIN_NS))
+        return None if wait_ns > 0 else release
 
     def answered(self, epoch: Epoch) -> bool:
         """The witnesses know: released, or not ours any more."""

@@ -9,7 +9,7 @@ from agents.core.effects import Fence, PlanKind, StartPlan, StoreBounds
 from proto.decisions import Reason
 from proto.health import SiteState
 from proto.messages import ReleaseKind, RevokePhase, Verdict
-from proto.units import Epoch
+from proto.units import NS_PER_MS, Epoch
 
 # -- refusals ---------------------------------------------------------------------------------------------
 
@@ -231,3 +231,19 @@ def test_a_plan_that_was_overtaken_answers_to_nobody():
     rig.take()
     rig.agent.plan_finished(G, overtaken, True, "", rig.clock.read())
     assert rig.state is SiteState.FENCING
+
+
+def test_the_lock_delay_passes_on_the_later_of_two_clocks_that_part():
+    rig = AgentRig().claiming()
+    rig.renewed(lock_delay_ms=500)
+    rig.finished()
+    rig.agent.guard_lost(G, "killed", rig.clock.read())
+    rig.take()
+    rig.clock.monotonic_raw_ns -= 60 * NS_PER_MS
+    rig.fenced()
+    rig.stored()
+    rig.clock.monotonic_raw_ns -= 90 * NS_PER_MS
+    rig.passes(540)
+    assert rig.releases() == [], "by one of them it was fenced 450 ms ago"
+    rig.passes(100)
+    assert len(rig.releases()) == 1

@@ -112,13 +112,13 @@ def component_clings(world: World, rng: random.Random) -> None:
 
 
 def clocks_part(world: World, rng: random.Random) -> None:
-    """BOOTTIME of a site goes much too slow beside the oscillator; often its agent is stopped, too."""
+    """BOOTTIME of a site goes much too slow, or too fast, beside the oscillator; often its agent is stopped, too."""
     site = rng.choice(world.sites)
     if FLOOR_NEEDED & set(world.setup.kinds) or site.clock.parted or site.agent is None:
         return
     world.hit("clocks-part")
     world.note(site.name, "its clocks part")
-    site.clock.part(rng.choice((-PPM // 2, -PPM // 4)))
+    site.clock.part(rng.choice((-PPM // 2, -PPM // 4, PPM // 2)))
     site.rearm()
     if rng.random() < 0.5:
         site.stop()
