@@ -215,7 +215,7 @@ MUTANTS = (
         "a message commits no more than it has compared",
         "D-1, D-3",
         commit_beyond_the_proof,
-        FuzzFocus(("isolate-leader", "snapshot"), BROKEN, 100, (("proposals", 0.7),)),
+        FuzzFocus(("isolate-leader", "flap", "loss"), BROKEN, 100, (("proposals", 0.9),)),
     ),
     Mutant(
         "votes-not-distinct",
