@@ -46,7 +46,9 @@ class WebSocketConnection:
         if message.type is aiohttp.WSMsgType.TEXT:
             return "a text frame, binary ones are expected"
         code = self._socket.close_code
-        return "closed by the witness" if code in (None, 1000, 1001, 1006) else f"closed by the witness, code {code}"
+        return (
+            "closed by the other end" if code in (None, 1000, 1001, 1006) else f"closed by the other end, code {code}"
+        )
 
     async def close(self) -> None:
         await self._socket.close()
