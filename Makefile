@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sim fuzz fuzz-plain mutants crash fences bench model docs
+.PHONY: help setup demo test check sim fuzz fuzz-plain mutants crash fences members bench model docs
 
 BIN := .venv/bin
 ARGS ?=
@@ -54,6 +54,9 @@ crash: venv  ## real witnesses killed at named moments under load (ARGS: --round
 
 fences: venv  ## real sites under SIGSTOP and worse: what ended each, when (ARGS: --trials N --only ROW,.. --ttl 2s --json --help)
 	@$(BIN)/python tests/chaos/fences_run.py $(ARGS)
+
+members: venv  ## a real site of two hosts parted, killed, stopped: what ended when (ARGS: --trials N --only ROW,.. --json --help)
+	@$(BIN)/python tests/chaos/members_run.py $(ARGS)
 
 bench: venv  ## latency, throughput, memory and start-up, measured (ARGS: --json --only PART,..)
 	@$(BIN)/python -m witness.bench $(ARGS)

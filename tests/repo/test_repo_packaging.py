@@ -33,6 +33,7 @@ VERBS = (
     "mutants",
     "crash",
     "fences",
+    "members",
     "bench",
     "model",
     "docs",

@@ -19,8 +19,6 @@ class Row:
     says: str
     strike: Callable[[World], None]
     heal: Callable[[World], None]
-    dies_at_once: tuple[str, ...] = ()
-    """Hosts whose part ends with the blow itself."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +45,20 @@ ROWS: dict[str, Row] = {
         lambda world: world.hosts.cut("lead", "member"),
         lambda world: world.hosts.mend("lead", "member"),
     ),
+    "parted-handover": Row(
+        "parted, and an operator hands over at once: the lead waits with its release",
+        lambda world: world.part_and_hand_over(),
+        lambda world: world.hosts.mend("lead", "member"),
+    ),
     "lead-killed": Row("SIGKILL of the lead's process", lambda world: world.kill("lead"), _nothing),
-    "lead-host": Row("lead and its guard killed", lambda world: world.kill_host("lead"), _nothing, ("lead",)),
+    "lead-host": Row("lead and its guard killed", lambda world: world.kill_host("lead"), _nothing),
     "lead-stopped": Row(
         "SIGSTOP of the lead's process",
         lambda world: world.signal("lead", signal.SIGSTOP),
         lambda world: world.signal("lead", signal.SIGCONT),
     ),
     "member-killed": Row("SIGKILL of the member's process", lambda world: world.kill("member"), _nothing),
-    "member-host": Row("member and its guard killed", lambda world: world.kill_host("member"), _nothing, ("member",)),
+    "member-host": Row("member and its guard killed", lambda world: world.kill_host("member"), _nothing),
     "member-stopped": Row(
         "SIGSTOP of the member's process",
         lambda world: world.signal("member", signal.SIGSTOP),

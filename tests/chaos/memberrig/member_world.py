@@ -195,6 +195,10 @@ class World:
         (found,) = (self.root / host / "run").glob(f"{GROUP}.guard")
         return found
 
+    def part_and_hand_over(self) -> None:
+        self.hosts.cut("lead", "member")
+        self.ctl("switchover", GROUP, "--to", ONE_HOST, "--reason", "while its member is not heard")
+
     def close(self, *, keep: bool) -> None:
         """What is left lives under guards, which end at their deadlines; then there is nothing."""
         for name in list(self.processes):
