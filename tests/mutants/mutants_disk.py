@@ -209,7 +209,7 @@ MUTANTS = (
         "a turn is on the disk before anything of it leaves",
         "D-6",
         written_and_not_committed,
-        FuzzFocus(("power", "kill"), LOST, 20),
+        FuzzFocus(("power", "power-at-send"), LOST, 20),
     ),
     Mutant(
         "note-of-turns-not-read",
