@@ -41,7 +41,10 @@ async def activation_hangs(world: FenceWorld, _rng: random.Random) -> Outcome:
         "step_timeout_ms": world.rig.step_timeout_ms,
         "step_lived_ms": round((mine.gone_ns - mine.first_ns) / MS, 1),
     }
-    found.ended_by = "the step's time-out (kill)"
+    ends = [line["text"] for line in world.log_lines(active.site, blow.mark, "plan.end") if not line["ok"]]
+    if not ends:
+        raise Expected(f"{active.site} told of no activation that failed")
+    found.ended_by = f"step time-out: {ends[0].partition(';')[0]}"
     return found
 
 
