@@ -89,7 +89,11 @@ def followers_do_not_vote(patch: pytest.MonkeyPatch) -> None:
         tick(self, now, wall_ms)
 
     patch.setattr(WitnessNode, "tick", node_tick)
-    patch.setattr(timers.LeaseTimers, "due_votes", lambda self: right(self) if leads[0] else ())
+    def due_votes(self):
+        votes = right(self)
+        return votes if leads[0] else ()
+
+    patch.setattr(timers.LeaseTimers, "due_votes", due_votes)
 
 
 def unknown_age_is_fresh(patch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,14 @@ BOOTED_NS = NS_PER_S
 RATE_ROUNDING_NS = 1_000
 """What rounding of rates may take from, or add to, a span that a checker measures."""
 
+AT_ONCE_MAX = 100_000
+"""So many things never happen at one instant: something asks to be woken now, again and again."""
+
 Action = Callable[[], None]
+
+
+class TimeStandsStill(RuntimeError):
+    """What a real program would do as a busy loop."""
 
 
 class Events:
@@ -52,12 +59,17 @@ class Events:
         action()
 
     def run_until(self, end_ns: int) -> None:
-        """Everything up to this instant, each thing at its own."""
-        heap = self._heap
+        """Everything up to this instant, each thing at its own. Raises TimeStandsStill."""
+        heap, look_at = self._heap, self.done + AT_ONCE_MAX
+        looked_ns = self.now_ns
         while heap and heap[0][0] <= end_ns:
             self.now_ns, _, action = heapq.heappop(heap)
             self.done += 1
             action()
+            if self.done >= look_at:
+                if looked_ns == self.now_ns:
+                    raise TimeStandsStill(f"more than {AT_ONCE_MAX} things at one instant, the last one: {action}")
+                look_at, looked_ns = self.done + AT_ONCE_MAX, self.now_ns
         self.now_ns = max(self.now_ns, end_ns)
 
 
