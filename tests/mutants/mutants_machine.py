@@ -89,6 +89,7 @@ def followers_do_not_vote(patch: pytest.MonkeyPatch) -> None:
         tick(self, now, wall_ms)
 
     patch.setattr(WitnessNode, "tick", node_tick)
+
     def due_votes(self):
         votes = right(self)
         return votes if leads[0] else ()
