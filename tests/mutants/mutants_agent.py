@@ -207,7 +207,7 @@ MUTANTS = (
         "agent: release",
         an_unproven_stop_is_down,
         tests=("unit/test_agent_endings.py::test_a_deactivation_that_is_not_proven_is_fenced",),
-        why="a guard ends what a stop leaves before the plan says so; what no kill ends is its watchdog's in both cases",
+        why="a guard ends what a stop leaves before the plan says so; what no kill ends is left to the watchdog",
     ),
     Mutant(
         "claimed-before-stored",
