@@ -320,7 +320,8 @@ class AgentConfig(ConfigModel):
         unique([group.group for group in self.groups], "group", "groups")
         unique([one.ladder.watchdog.device for one in self.groups if one.ladder.watchdog], "watchdog", "groups")
         check_members(self.members, self.members_listen, [group.spec() for group in self.groups])
-        check_shared({group.group: group.resources.spec() for group in self.groups}, self.local.http)
+        own = {"local.http": self.local.http, "members_listen": self.members_listen}
+        check_shared({group.group: group.resources.spec() for group in self.groups}, own)
         check_directories(self.state_dir, self.runtime_dir)
         return self
 

@@ -110,7 +110,7 @@ class MemberConfig(ConfigModel):
     def _fits(self) -> Self:
         unique([group.group for group in self.groups], "group", "groups")
         unique([one.ladder.watchdog.device for one in self.groups if one.ladder.watchdog], "watchdog", "groups")
-        check_shared({group.group: group.resources.spec() for group in self.groups}, self.local.http)
+        check_shared({group.group: group.resources.spec() for group in self.groups}, {"local.http": self.local.http})
         check_directories(self.state_dir, self.runtime_dir)
         return self
 

@@ -82,11 +82,9 @@ class ResourcesConfig(ConfigModel):
         return ResourceSpec(tuple(one.spec() for one in self.addresses), self.ports)
 
 
-def check_shared(groups: Mapping[GroupId, ResourceSpec], endpoint: Address | None) -> None:
-    """Raises pydantic's error when two groups, or a group and the agent's own endpoint, would share something."""
-    owners: dict[str, str] = {}
-    if endpoint is not None:
-        owners[str(PortSpec("tcp", endpoint.port))] = "local.http"
+def check_shared(groups: Mapping[GroupId, ResourceSpec], own: Mapping[str, Address | None]) -> None:
+    """Raises pydantic's error when two groups, or a group and the agent's own endpoints, would share something."""
+    owners = {str(PortSpec("tcp", at.port)): name for name, at in own.items() if at is not None}
     for group, resources in groups.items():
         for thing in (*(one.address for one in resources.addresses), *map(str, resources.ports)):
             owner = owners.setdefault(thing, group)

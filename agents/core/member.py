@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from agents.core.effects import Effect
 from agents.core.lease_holder import NO_EPOCH
-from agents.core.member_group import LIVE_PHASES, MemberGroup, MemberGroupSettings
+from agents.core.member_group import LIVE_PHASES, Held, MemberGroup, MemberGroupSettings
 from proto import limits
 from proto.clock import ClockReading, clock_disagreement
 from proto.member_messages import LeadAnswer, MemberAsk, MemberPhase
@@ -52,7 +52,9 @@ class SiteMember:
         tokens: Callable[[], bytes],
         bounds: Mapping[GroupId, tuple[Epoch, Epoch]],
         started: ClockReading,
+        adopted: Mapping[GroupId, Held] | None = None,
     ) -> None:
+        """`adopted`: what guards still hold for a former process of this instance (agents/member/take_over.py)."""
         self.settings = settings
         self.connected = False
         self._tokens = tokens
@@ -67,8 +69,8 @@ class SiteMember:
             one.group: MemberGroup(one, bounds.get(one.group, (NO_EPOCH, NO_EPOCH)), self._effects.append)
             for one in settings.groups
         }
-        for group in self.groups.values():
-            group.start()
+        for name, group in self.groups.items():
+            group.start(None if adopted is None else adopted.get(name))
 
     # -- inputs ---------------------------------------------------------------------------------------------
 

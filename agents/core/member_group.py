@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from agents.core.effects import Effect, ExtendDeadline, Fence, PlanKind, StartPlan, StoreBounds, Tell
-from agents.core.lease_holder import NO_EPOCH, Authority
+from agents.core.effects import Effect, ExtendDeadline, Fence, KeepAuthority, PlanKind, StartPlan, StoreBounds, Tell
+from agents.core.lease_holder import NO_CLAIM, NO_EPOCH, Authority
 from proto.clock import ClockReading
 from proto.invariants import require
 from proto.lease import LeaseConstants, drift_shortened, member_deadline
@@ -161,8 +161,15 @@ class MemberGroup:
 
     # -- what the shell reports -----------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """The worst is assumed until a plan proved that nothing runs here."""
+    def start(self, adopted: Held | None = None) -> None:
+        """The worst is assumed until a plan proved that nothing runs here.
+
+        `adopted`: a guard proves that a former process of this instance still holds it, and it goes on.
+        """
+        if adopted is not None:
+            require(adopted.epoch == self.bound > self.finished, f"epoch {adopted.epoch} of {self.bound} is adopted")
+            self.held, self.phase = adopted, MemberPhase.HOLDING
+            return
         self._begin(PlanKind.VERIFY_DOWN, self.settings.stop_timeout_ms)
 
     def bounds_stored(self, now: ClockReading) -> None:
@@ -177,6 +184,7 @@ class MemberGroup:
             return
         require(held.epoch > self.finished, f"epoch {held.epoch} begins, but {self.finished} is over")
         self._move(MemberInput.AUTHORITY)
+        self._emit(KeepAuthority(self.settings.group, held.epoch, NO_CLAIM, held.constants))
         self._begin(PlanKind.ACTIVATE, START_MS)
 
     def plan_finished(self, plan: int, ok: bool, text: str, now: ClockReading) -> None:

@@ -125,9 +125,9 @@ def adopt_group(
     now: ClockReading,
 ) -> AdoptedGroup | str:
     """What goes on, or in words why this group starts cold."""
-    problem = _authority_problem(kept, incarnation, held, bounds, now)
-    if problem:
-        return problem
+    authority = adopted_authority(kept, incarnation, held, bounds, now)
+    if isinstance(authority, str):
+        return authority
     if progress is None:
         return "its journal does not say what was under way"
     header = progress.header
@@ -138,11 +138,6 @@ def adopt_group(
     if activating and progress.end is not PlanEnd.FAILED:
         state = SiteState.ACTIVE if progress.end is PlanEnd.SUCCEEDED else SiteState.ACTIVATING
     failed = activating and progress.end is PlanEnd.FAILED
-    left_ns = held.deadlines.deadline - now.boottime_ns
-    raw_deadline_ns = held.since.monotonic_raw_ns + held.deadlines.deadline - held.since.boottime_ns
-    authority = Authority(held.deadlines.deadline, min(raw_deadline_ns, now.monotonic_raw_ns + left_ns))
-    if not authority.alive(now):
-        return "its authority is over"
     return AdoptedGroup(
         epoch=kept.epoch,
         claim=kept.claim,
@@ -155,6 +150,19 @@ def adopt_group(
         cause=ACTIVATION_FAILED if failed else header.cause,
         elapsed_ms=max(0, now.boottime_ns - header.began_ns) // NS_PER_MS,
     )
+
+
+def adopted_authority(
+    kept: KeptGroup, incarnation: Incarnation, held: HeldLease, bounds: tuple[Epoch, Epoch], now: ClockReading
+) -> Authority | str:
+    """What the guard holds and not a moment more, on either clock; or in words why nothing goes on."""
+    problem = _authority_problem(kept, incarnation, held, bounds, now)
+    if problem:
+        return problem
+    left_ns = held.deadlines.deadline - now.boottime_ns
+    raw_deadline_ns = held.since.monotonic_raw_ns + held.deadlines.deadline - held.since.boottime_ns
+    authority = Authority(held.deadlines.deadline, min(raw_deadline_ns, now.monotonic_raw_ns + left_ns))
+    return authority if authority.alive(now) else "its authority is over"
 
 
 def _authority_problem(

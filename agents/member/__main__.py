@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from agents.runtime.__main__ import EXIT_CONFIG, EXIT_CUT_SHORT, EXIT_UNAVAILABLE, EXIT_USAGE
 
@@ -14,6 +15,7 @@ def main() -> int:
 
     from agents.member.process import serve_member  # noqa: PLC0415 - see above
     from agents.runtime.supervisor import StopCutShort  # noqa: PLC0415 - see above
+    from agents.runtime.upgrade import MEMBER_MODULE, become_successor  # noqa: PLC0415 - see above
     from agents.settings import member_from_json  # noqa: PLC0415 - see above
     from proto.errors import BadValue, DurabilityLost, LocalFault  # noqa: PLC0415 - see above
 
@@ -22,15 +24,18 @@ def main() -> int:
         return EXIT_USAGE
     with os.fdopen(int(sys.argv[2]), encoding="utf-8") as stream:
         settings = member_from_json(stream.read())
+    config = Path(sys.argv[3]) if len(sys.argv) > 3 else None
     name = f"site-agent member {settings.member} of {settings.site}"
     try:
-        uvloop.run(serve_member(settings))
+        successor = uvloop.run(serve_member(settings, config))
     except StopCutShort as error:
         sys.stderr.write(f"{name}: {error}\n")
         return EXIT_CUT_SHORT
     except (BadValue, LocalFault) as error:
         sys.stderr.write(f"{name}: {error}\n")
         return EXIT_UNAVAILABLE if isinstance(error, DurabilityLost) else EXIT_CONFIG
+    if successor is not None and config is not None:
+        become_successor(config, successor, MEMBER_MODULE)
     return 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from agents.actions.runner import GroupRunner
-from agents.core.effects import ExtendDeadline, Fence, StartPlan, StoreBounds, Tell
+from agents.core.effects import ExtendDeadline, Fence, KeepAuthority, StartPlan, StoreBounds, Tell
 from agents.core.member import Ask, SiteMember
 from agents.core.member_view import member_group_view, member_view
 from agents.member.steps import MemberSteps
@@ -32,13 +32,17 @@ class MemberDriver(CoreLoop):
         fatal: Callable[[BaseException], NoReturn],
         store_bounds: Callable[[GroupId, Epoch, Epoch], None],
         telemetry: Telemetry,
+        keep: Callable[[KeepAuthority], None],
     ) -> None:
+        """`keep`: for the next process; blocking, called from a thread, one call at a time. Never fails."""
         super().__init__(member, clock, fatal, store_bounds)
         self.member = member
         self.runners: dict[GroupId, GroupRunner] = {}
         self.steps: dict[GroupId, MemberSteps] = {}
         self.stream: LeadStream | None = None
         self._telemetry = telemetry
+        self._keep = keep
+        self._keep_lock = asyncio.Lock()
         self._asked: set[asyncio.Task[None]] = set()
         self._guard_lacks: dict[GroupId, tuple[str, ...]] = {}
         self._found: dict[GroupId, dict[str, str]] = {group: {} for group in member.groups}
@@ -140,3 +144,9 @@ class MemberDriver(CoreLoop):
             self.runners[effect.group].extend(effect)
         elif isinstance(effect, Fence):
             self.runners[effect.group].fence(effect)
+        elif isinstance(effect, KeepAuthority):
+            self.spawn(self._keep_it(effect), f"keep {effect.group}")
+
+    async def _keep_it(self, effect: KeepAuthority) -> None:
+        async with self._keep_lock:
+            await asyncio.to_thread(self._keep, effect)

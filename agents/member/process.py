@@ -1,10 +1,12 @@
 """One member process: what it is made of, in which order it starts and stops, and what ends it.
 
 Start: certificate, store and its locks, core, sockets, stream, looks; every refusal until then ends the process with
-words. A process that starts assumes the worst: it ends what a former one left, and that epoch is over on this host.
+words. A process that finds guards of the one before it goes on where that one ended (agents/member/take_over.py);
+otherwise it ends what was left, and that epoch is over on this host.
 Stop (SIGTERM, SIGINT): what runs here is ended and proven down first; the lead hears of it. A second signal, or a stop
 that takes too long, ends the process without: the guards then end what runs at their deadlines. SIGHUP reads the
-certificate files again.
+certificate files again. SIGUSR2 makes the process the program that is installed now, once that has checked the
+configuration; its guards go on meanwhile.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import random
 import secrets
 import signal
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, NoReturn
 
 from agents.actions.build import group_plans
@@ -26,6 +29,7 @@ from agents.components.build import build_components
 from agents.components.watching import component_probes
 from agents.core.member import MemberSettings, SiteMember
 from agents.core.member_group import MemberGroupSettings
+from agents.core.takeover import Machine
 from agents.fencing.base import Guard
 from agents.fencing.exec_registry import ExecRegistry
 from agents.fencing.guard_client import GuardHandle
@@ -34,22 +38,26 @@ from agents.local.server import LocalServer
 from agents.member.driver import MemberDriver
 from agents.member.steps import MemberSteps, StepWorld
 from agents.member.stream import LEAD, LeadStream
+from agents.member.take_over import FoundGuards, kept_as, take_over_guards
 from agents.members.endpoint import PATH
 from agents.probes.schedule import ProbeSchedule, ScheduledProbe
 from agents.runtime.identity import lead_context, require_own_member, tls_files
-from agents.runtime.supervisor import StopCutShort
+from agents.runtime.machine import read_generation, read_machine
+from agents.runtime.supervisor import GENERATION_LOOK_S, StopCutShort
+from agents.runtime.take_over import Keeper
 from agents.runtime.telemetry import Telemetry, resident_bytes
+from agents.runtime.upgrade import MEMBER, prepare
 from agents.settings import MemberGroupSpec, MemberProcessSettings
 from agents.store import AgentStore, open_store
 from proto.clock import SystemClock
 from proto.edge.fatal import fatal as end_process
 from proto.edge.logs import get_logger, setup_logging
 from proto.edge.tls import reload_files
-from proto.errors import BadValue, RemoteFault
+from proto.errors import BadValue, LocalFault, RemoteFault
 from proto.invariants import InvariantViolation
 from proto.member_messages import MEMBER_PROTOCOL, GroupOffer, MemberHello
 from proto.timing import LocalDeadlines
-from proto.units import TOKEN_BYTES, GroupId, Nonce
+from proto.units import TOKEN_BYTES, GroupId, Incarnation, Nonce
 
 STOP_MARGIN_S = 15.0
 STEP_LOGS = "steps"
@@ -65,13 +73,24 @@ class Member:
         self,
         settings: MemberProcessSettings,
         store: AgentStore,
+        machine: Machine,
+        found: FoundGuards,
+        config: Path | None = None,
         fatal: Callable[[BaseException], NoReturn] = end_process,
     ) -> None:
         self.settings = settings
+        self._machine = machine
+        self._found = found
+        self._config = config
+        self._upgrading: asyncio.Task[None] | None = None
+        self._successor: int | None = None
         self._store = store
         self._fatal = fatal
         self._clock = SystemClock()
-        self._instance = Nonce(secrets.token_bytes(TOKEN_BYTES))
+        former = found.takeover
+        token = secrets.token_bytes(TOKEN_BYTES) if former is None else former.kept.incarnation
+        self._instance = Incarnation(token)
+        self.keeper = Keeper(kept_as(settings, store), settings.runtime_dir, machine, former)
         self._signals = 0
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
@@ -88,8 +107,16 @@ class Member:
             tokens=lambda: secrets.token_bytes(TOKEN_BYTES),
             bounds=store.bounds(),
             started=self._clock.read(),
+            adopted=found.held,
         )
-        self.driver = MemberDriver(self.core, self._clock, fatal, store.store_bounds, self.telemetry)
+        self.driver = MemberDriver(
+            self.core,
+            self._clock,
+            fatal,
+            store.store_bounds,
+            self.telemetry,
+            lambda effect: self.keeper.keep(self._instance, effect),
+        )
         self.registry = ExecRegistry(settings.exec_socket, [one.held.group for one in settings.groups])
         self._looks: tuple[ScheduledProbe, ...] = ()
         for one in settings.groups:
@@ -118,6 +145,9 @@ class Member:
         seen, _ = self._store.bounds()[held.group]
         runner = GroupRunner(plans, parts, self.driver, seen)
         self.driver.runners[held.group] = runner
+        if held.group in self._found.guards:
+            guard, deadlines = self._found.guards[held.group]
+            runner.adopt(guard, self._found.held[held.group].epoch, deadlines)
         self._looks += component_probes(held.group, components, held.components, runner)
         self.driver.steps[held.group] = MemberSteps(
             StepWorld(
@@ -144,7 +174,7 @@ class Member:
             settings.site,
             settings.member,
             settings.cluster,
-            self._instance,
+            Nonce(self._instance),
             settings.version[:64],
             offers,
         )
@@ -157,26 +187,64 @@ class Member:
         view["streams"] = [{"witness": LEAD, "connected": open_now, "suspect": False, "rtt_us": None, **words}]
         view["told"] = list(self.telemetry.words)
         view["resident_bytes"] = int(resident_bytes())
-        view["process"] = {"pid": os.getpid()}
+        view["process"] = {"pid": os.getpid(), "taken_over": sorted(self._found.guards)}
         return view
 
     # -- life -----------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Returns after an orderly stop. Raises LocalFault or BadValue when it cannot start."""
+    async def run(self) -> int | None:
+        """Returns after an orderly stop: None, or the settings of the successor that this process is to become.
+
+        Raises LocalFault or BadValue when it cannot start.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
+        loop.add_signal_handler(signal.SIGUSR2, self.upgrade)
         await self.registry.start()
         await self.local.start()
         self.telemetry.watch(self.driver.status)
         self.driver.begin()
         self._supervise("lead", self.stream.run())
         self._supervise("looks", self.schedule.run())
+        if self._machine.generation:
+            self._supervise("generation", self._watch_generation())
         log.info("started", site=self.settings.site, member=self.settings.member, groups=len(self.settings.groups))
         await self._stop.wait()
+        if self._successor is not None and not self._signals:
+            await self._hand_over()
+            if self._signals:
+                raise StopCutShort("told to stop while it became the new program: the guards end it at their deadlines")
+            return self._successor
         await self._shut_down()
+        return None
+
+    def upgrade(self) -> None:
+        """The program that is installed now checks the configuration first; then this process becomes it."""
+        if self._config is None or self._stop.is_set() or (self._upgrading and not self._upgrading.done()):
+            log.warning("upgrade_ignored", why="one is under way, or the member stops")
+            return
+        self._upgrading = asyncio.create_task(self._prepare(self._config), name="upgrade")
+
+    async def _prepare(self, config: Path) -> None:
+        try:
+            successor = await prepare(config, MEMBER)
+        except LocalFault as error:
+            log.error("upgrade_refused", why=str(error))  # noqa: TRY400 - the new program's words are what matters
+            return
+        if not self._stop.is_set():
+            self._successor = successor
+            self._stop.set()
+
+    async def _hand_over(self) -> None:
+        log.info("handing_over")
+        self._stopping = True
+        self.driver.stop()
+        for runner in self.driver.runners.values():
+            runner.let_go()
+        await self.driver.abandon()
+        await self._close()
 
     def stop(self) -> None:
         self._signals += 1
@@ -203,15 +271,28 @@ class Member:
         orderly = self.driver.finished.is_set()
         self._stopping = True
         self.driver.stop()
+        await self._close()
+        if not orderly:
+            raise StopCutShort("stopped before everything was verified down: the guards end it at their deadlines")
+        log.info("stopped")
+
+    async def _close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.local.close()
         await self.registry.close()
         self._store.close()
-        if not orderly:
-            raise StopCutShort("stopped before everything was verified down: the guards end it at their deadlines")
-        log.info("stopped")
+
+    async def _watch_generation(self) -> None:
+        """A copy of this virtual machine, or one that was put back, holds nothing: everything down, at once."""
+        known = self._machine.generation
+        while True:
+            await asyncio.sleep(GENERATION_LOOK_S)
+            seen = await asyncio.to_thread(read_generation)
+            if seen != known:
+                known = seen
+                self.driver.machine_changed("the generation id of this virtual machine changed: a copy, or put back?")
 
     def _supervise(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         def ended(task: asyncio.Task[None]) -> None:
@@ -230,9 +311,11 @@ async def _end_undo_guard(guard: Guard) -> None:
         await guard.release()
 
 
-async def serve_member(settings: MemberProcessSettings) -> None:
-    """Runs a member until it is told to stop. Raises LocalFault or BadValue when it cannot start."""
+async def serve_member(settings: MemberProcessSettings, config: Path | None) -> int | None:
+    """Runs a member until it is told to stop; see `Member.run`. Raises LocalFault or BadValue when it cannot start."""
     setup_logging(level=settings.log.level, json=settings.log.json)
     require_own_member(settings)
     store = open_store(settings.state_dir, settings.runtime_dir, [one.held.group for one in settings.groups])
-    await Member(settings, store).run()
+    machine = read_machine()
+    found = await take_over_guards(settings, store, machine, SystemClock())
+    return await Member(settings, store, machine, found, config).run()

@@ -1,10 +1,10 @@
 """Steps that the lead asks for: by name, with this host's own command, under this host's guard.
 
-Rule: one attempt (epoch and step id) is begun once in the life of this process; whoever asks again is told how it
-ended. One step of a group runs at a time: an attempt that comes while another one runs means that the lead has given
-that one up, so it is ended first. A step runs only while this member holds the very epoch; an undo also when everything
-is down, in a guard of its own that has no lease, no address and no port (agents/actions/unwind.py has the same rule).
-Nothing that came over the network is executed, and no deadline but this host's own is told to a command.
+Rule: one attempt (epoch and step id) is begun once; whoever asks again is told how it ended, by this process or by the
+guard that it took over. One step of a group runs at a time: an attempt that comes while another one runs means that the
+lead has given that one up, so it is ended first. A step runs only while this member holds the very epoch; an undo also
+when everything is down, in a guard of its own that has no lease, no address and no port (agents/actions/unwind.py has
+the same rule). Nothing that came over the network is executed, and commands are told this host's own deadline.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ class MemberSteps:
         step = step_of(spec, argv, order.step_id, about, deadlines(), log, max(1, order.timeout_ms))
         self._running = (guard, step.step_id)
         try:
-            result = await guard.run_step(step)
+            former = await guard.outcome(step.step_id)  # of a former process of this member, which this one took over
+            result = await guard.run_step(step) if former is None else former
         finally:
             self._running = None
         if result.ok:

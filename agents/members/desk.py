@@ -102,7 +102,9 @@ class MemberDesk:
     async def _store(self, book: MemberBook, epoch: Epoch, ttl_ms: int) -> None:
         async with self._storing.setdefault(book.group, asyncio.Lock()):
             if book.epoch == epoch:
-                await asyncio.to_thread(self._files[book.group].store, epoch, ttl_ms, tuple(book.seats))
+                out = book.may_hold(self._clock.now())
+                names = tuple(name for name in book.seats if name in self._specs or name in out)
+                await asyncio.to_thread(self._files[book.group].store, epoch, ttl_ms, names)
                 self._durable[book.group] = epoch
         self._hint(book.group)
 

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from agents.config import load_agent_config
 from agents.config_member import load_member_config
-from agents.settings import SiteSettings, to_json
+from agents.settings import MemberProcessSettings, SiteSettings, to_json
 
 SMALL_HEAP = {"MALLOC_ARENA_MAX": "2"}
 """The few threads (name look-ups, syncs) need no heap each."""
@@ -33,6 +33,11 @@ def checked_settings(config: Path) -> SiteSettings:
     return dataclasses.replace(load_agent_config(config), version=distribution_version())
 
 
+def checked_member_settings(config: Path) -> MemberProcessSettings:
+    """Raises ConfigRefused."""
+    return dataclasses.replace(load_member_config(config), version=distribution_version())
+
+
 def launch(config: Path) -> NoReturn:
     """Raises ConfigRefused; otherwise it does not return."""
     _become("agents.runtime", to_json(checked_settings(config)), config)
@@ -40,8 +45,7 @@ def launch(config: Path) -> NoReturn:
 
 def launch_member(config: Path) -> NoReturn:
     """Raises ConfigRefused; otherwise it does not return."""
-    settings = dataclasses.replace(load_member_config(config), version=distribution_version())
-    _become("agents.member", to_json(settings), config)
+    _become("agents.member", to_json(checked_member_settings(config)), config)
 
 
 def _become(module: str, settings: str, config: Path) -> NoReturn:

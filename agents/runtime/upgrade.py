@@ -20,13 +20,18 @@ from proto.errors import LocalFault
 PREPARE_S = 60.0
 WORDS_BYTES_MAX = 2_000
 MODULE = "agents.runtime"
+MEMBER = "member"
+MEMBER_MODULE = "agents.member"
 PREPARE_MODULE = "agents.runtime.prepare"
 
 
-async def prepare(config: Path) -> int:
-    """The settings as the new program reads them, in a memory file. Raises LocalFault with its words."""
+async def prepare(config: Path, *kind: str) -> int:
+    """The settings as the new program reads them, in a memory file. Raises LocalFault with its words.
+
+    `kind`: nothing for an agent, "member" for a member.
+    """
     fd = os.memfd_create("thirdsite-settings", 0)
-    command = (sys.executable, "-P", "-m", PREPARE_MODULE, str(config), str(fd))
+    command = (sys.executable, "-P", "-m", PREPARE_MODULE, str(config), str(fd), *kind)
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -54,7 +59,7 @@ async def prepare(config: Path) -> int:
     return fd
 
 
-def become_successor(config: Path, settings_fd: int) -> NoReturn:
+def become_successor(config: Path, settings_fd: int, module: str = MODULE) -> NoReturn:
     """After everything is closed that the new image opens again."""
-    command = [sys.executable, "-P", "-m", MODULE, "--settings-fd", str(settings_fd), str(config)]
+    command = [sys.executable, "-P", "-m", module, "--settings-fd", str(settings_fd), str(config)]
     os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted

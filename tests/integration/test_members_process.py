@@ -102,20 +102,58 @@ async def test_a_killed_member_is_waited_for_and_the_site_reports_itself_unfit(w
         await stays_dead(world.db)
 
 
-async def test_a_restarted_member_ends_what_it_left_and_comes_back_with_the_next_epoch(world: SiteWorld) -> None:
+async def test_a_member_that_comes_back_too_late_is_down_until_the_next_epoch(world: SiteWorld) -> None:
     async with world.running():
         async with world.member() as member:
             await world.active(8)
             member.send_signal(signal.SIGKILL)
+            await world.until(lambda: now_ns() - stamps(world.db)[-1] > 500_000_000)
         async with world.member():
             await world.until(lambda: "does not hold the site's epoch" in world.blockers())
-            await stays_dead(world.db)
             world.lease.revoke = RevokePhase.REVOKING
             await world.until(lambda: bool(world.lease.releases))
             world.db.unlink()
             world.lease.revoke = RevokePhase.NONE
             await world.active(9)
             assert lives(world.db)
+
+
+def pids(path: Path) -> set[bytes]:
+    return {line.split()[1] for line in path.read_bytes().split(b"\n")[:-1]}
+
+
+async def test_a_member_that_is_killed_and_started_again_goes_on(world: SiteWorld) -> None:
+    async with world.running():
+        async with world.member() as member:
+            await world.active(8)
+            member.send_signal(signal.SIGKILL)
+        async with world.member():
+            await world.until(lambda: "taken_over" in world.member_log())
+            went_on = now_ns()
+            await world.until(lambda: stamps(world.db)[-1] > went_on + 6_000_000_000)  # more than a ttl
+            assert len(pids(world.db)) == 1, "the platform did not notice"
+            assert world.lease.reports[-1].healthy
+            assert (await world.member_status())["process"]["taken_over"] == ["shop"]
+            world.lease.revoke = RevokePhase.REVOKING
+            await world.until(lambda: bool(world.lease.releases))
+            assert world.lease.releases[0].text == "handover: verified down"
+            await stays_dead(world.db)
+
+
+async def test_a_member_is_upgraded_without_a_stop_and_refuses_what_it_cannot_read(world: SiteWorld) -> None:
+    async with world.running(), world.member() as member:
+        await world.active(8)
+        text = world.member_config.read_text()
+        world.member_config.write_text(text.replace("site: dc-a", "site: 7"))
+        member.send_signal(signal.SIGUSR2)
+        await world.until(lambda: "upgrade_refused" in world.member_log())
+        world.member_config.write_text(text)
+        member.send_signal(signal.SIGUSR2)
+        await world.until(lambda: "taken_over" in world.member_log())
+        went_on = now_ns()
+        await world.until(lambda: stamps(world.db)[-1] > went_on + 5_000_000_000)  # more than a ttl
+        assert member.poll() is None, "one process id"
+        assert len(pids(world.db)) == 1
 
 
 async def test_a_lead_that_is_killed_leaves_its_member_to_the_deadline(world: SiteWorld) -> None:

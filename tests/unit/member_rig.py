@@ -6,9 +6,9 @@ import itertools
 from dataclasses import dataclass, field
 
 from agents.core import members
-from agents.core.effects import ExtendDeadline, Fence, StartPlan, StoreBounds, Tell
+from agents.core.effects import ExtendDeadline, Fence, KeepAuthority, StartPlan, StoreBounds, Tell
 from agents.core.member import Ask, MemberSettings, SiteMember
-from agents.core.member_group import MemberGroup, MemberGroupSettings
+from agents.core.member_group import Held, MemberGroup, MemberGroupSettings
 from agents.core.members import MemberBook
 from proto.clock import ClockReading
 from proto.lease import LeaseConstants
@@ -92,15 +92,23 @@ class Member:
         self.instance = b""
         self.restart(true_ns)
 
+    def adopt(self, true_ns: int, held: Held) -> None:
+        """A new process of the same instance goes on with what its guard holds."""
+        self._begin(true_ns, {G: held})
+
     def restart(self, true_ns: int) -> None:
         """The process is gone; a new one verifies that everything is down, which ends the guard."""
-        self.outbox = []
         self.instance = next(self._numbers).to_bytes(16, "big")
+        self._begin(true_ns, {})
+
+    def _begin(self, true_ns: int, adopted: dict[GroupId, Held]) -> None:
+        self.outbox = []
         self.core = SiteMember(
             MemberSettings(SiteId("dc-a"), DB, (MemberGroupSettings(G, BUDGETS, 3_000),)),
             tokens=lambda: next(self._numbers).to_bytes(16, "big"),
             bounds={G: self.disk},
             started=self.clock.read(true_ns),
+            adopted=adopted,
         )
         self.core.stream_opened(self.clock.read(true_ns))
         self.perform(true_ns)
@@ -133,7 +141,7 @@ class Member:
             self.guard = None
             self.core.fenced(G, True, "", now)
         else:
-            assert isinstance(effect, Tell), effect
+            assert isinstance(effect, Tell | KeepAuthority), effect
 
     def _plan(self, plan: StartPlan, now: ClockReading) -> None:
         if plan.kind.value == "activate":

@@ -240,3 +240,18 @@ def test_an_end_is_orderly_only_by_the_members_word():
     other.passes(2 * TTL_MS)
     assert not other.lead.may_hold(other.true_ns)
     assert not other.lead.book.orderly()
+
+
+def test_what_a_guard_still_holds_goes_on_and_ends_as_ever():
+    pair = Pair().holding()
+    held = pair.member.group.held
+    assert held is not None
+    pair.member.adopt(pair.true_ns, held)
+    assert pair.member.group.phase is MemberPhase.HOLDING
+    pair.renew()
+    pair.talk()
+    assert pair.member.armed[-1] > pair.member.armed[0]
+    pair.lead.book.end(Order.STOP, 1_000)
+    pair.talk()
+    assert pair.member.disk == (7, 7)
+    assert not pair.lead.may_hold(pair.true_ns)
