@@ -35,6 +35,8 @@ class Verdict:
     """The unchanged code is objected to as well: nothing was shown."""
     why: str = ""
     """Tests alone: what the simulators cannot show."""
+    died: str = ""
+    """How the process that hunted it ended before it could say anything."""
     seconds: float = 0.0
 
     @property

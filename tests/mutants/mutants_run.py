@@ -80,7 +80,7 @@ def hunt_by_name(name: str, most: int | None) -> Verdict:
 def _died(name: str, code: int | None) -> Verdict:
     mutant = BY_NAME[name]
     says = f"the process that hunted it ended with exit code {code}"
-    return Verdict(name, mutant.campaign, mutant.rule, mutant.where, mutant.budget, reason=says)
+    return Verdict(name, mutant.campaign, mutant.rule, mutant.where, mutant.budget, died=says)
 
 
 def _hunt_all(mutants: list[Mutant], workers: int, most: int | None, signals: Signals) -> list[Verdict]:
@@ -108,7 +108,7 @@ def _words(verdict: Verdict) -> str:
     if verdict.false_alarm:
         return f"FALSE ALARM {verdict.name}: the unchanged code is objected to as well ({by})"
     if not verdict.killed:
-        others = by or ", ".join(sorted(verdict.also)) or "no objection"
+        others = verdict.died or by or ", ".join(sorted(verdict.also)) or "no objection"
         return f"SURVIVED {verdict.name}: {verdict.schedules} schedules, {verdict.seconds} s ({others})"
     if verdict.campaign == TESTS_ONLY:
         return f"killed {verdict.name} by {by} in {verdict.seconds} s"

@@ -12,6 +12,7 @@ sys.path.append(str(Path(__file__).parent))
 from mutant import TESTS, TESTS_ONLY, Mutant
 from mutants_hunt import hunt
 from mutants_registry import BY_NAME, MUTANTS
+from mutants_run import _died, _words
 
 QUICKEST: tuple[str, ...] = (
     "born-vacant",
@@ -55,3 +56,10 @@ def test_a_mutant_says_what_it_breaks_and_who_sees_it(mutant: Mutant) -> None:
         path, _, test = node.partition("::")
         assert (TESTS / path).exists()
         assert f"def {test.partition('[')[0]}(" in (TESTS / path).read_text() or not test
+
+
+def test_a_hunt_whose_process_ended_is_a_survivor_and_says_so() -> None:
+    verdict = _died(QUICKEST[0], -9)
+    assert verdict.survived
+    assert _words(verdict).endswith("(the process that hunted it ended with exit code -9)")
+    assert verdict.as_json()["died"]
