@@ -92,6 +92,11 @@ class GuardModel:
         """Killed, and something is left."""
         return self._again_at is not None and bool(self._processes)
 
+    @property
+    def emptied(self) -> bool:
+        """Killed, and no process is left; the rest of the ladder may be waited for."""
+        return self._again_at is not None and not self._processes
+
     def bind(self, holder: str) -> None:
         if self.holder not in ("", holder):
             raise GuardRefused("bound", "this guard holds for another incarnation, for life")

@@ -320,3 +320,13 @@ def test_nothing_begins_unwatched_and_no_site_says_down_over_a_component(court: 
     checker.said_down(G, A, active=True)
     checker.unheeded(G, A)
     assert court.kinds() == ["watchdog", "component", "component"]
+
+
+def test_a_site_that_says_down_has_no_resource_and_its_guard_alone_may_not_know(court: Court):
+    checker = HeldChecker(court.findings, court.now, lambda group, host: 5 * S)
+    checker.there(G, A, "ports")
+    checker.proven(G, A, active=False)
+    checker.said_down(G, B, active=False)
+    assert court.kinds() == []
+    checker.said_down(G, A, active=False)
+    assert court.kinds() == ["resource"]

@@ -84,6 +84,8 @@ class NodeClock:
         self._raw_ns = BOOTED_NS
         self.raw_ppm = rate_ppm
         self._wall_ahead_ns = 0
+        self.parted_once = False
+        """BOOTTIME went at a rate of its own, since the last boot."""
         self._suspended_at: int | None = None
 
     def now(self) -> InstantNs:
@@ -111,13 +113,14 @@ class NodeClock:
 
     def run_at(self, rate_ppm: int) -> None:
         """From now on at another rate; whoever armed a timer must arm it again."""
-        self.part(rate_ppm)
-        self.raw_ppm = rate_ppm
+        self._boot_ns, self._raw_ns, self._true_ns = self.now(), self.raw(), self._events.now_ns
+        self.rate_ppm = self.raw_ppm = rate_ppm
 
     def part(self, rate_ppm: int) -> None:
         """BOOTTIME alone goes at another rate from now on."""
         self._boot_ns, self._raw_ns, self._true_ns = self.now(), self.raw(), self._events.now_ns
         self.rate_ppm = rate_ppm
+        self.parted_once = self.parted_once or self.parted
 
     @property
     def parted(self) -> bool:
@@ -147,5 +150,6 @@ class NodeClock:
     def reboot(self) -> None:
         self._boot_ns = self._raw_ns = BOOTED_NS
         self._true_ns = self._events.now_ns
-        self.agree()
+        self.rate_ppm = self.raw_ppm
+        self.parted_once = False
         self._suspended_at = None

@@ -42,6 +42,8 @@ class GuardPost:
         """What the agent gave last."""
         self.undead = False
         """Something is left that no kill ends; only a reset does."""
+        self.emptied = False
+        """At its end no process was left, and the guard waited for the rest."""
         self._host = host
         self._group = group
         self._behave = behave
@@ -131,9 +133,9 @@ class GuardPost:
             self._host.events.at(at_ns, lambda: self._due(at_ns))
 
     def _looks_by(self) -> int:
-        """Where BOOTTIME cannot be trusted, the next look by the other clock."""
+        """Where BOOTTIME cannot be trusted, or could not, the next look by the other clock."""
         guard, clock = self.guard, self._host.clock
-        if guard is None or not clock.parted or guard.frozen:
+        if guard is None or not clock.parted_once or guard.frozen:
             return 1 << 62
         left_ns = guard.authority.next_rung_ns(self._clocks())
         wait_ns = min(CLOCK_CHECK_MS * NS_PER_MS, 1 << 62 if left_ns is None else left_ns + 1)
@@ -170,8 +172,8 @@ class GuardPost:
 
     def _take(self, events: list[GuardEvent]) -> None:
         for event in events:
-            if isinstance(event, Down):
-                self.undead = self.guard is not None and self.guard.alive
+            if isinstance(event, Down) and self.guard is not None:
+                self.undead, self.emptied = self.guard.alive, self.guard.emptied
                 self._gone()
             self._told(event)
 

@@ -115,8 +115,8 @@ class GroupShell:
             self._host.later(FENCE_AGAIN_NS, self._fenced)
 
     def _prove(self, what: str, then: Callable[[bool], None], tries: int = PROOF_TRIES) -> None:
-        """Nothing is left that a kill does not end, and no component is in the active role; that is waited for."""
-        seen = self.components.end()
+        """Nothing is left that no kill ends, no resource, no component in the active role; that is waited for."""
+        seen = self.components.end() + self.post.hardware.left()
         if seen and tries:
             self._host.later(PROOF_AGAIN_NS, lambda: self._prove(what, then, tries - 1))
             return
@@ -327,9 +327,10 @@ class GroupShell:
         if self.post.undead:
             self._host.note(self._host.name, f"something of {self.group} is left that no kill ends")
         else:
-            self._host.judges.down(self.group, self._host.name, clean=self._orderly and down.cause == STOPPED)
+            clean = self._orderly and (down.cause == STOPPED or self.post.emptied)
+            self._host.judges.down(self.group, self._host.name, clean=clean)
         if down.by is DownBy.GUARD:
-            self._host.judges.held.said_down(self.group, self._host.name, active=self.components.active)
+            self._host.judges.held.proven(self.group, self._host.name, active=self.components.active)
         self._host.hit(f"down-by-{'clocks' if down.cause.startswith(CLOCKS) else down.by.value}")
         waiting, self._on_down = self._on_down, []
         plan = self._plan

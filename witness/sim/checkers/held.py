@@ -56,10 +56,16 @@ class HeldChecker:
         if unwatched:
             self._found("watchdog", f"{host} begins {group} and its watchdog, which is required, does not count")
 
-    def said_down(self, group: GroupId, host: str, *, active: bool) -> None:
-        """The site says that nothing of the active role runs; `active`: a component does."""
+    def proven(self, group: GroupId, host: str, *, active: bool) -> None:
+        """A guard says that no process of the active role is left; `active`: a component is."""
         if active:
             self._found("component", f"{host} says that {group} is down, and a component is in the active role")
+
+    def said_down(self, group: GroupId, host: str, *, active: bool) -> None:
+        """The site says so, and of its resources, too."""
+        self.proven(group, host, active=active)
+        for name in self._there.get((group, host), ()):
+            self._found("resource", f"{host} says that {group} is down, and {name} is there")
 
     def unheeded(self, group: GroupId, host: str) -> None:
         """A component is in the active role at a dormant site whose agent had the time to see and to end it."""

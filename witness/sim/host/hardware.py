@@ -15,6 +15,7 @@ from agents.fencing.cgroup import Cgroup
 from agents.fencing.guard_options import GuardOptions
 from agents.fencing.ladder import WATCHDOG, Ladder
 from agents.fencing.memory_resources import Grain
+from agents.fencing.timed_resources import close_all
 from agents.fencing.watchdog import Watchdog
 from proto.units import NS_PER_MS, GroupId
 from witness.sim.host.component import ComponentGroup, SimComponent
@@ -119,6 +120,14 @@ class Hardware:
         if self._link is not None:
             self._link.end()
             self._link = None
+
+    def left(self) -> list[str]:
+        """What the agent's proof of down closes itself (agents.actions.guard_setup), and what stands against that."""
+        stalls, self.stall.draw, self.stall.lasted_ns = self.stall.draw, lambda: 0, 0
+        try:
+            return close_all([*self.resources])
+        finally:
+            self.stall.draw = stalls
 
     def kill_keeper(self) -> bool:
         return self._link is not None and self._link.killed()
