@@ -7,10 +7,13 @@ without the patch. A rule that no simulated schedule can show (`why` says it) na
 
 from __future__ import annotations
 
+import inspect
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -23,7 +26,9 @@ import sim_broken_rules
 
 from witness.sim import run as sim_run
 from witness.sim.faults import FAULTS
+from witness.sim.host.fitting import with_fitting
 from witness.sim.raft import run as raft_run
+from witness.sim.setup import NOTHING, Fitting
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 Changes = tuple[tuple[str, Any], ...]
@@ -42,13 +47,14 @@ class SimFocus:
     extreme: bool = False
     setup: Changes = ()
     group: Changes = ()
+    fitting: Fitting = NOTHING
 
     campaign = "sim"
 
     def violations(self, seed: int) -> list[str]:
         setup = sim_broken_rules.setup_for(self, seed)
         groups = tuple(replace(config, **dict(self.group)) for config in setup.groups)
-        setup = replace(setup, groups=groups, **dict(self.setup))
+        setup = with_fitting(replace(setup, groups=groups, **dict(self.setup)), self.fitting)
         with pytest.MonkeyPatch.context() as patch:
             for name, fault in sim_broken_rules.EXTRA_FAULTS.items():
                 patch.setitem(FAULTS, name, fault)
@@ -107,3 +113,18 @@ def raft_broken(name: str, rule: str, where: str) -> Mutant:
     return Mutant(
         name.replace(" ", "-"), rule, where, one.patch, FuzzFocus(one.kinds, one.caught_as, one.budget, one.changes)
     )
+
+
+def rewritten(function: FunctionType, old: str, new: str) -> Patch:
+    """One expression of it is another one, whoever imported it by name."""
+
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        source = textwrap.dedent(inspect.getsource(function))
+        assert source.count(old) == 1, f"{function.__qualname__} has {old!r} {source.count(old)} times"
+        place: dict[str, Any] = {}
+        exec(compile(source.replace(old, new), function.__code__.co_filename, "exec"), function.__globals__, place)
+        made = place[function.__name__]
+        made = made.fget if isinstance(made, property) else made
+        monkeypatch.setattr(function, "__code__", made.__code__)
+
+    return patch

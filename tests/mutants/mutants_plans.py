@@ -1,4 +1,4 @@
-"""The site's plans and their journal (agents/core/plan_progress.py, agents/actions), and who is proven down there.
+"""The site's plans and their journal (agents/core/plan_progress.py, agents/actions).
 
 Schedules run plans of one step, whose journal is not simulated: what programs do on a machine is for the agent's tests.
 """
@@ -9,7 +9,6 @@ import pytest
 from mutant import Mutant
 
 from agents.actions.plan_notes import PlanNotes
-from agents.actions.proof import DownProof
 from agents.actions.steps import StepRunner
 from agents.actions.unwind import Unwinder
 from agents.core.plan_progress import PlanEnd, PlanProgress, StepInput, StepState
@@ -84,13 +83,6 @@ def noted_after_the_start(patch: pytest.MonkeyPatch) -> None:
 def damage_leaves_all_as_it_is(patch: pytest.MonkeyPatch) -> None:
     right = Unwinder.steps
     patch.setattr(Unwinder, "steps", lambda self: () if self._notes.damage else right(self))
-
-
-def components_are_believed(patch: pytest.MonkeyPatch) -> None:
-    async def end_components(self):
-        return []
-
-    patch.setattr(DownProof, "end_components", end_components)
 
 
 NO_JOURNAL = "simulated plans have one step and no journal"
@@ -170,16 +162,5 @@ MUTANTS = (
         "a journal that cannot be read has everything taken back",
         damage_leaves_all_as_it_is,
         f"{_UNWIND}a_journal_that_cannot_be_read_has_everything_taken_back",
-    ),
-    Mutant(
-        "components-are-believed",
-        "what runs in the active role beside the guard stands against a proof",
-        "agent: components",
-        components_are_believed,
-        tests=(
-            "unit/test_components.py::test_a_proof_ends_what_runs",
-            "unit/test_components.py::test_what_cannot_be_ended_is_never_proven_down",
-        ),
-        why="a simulated platform runs in its guard alone",
     ),
 )

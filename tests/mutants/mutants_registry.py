@@ -6,6 +6,7 @@ import mutants_agent
 import mutants_claims
 import mutants_disk
 import mutants_entries
+import mutants_fencing
 import mutants_identity
 import mutants_lease
 import mutants_machine
@@ -15,6 +16,7 @@ import mutants_raft
 import mutants_restore
 import mutants_review
 import mutants_standing
+import mutants_takeover
 from mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -30,6 +32,8 @@ MUTANTS: tuple[Mutant, ...] = (
     *mutants_identity.MUTANTS,
     *mutants_restore.MUTANTS,
     *mutants_plans.MUTANTS,
+    *mutants_fencing.MUTANTS,
+    *mutants_takeover.MUTANTS,
     *mutants_members.MUTANTS,
 )
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}

@@ -39,7 +39,7 @@ BUNDLES = (
     "lossy doubling slow flap",
     "slow-disk wall-step mad-clock mad-leap",
     "reconfigure switch-twice flood mode maintenance quarantine",
-    "unready unhealthy lagging",
+    "unready unhealthy lagging data-unfit",
     "restore-all",
     "witness-kill witness-power witness-power-at-disk witness-power-at-send",
     "witness-kill-all witness-power-all witness-power-two witness-pause-leader witness-pause-any",

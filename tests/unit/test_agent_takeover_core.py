@@ -23,6 +23,8 @@ from agents.core.takeover import (
     adopt_group,
     incarnation_problem,
 )
+from agents.fencing.base import Containment, GuardStatus
+from agents.runtime.take_over import held_lease
 from proto.clock import ClockReading, ManualClock
 from proto.decisions import Reason
 from proto.health import SiteState
@@ -121,6 +123,26 @@ def test_anything_that_does_not_fit_starts_cold(changes: dict[str, Any], why: st
     answer = adopted(**changes)
     assert isinstance(answer, str)
     assert why in answer
+
+
+def test_a_guard_at_its_end_holds_nothing() -> None:
+    status = GuardStatus(
+        phase="armed",
+        containment=Containment.PID_NAMESPACE,
+        note="",
+        highest_epoch=7,
+        epoch=7,
+        deadline_ns=DEADLINES.deadline,
+        floor_ns=DEADLINES.deadline,
+        steps=(),
+        holder=INCARNATION.hex(),
+        term_at_ns=DEADLINES.stop_at,
+        kill_at_ns=DEADLINES.kill_at,
+        since_ns=(ARMED_AT.boottime_ns, ARMED_AT.monotonic_raw_ns, ARMED_AT.wall_ns),
+    )
+    assert held_lease(status) == HELD
+    for phase in ("dormant", "stopping", "fencing", "killing"):
+        assert held_lease(replace(status, phase=phase)) is None
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,7 @@ PEOPLE = (
     Row("O10", "two operators switch over at once", ("switch-twice",), ("switch-twice",)),
     Row("S7", "more commands than can be taken", ("flood",), ("flood", "witness-overloaded")),
     Row("Q1", "a quarantined site asks for a vacant lease", (), ("witness-quarantined-asks",)),
+    Row("Q1", "data checks fail, so that no quarantine ends by itself", ("data-unfit",), ("data-checks-fail",)),
     Row("", "operators switch over", ("switchover",), ("switchover-done", "switchover-refused")),
     Row("", "modes of a group change", ("mode",), ("mode-done", "mode-refused")),
     Row("", "sites go into maintenance and out of it", ("maintenance",), ("maintenance-done", "maintenance-refused")),

@@ -136,10 +136,20 @@ def undead(world: World, rng: random.Random) -> None:
     for site in world.sites:
         if site.fitting.required or site.fitting.reset:
             for shell in site.shells.values():
-                shell.platform.moods.undead = rng.uniform(0.1, 0.6)
+                shell.platform.moods.undead = rng.uniform(0.4, 1.0)
 
 
-MOODS: dict[str, Strike] = {"keeper-late": keeper_late, "undead": undead}
+def data_unfit(world: World, rng: random.Random) -> None:
+    """A replica that does not follow: data checks of some sites fail, until it is healed."""
+    for site in world.sites:
+        for group, shell in site.shells.items():
+            if rng.random() < 0.6:
+                world.hit("data-checks-fail")
+                shell.platform.data_fails = True
+                world.judges.quarantine.fails(group, site.name)
+
+
+MOODS: dict[str, Strike] = {"keeper-late": keeper_late, "undead": undead, "data-unfit": data_unfit}
 BLOWS: dict[str, tuple[Strike, float]] = {
     "keeper-kill": (keeper_kill, 3.0),
     "resource-stuck": (resource_stuck, 3.0),

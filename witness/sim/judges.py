@@ -16,6 +16,7 @@ from witness.sim.checkers.effects import EffectChecker
 from witness.sim.checkers.expiry import ExpiryChecker
 from witness.sim.checkers.held import HeldChecker
 from witness.sim.checkers.license import LicenseChecker
+from witness.sim.checkers.quarantine import QuarantineChecker
 from witness.sim.checkers.replicas import ReplicaChecker
 from witness.sim.checkers.restored import RestoreChecker
 from witness.sim.checkers.story import StoryChecker
@@ -35,6 +36,7 @@ class Judges:
         self.replicas = ReplicaChecker(findings)
         self.durable = DurableChecker(findings)
         self.story = StoryChecker(findings)
+        self.quarantine = QuarantineChecker(findings)
         self.expiry = ExpiryChecker(findings, now)
         self.restores = RestoreChecker(findings, now)
         self._thawed_at: dict[str, int] = {}
@@ -89,6 +91,7 @@ class Judges:
         self.replicas.applied(str(life.witness), life.index, machine)
         for event in events:
             self.story.told(event)
+            self.quarantine.told(event)
             self.expiry.expired(event, majority(len(machine.state.witnesses)))
             self.restores.told(event, machine)
         self.expiry.applied(machine)

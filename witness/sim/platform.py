@@ -51,6 +51,7 @@ class Platform:
         self.lag_ms = 5
         self.component_found = False
         """In the active role while the site is dormant."""
+        self.data_fails = False
         self._data_checks = data_checks
         self._rng = rng
         self._hit = hit
@@ -62,7 +63,8 @@ class Platform:
         if self.component_found:
             blockers += ("component:shop-db: is active",)
         ready = self.ready and not self.component_found
-        return HealthSummary(ready, self.healthy, self._data_checks, self.lag_ms, blockers, 0 if self.healthy else 1)
+        checks = DataChecks.FAILED if self.data_fails else self._data_checks
+        return HealthSummary(ready, self.healthy, checks, self.lag_ms, blockers, 0 if self.healthy else 1)
 
     def start_steps(self) -> list[Behaviour]:
         """One start, in order; what the last one leaves running is the platform itself."""

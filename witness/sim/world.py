@@ -184,6 +184,7 @@ class World:
         for twin in self.sites[len(self.setup.sites) :]:
             twin.power_off()
         del self.sites[len(self.setup.sites) :]
+        self.judges.quarantine.mended()
         for site in self.sites:
             if "second-agent" in self.setup.kinds:
                 site.crash()  # an agent that was superseded by its twin asks for exactly this
@@ -206,6 +207,7 @@ class World:
             shell.platform.moods = Moods()
             shell.platform.ready = shell.platform.healthy = True
             shell.platform.lag_ms = 5
+            shell.platform.data_fails = False
             shell.post.hardware.heal()
             site.probe(group)
         if site.clock.parted:

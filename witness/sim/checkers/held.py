@@ -30,6 +30,9 @@ class HeldChecker:
         """It was opened, or prolonged."""
         self._there.setdefault((group, host), {}).setdefault(name, 0)
 
+    def is_there(self, group: GroupId, host: str, name: str) -> bool:
+        return name in self._there.get((group, host), ())
+
     def slept(self, group: GroupId, host: str, span_ns: int) -> None:
         there = self._there.get((group, host), {})
         for name in there:

@@ -172,11 +172,13 @@ class Hardware:
             fire()
 
     def _told(self, name: str, there: bool) -> None:
-        held = self.host.judges.held
+        held, host = self.host.judges.held, self.host.name
+        if held.is_there(self.group, host, name) is not there:
+            self.host.note(host, f"{self.group}'s {name} {'can be' if there else 'can no longer be'} reached here")
         if there:
-            held.there(self.group, self.host.name, name)
+            held.there(self.group, host, name)
         else:
-            held.gone(self.group, self.host.name, name)
+            held.gone(self.group, host, name)
 
     def _component_told(self, active: bool) -> None:
         name = "component"

@@ -13,6 +13,7 @@ from proto.lease import LeaseConstants
 from proto.units import NS_PER_MS, NS_PER_S, SiteId, WitnessId
 from witness.raft.space import SpaceLimits
 from witness.raft.timers import PROFILES, CompactionLimits
+from witness.sim.host.fitting import with_fitting
 from witness.sim.raft import faults
 from witness.sim.raft import setup as raft_setup
 from witness.sim.raft.setup import LARGE_TUNING
@@ -28,7 +29,8 @@ from witness.sim.scenario.command import (
 from witness.sim.scenario.narrator import Detail
 from witness.sim.scenario.stage import GROUP, Stage
 from witness.sim.scenario.verb import Verb
-from witness.sim.setup import ENTRY_BYTES, IMAGE_BYTES, RAFT_KIND, Setup, draw_raft
+from witness.sim.scenario.verbs_host import fitting_of
+from witness.sim.setup import ENTRY_BYTES, IMAGE_BYTES, NOTHING, RAFT_KIND, Setup, draw_raft
 
 SITE_NAMES = ("site-a", "site-b", "site-c", "site-d", "site-e")
 WITHIN_NS = 60 * NS_PER_S
@@ -61,6 +63,7 @@ def cluster(stage: Stage, command: Command) -> None:
         drift_extreme=take("drift", one_of("none", "extreme"), "none") == "extreme",
         raft=replace(raft, witnesses=tuple(WitnessId(f"w{one}") for one in range(1, witnesses + 1))),
     )
+    setup = with_fitting(setup, take("fitted", fitting_of, NOTHING))
     command.done()
     stage.found(setup, None if drawn else start_ns)
 
@@ -190,11 +193,12 @@ VERBS = {
         "cluster [witnesses=3] [sites=2] [ttl=3s] [drift-max=1%] [lock-delay=0s] [mode=automatic] [max-lag=SPAN] "
         "[unhealthy-for=2s] [failback=manual] [failback-after=5s] [cooldown=0s] [moves-max=1000] "
         "[handover-timeout=10s] [backoff=5s] [start=1s] [data-checks=passed] [timers=standard] [seed=1] "
-        "[drift=none] [stale-frames=no] [drawn=no]",
+        "[drift=none] [stale-frames=no] [drawn=no] [fitted=PART,..]",
         "Founds a cluster of w1, w2, ... and sites site-a, site-b, ..., the preferred one first, with one group. "
         "`start` is what the platform takes to start; `drift=extreme` puts every clock at the bound; "
         "`stale-frames=yes` allows for `strike` with faults that bring old frames again; `drawn=yes` leaves engine, "
-        "platforms, links and clocks to the seed, as the campaign does.",
+        "platforms, links and clocks to the seed, as the campaign does; `fitted` gives the sites' machines an address, "
+        "ports, a watchdog, a required-watchdog, a reset line, or an exclusive or dual-role component.",
         cluster,
     ),
     "detail": Verb("detail none|brief|normal|full", "How much is told from now on; normal at first.", detail),
