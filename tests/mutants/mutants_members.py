@@ -62,6 +62,21 @@ def handed_out_in_the_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemberBook, "end", end)
 
 
+def handed_out_before_it_is_on_disk(patch: pytest.MonkeyPatch) -> None:
+    right = MemberBook.asked
+
+    def asked(self, name, instance, ask, now, *, durable=True):
+        del durable
+        return right(self, name, instance, ask, now)
+
+    patch.setattr(MemberBook, "asked", asked)
+
+
+def anybodys_word_counts(patch: pytest.MonkeyPatch) -> None:
+    """Also that of a copy of the member that was handed authority."""
+    patch.setattr(members.Seat, "held_by_another", lambda _self, _instance: False)
+
+
 def an_over_epoch_begins_again(patch: pytest.MonkeyPatch) -> None:
     right = member_group.MemberGroup._hold
 
@@ -97,6 +112,22 @@ MUTANTS = (
     Mutant(
         "handed-out-in-the-end", "nothing is handed out from the moment at which the end begins", WHERE,
         handed_out_in_the_end, tests=(*PROPERTY, *CORE), why=WHY,
+    ),
+    Mutant(
+        "handed-out-before-disk",
+        "it is on disk to whom authority is handed out before it is",
+        WHERE,
+        handed_out_before_it_is_on_disk,
+        tests=(*CORE, "unit/test_members_desk.py"),
+        why=WHY,
+    ),
+    Mutant(
+        "any-member-process-counts",
+        "only the process that was handed authority ends it by its word",
+        WHERE,
+        anybodys_word_counts,
+        tests=CORE,
+        why=WHY,
     ),
     Mutant(
         "member-epoch-revives", "an epoch that is over on a member is over for good", WHERE, an_over_epoch_begins_again,
