@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from agents.fencing import process_table
+from agents.fencing.base import GuardSilent
+from agents.fencing.guard_client import GuardHandle
+from witness.bench import guards
 
 RUN_S = 110.0
 pytestmark = pytest.mark.process
@@ -60,3 +66,19 @@ def test_an_unknown_part_is_refused_with_the_parts_there_are():
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 64
     assert "'speed' is no part; choose of agent, guard, commits, raft, outage" in done.stderr
+
+
+async def test_a_guard_that_takes_no_deadline_is_counted_and_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handles = []
+
+    async def silent(guard: GuardHandle, ttl_ms: int) -> int:
+        handles.append(guard)
+        raise GuardSilent("deadline: no answer")
+
+    monkeypatch.setattr(guards, "_arm", silent)
+    found = await guards._trials(tmp_path, 2, guards._nothing)
+    assert (found["trials"], found["not_armed"], found["never_ran"]) == (2, 2, 0)
+    assert (found["last_stamp"], found["proof"]) == ({}, {})
+    assert [one for one in handles if process_table.start_time(one.guard_pid) is not None] == []

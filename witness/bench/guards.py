@@ -20,7 +20,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from agents.fencing.base import GuardError, Step
+from agents.fencing.base import GuardError, GuardSilent, Step
 from agents.fencing.guard_client import GuardHandle
 from agents.fencing.kernel_timer import GUARD_FLOOR_LEAD_NS
 from proto.units import NS_PER_MS, NS_PER_S
@@ -158,16 +158,21 @@ def _nothing(_guard: GuardHandle) -> None:
 async def _trials(root: Path, trials: int, prepare: Callable[[GuardHandle], None]) -> Json:
     stamps: list[float] = []
     proofs: list[float] = []
-    unused = 0
+    unused = not_armed = 0
     for first in range(0, trials, AT_ONCE):
         numbers = range(first, min(trials, first + AT_ONCE))
-        for stamp, proof in await asyncio.gather(*(_trial(root, number, prepare) for number in numbers)):
+        for found in await asyncio.gather(*(_trial(root, number, prepare) for number in numbers)):
+            if found is None:
+                not_armed += 1
+                continue
+            stamp, proof = found
             proofs.append(proof)
             if stamp is None:
                 unused += 1
             else:
                 stamps.append(stamp)
-    return {"trials": trials, "never_ran": unused, "last_stamp": _spread(stamps), "proof": _spread(proofs)}
+    counts = {"trials": trials, "not_armed": not_armed, "never_ran": unused}
+    return {**counts, "last_stamp": _spread(stamps), "proof": _spread(proofs)}
 
 
 def _spread(values: list[float]) -> Json:
@@ -176,12 +181,17 @@ def _spread(values: list[float]) -> Json:
     return {"min_ms": min(values), "median_ms": round(statistics.median(values), 1), "max_ms": max(values)}
 
 
-async def _trial(root: Path, number: int, prepare: Callable[[GuardHandle], None]) -> tuple[float | None, float]:
+async def _trial(root: Path, number: int, prepare: Callable[[GuardHandle], None]) -> tuple[float | None, float] | None:
+    """None when the guard did not take its deadline in time (an agent fences then), so that nothing ever ran."""
     guard = await GuardHandle.spawn(f"bench-{number}", root)
     path = root / f"{number}.stamps"
     try:
         prepare(guard)
-        deadline = await _arm(guard, TTL_MS)
+        try:
+            deadline = await _arm(guard, TTL_MS)
+        except GuardSilent:
+            await guard.fence()
+            return None
         argv = (sys.executable, "-I", "-S", "-c", PLATFORM, str(path))
         step = asyncio.create_task(guard.run_step(Step("platform", argv, {}, root / f"{number}.log")))
         await guard.wait_down()
