@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proto import codec, commands, events, health, limits, messages, units
+from proto import codec, commands, events, health, limits, member_codec, member_messages, messages, units
 from proto.errors import FrameRefused
 from proto.features import FEATURE_MAX, UpgradeRequired
 
@@ -22,6 +22,7 @@ BY_HINT: dict[object, st.SearchStrategy] = {
     units.SiteId: NAMES,
     units.GroupId: NAMES,
     units.WitnessId: NAMES,
+    units.MemberName: NAMES,
     units.Incarnation: TOKENS,
     units.Nonce: TOKENS,
     units.Claim: TOKENS,
@@ -62,6 +63,8 @@ FAMILIES = (
     (codec.REPORTS, (health.HealthReport,)),
     (codec.EVENTS, (events.Event,)),
     (codec.COMMANDS, typing.get_args(commands.Command)),
+    (member_codec.MEMBER_MESSAGES, typing.get_args(member_messages.MemberMessage)),
+    (member_codec.LEAD_MESSAGES, typing.get_args(member_messages.LeadMessage)),
 )
 EVERY = [(family, cls) for family, classes in FAMILIES for cls in classes]
 IDS = [f"{family.name}-{cls.__name__}" for family, cls in EVERY]
