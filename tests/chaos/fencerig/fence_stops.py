@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import signal
 
+from fencerig.activity import MS
 from fencerig.fence_trial import Blow, Outcome, Scenario
-from fencerig.fence_world import FenceWorld
+from fencerig.fence_world import FenceWorld, now_ns
 
 from witness.demo.eyes import Expected
 from witness.demo.processes import Process
 
+WAKE_AROUND_MS = 150
 SAYS = {
     "agent": "the agent is stopped",
     "guard": "the guard is stopped",
@@ -48,6 +50,21 @@ async def stopped(world: FenceWorld, rng: random.Random, whom: str) -> Outcome:
     return found
 
 
+async def woken_near_deadline(world: FenceWorld, rng: random.Random) -> Outcome:
+    """The whole site is stopped and goes on around its deadline: every rung is due at once, or the floor has struck."""
+    blow = await Blow.aimed(world, rng)
+    blow.strikes()
+    hit = world.stop_all(blow.site)
+    await blow.confirm()
+    wakes_ns = blow.deadline.at_ns + round(rng.uniform(-WAKE_AROUND_MS, WAKE_AROUND_MS)) * MS
+    await world.until(wakes_ns)
+    went_on_ns = now_ns()
+    world.cont(hit)
+    found = await blow.outcome()
+    found.more = {"woken_ms": blow.deadline.ms_after(went_on_ns)}
+    return found
+
+
 def _scenario(whom: str) -> Scenario:
     async def run(world: FenceWorld, rng: random.Random) -> Outcome:
         return await stopped(world, rng, whom)
@@ -56,3 +73,11 @@ def _scenario(whom: str) -> Scenario:
 
 
 STOPS = tuple(_scenario(whom) for whom in SAYS)
+WAKES = (
+    Scenario(
+        "woken-near-deadline",
+        "end",
+        "every process of the site is stopped and goes on between 150 ms before its deadline and 150 ms after it",
+        woken_near_deadline,
+    ),
+)
