@@ -97,6 +97,8 @@ def _run_tests(nodes: tuple[str, ...]) -> int:
         "no:cacheprovider",
         "-p",
         "no:xdist",
+        "-p",  # what is left open by one run would end the process that hunts the next
+        "no:unraisableexception",
         "-W",
         "ignore::pytest.PytestAssertRewriteWarning",
     ]

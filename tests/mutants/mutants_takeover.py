@@ -83,7 +83,7 @@ MUTANTS = (
     _judged(
         "takes-over-a-whole-lease",
         "authority is what the guard holds and not a moment more",
-        takeover.adopt_group,
+        takeover.adopted_authority,
         "Authority(held.deadlines.deadline,",
         "Authority(held.deadlines.deadline + kept.constants.ttl_ns,",
         "unit/test_agent_takeover_core.py::test_what_fits_goes_on_with_what_the_guard_holds_and_not_a_moment_more",

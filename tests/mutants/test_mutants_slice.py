@@ -10,7 +10,7 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 
 from mutant import TESTS, TESTS_ONLY, Mutant
-from mutants_hunt import hunt
+from mutants_hunt import hunt, switched_on
 from mutants_registry import BY_NAME, MUTANTS
 from mutants_run import _died, _words
 
@@ -45,6 +45,8 @@ def test_names_are_unique_and_most_are_killed_by_schedules() -> None:
 def test_a_mutant_says_what_it_breaks_and_who_sees_it(mutant: Mutant) -> None:
     assert mutant.rule
     assert mutant.where
+    with switched_on(mutant):
+        pass  # the code that it patches is still there
     if mutant.focus is not None:
         assert not mutant.why, "schedules show it"
         assert 0 < mutant.budget <= BUDGET_MOST[mutant.campaign]
