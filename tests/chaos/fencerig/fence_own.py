@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 
 from fencerig.fence_layout import VIP_DEVICE
@@ -14,6 +15,9 @@ _REASON = ["namespaces of its own were not asked for"]
 
 def enter_own_namespaces() -> None:
     """Once, before any thread and any child. Loopback is up, and there is a pair of Ethernet devices."""
+    if shutil.which("ip") is None:
+        _REASON[0] = "needs the program ip"
+        return
     try:
         kernel_calls.unshare(kernel_calls.CLONE_NEWNET | kernel_calls.CLONE_NEWNS)
         # Nothing mounted here is seen outside; guards, which are started later, see it.
@@ -22,10 +26,18 @@ def enter_own_namespaces() -> None:
     except OSError as error:
         _REASON[0] = f"needs a network and a mount namespace of its own ({error.strerror})"
         return
-    for words in (f"link add {VIP_DEVICE} type veth peer name peer0", f"link set {VIP_DEVICE} up", "link set peer0 up"):
-        subprocess.run(["ip", *words.split()], check=True)
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    _ip("link set lo up")
+    try:
+        for words in (f"add {VIP_DEVICE} type veth peer name peer0", f"set {VIP_DEVICE} up", "set peer0 up"):
+            _ip(f"link {words}")
+    except subprocess.CalledProcessError as error:
+        _REASON[0] = f"needs a pair of Ethernet devices ({error})"
+        return
     _REASON[0] = ""
+
+
+def _ip(words: str) -> None:
+    subprocess.run(["ip", *words.split()], check=True)
 
 
 def in_own_namespaces() -> str:
