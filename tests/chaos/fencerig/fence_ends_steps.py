@@ -50,14 +50,25 @@ async def activation_hangs(world: FenceWorld, _rng: random.Random) -> Outcome:
 
 async def activation_outlives_lease(world: FenceWorld, rng: random.Random) -> Outcome:
     """The agent is stopped while the step hangs: nobody renews, and the step's time-out is later than the deadline."""
+    return await _lease_runs_out(world, rng, whole_site=False)
+
+
+async def activation_stopped(world: FenceWorld, rng: random.Random) -> Outcome:
+    """Everything of the site is stopped in the middle of an activation."""
+    return await _lease_runs_out(world, rng, whole_site=True)
+
+
+async def _lease_runs_out(world: FenceWorld, rng: random.Random, *, whole_site: bool) -> Outcome:
     active = await _hanging(world)
     blow = await Blow.aimed(world, rng, active)
     blow.strikes()
-    world.agent(active.site).signal(signal.SIGSTOP)
+    agent = world.agent(active.site)
+    hit = world.stop_all(active.site) if whole_site else {agent}
+    agent.signal(signal.SIGSTOP)
     await blow.confirm()
     await world.until(blow.wakes_ns)
     world.manner(active.site)
-    world.cont({world.agent(active.site)})
+    world.cont(hit)
     return await blow.outcome()
 
 
@@ -102,6 +113,12 @@ STEP_ENDS = (
         "end",
         "the same, and its agent is stopped, so the lease runs out first",
         activation_outlives_lease,
+    ),
+    Scenario(
+        "activation-stopped",
+        "end",
+        "every process of the site is stopped in the middle of an activation",
+        activation_stopped,
     ),
     Scenario(
         "deactivation-fails",
