@@ -44,6 +44,9 @@ from proto.timing import SiteBudgets
 
 class MemberGroupConfig(ConfigModel):
     group: GroupName
+    enforce: bool = Field(
+        default=True, description="false: never start, stop or fence; write it on all hosts of a site"
+    )
     stop_budget: PlanTimeout | None = Field(default=None, description="default: a quarter of the group's ttl")
     kill_budget: PlanTimeout | None = Field(default=None, description="default: a tenth of the group's ttl")
     stop_timeout: PlanTimeout = written("30s")
@@ -81,7 +84,7 @@ class MemberGroupConfig(ConfigModel):
     def spec(self) -> MemberGroupSpec:
         held = GroupSpec(
             group=self.group,
-            enforce=True,
+            enforce=self.enforce,
             budgets=self.budgets,
             activation=PlanSpec(START_MS, ()),
             deactivation=PlanSpec(self.stop_timeout, ()),

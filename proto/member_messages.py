@@ -97,6 +97,7 @@ class GroupOrder(NamedTuple):
     lead_left_ns: int
     """What the lead had left of its own authority when it answered; 0 unless HOLD."""
     ttl_ms: int
+    """Of the group's lease; 0 while the lead does not know it."""
     drift_max_ppm: int
     grace_ms: int
 

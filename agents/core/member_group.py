@@ -15,6 +15,7 @@ from enum import Enum
 
 from agents.core.effects import Effect, ExtendDeadline, Fence, KeepAuthority, PlanKind, StartPlan, StoreBounds, Tell
 from agents.core.lease_holder import NO_CLAIM, NO_EPOCH, Authority
+from agents.core.report import timing_blockers
 from proto.clock import ClockReading
 from proto.invariants import require
 from proto.lease import LeaseConstants, drift_shortened, member_deadline
@@ -22,6 +23,8 @@ from proto.member_messages import GroupAsk, GroupOrder, MemberPhase, Order
 from proto.timing import LocalDeadlines, SiteBudgets, default_budgets, local_deadlines
 from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs
 
+LACKS_MAX = 16
+WATCHES_ONLY = "enforce: false: this host only watches"
 VERIFY_AGAIN_NS = 2_000 * NS_PER_MS
 START_MS = 30_000
 """For a guard to start and to be armed; the lease ends it sooner."""
@@ -64,6 +67,12 @@ class MemberGroupSettings:
     budgets: SiteBudgets | None
     """None: derived from the ttl that the lead tells."""
     stop_timeout_ms: int
+    enforce: bool = True
+    """False: nothing is ever started, stopped or looked for here, and the lead hears why."""
+    addresses: bool = False
+    watchdog: bool = False
+    reset_before_ms: int | None = None
+    """What asks for a longer ttl or kill budget, as in an agent's GroupSettings."""
 
 
 @dataclass(slots=True)
@@ -85,6 +94,8 @@ class MemberGroup:
         self.phase = MemberPhase.UNKNOWN
         self.bound, self.finished = bounds
         self.held: Held | None = None
+        self.known_constants: LeaseConstants | None = None
+        """Of the group's lease, as the lead knows it; nothing is counted with them."""
         self.lacks: tuple[str, ...] = ()
         self.containment = "not tried yet"
         self.trouble = ""
@@ -104,14 +115,18 @@ class MemberGroup:
         epoch = NO_EPOCH if self.held is None else self.held.epoch
         lacks = ((self.trouble,) if self.trouble else ()) + self.lacks
         closing = ("its member agent is being stopped",) if self._closing else ()
+        watching = () if self.settings.enforce else (WATCHES_ONLY,)
+        words = watching + lacks + timing_blockers(self.known_constants, self.settings) + closing
         return GroupAsk(
-            self.settings.group, self.phase, epoch, self._stored_finished, tuple(one[:200] for one in lacks + closing)
+            self.settings.group, self.phase, epoch, self._stored_finished, tuple(one[:200] for one in words[:LACKS_MAX])
         )
 
     # -- what the lead says ---------------------------------------------------------------------------------
 
     def ordered(self, order: GroupOrder, asked: ClockReading, now: ClockReading) -> None:
         """The answer to the ask that was sent at `asked`."""
+        if order.ttl_ms:
+            self.known_constants = LeaseConstants(order.ttl_ms, order.drift_max_ppm, 0)
         if order.order is Order.HOLD:
             self._hold(order, asked, now)
         elif self.held is not None and order.epoch >= self.held.epoch:
@@ -170,7 +185,8 @@ class MemberGroup:
             require(adopted.epoch == self.bound > self.finished, f"epoch {adopted.epoch} of {self.bound} is adopted")
             self.held, self.phase = adopted, MemberPhase.HOLDING
             return
-        self._begin(PlanKind.VERIFY_DOWN, self.settings.stop_timeout_ms)
+        if self.settings.enforce:
+            self._begin(PlanKind.VERIFY_DOWN, self.settings.stop_timeout_ms)
 
     def bounds_stored(self, now: ClockReading) -> None:
         self._storing = False

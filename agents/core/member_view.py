@@ -28,7 +28,7 @@ def member_group_view(group: MemberGroup, now: ClockReading) -> dict[str, Any]:
         "group": group.settings.group,
         "state": group.phase.value,
         "active": group.phase is MemberPhase.HOLDING and alive,
-        "enforce": True,
+        "enforce": group.settings.enforce,
         "epoch": held.epoch if held is not None else 0,
         "remaining_ms": left_ns // NS_PER_MS,
         "finished_epoch": group.finished,

@@ -130,29 +130,41 @@ class MemberBook:
     # -- what members say ---------------------------------------------------------------------------------
 
     def asked(
-        self, name: MemberName, instance: bytes, ask: GroupAsk, now: InstantNs, *, durable: bool = True
+        self,
+        name: MemberName,
+        instance: bytes,
+        ask: GroupAsk,
+        now: InstantNs,
+        *,
+        durable: bool = True,
+        known: LeaseConstants | None = None,
     ) -> GroupOrder:
-        """The answer to one ask of one process. `durable`: it is on disk that this epoch is handed out."""
+        """The answer to one ask of one process.
+
+        `durable`: it is on disk that this epoch is handed out. `known`: of the group's lease, so that a member can say
+        what of its times does not fit; nothing is counted with them.
+        """
         seat = self.seats[name]
         seat.heard_at, seat.said = now, ask
         self._run_out(now)
         if seat.held_by_another(instance):
-            return self._ended(Epoch(max(self._over, ask.epoch)))
+            return self._ended(Epoch(max(self._over, ask.epoch)), known)
         if seat.verified_down(seat.epoch):
             seat.take(StandingInput.VERIFIED_DOWN)
         handing = self._handing
         if handing is None:
-            return self._ended(Epoch(max(self._over, ask.epoch)))
+            return self._ended(Epoch(max(self._over, ask.epoch)), known)
         if not durable or now >= handing.deadline or ask.finished >= handing.epoch:
-            return self._ended(self._over)
+            return self._ended(self._over, known)
         seat.epoch, seat.instance = handing.epoch, instance
         seat.may_hold_until = InstantNs(max(seat.may_hold_until, handing.deadline))
         seat.take(StandingInput.HANDED_OUT)
         constants, left_ns = handing.constants, handing.deadline - now
         return GroupOrder(self.group, Order.HOLD, handing.epoch, left_ns, constants.ttl_ms, constants.drift_max_ppm, 0)
 
-    def _ended(self, epoch: Epoch) -> GroupOrder:
-        return GroupOrder(self.group, self._order, epoch, 0, 0, 0, self._grace_ms)
+    def _ended(self, epoch: Epoch, known: LeaseConstants | None) -> GroupOrder:
+        ttl_ms, drift_ppm = (0, 0) if known is None else (known.ttl_ms, known.drift_max_ppm)
+        return GroupOrder(self.group, self._order, epoch, 0, ttl_ms, drift_ppm, self._grace_ms)
 
     # -- the rule of release --------------------------------------------------------------------------------
 

@@ -33,11 +33,24 @@ class Reported(Protocol):
     def host_blockers(self) -> tuple[str, ...]: ...
 
 
-def site_budgets(settings: GroupSettings, constants: LeaseConstants) -> SiteBudgets:
+class Timed(Protocol):
+    """What of a host's settings must fit the group's lease; of an agent's group, and of a member's."""
+
+    @property
+    def budgets(self) -> SiteBudgets | None: ...
+    @property
+    def addresses(self) -> bool: ...
+    @property
+    def watchdog(self) -> bool: ...
+    @property
+    def reset_before_ms(self) -> int | None: ...
+
+
+def site_budgets(settings: Timed, constants: LeaseConstants) -> SiteBudgets:
     return settings.budgets or default_budgets(constants.ttl_ms)
 
 
-def timing_blockers(constants: LeaseConstants | None, settings: GroupSettings) -> tuple[str, ...]:
+def timing_blockers(constants: LeaseConstants | None, settings: Timed) -> tuple[str, ...]:
     """Why this site's budgets or addresses do not fit the group's lease, with both numbers and the remedy.
 
     Nothing is said before the lease is known.

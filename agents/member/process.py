@@ -47,7 +47,7 @@ from agents.runtime.supervisor import GENERATION_LOOK_S, StopCutShort
 from agents.runtime.take_over import Keeper
 from agents.runtime.telemetry import Telemetry, resident_bytes
 from agents.runtime.upgrade import MEMBER, prepare
-from agents.settings import MemberGroupSpec, MemberProcessSettings
+from agents.settings import GroupSpec, MemberGroupSpec, MemberProcessSettings
 from agents.store import AgentStore, open_store
 from proto.clock import SystemClock
 from proto.edge.fatal import fatal as end_process
@@ -98,10 +98,7 @@ class Member:
         self._tasks: list[asyncio.Task[None]] = []
         self._random = random.Random(secrets.randbits(64))  # noqa: S311 - jitter of pauses, no secret
         self.telemetry = Telemetry(self._clock)
-        groups = tuple(
-            MemberGroupSettings(one.held.group, one.held.budgets, one.held.deactivation.timeout_ms)
-            for one in settings.groups
-        )
+        groups = tuple(_core_settings(one.held) for one in settings.groups)
         self.core = SiteMember(
             MemberSettings(settings.site, settings.member, groups),
             tokens=lambda: secrets.token_bytes(TOKEN_BYTES),
@@ -303,6 +300,18 @@ class Member:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(ended)
         self._tasks.append(task)
+
+
+def _core_settings(held: GroupSpec) -> MemberGroupSettings:
+    return MemberGroupSettings(
+        group=held.group,
+        budgets=held.budgets,
+        stop_timeout_ms=held.deactivation.timeout_ms,
+        enforce=held.enforce,
+        addresses=bool(held.resources.addresses),
+        watchdog=bool(held.ladder.watchdog),
+        reset_before_ms=held.ladder.reset_before_ms if held.ladder.reset_trigger else None,
+    )
 
 
 async def _end_undo_guard(guard: Guard) -> None:

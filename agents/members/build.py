@@ -38,7 +38,7 @@ class Members:
     ) -> None:
         """`taken_over`: groups whose epoch goes on; of any other, whatever was ever begun here has to end."""
         over = {group: found[1] if group in taken_over else found[0] for group, found in bounds.items()}
-        self.desk = MemberDesk(settings, over, clock, self._constants, spawn)
+        self.desk = MemberDesk(settings, over, clock, self._constants, self._known, spawn)
         self._settings = settings
         self._core = core
         self._clock = clock
@@ -47,6 +47,9 @@ class Members:
 
     def _constants(self, group: GroupId) -> LeaseConstants | None:
         return self._core.groups[group].holder.constants
+
+    def _known(self, group: GroupId) -> LeaseConstants | None:
+        return self._core.groups[group].known_constants
 
     def looks(self) -> tuple[ScheduledProbe, ...]:
         return member_looks(self._settings, self.desk, self._site, self._clock)

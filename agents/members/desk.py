@@ -61,12 +61,17 @@ class MemberDesk:
         over: Mapping[GroupId, Epoch],
         clock: Clock,
         constants: Callable[[GroupId], LeaseConstants | None],
+        known: Callable[[GroupId], LeaseConstants | None],
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
     ) -> None:
-        """`over`: of each group, every epoch up to this one has ended or must end. `constants`: of what it holds."""
+        """`over`: of each group, every epoch up to this one has ended or must end.
+
+        `constants`: of the lease that it holds; `known`: of the group's lease, held or not.
+        """
         self._specs = {spec.name: spec for spec in settings.members}
         self._clock = clock
         self._constants = constants
+        self._known = known
         self._spawn = spawn
         self.links: dict[MemberName, MemberLink] = {}
         self.books: dict[GroupId, MemberBook] = {}
@@ -196,7 +201,7 @@ class MemberDesk:
             book = self.books.get(one.group)
             if book is not None and one.group in self._specs[name].groups:
                 durable = self._durable.get(one.group) == book.epoch
-                orders.append(book.asked(name, instance, one, now, durable=durable))
+                orders.append(book.asked(name, instance, one, now, durable=durable, known=self._known(one.group)))
         self._changed()
         return LeadAnswer(ask.nonce, tuple(orders))
 

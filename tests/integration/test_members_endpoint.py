@@ -83,6 +83,7 @@ class Door:
             {GroupId("shop"): Epoch(0), GroupId("mail"): Epoch(0)},
             SystemClock(),
             lambda _group: None,
+            lambda _group: None,
             lambda work, name: asyncio.create_task(work, name=name),
         )
         context = server_context(tls(pki, "agent-dc-a"), accepting(own.identity, Role.MEMBER))

@@ -65,9 +65,9 @@ def handed_out_in_the_end(patch: pytest.MonkeyPatch) -> None:
 def handed_out_before_it_is_on_disk(patch: pytest.MonkeyPatch) -> None:
     right = MemberBook.asked
 
-    def asked(self, name, instance, ask, now, *, durable=True):
+    def asked(self, name, instance, ask, now, *, durable=True, known=None):
         del durable
-        return right(self, name, instance, ask, now)
+        return right(self, name, instance, ask, now, known=known)
 
     patch.setattr(MemberBook, "asked", asked)
 

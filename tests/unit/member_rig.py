@@ -80,8 +80,10 @@ class Lead:
 class Member:
     """The member's process with a shell that does everything at once, or not at all while `stuck`."""
 
-    def __init__(self, clock: DriftingClock, true_ns: int = 0) -> None:
+    def __init__(self, clock: DriftingClock, true_ns: int = 0, *, enforce: bool = True) -> None:
         self.clock = clock
+        self.enforce = enforce
+        self.plans: list[StartPlan] = []
         self.disk = (Epoch(0), Epoch(0))
         self.guard: tuple[int, int] | None = None
         """Epoch and deadline on this host's clock: what the guard is armed with. The kernel ends it there."""
@@ -104,7 +106,7 @@ class Member:
     def _begin(self, true_ns: int, adopted: dict[GroupId, Held]) -> None:
         self.outbox = []
         self.core = SiteMember(
-            MemberSettings(SiteId("dc-a"), DB, (MemberGroupSettings(G, BUDGETS, 3_000),)),
+            MemberSettings(SiteId("dc-a"), DB, (MemberGroupSettings(G, BUDGETS, 3_000, self.enforce),)),
             tokens=lambda: next(self._numbers).to_bytes(16, "big"),
             bounds={G: self.disk},
             started=self.clock.read(true_ns),
@@ -144,6 +146,7 @@ class Member:
             assert isinstance(effect, Tell | KeepAuthority), effect
 
     def _plan(self, plan: StartPlan, now: ClockReading) -> None:
+        self.plans.append(plan)
         if plan.kind.value == "activate":
             assert plan.deadlines is not None
             self._arm(plan.epoch, plan.deadlines.deadline)
@@ -173,10 +176,10 @@ class Member:
 class Pair:
     """Both, and what is on its way between them."""
 
-    def __init__(self, lead_ppm: int = 0, member_ppm: int = 0) -> None:
+    def __init__(self, lead_ppm: int = 0, member_ppm: int = 0, *, enforce: bool = True) -> None:
         self.true_ns = 0
         self.lead = Lead(DriftingClock(lead_ppm, 5_000 * NS_PER_MS))
-        self.member = Member(DriftingClock(member_ppm, 900_000 * NS_PER_MS))
+        self.member = Member(DriftingClock(member_ppm, 900_000 * NS_PER_MS), enforce=enforce)
         self.asks: list[tuple[bytes, MemberAsk]] = []
         self.answers: list[LeadAnswer] = []
         self.latest_lead_end = 0.0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from member_rig import CONSTANTS, DB, TTL_MS, G, Pair
 
 from agents.core.member_group import MEMBER_TRANSITIONS, MemberInput
 from agents.core.members import STANDING_TRANSITIONS, MemberBook, Standing, StandingInput, left_by_a_former_lead
-from proto.lease import drift_shortened, member_deadline
+from proto.lease import LeaseConstants, drift_shortened, member_deadline
 from proto.member_messages import GroupAsk, MemberPhase, Order
 from proto.units import NS_PER_MS, Epoch, InstantNs, MemberName
 
@@ -255,3 +256,31 @@ def test_what_a_guard_still_holds_goes_on_and_ends_as_ever():
     pair.talk()
     assert pair.member.disk == (7, 7)
     assert not pair.lead.may_hold(pair.true_ns)
+
+
+def test_a_host_that_only_watches_touches_nothing_and_never_holds():
+    pair = Pair(enforce=False)
+    assert pair.member.plans == []
+    pair.renew(7)
+    pair.talk()
+    assert pair.member.group.phase is MemberPhase.UNKNOWN
+    assert "only watches" in pair.member.group.ask().lacks[0]
+    assert pair.member.armed == []
+    pair.member.core.shutdown(pair.member.clock.read(pair.true_ns))
+    assert pair.member.core.finished()
+    assert pair.member.plans == []
+
+
+def test_a_members_times_that_do_not_fit_the_lease_are_said_before_they_matter():
+    pair = Pair()
+    ask = pair.member.group.ask()
+    assert ask.lacks == ()
+    known = LeaseConstants(500, 10_000, 0)
+    now = InstantNs(pair.lead.clock.at(pair.true_ns))
+    order = pair.lead.book.asked(DB, b"one", ask, now, known=known)
+    assert (order.order, order.ttl_ms) == (Order.FENCE, 500)
+    pair.member.group.ordered(order, pair.member.clock.read(0), pair.member.clock.read(0))
+    assert pair.member.group.ask().lacks == ()
+    order = pair.lead.book.asked(DB, b"one", ask, now, known=replace(known, ttl_ms=420))
+    pair.member.group.ordered(order, pair.member.clock.read(0), pair.member.clock.read(0))
+    assert any("stop_budget_ms 200" in words for words in pair.member.group.ask().lacks)

@@ -78,7 +78,9 @@ class Rig:
 
     def another(self) -> MemberDesk:
         settings = replace(parse_agent_config(SITE), state_dir=self.state_dir)
-        return MemberDesk(settings, {G: Epoch(0)}, self.clock, lambda _group: CONSTANTS, self._spawn)
+        return MemberDesk(
+            settings, {G: Epoch(0)}, self.clock, lambda _group: CONSTANTS, lambda _group: CONSTANTS, self._spawn
+        )
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         self.tasks.append(asyncio.create_task(work, name=name))
