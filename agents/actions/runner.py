@@ -25,11 +25,11 @@ from agents.actions.plans import GroupPlans
 from agents.actions.proof import DownProof
 from agents.actions.step_places import StepPlaces
 from agents.actions.steps import StepRunner
-from agents.actions.unwind import Unwinder
+from agents.actions.unwind import ALONE_MS_MAX, Unwinder
 from agents.core.effects import ExtendDeadline, Fence, PlanKind, StartPlan
 from agents.core.lease_holder import NO_EPOCH
 from agents.core.plan_progress import PlanEnd
-from agents.fencing.base import Guard, GuardError, NotProvenDown
+from agents.fencing.base import Down, Guard, GuardError, NotProvenDown
 from proto.errors import DurabilityLost
 from proto.invariants import require
 from proto.timing import LocalDeadlines
@@ -38,8 +38,6 @@ from proto.units import NS_PER_MS, Epoch
 STOP_GRACE_MS_MAX = 10_000
 """After the deactivation steps: TERM to whatever still runs, and KILL after this."""
 PROOF_S = 5.0
-FENCE_UNDO_MS = 60_000
-"""A fence takes back what was begun, all of it within this, before it says that nothing is left."""
 WATCHES_ONLY = "enforce: false: this agent only watches"
 
 
@@ -81,7 +79,7 @@ class GroupRunner:
         self._settle_task: asyncio.Task[None] | None = None
         self._progress = ""
         self._orderly = True
-        """Of the last deactivation: its steps were done."""
+        """Of the last deactivation: its steps were done, and what they left ended before its deadline."""
 
     # -- effects ------------------------------------------------------------------------------------------
 
@@ -259,10 +257,11 @@ class GroupRunner:
                 note = f"; a step failed: {error}"
         self._progress = "stopping what is left"
         self._stop_arming()
-        await asyncio.gather(
+        down, _ = await asyncio.gather(
             self._end_guard(grace_ms), self._parts.execs.stop_all(self.plans.group, grace_ms * NS_PER_MS)
         )
-        self._orderly = not note and self._parts.members.orderly(self.plans.group)
+        done = not note and self._parts.members.orderly(self.plans.group)
+        self._orderly = done and (down is None or down.stopped)
         self._progress = "proving that nothing is left"
         await self._proof.prove(PROOF_S)
         await self._take_back(plan.timeout_ms // 2)
@@ -351,18 +350,19 @@ class GroupRunner:
         self._end_asked = True
         self._arming.detach()
 
-    async def _end_guard(self, grace_ms: int | None) -> None:
+    async def _end_guard(self, grace_ms: int | None) -> Down | None:
         """With a grace: stop; without: fence. Afterwards the guard is spent and its end proven."""
         if self._starting is not None:
             await asyncio.wait({self._starting})
         guard = self._guard
         if guard is None:
-            return
+            return None
         down = await (guard.fence() if grace_ms is None else guard.stop(grace_ms * NS_PER_MS))
         self._log.info("guard.down", **down_words(down))
         if self._guard is guard:
             self._guard = None
         await self._parts.release_guard(guard)
+        return down
 
     # -- fences -------------------------------------------------------------------------------------------
 
@@ -397,4 +397,4 @@ class GroupRunner:
             # Its handle could not prove the end, its record and pids did.
             self._guard = None
             await self._parts.release_guard(guard)
-        await self._take_back(FENCE_UNDO_MS)
+        await self._take_back(ALONE_MS_MAX)

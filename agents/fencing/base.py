@@ -61,6 +61,10 @@ class StepResult:
         return self.end is StepEnd.EXITED and self.exit_code == 0
 
 
+STOPPED = "stop"
+"""The cause of an end that was asked for with a grace."""
+
+
 class DownBy(Enum):
     """Whose act was proven."""
 
@@ -99,6 +103,11 @@ class Down:
     duration_ms: int
     by: DownBy
     rungs: tuple[Rung, ...] = field(default=(), compare=False)
+
+    @property
+    def stopped(self) -> bool:
+        """A stop that was asked for, and neither a deadline nor the kernel, ended what was left."""
+        return self.by is DownBy.GUARD and self.cause == STOPPED
 
 
 @dataclass(frozen=True, slots=True)

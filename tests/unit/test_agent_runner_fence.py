@@ -12,7 +12,7 @@ from runner_rig import ONE, TWO, G, World, active, daemon, well
 from agents.actions.holding import containment_words
 from agents.actions.runner import WATCHES_ONLY
 from agents.core.effects import Fence, PlanKind
-from agents.fencing.base import Containment, GuardStatus, Step
+from agents.fencing.base import Containment, Down, DownBy, GuardStatus, Step
 from agents.fencing.containment import NOTES, PID_NAMESPACE, PROCESS_GROUP
 from agents.fencing.guard_model import Behaviour
 from agents.fencing.memory import MemoryGuard
@@ -112,6 +112,23 @@ async def test_a_failed_deactivation_step_delays_nothing(tmp_path: Path) -> None
     ok, text = await world.done(world.start(PlanKind.DEACTIVATE))
     assert (ok, text) == (True, "verified down; a step failed: one: exit code 1")
     assert list(world.orderly.values()) == [True, False], "whoever releases must wait for the lock delay"
+
+
+async def test_what_the_deadline_ended_after_its_steps_may_have_left_a_session_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site stood still between its last step and the stop of its guard, and the kernel ended what was left (make sim,
+    seed 400621)."""
+
+    async def stop(self: MemoryGuard, _grace_ns: int) -> Down:
+        self.crash()
+        return Down("deadline: the kernel's timer ended the guard", 0, DownBy.KERNEL)
+
+    world = World(tmp_path, daemon, activation=ONE, deactivation=TWO)
+    await active(world)
+    monkeypatch.setattr(MemoryGuard, "stop", stop)
+    assert await world.done(world.start(PlanKind.DEACTIVATE)) == (True, "verified down")
+    assert list(world.orderly.values()) == [True, False]
 
 
 async def test_deactivation_without_proof_is_no_deactivation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,8 +31,6 @@ STOP_GRACE_NS = 300 * NS_PER_MS
 HOUSEKEEPING_NS = NS_PER_MS
 CLOCKS = "clocks disagree"
 """So begins the cause of an end by clocks that part (agents.fencing.authority)."""
-STOPPED = "stop"
-"""The guard's cause of an end that was asked for (agents.fencing.guard_model)."""
 _VERB = {PlanKind.ACTIVATE: "start", PlanKind.DEACTIVATE: "stop", PlanKind.VERIFY_DOWN: "verify"}
 """Of a plan, before its number in the names of its steps."""
 FENCE_AGAIN_NS = 200 * NS_PER_MS
@@ -327,8 +325,9 @@ class GroupShell:
         if self.post.undead:
             self._host.note(self._host.name, f"something of {self.group} is left that no kill ends")
         else:
-            clean = self._orderly and (down.cause == STOPPED or self.post.emptied)
+            clean = self._orderly and (down.stopped or self.post.emptied)
             self._host.judges.down(self.group, self._host.name, clean=clean)
+        self._orderly = self._orderly and down.stopped
         if down.by is DownBy.GUARD:
             self._host.judges.held.proven(self.group, self._host.name, active=self.components.active)
         self._host.hit(f"down-by-{'clocks' if down.cause.startswith(CLOCKS) else down.by.value}")
