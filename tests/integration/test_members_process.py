@@ -15,6 +15,9 @@ from member_process import SiteWorld, add_member, lives, stamps
 from proto.health import SiteState
 from proto.messages import RevokePhase
 
+LONG_TTL_MS = 60_000
+"""For a new process to be there in time, also on a busy machine."""
+
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 
 
@@ -118,21 +121,27 @@ async def test_a_member_that_comes_back_too_late_is_down_until_the_next_epoch(wo
             assert lives(world.db)
 
 
-def pids(path: Path) -> set[bytes]:
-    return {line.split()[1] for line in path.read_bytes().split(b"\n")[:-1]}
+async def holds_on(world: SiteWorld) -> None:
+    """The lead hears a process that holds the epoch, and what runs there is still the first one."""
+    rows = [{"connected": False, "phase": ""}]
+    async with asyncio.timeout(WAIT_S):
+        while not (rows[0]["connected"] and rows[0]["phase"] == "holding"):
+            ((*rows,),) = [group["members"] for group in (await world.status())["groups"]]
+    seen = now_ns()
+    await world.until(lambda: stamps(world.db)[-1] > seen)
+    assert len({line.split()[1] for line in world.db.read_bytes().split(b"\n")[:-1]}) == 1
+    assert world.lease.reports[-1].healthy
 
 
 async def test_a_member_that_is_killed_and_started_again_goes_on(world: SiteWorld) -> None:
+    world.lease.ttl_ms = LONG_TTL_MS
     async with world.running():
         async with world.member() as member:
             await world.active(8)
             member.send_signal(signal.SIGKILL)
         async with world.member():
             await world.until(lambda: "taken_over" in world.member_log())
-            went_on = now_ns()
-            await world.until(lambda: stamps(world.db)[-1] > went_on + 6_000_000_000)  # more than a ttl
-            assert len(pids(world.db)) == 1, "the platform did not notice"
-            assert world.lease.reports[-1].healthy
+            await holds_on(world)
             assert (await world.member_status())["process"]["taken_over"] == ["shop"]
             world.lease.revoke = RevokePhase.REVOKING
             await world.until(lambda: bool(world.lease.releases))
@@ -141,6 +150,7 @@ async def test_a_member_that_is_killed_and_started_again_goes_on(world: SiteWorl
 
 
 async def test_a_member_is_upgraded_without_a_stop_and_refuses_what_it_cannot_read(world: SiteWorld) -> None:
+    world.lease.ttl_ms = LONG_TTL_MS
     async with world.running(), world.member() as member:
         await world.active(8)
         text = world.member_config.read_text()
@@ -150,10 +160,11 @@ async def test_a_member_is_upgraded_without_a_stop_and_refuses_what_it_cannot_re
         world.member_config.write_text(text)
         member.send_signal(signal.SIGUSR2)
         await world.until(lambda: "taken_over" in world.member_log())
-        went_on = now_ns()
-        await world.until(lambda: stamps(world.db)[-1] > went_on + 5_000_000_000)  # more than a ttl
+        await holds_on(world)
         assert member.poll() is None, "one process id"
-        assert len(pids(world.db)) == 1
+        world.lease.revoke = RevokePhase.REVOKING
+        await world.until(lambda: bool(world.lease.releases))
+        assert world.lease.releases[0].text == "handover: verified down"
 
 
 async def test_a_lead_that_is_killed_leaves_its_member_to_the_deadline(world: SiteWorld) -> None:
