@@ -174,7 +174,6 @@ def no_lock_delay(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(group, "lock_delay_wait", lambda constants: 0)
 
 
-ONE_CLOCK = "simulated guards read one clock of their host; the three clocks part in the tests of the guard itself"
 MUTANTS = (
     sim_broken("counted-from-the-answer", "authority counts from before the question was sent", "lease: holder"),
     sim_broken("released-before-down", "a release follows the proof that all is down", "agent: release"),
@@ -231,7 +230,7 @@ MUTANTS = (
         "lease: clocks",
         authority_by_one_clock,
         tests=("unit/test_lease_holder.py::test_either_clock_ends_it",),
-        why=ONE_CLOCK,
+        why="the guard counts on the clock that is ahead, whatever the agent believes",
     ),
     Mutant(
         "authority-comes-back",
@@ -247,7 +246,7 @@ MUTANTS = (
         "lease: clocks",
         clocks_are_believed,
         tests=("unit/test_agent_clocks_and_closing.py::test_clocks_that_disagree_end_the_incarnation",),
-        why=ONE_CLOCK,
+        why="the guard compares its clocks itself, and ends what runs",
     ),
     Mutant(
         "twin-not-noticed",
@@ -293,7 +292,7 @@ MUTANTS = (
         "guard",
         guard_by_boottime_only,
         tests=("unit/test_guard_authority.py::test_monotonic_raw_counts_too_and_the_earlier_end_wins",),
-        why=ONE_CLOCK,
+        why="clocks that part far enough to matter disagree, and that ends it before",
     ),
     Mutant(
         "guard-believes-its-clocks",
@@ -301,7 +300,7 @@ MUTANTS = (
         "guard",
         guard_believes_its_clocks,
         tests=("unit/test_guard_authority.py::test_disagreeing_clocks_are_expiry",),
-        why=ONE_CLOCK,
+        why="the guard counts on the clock that is ahead in any case",
     ),
     Mutant(
         "guard-takes-lower-epochs",

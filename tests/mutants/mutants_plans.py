@@ -1,6 +1,7 @@
 """The site's plans and their journal (agents/core/plan_progress.py, agents/actions).
 
-Schedules run plans of one step, whose journal is not simulated: what programs do on a machine is for the agent's tests.
+Schedules run plans by the journal's rules, in a simulated runner whose steps end nothing but themselves: what is noted
+on a disk, begun twice or taken back there is for the agent's tests.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def damage_leaves_all_as_it_is(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Unwinder, "steps", lambda self: () if self._notes.damage else right(self))
 
 
-NO_JOURNAL = "simulated plans have one step and no journal"
+NO_JOURNAL = "the runner of schedules is simulated, and what its steps do twice, late or never harms no promise"
 _UNWIND = "unit/test_agent_unwind.py::test_"
 _PROGRESS = "unit/test_plan_progress.py::test_"
 

@@ -33,6 +33,7 @@ BUNDLES = (
     "undead switchover",
     "component-wakes component-clings switchover",
     "clocks-part",
+    "upgrade-late",
     "site-power shutdown second-agent site-suspend",
     "guest-freeze",
     "cut-site cut-link cut-leader cut-all witness-cut-all",

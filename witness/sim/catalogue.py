@@ -52,6 +52,12 @@ PROCESSES = (
         ("agent-upgrade", "taken-over-active", "taken-over-in-a-plan"),
     ),
     Row(
+        "G2",
+        "an agent is replaced where its guard's graceful stop begins; nothing is taken over where nothing is held",
+        ("upgrade-late",),
+        ("upgrade-late", "cut-before-upgrade", "not-taken-over"),
+    ),
+    Row(
         "P11",
         "a start fails, hangs or is slow",
         ("start-fails", "start-hangs", "start-slow"),

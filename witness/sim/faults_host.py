@@ -10,7 +10,8 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from proto.units import NS_PER_MS, PPM
+from proto.units import NS_PER_MS, NS_PER_S, PPM
+from witness.sim.faults_net import cut_off
 from witness.sim.host.hardware import Hardware
 from witness.sim.plans import GroupShell
 from witness.sim.site import SiteHost
@@ -131,6 +132,26 @@ def clocks_part(world: World, rng: random.Random) -> None:
     world.events.after(world.some_ttls(rng), agree)
 
 
+def upgrade_late(world: World, rng: random.Random) -> None:
+    """The active site is cut off, and its agent is replaced around the moment at which its graceful stop begins."""
+    able = [(site, shell) for site in world.sites for shell in site.shells.values() if site.runs and shell.runs()]
+    if not able:
+        return
+    site, shell = rng.choice(able)
+    latest = shell.post.latest
+    if latest is None:
+        return
+    cut_off(world, rng, site.name, "cut-before-upgrade", at_least_ns=NS_PER_S)
+    at_ns = site.clock.true_at(latest[1].stop_at) + rng.randint(-300, 100) * NS_PER_MS
+
+    def replaced() -> None:
+        if site.runs and not world.healed:
+            world.hit("upgrade-late")
+            site.crash_and_restart(rng.randint(5, 150) * NS_PER_MS)
+
+    world.events.at(at_ns, replaced)
+
+
 def undead(world: World, rng: random.Random) -> None:
     """What a start leaves stands in a call of the kernel that no signal ends: only a reset helps."""
     for site in world.sites:
@@ -157,4 +178,5 @@ BLOWS: dict[str, tuple[Strike, float]] = {
     "component-wakes": (component_wakes, 3.0),
     "component-clings": (component_clings, 3.0),
     "clocks-part": (clocks_part, 5.0),
+    "upgrade-late": (upgrade_late, 5.0),
 }

@@ -22,7 +22,7 @@ from witness.raft.timers import PROFILES, CompactionLimits, RaftTimers
 from witness.sim.raft import setup as raft_setup
 from witness.sim.raft.setup import Tuning
 
-KINDS_MAX = 7
+KINDS_MAX = 8
 CALM_DRIFT_PPM = 50
 """What crystals do."""
 FREE_OF_FAULTS = 0.1

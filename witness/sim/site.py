@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from agents.core.agent import SiteAgent
@@ -36,47 +36,17 @@ from agents.core.takeover import (
 from proto.clock import ClockReading
 from proto.health import SiteState
 from proto.messages import Heartbeat, HeartbeatAnswer, WitnessMessage
-from proto.units import NS_PER_MS, Epoch, GroupId, WitnessId
-from witness.sim.clock import NEVER_NS, Events, NodeClock
+from proto.units import NS_PER_MS, GroupId, WitnessId
+from witness.sim.clock import NEVER_NS, NodeClock
 from witness.sim.guest import Guest
-from witness.sim.judges import Judges
-from witness.sim.network import Network
 from witness.sim.plans import GroupShell
 from witness.sim.platform import Platform
-from witness.sim.resource import Resource
-from witness.sim.setup import Fitting
 from witness.sim.stream import StreamKeeper
-from witness.sim.witness import WitnessHost
+from witness.sim.surroundings import Disk, Surroundings
 
 Input = Callable[[SiteAgent, ClockReading], None]
-DISK_NS_MAX = 5 * NS_PER_MS
 FIRST_PROBE_NS_MAX = 300 * NS_PER_MS
 INBOX_MAX = 20_000
-
-
-@dataclass(slots=True)
-class Disk:
-    """What survives a power failure."""
-
-    bounds: dict[GroupId, tuple[Epoch, Epoch]] = field(default_factory=dict)
-    write_ns_max: int = DISK_NS_MAX
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a site needs of its world."""
-
-    events: Events
-    network: Network
-    judges: Judges
-    resource: Resource
-    witnesses: Mapping[WitnessId, WitnessHost]
-    hit: Callable[[str], None]
-    note: Callable[[str, str], None]
-    """A line for the trace: who, what."""
-    parts: Callable[[str], random.Random]
-    """A stream of its own for each part of the world."""
-    fitting: Fitting
 
 
 class SiteHost:
@@ -163,6 +133,7 @@ class SiteHost:
         for group, one in kept.groups.items():
             held, bounds = self.shells[group].held(), self.disk.bounds.get(group)
             if held is None or bounds is None:
+                self.hit("not-taken-over")
                 continue
             progress, now = self.shells[group].journal, self.clock.read()
             judged = adopt_group(one, kept.incarnation, held, progress, bounds, self.machine(), now)

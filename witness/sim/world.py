@@ -36,7 +36,8 @@ from witness.sim.raft.setup import CLUSTER
 from witness.sim.resource import Resource
 from witness.sim.restores import Restores
 from witness.sim.setup import CALM_DRIFT_PPM, Setup, raft_kinds, rng_for
-from witness.sim.site import Disk, SiteHost, Surroundings
+from witness.sim.site import SiteHost
+from witness.sim.surroundings import Disk, Surroundings
 from witness.sim.witness import WitnessHost
 from witness.sim.workload import Caretaker, longest
 
@@ -115,9 +116,9 @@ class World:
             host.rearm()
 
     def clone(self, site: SiteHost) -> SiteHost:
-        """A machine with the same identity and the disk as it is now; it starts at once."""
+        """A machine with the same identity, disk and runtime directory as they are now; it starts at once."""
         twin = self._site(site.settings.site, f"{site.settings.site}-twin-{len(self.sites)}")
-        twin.disk.bounds = dict(site.disk.bounds)
+        twin.disk.bounds, twin.kept = dict(site.disk.bounds), site.kept
         self.sites.append(twin)
         twin.start()
         return twin

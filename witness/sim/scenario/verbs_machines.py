@@ -15,7 +15,8 @@ from witness.sim.scenario.command import Command, Wrong, forward_ns, rate_ppm, s
 from witness.sim.scenario.stage import GROUP, Stage
 from witness.sim.scenario.verb import Verb
 from witness.sim.setup import rng_for
-from witness.sim.site import Disk, SiteHost
+from witness.sim.site import SiteHost
+from witness.sim.surroundings import Disk
 from witness.sim.witness import WitnessHost
 
 DISK_SEED_MAX = 1_000

@@ -1,0 +1,42 @@
+"""What a simulated site has around it: its disk, and whatever of its world it needs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from proto.units import NS_PER_MS, Epoch, GroupId, WitnessId
+from witness.sim.clock import Events
+from witness.sim.judges import Judges
+from witness.sim.network import Network
+from witness.sim.resource import Resource
+from witness.sim.setup import Fitting
+from witness.sim.witness import WitnessHost
+
+DISK_NS_MAX = 5 * NS_PER_MS
+
+
+@dataclass(slots=True)
+class Disk:
+    """What survives a power failure."""
+
+    bounds: dict[GroupId, tuple[Epoch, Epoch]] = field(default_factory=dict)
+    write_ns_max: int = DISK_NS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a site needs of its world."""
+
+    events: Events
+    network: Network
+    judges: Judges
+    resource: Resource
+    witnesses: Mapping[WitnessId, WitnessHost]
+    hit: Callable[[str], None]
+    note: Callable[[str, str], None]
+    """A line for the trace: who, what."""
+    parts: Callable[[str], random.Random]
+    """A stream of its own for each part of the world."""
+    fitting: Fitting
