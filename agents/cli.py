@@ -28,8 +28,8 @@ app = typer.Typer(
     epilog=(
         "Exit codes: 0 done (doctor: 1 warnings, 2 a promise would break), 64 wrong usage, "
         "69 no agent answers (status, exec) or the disk failed (run), "
-        "70 internal fault, 75 the lease was lost (exec) or the stop was cut short (run), 78 the configuration or "
-        "the state is not usable as it is."
+        "70 internal fault, 75 the lease was lost (exec), the stop was cut short (run) or it was not done in time "
+        "(upgrade), 78 the configuration or the state is not usable as it is; exec and hook-test have more: see there."
     ),
 )
 
@@ -52,12 +52,13 @@ def run(config: Config) -> None:
 
 @app.command("member")
 def member(
-    config: Config,
+    config: Annotated[Path, typer.Option("--config", "-c", help="The member's YAML file.")],
     check_only: Annotated[bool, typer.Option("--check", help="Check file and certificate; start nothing.")] = False,
 ) -> None:
     """Run this host as a further member of a site, in the foreground.
 
-    It obeys the site's agent (`members` there). SIGTERM ends what runs here first, SIGHUP reads the certificates again.
+    It obeys the site's agent (`members` there). SIGTERM ends what runs here first, SIGHUP reads the certificates again,
+    SIGUSR2 upgrades without a stop.
     """
     if check_only:
         from agents.runtime.check import check_member  # noqa: PLC0415 - see above
@@ -164,9 +165,8 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
     root: Annotated[Path, typer.Option("--root", help="Read the host's files below this directory.")] = Path("/"),
 ) -> None:
-    r"""Look for everything on this host that would break the promise; change nothing.
+    """Look for everything on this host that would break the promise; change nothing.
 
-    \b
     What starts the platform without the lease: units, timers, cron, containers.
     What runs in the active role right now though the site is dormant.
     What a guard gets: namespaces, priority, memory, timers, watchdog, clocks.

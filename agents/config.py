@@ -113,7 +113,7 @@ class StepConfig(ConfigModel):
     retries: Annotated[int, Field(ge=0, le=RETRIES_MAX)] = 0
     retry_delay: Annotated[DurationMs, duration_between(0, 60_000)] = written("500ms")
     env: Environment = Field(default_factory=dict)
-    directory: str = Field(default="/", pattern="^/")
+    directory: str = Field(default="/", pattern="^/", examples=["/srv/shop"])
     undo: Command | None = Field(
         default=None,
         description="takes the step back when its activation fails, is cut short or did not survive a crash",
@@ -190,7 +190,9 @@ class ProbeConfig(ConfigModel):
     role: ProbeRole
     kind: ProbeKind
     target: ConfigAddress | None = None
-    url: Annotated[str, Field(pattern=r"^https?://\S+$", max_length=2048)] | None = None
+    url: Annotated[str, Field(pattern=r"^https?://\S+$", max_length=2048)] | None = Field(
+        default=None, examples=["http://127.0.0.1:8080/healthz"]
+    )
     command: Command | None = None
     status: tuple[Annotated[int, Field(ge=100, le=599)], ...] = Field(default=(200,), min_length=1, max_length=32)
     verify_tls: bool = Field(default=True, description="false: an https:// probe takes any certificate")

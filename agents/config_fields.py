@@ -32,7 +32,7 @@ def unique(items: Sequence[object], what: str, field: str) -> None:
 
 def _hex_id(value: object) -> str:
     if not isinstance(value, str) or len(value) != 32 or set(value) - set("0123456789abcdef"):
-        raise refusal("a cluster id is 32 lower-case hex digits", "copy it from `witness pki` or a witness's status")
+        raise refusal("a cluster id is 32 lower-case hex digits", "take it from `witness pki show ca.pem`")
     return value
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from agents.settings import LadderSpec
+from proto import limits
 from proto.edge.config_file import ConfigModel, refusal
 from proto.edge.config_types import DurationMs, duration_between
 from proto.timing import SiteBudgets, TimingViolation, check_ladder
@@ -20,6 +21,10 @@ OUTSIDE_MAX = 32
 
 DevicePath = Annotated[str, Field(pattern=r"^/\S+$", max_length=256)]
 CgroupPath = Annotated[str, Field(pattern=r"^/?[^/\s.][^/\s]*(/[^/\s.][^/\s]*)*/?$", max_length=1024)]
+
+
+_ANY_BUDGETS = SiteBudgets(stop_budget_ms=limits.TTL_MS_MAX, kill_budget_ms=limits.TTL_MS_MAX)
+"""What breaks a rule beside these breaks it beside any, also where the budgets come with the group's ttl."""
 
 
 class CgroupConfig(ConfigModel):
@@ -34,7 +39,7 @@ class CgroupConfig(ConfigModel):
 
 
 class WatchdogConfig(ConfigModel):
-    device: DevicePath = "/dev/watchdog"
+    device: DevicePath = Field(default="/dev/watchdog", examples=["/dev/watchdog"])
     required: bool = False
 
 
@@ -55,6 +60,8 @@ class LadderConfig(ConfigModel):
     def _fits(self) -> Self:
         if self.cgroup.required and not self.cgroup.enabled:
             raise refusal("cgroup is required and not enabled", "enable it, or do not require it")
+        for violation in self.violations(_ANY_BUDGETS):
+            raise refusal(f"{violation.field} = {violation.value}: {violation.rule}", violation.remedy)
         return self
 
     def violations(self, budgets: SiteBudgets) -> Iterator[TimingViolation]:

@@ -97,7 +97,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.VERSION_CONFLICT: "somebody changed it first; look again and repeat",
     Reason.BAD_CONFIGURATION: "the configuration breaks a rule",
     Reason.TOO_MANY_GROUPS: "the cluster's limit of groups is reached",
-    Reason.LEASE_HELD: "a site still holds the lease; switch over or wait for its end first",
+    Reason.LEASE_HELD: "a site still holds the lease, or may; it must be released or over first",
     Reason.NOT_VACANT: "the lease is not vacant",
     Reason.EPOCH_CONFLICT: "the group moved on since this was asked",
     Reason.EPOCH_TOO_LOW: "the epoch is not above every epoch that was ever seen",

@@ -53,7 +53,7 @@ class GroupConfig:
     labels: tuple[tuple[str, str], ...] = field(default=())
 
 
-_BOUNDS: tuple[tuple[str, int, int], ...] = (
+BOUNDS: tuple[tuple[str, int, int], ...] = (
     ("unhealthy_for_ms", 0, 86_400_000),
     ("failback_after_ms", 0, 604_800_000),
     ("cooldown_ms", 0, 86_400_000),
@@ -62,6 +62,7 @@ _BOUNDS: tuple[tuple[str, int, int], ...] = (
     ("handover_timeout_ms", 1_000, limits.HANDOVER_TIMEOUT_MS_MAX),
     ("activation_backoff_ms", 0, 86_400_000),
 )
+LAG_MS_MAX = 86_400_000
 
 
 def check_group(config: GroupConfig) -> None:
@@ -80,12 +81,12 @@ def check_group(config: GroupConfig) -> None:
         raise BadValue(f"groups.{config.group}.sites", list(config.sites), "sites must differ", "remove the repetition")
     for violation in check_constants(config.constants):
         raise BadValue(f"groups.{config.group}.{violation.field}", violation.value, violation.rule, violation.remedy)
-    for name, low, high in _BOUNDS:
+    for name, low, high in BOUNDS:
         value = getattr(config, name)
         if not low <= value <= high:
             raise BadValue(f"groups.{config.group}.{name}", value, f"must lie between {low} and {high}", "change it")
     lag = config.max_replication_lag_ms
-    if lag is not None and not 0 <= lag <= 86_400_000:
+    if lag is not None and not 0 <= lag <= LAG_MS_MAX:
         raise BadValue(
-            f"groups.{config.group}.max_replication_lag_ms", lag, "must lie between 0 and 86400000", "change it"
+            f"groups.{config.group}.max_replication_lag_ms", lag, f"must lie between 0 and {LAG_MS_MAX}", "change it"
         )

@@ -12,6 +12,7 @@ TTL_MS_MAX = 600_000
 TTL_MS_DEFAULT = 10_000
 DRIFT_MAX_PPM_DEFAULT = 10_000
 """1 %: a hundred times what crystals do, room for bad virtual machines."""
+DRIFT_MAX_PPM_MIN = 100
 DRIFT_MAX_PPM_MAX = 100_000
 LOCK_DELAY_MS_MAX = 600_000
 RENEWALS_PER_TTL = 3

@@ -67,7 +67,7 @@ def local_deadlines(deadline: InstantNs, budgets: SiteBudgets) -> LocalDeadlines
 def check_constants(constants: LeaseConstants) -> Iterator[TimingViolation]:
     for field, value, low, high in (
         ("ttl_ms", constants.ttl_ms, limits.TTL_MS_MIN, limits.TTL_MS_MAX),
-        ("drift_max_ppm", constants.drift_max_ppm, 100, limits.DRIFT_MAX_PPM_MAX),
+        ("drift_max_ppm", constants.drift_max_ppm, limits.DRIFT_MAX_PPM_MIN, limits.DRIFT_MAX_PPM_MAX),
         ("lock_delay_ms", constants.lock_delay_ms, 0, limits.LOCK_DELAY_MS_MAX),
     ):
         if not low <= value <= high:

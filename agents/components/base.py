@@ -11,6 +11,9 @@ from typing import Protocol
 
 from agents.components.spec import ComponentSpec
 
+CANNOT_TELL = "cannot tell"
+"""How an answer begins that is none: the component counts as up."""
+
 
 class Component(Protocol):
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 from agents.components import engine
+from agents.components.base import CANNOT_TELL
 from agents.components.engine import ContainerState, EngineSilent
 from agents.components.spec import ComponentSpec
 
@@ -27,7 +28,7 @@ class ContainerComponent:
         try:
             state = await self._look()
         except EngineSilent as error:
-            return f"cannot tell whether container {self.spec.container} runs: {error}"
+            return f"{CANNOT_TELL} whether container {self.spec.container} runs: {error}"
         if state is None or not state.up:
             return ""
         if self.spec.under_exec and runs_exec(state.command):

@@ -11,6 +11,7 @@ import asyncio
 from pathlib import Path
 
 from agents.components import cgroups
+from agents.components.base import CANNOT_TELL
 from agents.components.spec import ComponentSpec
 
 SHOWN_PIDS = 8
@@ -47,7 +48,7 @@ class UnitComponent:
         try:
             found = await asyncio.to_thread(self.processes)
         except (OSError, ValueError) as error:
-            return f"cannot tell whether {self.spec.unit} runs: {error}"
+            return f"{CANNOT_TELL} whether {self.spec.unit} runs: {error}"
         if not found:
             return ""
         return f"{self.spec.unit} runs: pids {', '.join(map(str, found[:SHOWN_PIDS]))}"

@@ -11,6 +11,7 @@ import contextlib
 import ssl
 from collections.abc import Iterator
 
+from agents.components.base import CANNOT_TELL
 from agents.components.build import build_components
 from agents.doctor.finding import Finding, Promise, Severity
 from agents.doctor.host import Host
@@ -41,12 +42,18 @@ async def _components(host: Host, group: GroupSpec) -> list[Finding]:
     components = build_components(host.settings.site, group.group, group.components, root)
     seen = await asyncio.gather(*(one.still_up() for one in components))
     why = "nothing of the active role may run here without the lease"
-    remedy = "stop it; find out who started it (above)"
     return [
-        Finding(Severity.BROKEN, one.spec.name, words, Promise.NO_SPLIT_BRAIN, why, remedy, group.group)
+        Finding(Severity.BROKEN, one.spec.name, words, Promise.NO_SPLIT_BRAIN, why, _remedy(words), group.group)
         for one, words in zip(components, seen, strict=True)
         if words
     ]
+
+
+def _remedy(words: str) -> str:
+    """What cannot be looked at counts as up, but there may be nothing to stop."""
+    if words.startswith(CANNOT_TELL):
+        return "make it answer, as root on this host; until then it counts as up, and the site never as down"
+    return "stop it; find out who started it (above)"
 
 
 async def _ports(host: Host, group: GroupSpec) -> list[Finding]:

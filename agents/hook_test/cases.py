@@ -34,7 +34,7 @@ async def hook_test(
         if stage.weak:
             found.append(Finding("guard", Verdict.NOTE, stage.weak))
         if not first.result.ok:
-            return [*found, Finding("others", Verdict.SKIPPED, "what fails in its first run cannot be judged further")]
+            return [*found, Finding("others", Verdict.SKIPPED, judge.no_further(dry=dry, reset=bool(subject.reset)))]
         found += judge.again("retry", first, await stage.run(), "run again at once")
         progress("two at once")
         found += await _duplicate(stage, first)

@@ -66,6 +66,16 @@ def first_run(run: Run) -> list[Finding]:
     return found
 
 
+def no_further(*, dry: bool, reset: bool) -> str:
+    """A script that knows no dry run has really run in it, and finds its own traces in its first run."""
+    words = "what fails in its first run cannot be judged further"
+    if not dry or reset:
+        return words
+    return (
+        f"{words}; the dry run came before it: bring back the beginning with --reset, or leave it out with --no-dry-run"
+    )
+
+
 def dry_run(run: Run, before: str | None) -> list[Finding]:
     if not run.result.ok:
         return [Finding("dry run", Verdict.PROBLEM, f"{run.how} with THIRDSITE_DRY_RUN=1")]

@@ -28,7 +28,8 @@ def status_view(view: dict[str, Any]) -> RenderableType:
         *_members(view["groups"]),
         _streams(view["streams"]),
     ]
-    parts += [Text(f"! {line}", style="yellow") for line in _notes(view)]
+    parts += [Text(f"! {line}", style="yellow") for line in _problems(view)]
+    parts += [Text(f"  {line}", style="dim") for line in _facts(view)]
     return Group(*parts)
 
 
@@ -104,7 +105,7 @@ def _streams(streams: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _notes(view: dict[str, Any]) -> list[str]:
+def _problems(view: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     for stream in view["streams"]:
         if stream.get("problem"):
@@ -113,6 +114,13 @@ def _notes(view: dict[str, Any]) -> list[str]:
     for group in view["groups"]:
         lines += [f"{group['group']}: {group['trouble']}"] if group["trouble"] else []
         lines += [f"{group['group']}: {blocker}" for blocker in group["blockers"]]
+    return lines
+
+
+def _facts(view: dict[str, Any]) -> list[str]:
+    """What there is nothing to do about."""
+    lines: list[str] = []
+    for group in view["groups"]:
         lines += [f"{group['group']}: is ended by {', '.join(group['ladder'])}"] if group.get("ladder") else []
         lines += [
             f"{group['group']}: {one['name']}: held by the kernel for at most {one['at_most_ms'] / 1_000:.1f} s more"

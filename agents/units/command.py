@@ -61,6 +61,9 @@ def run(units: Sequence[str], request: Request) -> Iterator[str]:
 def _front(request: Request) -> Front:
     """Raises BadValue for a group that no agent serves."""
     if request.config is None:
+        if not request.group:
+            rule, remedy = "says whose lease the units need", "say --group GROUP, or -c with the agent's file"
+            raise BadValue("--group", "", rule, remedy)
         return Front(agent_program(), check_name(request.group, "--group"))
     settings = load_agent_config(request.config)
     groups = [str(one.group) for one in settings.groups]

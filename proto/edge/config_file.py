@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from proto.errors import VALUE_CHARS_MAX, BadValue, LocalFault
@@ -311,6 +312,8 @@ def _words(error: ErrorDetails, path: Path_, model: type[BaseModel]) -> tuple[st
         few = kind == "too_short"
         limit = context.get("min_length" if few else "max_length", "?")
         return f"must have at {'least' if few else 'most'} {limit}", "add one" if few else "remove some"
+    if kind == "string_pattern_mismatch":
+        return f"must have the form {context.get('pattern', '?')}", _form_remedy(path, model)
     return error["msg"][:1].lower() + error["msg"][1:], "change it"
 
 
@@ -359,12 +362,24 @@ def _nearest(word: str, known: list[str], otherwise: str) -> str:
 
 def _missing_remedy(path: Path_, model: type[BaseModel]) -> str:
     require(len(path) > 0, "a missing field has a name")
-    owner = _model_at(path, model)
-    field = None if owner is None else owner.model_fields.get(str(path[-1]))
-    examples: list[Any] = (field.examples or []) if field is not None else []
+    field, examples = _field_at(path, model)
     if examples:
         return f"add it, for example `{path[-1]}: {_example(examples[0])}`"
     return "add it" if field is None or not field.description else f"add it: {field.description}"
+
+
+def _form_remedy(path: Path_, model: type[BaseModel]) -> str:
+    named = max((at for at, part in enumerate(path) if isinstance(part, str)), default=-1)
+    _, examples = _field_at(path[: named + 1], model)
+    example = examples[0][0] if examples and isinstance(examples[0], list) else next(iter(examples), None)
+    return "change it" if example is None else f"write for example {_example(example)}"
+
+
+def _field_at(path: Path_, model: type[BaseModel]) -> tuple[FieldInfo | None, list[Any]]:
+    """The field that the path ends with, and its examples."""
+    owner = _model_at(path, model) if path else None
+    field = None if owner is None else owner.model_fields.get(str(path[-1]))
+    return field, (field.examples or []) if field is not None else []
 
 
 def _example(value: Any) -> str:

@@ -48,6 +48,22 @@ async def live(path: Path, witnesses: list[int], group: str, status: Any = None)
     return [(one.severity, one.subject.split()[0]) for one in found]
 
 
+@pytest.mark.parametrize(("there", "remedy"), [(False, "make it answer, as root"), (True, "stop it; find out who")])
+async def test_what_cannot_be_looked_at_has_another_remedy_than_what_runs(
+    tmp_path: Path, there: bool, remedy: str
+) -> None:
+    tree = tmp_path / "root/sys/fs/cgroup"
+    unit = tree / "system.slice/api.service"
+    if there:
+        unit.mkdir(parents=True)
+        (tree / "cgroup.procs").write_text("", encoding="utf-8")
+        (unit / "cgroup.procs").write_text("4711\n", encoding="utf-8")
+    group = "    components: [{name: api, kind: unit, unit: api.service}]\n"
+    settings = parse_agent_config(config(tmp_path, [closed_port()], group), base=tmp_path)
+    (found,) = [one for one in await check_live(Host(settings, tmp_path / "root", {}, None)) if one.subject == "api"]
+    assert found.remedy.startswith(remedy)
+
+
 async def test_a_port_that_answers_on_a_dormant_site(tmp_path: Path) -> None:
     with listener() as port:
         at = f"127.0.0.1:{port.getsockname()[1]}"

@@ -88,6 +88,7 @@ groups: [{group: g, activation: {steps: [{name: s, command: [/bin/true]}]}}]
         ("name: app-port, kind: tcp,", "name: app-port, kind: http,", "proves nothing about what is down"),
         ("SHOP_CONFIG:", "THIRDSITE_EPOCH:", "is set by the agent"),
         ('url: "http://127.0.0.1:8080/healthz"', 'target: "127.0.0.1:8080"', "kind http needs url"),
+        ('url: "http://127.0.0.1:8080/healthz"', 'url: "ftp://x"', "; write for example http://127.0.0.1:8080/healthz"),
         ("retries: 2", "retries: 200", "must be at most 100"),
         ("state_dir: /var/lib/thirdsite/agent", "state_dir: /run/thirdsite", "they differ"),
         ("runtime_dir: /run/thirdsite", f"runtime_dir: /{'r' * 120}", "Unix takes 107"),
@@ -107,7 +108,7 @@ LADDER = "cgroup: {required: false}"
     ("old", "new", "expected"),
     [
         (LADDER, "cgroup: {enabled: false, required: true}", "cgroup is required and not enabled"),
-        (LADDER, "cgroup: {outside: [../escape]}", "string should match pattern"),
+        (LADDER, "cgroup: {outside: [../escape]}", "; write for example system.slice/shop-legacy.service"),
         (LADDER, "watchdog: {device: /dev/watchdog}", "kill_budget_ms >= 1500"),
         (LADDER, "reset: {before: 99ms}", "at least 2 x 50 ms"),
         (LADDER, "reset: {before: 900ms}", "kill_budget_ms >= reset.before + 200 = 1100"),
@@ -117,6 +118,12 @@ LADDER = "cgroup: {required: false}"
 )
 def test_refusals_of_the_ladder_say_what_to_change(old: str, new: str, expected: str) -> None:
     assert expected in refused(old, new)
+
+
+def test_a_reset_below_the_floor_is_refused_also_without_budgets() -> None:
+    without = EXAMPLE.read_text(encoding="utf-8").replace("stop_budget: 2500ms", "").replace("kill_budget: 1s", "")
+    with pytest.raises(ConfigRefused, match="at least 2 x 50 ms; set it to 100 ms or more"):
+        parse_agent_config(without.replace(LADDER, "reset: {before: 99ms}"), file="agent.yaml", base=EXAMPLE.parent)
 
 
 def test_the_ladder_reaches_the_guard_as_it_takes_it_apart() -> None:

@@ -270,6 +270,17 @@ def test_the_table_shows_each_component() -> None:
     assert row.split()[2:5] == ["unit", "exclusive", "cgroup"]
 
 
+def test_only_what_needs_somebody_is_marked_in_the_status() -> None:
+    group: dict[str, Any] = {"group": "g", "state": "standby", "epoch": 0, "remaining_ms": 0, "ready": False}
+    group |= {"healthy": True, "lag_ms": None, "containment": "pid-namespace", "enforce": True, "trouble": ""}
+    group |= {"blockers": ["probe disk: full"], "ladder": ["term", "kill"]}
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(status_view({"site": "a", "cluster": "c", "version": "1", "groups": [group], "streams": []}))
+    lines = [line.rstrip() for line in console.export_text().splitlines()]
+    assert "! g: probe disk: full" in lines
+    assert "  g: is ended by term, kill" in lines
+
+
 # -- in a runner --------------------------------------------------------------------------------------------
 
 

@@ -36,6 +36,11 @@ def test_the_first_run_is_the_measure() -> None:
     assert [one.verdict for one in notes] == [Verdict.OK, Verdict.NOTE, Verdict.NOTE]
 
 
+@pytest.mark.parametrize(("dry", "reset", "told"), [(True, False, True), (True, True, False), (False, False, False)])
+def test_what_a_dry_run_may_have_left_is_named(dry: bool, reset: bool, told: bool) -> None:
+    assert ("--no-dry-run" in judge.no_further(dry=dry, reset=reset)) is told
+
+
 @pytest.mark.parametrize(
     ("seen", "before", "verdict"),
     [

@@ -49,10 +49,15 @@ def test_the_example_of_groups_loads_and_survives_the_api() -> None:
     [
         ("groups: []", "g.yaml:1: groups: []: must have at least 1; add one"),
         ("groups:\n- {group: a, sites: [x, y], ttl: 3}", "g.yaml:2: groups[0].ttl: 3: a duration is a number with"),
-        ("groups:\n- {group: a, sites: [x, y], ttl: 100ms}", "groups[0]: ttl_ms: '100': must lie between 500 and"),
+        ("groups:\n- {group: a, sites: [x, y], ttl: 100ms}", "[0].ttl: '100ms': must lie between 500ms and 10m"),
         ("groups:\n- {group: a, sites: [x]}", "groups[0]: sites: ['x']: a group has 2 to 5 sites"),
         ("groups:\n- {group: a, sites: [x, y], drift_max: 1}", "drift_max: 1: a share is written in percent"),
-        ("groups:\n- {group: a, sites: [x, y], drift_max: 99%}", "drift_max_ppm: '990000': must lie between"),
+        (
+            "groups:\n- {group: a, sites: [x, y], drift_max: 99%}",
+            "drift_max: '99%': must lie between 0.01% and 10%; choose a share",
+        ),
+        ("groups:\n- {group: a, sites: [x, y], lock_delay: 1h}", "lock_delay: '1h': must lie between 0ms and 10m"),
+        ("groups:\n- {group: a, sites: [x, y], cooldown: 2d}", "cooldown: '2d': must lie between 0ms and 1d; choose"),
         (
             "groups:\n- {group: a, sites: [x, y]}\n- {group: a, sites: [x, y]}",
             "the group a is there more than once; remove one of the two",

@@ -191,5 +191,8 @@ def _words(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate: {error.verify_message or error}"
+        return (
+            f"its certificate does not hold ({error.verify_message or error}): is that a witness of this cluster, "
+            "called by a name in its certificate, and `ca` this cluster's ca.pem?"
+        )
     return str(getattr(error, "strerror", None) or error or type(error).__name__)

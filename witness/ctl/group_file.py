@@ -6,13 +6,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from proto import limits
 from proto.edge.config_file import ConfigModel, config_schema, load_config, refusal
-from proto.edge.config_types import DurationMs, GroupName, SiteName
+from proto.edge.config_types import DurationMs, GroupName, SiteName, duration_between
 from proto.errors import BadValue
-from proto.groups import Failback, GroupConfig, Mode, check_group
+from proto.groups import BOUNDS, LAG_MS_MAX, Failback, GroupConfig, Mode, check_group
 from proto.lease import LeaseConstants
 
 PPM_PER_PERCENT = 10_000
@@ -32,8 +32,25 @@ def _percent(value: Any) -> int:
     return int(exact)
 
 
+def _drift_range(ppm: int) -> int:
+    low, high = limits.DRIFT_MAX_PPM_MIN, limits.DRIFT_MAX_PPM_MAX
+    if not low <= ppm <= high:
+        rule = f"must lie between {low / PPM_PER_PERCENT:g}% and {high / PPM_PER_PERCENT:g}%"
+        raise refusal(rule, "choose a share in that range")
+    return ppm
+
+
 Percent = Annotated[int, BeforeValidator(_percent), WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?%$"})]
+Drift = Annotated[Percent, AfterValidator(_drift_range)]
+Ttl = Annotated[DurationMs, duration_between(limits.TTL_MS_MIN, limits.TTL_MS_MAX)]
+LockDelay = Annotated[DurationMs, duration_between(0, limits.LOCK_DELAY_MS_MAX)]
 _DEFAULTS = GroupConfig.__dataclass_fields__
+_BOUNDS = {name: (low, high) for name, low, high in BOUNDS}
+
+
+def _between(field: str) -> AfterValidator:
+    """The core's bounds, told with the file's units."""
+    return duration_between(*_BOUNDS[field])
 
 
 def _ms(field: str) -> Any:
@@ -46,19 +63,19 @@ class GroupSpec(ConfigModel):
 
     group: GroupName = Field(examples=["shop"])
     sites: tuple[SiteName, ...] = Field(examples=["[dc-a, dc-b]"], description="the preferred site first")
-    ttl: DurationMs = Field(default=f"{limits.TTL_MS_DEFAULT}ms")  # type: ignore[assignment]  # validated
-    drift_max: Percent = Field(default="1%")  # type: ignore[assignment]  # validated
-    lock_delay: DurationMs = Field(default="0s")  # type: ignore[assignment]  # validated
+    ttl: Ttl = Field(default=f"{limits.TTL_MS_DEFAULT}ms")  # type: ignore[assignment]  # validated
+    drift_max: Drift = Field(default="1%")  # type: ignore[assignment]  # validated
+    lock_delay: LockDelay = Field(default="0s")  # type: ignore[assignment]  # validated
     mode: Mode = Mode.AUTOMATIC
-    unhealthy_for: DurationMs = _ms("unhealthy_for_ms")
-    max_replication_lag: DurationMs | None = None
+    unhealthy_for: Annotated[DurationMs, _between("unhealthy_for_ms")] = _ms("unhealthy_for_ms")
+    max_replication_lag: Annotated[DurationMs, duration_between(0, LAG_MS_MAX)] | None = None
     failback: Failback = Failback.MANUAL
-    failback_after: DurationMs = _ms("failback_after_ms")
-    cooldown: DurationMs = _ms("cooldown_ms")
+    failback_after: Annotated[DurationMs, _between("failback_after_ms")] = _ms("failback_after_ms")
+    cooldown: Annotated[DurationMs, _between("cooldown_ms")] = _ms("cooldown_ms")
     moves_max: int = 3
-    moves_window: DurationMs = _ms("moves_window_ms")
-    handover_timeout: DurationMs = _ms("handover_timeout_ms")
-    activation_backoff: DurationMs = _ms("activation_backoff_ms")
+    moves_window: Annotated[DurationMs, _between("moves_window_ms")] = _ms("moves_window_ms")
+    handover_timeout: Annotated[DurationMs, _between("handover_timeout_ms")] = _ms("handover_timeout_ms")
+    activation_backoff: Annotated[DurationMs, _between("activation_backoff_ms")] = _ms("activation_backoff_ms")
     labels: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from proto.commands import QuarantineCause
 from proto.decisions import DecisionKind, Reason
 from proto.edge.config_types import duration_words
 from proto.groups import Mode
@@ -130,19 +131,25 @@ def group_detail(group: Json) -> RenderableType:
         lease += f", nothing is granted for another {group['bar_left_ms'] / 1_000:.0f} s"
     if group["successor"]:
         lease += f", goes to {group['successor']}"
-    drift = constants["drift_max_ppm"] / 10_000
-    timing = f"ttl {duration_words(constants['ttl_ms'])}, clocks may drift {drift:g}%"
-    if constants["lock_delay_ms"]:
-        timing += f", lock delay {duration_words(constants['lock_delay_ms'])}"
     facts = table("", "")
     facts.show_header = False
     facts.add_row("group", Text(str(group["group"]), "bold"))
     facts.add_row("mode", str(group["mode"]))
     facts.add_row("lease", lease)
-    facts.add_row("timing", timing)
+    facts.add_row("timing", _timing(constants))
+    coming = {field: (group.get("config") or constants)[field] for field in constants}
+    if coming != constants:
+        facts.add_row("", f"with the next epoch: {_timing(coming)}")
     facts.add_row("takeover", f"within {group['takeover_max_ms'] / 1_000:.1f} s of a site's death, plus its activation")
     facts.add_row("decision", _decision(group["decision"]))
     return Group(facts, Text(""), _sites_table(group["sites"], constants["ttl_ms"]), *_notes(group))
+
+
+def _timing(constants: Json) -> str:
+    words = f"ttl {duration_words(constants['ttl_ms'])}, clocks may drift {constants['drift_max_ppm'] / 10_000:g}%"
+    if constants["lock_delay_ms"]:
+        words += f", lock delay {duration_words(constants['lock_delay_ms'])}"
+    return words
 
 
 def _decision(decision: Json) -> str:
@@ -183,7 +190,16 @@ def _notes(group: Json) -> Iterable[Text]:
         for note in notes:
             yield Text(f"{site['site']}: {note}", "yellow")
         if site["quarantine"]:
-            yield Text(f"  it lifts when data probes pass; else: {_clear_words(group, site)}", "dim")
+            yield Text(f"  {_ends_of_quarantine(group, site)}", "dim")
+
+
+def _ends_of_quarantine(group: Json, site: Json) -> str:
+    """Only the mark of an unclean end lifts by itself; any other stays until somebody says so."""
+    lasting = [note["cause"] for note in site["quarantine"] if note["cause"] != QuarantineCause.UNCLEAN_END.value]
+    by_hand = f"witnessctl quarantine clear {group['group']} {site['site']} --reason ..."
+    if lasting:
+        return f"{', '.join(lasting)}: only you lift it: {by_hand}"
+    return f"it lifts when the site is proven down and its data probes pass; without such probes: {by_hand}"
 
 
 def waits_for_operator(group: Json) -> str:
@@ -208,10 +224,6 @@ def waits_for_operator(group: Json) -> str:
 
 def _switchover(group: str, to: str) -> str:
     return f"witnessctl switchover {group} --to {to} --reason ..."
-
-
-def _clear_words(group: Json, site: Json) -> str:
-    return f"witnessctl quarantine clear {group['group']} {site['site']} --reason ..."
 
 
 def _yes(value: object) -> str:

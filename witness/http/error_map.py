@@ -57,7 +57,10 @@ NEXT_STEP: dict[Reason, str] = {
     Reason.VERSION_CONFLICT: "look at what changed (witnessctl status GROUP), then repeat",
     Reason.BAD_CONFIGURATION: "correct the field that is named, then apply again",
     Reason.TOO_MANY_GROUPS: "delete groups that are not used any more",
-    Reason.LEASE_HELD: "move the group away from that site, or wait until its lease ended, then repeat",
+    Reason.LEASE_HELD: (
+        "to remove its site: switch over first. To delete the group, or for observe: witnessctl mode GROUP manual, "
+        "stop the agent of the active site in order (SIGTERM), then repeat"
+    ),
     Reason.NOT_VACANT: "see who holds the lease: witnessctl status GROUP",
     Reason.EPOCH_CONFLICT: "the group moved meanwhile; look at the status, then decide again",
     Reason.EPOCH_TOO_LOW: "look at the status, then repeat",

@@ -1,0 +1,59 @@
+"""What witnessctl says at three in the morning: what ends a quarantine, what is still to come, what to do."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from proto.decisions import Reason
+from witness.core.effects import Outcome
+from witness.ctl import client, render
+from witness.http.error_map import outcome_body
+
+
+@pytest.mark.parametrize(
+    ("causes", "words"),
+    [
+        (
+            ["unclean-end"],
+            "it lifts when the site is proven down and its data probes pass; without such probes: witnessctl",
+        ),
+        (["operator"], "operator: only you lift it: witnessctl quarantine clear shop b --reason"),
+        (["unclean-end", "activation-failed"], "activation-failed: only you lift it: witnessctl"),
+    ],
+)
+def test_the_status_promises_no_end_of_a_quarantine_that_does_not_come(causes: list[str], words: str) -> None:
+    site = {"site": "b", "quarantine": [{"cause": cause, "epoch": 3, "text": ""} for cause in causes]}
+    assert render._ends_of_quarantine({"group": "shop"}, site).startswith(words)
+
+
+def test_the_status_shows_the_timing_that_comes_with_the_next_epoch() -> None:
+    constants = {"ttl_ms": 3_000, "drift_max_ppm": 10_000, "lock_delay_ms": 0}
+    group = {
+        "group": "shop", "mode": "automatic", "phase": "held", "holder": "a", "epoch": 3, "renewal": 1,
+        "successor": None, "takeover_max_ms": 7_100, "sites": [], "constants": constants,
+        "decision": {"words": "", "would": None, "site": None, "retry_in_ms": None, "blockers": []},
+    }  # fmt: skip
+
+    def shown(config: dict[str, int]) -> str:
+        console = render.Console(width=100)
+        with console.capture() as capture:
+            console.print(render.group_detail({**group, "config": {**config, "sites": ["a", "b"]}}))
+        return capture.get()
+
+    assert "next epoch" not in shown(constants)
+    assert "with the next epoch: ttl 4s, clocks may drift 1%" in shown({**constants, "ttl_ms": 4_000})
+
+
+def test_a_witness_of_another_authority_is_told_with_what_to_look_at() -> None:
+    error = ssl.SSLCertVerificationError()
+    error.verify_message = "self-signed certificate"
+    words = client._words(error)
+    assert "self-signed certificate" in words
+    assert "is that a witness of this cluster" in words
+
+
+def test_what_stands_under_a_lease_is_refused_with_the_way_out() -> None:
+    body = outcome_body(Outcome(Reason.LEASE_HELD))
+    assert "witnessctl mode GROUP manual, stop the agent of the active site in order" in body["next"]
