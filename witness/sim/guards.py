@@ -138,7 +138,9 @@ class GuardPost:
         if guard is None or not clock.parted_once or guard.frozen:
             return 1 << 62
         left_ns = guard.authority.next_rung_ns(self._clocks())
-        wait_ns = min(CLOCK_CHECK_MS * NS_PER_MS, 1 << 62 if left_ns is None else left_ns + 1)
+        wait_ns = CLOCK_CHECK_MS * NS_PER_MS
+        if left_ns:  # with nothing left the last rung was seen already, and is tried again at its own pace
+            wait_ns = min(wait_ns, left_ns + 1)
         return self._host.events.now_ns + max(1, wait_ns * PPM // (PPM + clock.raw_ppm))
 
     def _due(self, at_ns: int) -> None:

@@ -228,13 +228,14 @@ class SiteHost:
         if not self.suspended:
             return
         self.note(self.name, "resumes")
-        self.suspended = False
         self.clock.resume()
         for shell in self.shells.values():
+            shell.post.hardware.slept(self.events.now_ns - self._suspended_ns)
             shell.post.freeze(frozen=True)
             shell.post.advance()
+        self.suspended = False
+        for shell in self.shells.values():
             shell.post.freeze(frozen=self.stopped)
-            shell.post.hardware.slept(self.events.now_ns - self._suspended_ns)
             if shell.runs():
                 self.judges.goes_on(shell.group, self.name)
             shell.post.wake()
