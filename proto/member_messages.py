@@ -39,6 +39,9 @@ class GroupAsk(NamedTuple):
     """That it holds or is ending; 0 for none."""
     finished: Epoch
     """Durable: every epoch up to this one is verified down here and over for good. This is what lets a lead release."""
+    forced: Epoch
+    """The highest of them that this process did not end in order: a fence, or what a former process left. 0 for none.
+    Its lock delay passes before the lead releases."""
     lacks: tuple[str, ...]
     """Why this host cannot carry the group, in words."""
 

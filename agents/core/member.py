@@ -2,7 +2,9 @@
 
 Decides when the lead is asked and which ask an answer belongs to; each group decides what it means
 (agents/core/member_group.py). Asks are numbered by nothing but their nonces: an answer counts once, for the ask that
-carried its nonce, and never for one of a former connection or of clocks that have disagreed since.
+carried its nonce, and never for one of a former connection or of clocks that have disagreed since. When this may be a
+copy of a machine (its generation changed, its clocks disagree) it goes on as another instance, over a new connection:
+what it says of itself then ends nothing that the lead handed to the other one.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from agents.core.member_group import LIVE_PHASES, Held, MemberGroup, MemberGroup
 from proto import limits
 from proto.clock import ClockReading, clock_disagreement
 from proto.member_messages import LeadAnswer, MemberAsk, MemberPhase
-from proto.units import NS_PER_MS, NS_PER_S, Epoch, GroupId, InstantNs, MemberName, Nonce, SiteId
+from proto.units import NS_PER_MS, NS_PER_S, Epoch, GroupId, Incarnation, InstantNs, MemberName, Nonce, SiteId
 
 IDLE_ASK_NS = 500 * NS_PER_MS
 ASKS_PER_TTL = 8
@@ -35,13 +37,18 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconnect:
+    """This connection speaks for an instance that has ended: close it, and open one that shows the present one."""
+
+
+@dataclass(frozen=True, slots=True)
 class MemberSettings:
     site: SiteId
     member: MemberName
     groups: tuple[MemberGroupSettings, ...]
 
 
-MemberEffect = Effect | Ask
+MemberEffect = Effect | Ask | Reconnect
 
 
 class SiteMember:
@@ -53,9 +60,11 @@ class SiteMember:
         bounds: Mapping[GroupId, tuple[Epoch, Epoch]],
         started: ClockReading,
         adopted: Mapping[GroupId, Held] | None = None,
+        instance: Incarnation | None = None,
     ) -> None:
-        """`adopted`: what guards still hold for a former process of this instance (agents/member/take_over.py)."""
+        """`adopted`: what guards still hold for a former process of `instance` (agents/member/take_over.py)."""
         self.settings = settings
+        self.instance = Incarnation(tokens()) if instance is None else instance
         self.connected = False
         self._tokens = tokens
         self._effects: list[MemberEffect] = []
@@ -176,6 +185,9 @@ class SiteMember:
         """What was asked by these clocks is void, and what they count is over."""
         self._clock_base = now
         self._asks.clear()
+        self.instance = Incarnation(self._tokens())
+        self.connected = False
+        self._effects.append(Reconnect())
         for group in self.groups.values():
             group.abandon(text)
 

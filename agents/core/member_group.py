@@ -93,6 +93,8 @@ class MemberGroup:
         self.settings = settings
         self.phase = MemberPhase.UNKNOWN
         self.bound, self.finished = bounds
+        self.forced = NO_EPOCH
+        """The highest epoch that did not end in order here."""
         self.held: Held | None = None
         self.known_constants: LeaseConstants | None = None
         """Of the group's lease, as the lead knows it; nothing is counted with them."""
@@ -116,10 +118,9 @@ class MemberGroup:
         lacks = ((self.trouble,) if self.trouble else ()) + self.lacks
         closing = ("its member agent is being stopped",) if self._closing else ()
         watching = () if self.settings.enforce else (WATCHES_ONLY,)
-        words = watching + lacks + timing_blockers(self.known_constants, self.settings) + closing
-        return GroupAsk(
-            self.settings.group, self.phase, epoch, self._stored_finished, tuple(one[:200] for one in words[:LACKS_MAX])
-        )
+        against = watching + lacks + timing_blockers(self.known_constants, self.settings) + closing
+        words = tuple(one[:200] for one in against[:LACKS_MAX])
+        return GroupAsk(self.settings.group, self.phase, epoch, self._stored_finished, self.forced, words)
 
     # -- what the lead says ---------------------------------------------------------------------------------
 
@@ -226,7 +227,7 @@ class MemberGroup:
         self.trouble = ""
         self._move(MemberInput.VERIFIED_DOWN)
         if self.bound > self.finished:  # whatever a former process began is over now
-            self.finished = self.bound
+            self.finished = self.forced = self.bound
             self._store()
 
     def _started(self, ok: bool, text: str) -> None:
@@ -241,6 +242,7 @@ class MemberGroup:
         if self.phase is not MemberPhase.FENCING:
             return
         if ok:
+            self.forced = self.forced if self.held is None else self.held.epoch
             self._down(MemberInput.FENCED)
         else:
             self.trouble = f"fence not proven: {text}"

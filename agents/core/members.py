@@ -4,10 +4,11 @@ Rule: *a lead says verified down, and so releases, only when of every member tha
 holds: it said that it is verified down for that epoch, for good, or its authority has run out.* A member's authority is
 shorter than what the lead had left (proto.lease.member_deadline), so it has run out when that has, on the lead's clock.
 Silence is no proof, and neither is a closed connection, nor the word of another process than the one that was handed
-it: that may be a copy of the member. Nothing is handed out any more from the moment at which the end
-begins. A lead that starts anew knows nothing of what the process before it handed out, so it counts the longest that
-can have been (a full ttl from its own start) against every member that it finds on disk, named in the configuration
-or not. docs/adr/0015-members-on-further-hosts.md has the arithmetic and what was rejected.
+it: that may be a copy of the member. Nothing is handed out any more from the moment at which the end begins. A lead
+that starts anew knows from disk which processes were handed authority by the one before it, and not for how long, so it
+counts the longest that can have been (a full ttl from its own start) against each of them, named in the configuration
+or not; only that very process's word ends it sooner. docs/adr/0015-members-on-further-hosts.md has the arithmetic and
+what was rejected.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs, MemberName
 NO_EPOCH = Epoch(0)
 NEVER = InstantNs(-1)
 ANYBODY = b""
-"""Nobody knows any more which process it was: a former lead handed it out."""
+"""Nobody knows any more which process it was, so nobody's word counts: the lead's file was damaged."""
+
+Handed = tuple[Epoch, int, Mapping[MemberName, bytes]]
+"""What is on the lead's disk: epoch, ttl in milliseconds, and to which process (instance) of which member."""
 
 
 class Standing(Enum):
@@ -60,17 +64,40 @@ class Seat:
     """On the lead's clock."""
     instance: bytes = ANYBODY
     """The process that it was handed to."""
+    ended: Epoch = NO_EPOCH
+    """Every epoch up to this one is verified down, by the word of that very process."""
+    forced: Epoch = NO_EPOCH
+    """The highest of them that ended by force there."""
     heard_at: InstantNs = NEVER
     said: GroupAsk | None = None
+    """By whichever process came last; for people and for looks."""
 
     def take(self, what: StandingInput) -> None:
         self.standing = STANDING_TRANSITIONS.get((self.standing, what), self.standing)
 
+    def hand(self, epoch: Epoch, deadline: InstantNs, instance: bytes) -> None:
+        if instance != self.instance:
+            self.ended = self.forced = NO_EPOCH  # what another process said of itself
+        self.epoch, self.instance = epoch, instance
+        self.may_hold_until = InstantNs(max(self.may_hold_until, deadline))
+        self.take(StandingInput.HANDED_OUT)
+
+    def hear(self, instance: bytes, said: GroupAsk) -> None:
+        if instance != self.instance:
+            return
+        self.ended = Epoch(max(self.ended, said.finished))
+        self.forced = Epoch(max(self.forced, said.forced))
+        if self.verified_down(self.epoch):
+            self.take(StandingInput.VERIFIED_DOWN)
+
     def verified_down(self, epoch: Epoch) -> bool:
-        return self.said is not None and self.said.finished >= epoch
+        return self.ended >= epoch
+
+    def orderly(self, epoch: Epoch) -> bool:
+        return self.verified_down(epoch) and self.forced < epoch
 
     def held_by_another(self, instance: bytes) -> bool:
-        return self.standing is Standing.MAY_HOLD and self.instance not in (ANYBODY, instance)
+        return self.standing is Standing.MAY_HOLD and self.instance != instance
 
     def holds(self, epoch: Epoch) -> bool:
         """By its own word; for people and for steps, never for a release."""
@@ -95,13 +122,12 @@ class MemberBook:
         members: Iterable[MemberName],
         *,
         over: Epoch = NO_EPOCH,
-        left_behind: Mapping[MemberName, tuple[Epoch, InstantNs]] | None = None,
+        left_behind: Mapping[MemberName, Seat] | None = None,
     ) -> None:
         """`over`: every epoch up to this one has ended or must end. `left_behind`: see `left_by_a_former_lead`."""
         self.group = group
         self.seats: dict[MemberName, Seat] = {name: Seat() for name in members}
-        for name, (epoch, until) in (left_behind or {}).items():
-            self.seats[name] = Seat(Standing.MAY_HOLD, epoch, until)
+        self.seats.update(left_behind or {})
         self._over = over
         self._order = Order.FENCE
         self._grace_ms = 0
@@ -141,24 +167,19 @@ class MemberBook:
     ) -> GroupOrder:
         """The answer to one ask of one process.
 
-        `durable`: it is on disk that this epoch is handed out. `known`: of the group's lease, so that a member can say
-        what of its times does not fit; nothing is counted with them.
+        `durable`: it is on disk that this epoch is handed to just that process. `known`: of the group's lease, so that
+        a member can say what of its times does not fit; nothing is counted with them.
         """
         seat = self.seats[name]
         seat.heard_at, seat.said = now, ask
         self._run_out(now)
-        if seat.held_by_another(instance):
-            return self._ended(Epoch(max(self._over, ask.epoch)), known)
-        if seat.verified_down(seat.epoch):
-            seat.take(StandingInput.VERIFIED_DOWN)
+        seat.hear(instance, ask)
         handing = self._handing
-        if handing is None:
+        if handing is None or seat.held_by_another(instance):
             return self._ended(Epoch(max(self._over, ask.epoch)), known)
         if not durable or now >= handing.deadline or ask.finished >= handing.epoch:
             return self._ended(self._over, known)
-        seat.epoch, seat.instance = handing.epoch, instance
-        seat.may_hold_until = InstantNs(max(seat.may_hold_until, handing.deadline))
-        seat.take(StandingInput.HANDED_OUT)
+        seat.hand(handing.epoch, handing.deadline, instance)
         constants, left_ns = handing.constants, handing.deadline - now
         return GroupOrder(self.group, Order.HOLD, handing.epoch, left_ns, constants.ttl_ms, constants.drift_max_ppm, 0)
 
@@ -174,8 +195,8 @@ class MemberBook:
         return {name: seat for name, seat in self.seats.items() if seat.standing is Standing.MAY_HOLD}
 
     def orderly(self) -> bool:
-        """Everybody who was handed the epoch that is over said that it is verified down."""
-        return all(seat.verified_down(seat.epoch) for seat in self.seats.values() if seat.epoch >= self._over)
+        """Everybody who was handed the epoch that is over said that it is verified down, and not by force."""
+        return all(seat.orderly(seat.epoch) for seat in self.seats.values() if seat.epoch >= self._over)
 
     def _run_out(self, now: InstantNs) -> None:
         for seat in self.seats.values():
@@ -195,14 +216,13 @@ class MemberBook:
         )
 
 
-def left_by_a_former_lead(
-    handed: tuple[Epoch, int, tuple[MemberName, ...]] | None, started: InstantNs
-) -> dict[MemberName, tuple[Epoch, InstantNs]]:
-    """Until when members may hold what another process of this host handed out: epoch, ttl in ms, to whom.
+def left_by_a_former_lead(handed: Handed | None, started: InstantNs) -> dict[MemberName, Seat]:
+    """Seats of members that may hold what another process of this host handed out.
 
     That process was gone before `started`, and what it had left was less than a ttl.
     """
     if handed is None:
         return {}
-    epoch, ttl_ms, names = handed
-    return {name: (epoch, InstantNs(started + ttl_ms * NS_PER_MS)) for name in names}
+    epoch, ttl_ms, processes = handed
+    until = InstantNs(started + ttl_ms * NS_PER_MS)
+    return {name: Seat(Standing.MAY_HOLD, epoch, until, instance) for name, instance in processes.items()}

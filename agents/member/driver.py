@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from agents.actions.runner import GroupRunner
 from agents.core.effects import ExtendDeadline, Fence, KeepAuthority, StartPlan, StoreBounds, Tell
-from agents.core.member import Ask, SiteMember
+from agents.core.member import Ask, Reconnect, SiteMember
 from agents.core.member_view import member_group_view, member_view
 from agents.member.steps import MemberSteps
 from agents.member.stream import LeadStream
@@ -17,7 +17,7 @@ from agents.runtime.loop import CoreLoop
 from agents.runtime.telemetry import Telemetry
 from proto.clock import Clock
 from proto.member_messages import AskNow, LeadAnswer, LeadMessage, RunStep
-from proto.units import Epoch, GroupId
+from proto.units import Epoch, GroupId, Incarnation
 
 STEPS_ASKED_MAX = 64
 
@@ -32,7 +32,7 @@ class MemberDriver(CoreLoop):
         fatal: Callable[[BaseException], NoReturn],
         store_bounds: Callable[[GroupId, Epoch, Epoch], None],
         telemetry: Telemetry,
-        keep: Callable[[KeepAuthority], None],
+        keep: Callable[[Incarnation, KeepAuthority], None],
     ) -> None:
         """`keep`: for the next process; blocking, called from a thread, one call at a time. Never fails."""
         super().__init__(member, clock, fatal, store_bounds)
@@ -135,6 +135,10 @@ class MemberDriver(CoreLoop):
             if self.stream is not None:
                 self.stream.send(effect.message)
             return
+        if isinstance(effect, Reconnect):
+            if self.stream is not None:
+                self.stream.reopen()
+            return
         self._telemetry.told(effect)
         if isinstance(effect, StoreBounds):
             self.start_storing(effect)
@@ -145,8 +149,8 @@ class MemberDriver(CoreLoop):
         elif isinstance(effect, Fence):
             self.runners[effect.group].fence(effect)
         elif isinstance(effect, KeepAuthority):
-            self.spawn(self._keep_it(effect), f"keep {effect.group}")
+            self.spawn(self._keep_it(self.member.instance, effect), f"keep {effect.group}")
 
-    async def _keep_it(self, effect: KeepAuthority) -> None:
+    async def _keep_it(self, instance: Incarnation, effect: KeepAuthority) -> None:
         async with self._keep_lock:
-            await asyncio.to_thread(self._keep, effect)
+            await asyncio.to_thread(self._keep, instance, effect)

@@ -57,7 +57,7 @@ from proto.errors import BadValue, LocalFault, RemoteFault
 from proto.invariants import InvariantViolation
 from proto.member_messages import MEMBER_PROTOCOL, GroupOffer, MemberHello
 from proto.timing import LocalDeadlines
-from proto.units import TOKEN_BYTES, GroupId, Incarnation, Nonce
+from proto.units import TOKEN_BYTES, GroupId, Nonce
 
 STOP_MARGIN_S = 15.0
 STEP_LOGS = "steps"
@@ -88,8 +88,6 @@ class Member:
         self._fatal = fatal
         self._clock = SystemClock()
         former = found.takeover
-        token = secrets.token_bytes(TOKEN_BYTES) if former is None else former.kept.incarnation
-        self._instance = Incarnation(token)
         self.keeper = Keeper(kept_as(settings, store), settings.runtime_dir, machine, former)
         self._signals = 0
         self._stop = asyncio.Event()
@@ -105,6 +103,7 @@ class Member:
             bounds=store.bounds(),
             started=self._clock.read(),
             adopted=found.held,
+            instance=None if former is None else former.kept.incarnation,
         )
         self.driver = MemberDriver(
             self.core,
@@ -112,7 +111,7 @@ class Member:
             fatal,
             store.store_bounds,
             self.telemetry,
-            lambda effect: self.keeper.keep(self._instance, effect),
+            self.keeper.keep,
         )
         self.registry = ExecRegistry(settings.exec_socket, [one.held.group for one in settings.groups])
         self._looks: tuple[ScheduledProbe, ...] = ()
@@ -134,7 +133,7 @@ class Member:
             self.registry,
             self._clock,
             self.driver.spawn,
-            self._instance.hex,
+            lambda: self.core.instance.hex(),  # noqa: PLW0108 - the core's instance of that moment
             {held.group: options},
         )
         components = build_components(settings.site, held.group, held.components)
@@ -171,7 +170,7 @@ class Member:
             settings.site,
             settings.member,
             settings.cluster,
-            Nonce(self._instance),
+            Nonce(self.core.instance),
             settings.version[:64],
             offers,
         )

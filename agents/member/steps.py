@@ -68,7 +68,8 @@ class MemberSteps:
 
     def _forget(self) -> None:
         """The oldest that have ended; an attempt is asked for again within seconds or never."""
-        for key in [key for key, task in self._known.items() if task.done()][: len(self._known) - STEPS_KEPT_MAX]:
+        too_many = max(0, len(self._known) - STEPS_KEPT_MAX)
+        for key in [key for key, task in self._known.items() if task.done()][:too_many]:
             del self._known[key]
 
     async def _begin(self, order: RunStep) -> StepEnded:

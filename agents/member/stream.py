@@ -28,6 +28,7 @@ IDLE_S = 3.0
 """Every ask is answered, and there are two a second."""
 STABLE_S = 5.0
 QUEUE_FRAMES_MAX = 64
+ANOTHER = "this member goes on as another instance"
 
 
 class LeadEvents(Protocol):
@@ -59,6 +60,7 @@ class LeadStream:
         self._events = events
         self._jitter = jitter
         self._outbox: asyncio.Queue[MemberMessage] | None = None
+        self._reopen = asyncio.Event()
         self._log = structlog.stdlib.get_logger("agents.member").bind(lead=address)
 
     def send(self, message: MemberMessage) -> bool:
@@ -70,6 +72,11 @@ class LeadStream:
         except asyncio.QueueFull:
             return False
         return True
+
+    def reopen(self) -> None:
+        """The present connection ends, and with it whatever waits to be sent; the next one's Hello is a new one."""
+        self._outbox = None
+        self._reopen.set()
 
     async def run(self) -> None:
         backoff, loop = Backoff(self._jitter), asyncio.get_running_loop()
@@ -108,17 +115,21 @@ class LeadStream:
         return refused
 
     async def _talk(self, connection: Connection) -> None:
+        self._reopen.clear()
         hello = self._hello()
         await self._send(connection, hello)
         welcome = await self._receive(connection)
         if not isinstance(welcome, LeadWelcome) or (welcome.site, welcome.cluster) != (hello.site, hello.cluster):
             raise ConnectionLost("this address does not lead to the agent of this site")
+        if self._reopen.is_set():
+            raise ConnectionLost(ANOTHER)
         self.status.state, self.status.problem = StreamState.OPEN, ""
         self.status.opened += 1
         self._log.info("lead.open")
         outbox = self._outbox = asyncio.Queue(QUEUE_FRAMES_MAX)
         self._events.stream_opened()
-        tasks = (asyncio.create_task(self._reading(connection)), asyncio.create_task(self._writing(connection, outbox)))
+        works = (self._reading(connection), self._writing(connection, outbox), self._until_reopened())
+        tasks = [asyncio.create_task(work) for work in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -129,6 +140,10 @@ class LeadStream:
             await asyncio.gather(*tasks, return_exceptions=True)
             self._outbox = None
             self._events.stream_closed()
+
+    async def _until_reopened(self) -> None:
+        await self._reopen.wait()
+        raise ConnectionLost(ANOTHER)
 
     async def _reading(self, connection: Connection) -> None:
         while True:

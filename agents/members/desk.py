@@ -1,8 +1,9 @@
 """The lead's desk for its members: one book for each group, whoever is connected, steps that are under way there.
 
-Rule: what is handed out is on disk first (agents/members/handed_file.py). The end of a group waits here until each
-member is verified down or out of authority, by the book alone (agents/core/members.py); a connection that is closed
-means nothing. A step is asked for again whenever its member comes back, until it is answered or its time is over.
+Rule: what is handed out, and to which process, is on disk first (agents/members/handed_file.py). The end of a group
+waits here until each member is verified down or out of authority, by the book alone (agents/core/members.py); a
+connection that is closed means nothing. A step is asked for again whenever its member comes back, until it is answered
+or its time is over.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agents.actions.parts import MemberStep
-from agents.core.members import MemberBook, Seat, left_by_a_former_lead
+from agents.core.members import NO_EPOCH, MemberBook, Seat, left_by_a_former_lead
 from agents.fencing.base import GuardError, StepEnd, StepResult
 from agents.members.handed_file import HandedFile
 from agents.settings import MemberSpec, SiteSettings
@@ -76,8 +77,10 @@ class MemberDesk:
         self.links: dict[MemberName, MemberLink] = {}
         self.books: dict[GroupId, MemberBook] = {}
         self._files: dict[GroupId, HandedFile] = {}
-        self._durable: dict[GroupId, Epoch] = {}
+        self._durable: dict[GroupId, tuple[Epoch, dict[MemberName, bytes]]] = {}
         self._storing: dict[GroupId, asyncio.Lock] = {}
+        self._to_store: dict[GroupId, Epoch] = {}
+        """What the next write has to say waits for the lock: one writer a group is asked for, not one for each ask."""
         self._steps: dict[MemberName, list[_Pending]] = {spec.name: [] for spec in settings.members}
         self._heard = asyncio.Event()
         for group in (one.group for one in settings.groups):
@@ -101,17 +104,41 @@ class MemberDesk:
         new = book.epoch != epoch
         book.give(epoch, deadline, constants)
         if new:
-            self._spawn(self._store(book, epoch, constants.ttl_ms), f"members {group}")
+            self._begin_store(book, epoch, constants.ttl_ms)
         self._hint(group)
 
+    def _begin_store(self, book: MemberBook, epoch: Epoch, ttl_ms: int) -> None:
+        if self._to_store.get(book.group) != epoch:
+            self._to_store[book.group] = epoch
+            self._spawn(self._store(book, epoch, ttl_ms), f"members {book.group}")
+
     async def _store(self, book: MemberBook, epoch: Epoch, ttl_ms: int) -> None:
-        async with self._storing.setdefault(book.group, asyncio.Lock()):
+        group = book.group
+        async with self._storing.setdefault(group, asyncio.Lock()):
+            if self._to_store.get(group) == epoch:
+                del self._to_store[group]
             if book.epoch == epoch:
-                out = book.may_hold(self._clock.now())
-                names = tuple(name for name in book.seats if name in self._specs or name in out)
-                await asyncio.to_thread(self._files[book.group].store, epoch, ttl_ms, names)
-                self._durable[book.group] = epoch
-        self._hint(book.group)
+                await self._write(group, epoch, ttl_ms, self._processes(book))
+        self._hint(group)
+
+    async def _write(self, group: GroupId, epoch: Epoch, ttl_ms: int, processes: dict[MemberName, bytes]) -> None:
+        """Whom the file will not name any more is handed nothing from before the write begins."""
+        before, named = self._durable.get(group, (NO_EPOCH, {}))
+        if (before, named) == (epoch, processes):
+            return
+        still = {name: one for name, one in named.items() if before == epoch and processes.get(name) == one}
+        self._durable[group] = epoch, still
+        await asyncio.to_thread(self._files[group].store, epoch, ttl_ms, processes)
+        self._durable[group] = epoch, processes
+
+    def _processes(self, book: MemberBook) -> dict[MemberName, bytes]:
+        """Who may hold authority, and of the members that may be handed it next whoever is connected."""
+        out = {name: seat.instance for name, seat in book.may_hold(self._clock.now()).items()}
+        ours = {name: link.hello.instance for name, link in self.links.items() if self._serves(name, book.group)}
+        return {**ours, **out}
+
+    def _serves(self, name: MemberName, group: GroupId) -> bool:
+        return group in self._specs[name].groups
 
     async def end_and_wait(self, group: GroupId, grace_ns: int) -> None:
         """Returns when each member is verified down or its authority has run out."""
@@ -199,11 +226,23 @@ class MemberDesk:
         name, instance = link.hello.member, link.hello.instance
         for one in ask.groups:
             book = self.books.get(one.group)
-            if book is not None and one.group in self._specs[name].groups:
-                durable = self._durable.get(one.group) == book.epoch
+            if book is not None and self._serves(name, one.group):
+                durable = self._is_durable(book, name, instance)
                 orders.append(book.asked(name, instance, one, now, durable=durable, known=self._known(one.group)))
+                if not durable and self.links.get(name) is link:
+                    self._name_process(book, name, instance)
         self._changed()
         return LeadAnswer(ask.nonce, tuple(orders))
+
+    def _is_durable(self, book: MemberBook, name: MemberName, instance: bytes) -> bool:
+        epoch, processes = self._durable.get(book.group, (NO_EPOCH, {}))
+        return epoch == book.epoch and processes.get(name) == instance
+
+    def _name_process(self, book: MemberBook, name: MemberName, instance: bytes) -> None:
+        """It came after the file was written: it is handed its part once the file names it."""
+        constants = self._constants(book.group)
+        if constants is not None and book.epoch != NO_EPOCH and not book.seats[name].held_by_another(instance):
+            self._begin_store(book, book.epoch, constants.ttl_ms)
 
     def step_ended(self, link: MemberLink, ended: StepEnded) -> None:
         for pending in self._steps[link.hello.member]:
@@ -244,7 +283,7 @@ class MemberDesk:
 
     def _hint(self, group: GroupId) -> None:
         for name, link in self.links.items():
-            if group in self._specs[name].groups:
+            if self._serves(name, group):
                 link.send(AskNow())
 
     def _changed(self) -> None:

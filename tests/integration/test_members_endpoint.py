@@ -133,7 +133,7 @@ async def works(door: Door) -> None:
         await socket.send_bytes(MEMBER_MESSAGES.encode(door.hello()))
         assert await said(socket) == LeadWelcome(SiteId("dc-a"), door.cluster)
         nonce = Nonce(os.urandom(16))
-        ask = GroupAsk(GroupId("shop"), MemberPhase.DOWN, Epoch(0), Epoch(0), ())
+        ask = GroupAsk(GroupId("shop"), MemberPhase.DOWN, Epoch(0), Epoch(0), Epoch(0), ())
         await socket.send_bytes(MEMBER_MESSAGES.encode(MemberAsk(nonce, (ask,))))
         answer = await said(socket)
         assert isinstance(answer, LeadAnswer)
@@ -230,7 +230,7 @@ async def test_a_silent_connection_ends_and_a_second_hello_is_refused(
 
 def test_what_exceeds_a_bound_cannot_be_written_either() -> None:
     groups = tuple(
-        GroupAsk(GroupId(f"g{n}"), MemberPhase.DOWN, Epoch(0), Epoch(0), ("x" * 500,) * 4) for n in range(99)
+        GroupAsk(GroupId(f"g{n}"), MemberPhase.DOWN, Epoch(0), Epoch(0), Epoch(0), ("x" * 500,) * 4) for n in range(99)
     )
     with pytest.raises(FrameRefused):
         MEMBER_MESSAGES.encode(MemberAsk(Nonce(bytes(16)), groups))

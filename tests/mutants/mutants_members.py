@@ -73,8 +73,27 @@ def handed_out_before_it_is_on_disk(patch: pytest.MonkeyPatch) -> None:
 
 
 def anybodys_word_counts(patch: pytest.MonkeyPatch) -> None:
-    """Also that of a copy of the member that was handed authority."""
+    right = members.Seat.hear
+    patch.setattr(members.Seat, "hear", lambda self, _instance, said: right(self, self.instance, said))
+
+
+def handed_to_two_processes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(members.Seat, "held_by_another", lambda _self, _instance: False)
+
+
+def a_copy_keeps_its_instance(patch: pytest.MonkeyPatch) -> None:
+    right = SiteMember._distrust
+
+    def distrust(self, text, now):
+        kept = self.instance
+        right(self, text, now)
+        self.instance = kept
+
+    patch.setattr(SiteMember, "_distrust", distrust)
+
+
+def a_fence_on_a_member_is_orderly(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(members.Seat, "orderly", members.Seat.verified_down)
 
 
 def an_over_epoch_begins_again(patch: pytest.MonkeyPatch) -> None:
@@ -128,6 +147,18 @@ MUTANTS = (
         anybodys_word_counts,
         tests=CORE,
         why=WHY,
+    ),
+    Mutant(
+        "handed-to-two-processes", "one process of a member is handed authority, until it is out", WHERE,
+        handed_to_two_processes, tests=CORE, why=WHY,
+    ),
+    Mutant(
+        "copied-member-keeps-its-instance", "a copy of a member's machine is another process", WHERE,
+        a_copy_keeps_its_instance, tests=CORE, why=WHY,
+    ),
+    Mutant(
+        "fenced-member-is-orderly", "after a fence on a member the lock delay passes", WHERE,
+        a_fence_on_a_member_is_orderly, tests=CORE, why=WHY,
     ),
     Mutant(
         "member-epoch-revives", "an epoch that is over on a member is over for good", WHERE, an_over_epoch_begins_again,

@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 
 from agents.core import members
 from agents.core.effects import ExtendDeadline, Fence, KeepAuthority, StartPlan, StoreBounds, Tell
-from agents.core.member import Ask, MemberSettings, SiteMember
+from agents.core.member import Ask, MemberSettings, Reconnect, SiteMember
 from agents.core.member_group import Held, MemberGroup, MemberGroupSettings
-from agents.core.members import MemberBook
+from agents.core.members import Handed, MemberBook
 from proto.clock import ClockReading
 from proto.lease import LeaseConstants
-from proto.member_messages import LeadAnswer, MemberAsk, MemberPhase
+from proto.member_messages import GroupAsk, GroupOrder, LeadAnswer, MemberAsk, MemberPhase
 from proto.timing import SiteBudgets
-from proto.units import NS_PER_MS, PPM, Epoch, GroupId, InstantNs, MemberName, SiteId
+from proto.units import NS_PER_MS, PPM, Epoch, GroupId, Incarnation, InstantNs, MemberName, SiteId
 
+_HOSTS = itertools.count()
+"""No two processes draw the same token."""
 G = GroupId("shop")
 DB = MemberName("db1")
 TTL_MS = 1_000
@@ -50,7 +52,7 @@ class Lead:
     book: MemberBook = field(init=False)
     epoch: int = 0
     deadline: int = 0
-    handed: tuple[Epoch, int, tuple[MemberName, ...]] | None = None
+    handed: Handed | None = None
     """On disk."""
 
     def __post_init__(self) -> None:
@@ -60,14 +62,24 @@ class Lead:
         """The witnesses answered an attempt of this moment."""
         self.epoch = self.epoch if epoch is None else epoch
         self.deadline = self.clock.at(true_ns) + TTL_MS * NS_PER_MS
-        self.handed = (Epoch(self.epoch), TTL_MS, (DB,))
         self.book.give(Epoch(self.epoch), InstantNs(self.deadline), CONSTANTS)
 
-    def restart(self, true_ns: int) -> None:
-        """Cold: nothing is known but what is on disk."""
+    def asked(self, true_ns: int, instance: bytes, ask: GroupAsk) -> GroupOrder:
+        """As the desk does: to whom it is handed is on disk first."""
+        now = InstantNs(self.clock.at(true_ns))
+        self.book.may_hold(now)
+        if self.giving and not self.book.seats[DB].held_by_another(instance):
+            self.handed = (Epoch(self.epoch), TTL_MS, {DB: instance})
+        return self.book.asked(DB, instance, ask, now)
+
+    def restart(self, true_ns: int, *, warm: bool = False) -> None:
+        """Nothing is known but what is on disk; `warm`: its guard goes on, and so does its epoch."""
         now = InstantNs(self.clock.at(true_ns))
         left = members.left_by_a_former_lead(self.handed, now)
-        self.book = MemberBook(G, (DB,), over=Epoch(self.epoch), left_behind=left)
+        warm = warm and self.giving and now < self.deadline
+        self.book = MemberBook(G, (DB,), over=Epoch(self.epoch - warm), left_behind=left)
+        if warm:
+            self.book.give(Epoch(self.epoch), InstantNs(self.deadline), CONSTANTS)
 
     @property
     def giving(self) -> bool:
@@ -80,17 +92,20 @@ class Lead:
 class Member:
     """The member's process with a shell that does everything at once, or not at all while `stuck`."""
 
-    def __init__(self, clock: DriftingClock, true_ns: int = 0, *, enforce: bool = True) -> None:
+    def __init__(
+        self, clock: DriftingClock, true_ns: int = 0, *, enforce: bool = True, of: Member | None = None
+    ) -> None:
+        """`of`: a copy of that one's disk, started on another machine."""
         self.clock = clock
         self.enforce = enforce
         self.plans: list[StartPlan] = []
-        self.disk = (Epoch(0), Epoch(0))
+        self.disk = (Epoch(0), Epoch(0)) if of is None else of.disk
         self.guard: tuple[int, int] | None = None
         """Epoch and deadline on this host's clock: what the guard is armed with. The kernel ends it there."""
         self.outbox: list[MemberAsk] = []
         self.stuck = False
         self.armed: list[tuple[int, int]] = []
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count((next(_HOSTS) << 32) + 1)
         self.instance = b""
         self.restart(true_ns)
 
@@ -100,7 +115,6 @@ class Member:
 
     def restart(self, true_ns: int) -> None:
         """The process is gone; a new one verifies that everything is down, which ends the guard."""
-        self.instance = next(self._numbers).to_bytes(16, "big")
         self._begin(true_ns, {})
 
     def _begin(self, true_ns: int, adopted: dict[GroupId, Held]) -> None:
@@ -111,7 +125,9 @@ class Member:
             bounds={G: self.disk},
             started=self.clock.read(true_ns),
             adopted=adopted,
+            instance=Incarnation(self.instance) if adopted else None,
         )
+        self.instance = self.core.instance
         self.core.stream_opened(self.clock.read(true_ns))
         self.perform(true_ns)
 
@@ -132,6 +148,10 @@ class Member:
         now = self.clock.read(true_ns)
         if isinstance(effect, Ask):
             self.outbox.append(effect.message)
+        elif isinstance(effect, Reconnect):
+            self.instance, self.outbox = self.core.instance, []
+            self.core.stream_closed(now)
+            self.core.stream_opened(now)
         elif isinstance(effect, StoreBounds):
             self.disk = (effect.epoch_bound, effect.finished_epoch)
             self.core.bounds_stored(G, now)
@@ -180,6 +200,7 @@ class Pair:
         self.true_ns = 0
         self.lead = Lead(DriftingClock(lead_ppm, 5_000 * NS_PER_MS))
         self.member = Member(DriftingClock(member_ppm, 900_000 * NS_PER_MS), enforce=enforce)
+        self.copy: Member | None = None
         self.asks: list[tuple[bytes, MemberAsk]] = []
         self.answers: list[LeadAnswer] = []
         self.latest_lead_end = 0.0
@@ -189,18 +210,28 @@ class Pair:
         """The member's process is woken when it asked for it, or sleeps through all of it."""
         end = self.true_ns + ms * NS_PER_MS
         while ticks:
-            wake = self.member.clock.true_of(self.member.core.next_deadline())
+            wake = min(one.clock.true_of(one.core.next_deadline()) for one in self.members())
             at = max(self.true_ns + NS_PER_MS, round(wake) + 1_000)
             if at >= end:
                 break
             self.true_ns = at
-            self.member.tick(at)
+            for one in self.members():
+                one.tick(at)
             self.collect()
         self.true_ns = end
 
+    def members(self) -> list[Member]:
+        return [self.member] if self.copy is None else [self.member, self.copy]
+
+    def copied(self) -> None:
+        """A copy of the member's machine is started beside it; it asks the same lead."""
+        self.copy = Member(DriftingClock(0, 70_000 * NS_PER_MS), self.true_ns, of=self.member)
+        self.collect()
+
     def collect(self) -> None:
-        self.asks += [(self.member.instance, ask) for ask in self.member.outbox]
-        self.member.outbox = []
+        for one in self.members():
+            self.asks += [(one.instance, ask) for ask in one.outbox]
+            one.outbox = []
 
     def renew(self, epoch: int | None = None) -> None:
         self.lead.renew(self.true_ns, epoch)
@@ -209,13 +240,13 @@ class Pair:
     def take_ask(self, index: int = 0, *, keep: bool = False) -> None:
         """The lead hears it now; `keep`: it comes again later."""
         instance, ask = self.asks[index] if keep else self.asks.pop(index)
-        now = InstantNs(self.lead.clock.at(self.true_ns))
-        orders = tuple(self.lead.book.asked(DB, instance, one, now) for one in ask.groups)
+        orders = tuple(self.lead.asked(self.true_ns, instance, one) for one in ask.groups)
         self.answers.append(LeadAnswer(ask.nonce, orders))
 
     def take_answer(self, index: int = 0, *, keep: bool = False) -> None:
         answer = self.answers[index] if keep else self.answers.pop(index)
-        self.member.answered(answer, self.true_ns)
+        for one in self.members():  # its nonce is of one of them
+            one.answered(answer, self.true_ns)
         self.collect()
 
     def talk(self, rounds: int = 3) -> None:
@@ -230,8 +261,9 @@ class Pair:
 
     def ask_now(self) -> None:
         """The lead's hint."""
-        self.member.core.told_to_ask(self.member.clock.read(self.true_ns))
-        self.member.perform(self.true_ns)
+        for one in self.members():
+            one.core.told_to_ask(one.clock.read(self.true_ns))
+            one.perform(self.true_ns)
         self.collect()
 
     def holding(self, epoch: int = 7) -> Pair:
@@ -242,7 +274,10 @@ class Pair:
 
     def check(self) -> None:
         """No member outlasts its lead; and who is not seen as holding does not run."""
-        if self.member.runs(self.true_ns):
+        run = [one for one in self.members() if one.runs(self.true_ns)]
+        if run:
             assert self.true_ns <= self.latest_lead_end, "a member runs after its lead's authority has ended"
             assert self.lead.may_hold(self.true_ns), "the lead may say verified down while its member runs"
-        assert self.member.disk[1] <= self.member.disk[0]
+        assert len(run) < 2, "a member and its copy run at one time"
+        for one in self.members():
+            assert one.disk[1] <= one.disk[0]

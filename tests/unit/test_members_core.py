@@ -9,7 +9,14 @@ import pytest
 from member_rig import CONSTANTS, DB, TTL_MS, G, Pair
 
 from agents.core.member_group import MEMBER_TRANSITIONS, MemberInput
-from agents.core.members import STANDING_TRANSITIONS, MemberBook, Standing, StandingInput, left_by_a_former_lead
+from agents.core.members import (
+    ANYBODY,
+    STANDING_TRANSITIONS,
+    MemberBook,
+    Standing,
+    StandingInput,
+    left_by_a_former_lead,
+)
 from proto.lease import LeaseConstants, drift_shortened, member_deadline
 from proto.member_messages import GroupAsk, MemberPhase, Order
 from proto.units import NS_PER_MS, Epoch, InstantNs, MemberName
@@ -103,7 +110,7 @@ def test_a_restarted_lead_ends_what_its_members_still_run():
 
 def test_a_former_member_that_the_configuration_no_longer_names_is_waited_for():
     gone = MemberName("gone")
-    left = left_by_a_former_lead((Epoch(7), TTL_MS, (gone,)), InstantNs(0))
+    left = left_by_a_former_lead((Epoch(7), TTL_MS, {gone: b"i" * 16}), InstantNs(0))
     book = MemberBook(G, (DB,), over=Epoch(7), left_behind=left)
     assert set(book.may_hold(InstantNs(TTL_MS * NS_PER_MS - 1))) == {gone}
     assert book.may_hold(InstantNs(TTL_MS * NS_PER_MS)) == {}
@@ -141,7 +148,7 @@ def test_an_answer_in_flight_is_void_when_its_epoch_was_called_over():
 def test_nothing_is_handed_out_before_it_is_on_disk():
     pair = Pair()
     pair.renew(7)
-    ask = GroupAsk(G, MemberPhase.DOWN, Epoch(0), Epoch(0), ())
+    ask = GroupAsk(G, MemberPhase.DOWN, Epoch(0), Epoch(0), Epoch(0), ())
     now = InstantNs(pair.lead.clock.at(pair.true_ns))
     assert pair.lead.book.asked(DB, b"one", ask, now, durable=False).order is not Order.HOLD
     assert not pair.lead.may_hold(pair.true_ns)
@@ -152,7 +159,7 @@ def test_nothing_is_handed_out_before_it_is_on_disk():
 def test_a_lead_whose_own_authority_is_over_hands_out_nothing():
     pair = Pair()
     pair.renew(7)
-    ask = GroupAsk(G, MemberPhase.DOWN, Epoch(0), Epoch(0), ())
+    ask = GroupAsk(G, MemberPhase.DOWN, Epoch(0), Epoch(0), Epoch(0), ())
     now = InstantNs(pair.lead.deadline)
     assert pair.lead.book.asked(DB, b"one", ask, now).order is not Order.HOLD
 
@@ -162,6 +169,69 @@ def test_the_word_of_another_process_ends_nothing():
     pair = Pair().holding()
     pair.lead.book.end(Order.STOP)
     pair.member.restart(pair.true_ns)
+    pair.talk()
+    assert pair.member.disk == (7, 7)
+    assert pair.lead.may_hold(pair.true_ns)
+    pair.passes(TTL_MS)
+    assert not pair.lead.may_hold(pair.true_ns)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_after_a_restart_of_the_lead_too_only_the_word_of_that_very_process_ends_it(warm):
+    pair = Pair().holding()
+    pair.copied()
+    pair.asks.clear()
+    pair.lead.restart(pair.true_ns, warm=warm)
+    pair.copy.core.told_to_ask(pair.copy.clock.read(pair.true_ns))
+    pair.copy.perform(pair.true_ns)
+    pair.collect()
+    while pair.asks:
+        pair.take_ask()
+    pair.lead.book.end(Order.STOP)
+    assert pair.copy.disk == (7, 7)
+    assert pair.member.runs(pair.true_ns)
+    assert pair.lead.may_hold(pair.true_ns)
+    pair.talk()
+    assert not pair.member.runs(pair.true_ns)
+    assert not pair.lead.may_hold(pair.true_ns)
+
+
+def test_one_process_of_a_member_is_handed_authority_at_a_time():
+    pair = Pair()
+    pair.copied()
+    pair.member.core.stream_closed(pair.member.clock.read(0))
+    pair.asks.clear()
+    pair.renew(7)
+    pair.talk()
+    assert pair.copy.runs(pair.true_ns)
+    pair.member.core.stream_opened(pair.member.clock.read(pair.true_ns))
+    pair.member.perform(pair.true_ns)
+    pair.talk()
+    assert not pair.member.runs(pair.true_ns)
+    pair.check()
+
+
+def test_nobodys_word_counts_when_the_leads_file_does_not_say_whose():
+    pair = Pair().holding()
+    pair.lead.handed = (Epoch(7), TTL_MS, {DB: ANYBODY})
+    pair.lead.restart(pair.true_ns)
+    pair.talk()
+    assert pair.member.disk == (7, 7)
+    assert pair.lead.may_hold(pair.true_ns)
+    pair.passes(TTL_MS)
+    assert not pair.lead.may_hold(pair.true_ns)
+
+
+def test_a_machine_that_was_copied_goes_on_as_another_instance():
+    """Its end says nothing about the machine that it is a copy of, and both may not hold the next epoch."""
+    pair = Pair().holding()
+    before = pair.member.instance
+    pair.ask_now()
+    pair.member.core.machine_changed("copied", pair.member.clock.read(pair.true_ns))
+    assert not pair.member.core.connected
+    pair.member.perform(pair.true_ns)
+    assert pair.member.instance != before
+    pair.lead.book.end(Order.STOP)
     pair.talk()
     assert pair.member.disk == (7, 7)
     assert pair.lead.may_hold(pair.true_ns)
@@ -241,6 +311,28 @@ def test_an_end_is_orderly_only_by_the_members_word():
     other.passes(2 * TTL_MS)
     assert not other.lead.may_hold(other.true_ns)
     assert not other.lead.book.orderly()
+
+
+@pytest.mark.parametrize("how", ["guard-lost", "restarted", "another"])
+def test_an_end_by_force_is_not_orderly_and_neither_is_another_process(how):
+    """The lock delay passes before the lead releases: a license server may keep the killed session open."""
+    pair = Pair().holding()
+    if how == "guard-lost":
+        pair.member.core.guard_lost(G, "killed", pair.member.clock.read(pair.true_ns))
+        pair.member.perform(pair.true_ns)
+    elif how == "restarted":
+        pair.member.restart(pair.true_ns)
+    else:
+        pair.passes(0)
+        pair.copied()
+        pair.member.core.stream_closed(pair.member.clock.read(pair.true_ns))
+        pair.passes(2 * TTL_MS, ticks=False)
+    pair.lead.book.end(Order.STOP, 1_000)
+    pair.talk()
+    pair.passes(2 * TTL_MS)
+    pair.talk()
+    assert not pair.lead.may_hold(pair.true_ns)
+    assert not pair.lead.book.orderly()
 
 
 def test_what_a_guard_still_holds_goes_on_and_ends_as_ever():

@@ -12,6 +12,7 @@ import pytest
 
 from agents.actions.parts import MemberStep
 from agents.config import parse_agent_config
+from agents.core.members import ANYBODY
 from agents.fencing.base import GuardError, StepEnd
 from agents.members import desk as desk_module
 from agents.members.desk import MemberDesk
@@ -93,9 +94,11 @@ class Rig:
     async def stored(self) -> None:
         await asyncio.gather(*self.tasks)
 
-    def ask(self, phase: MemberPhase = MemberPhase.DOWN, epoch: int = 0, finished: int = 0) -> Order:
-        one = GroupAsk(G, phase, Epoch(epoch), Epoch(finished), ())
-        answer = self.desk.asked(self.link, MemberAsk(Nonce(b"n" * 16), (one,)))
+    def ask(
+        self, phase: MemberPhase = MemberPhase.DOWN, epoch: int = 0, finished: int = 0, link: Link | None = None
+    ) -> Order:
+        one = GroupAsk(G, phase, Epoch(epoch), Epoch(finished), Epoch(0), ())
+        answer = self.desk.asked(link or self.link, MemberAsk(Nonce(b"n" * 16), (one,)))
         return answer.groups[0].order
 
 
@@ -114,8 +117,47 @@ async def test_nothing_is_handed_out_before_the_file_says_so(rig: Rig) -> None:
     rig.give()
     assert rig.ask() is not Order.HOLD
     await rig.stored()
-    assert HandedFile(rig.state_dir, G).load((DB,)) == (7, CONSTANTS.ttl_ms, (DB,))
+    assert HandedFile(rig.state_dir, G).load((DB,)) == (7, CONSTANTS.ttl_ms, {DB: rig.link.hello.instance})
     assert rig.ask() is Order.HOLD
+
+
+async def test_a_process_that_came_later_is_handed_nothing_before_the_file_names_it(rig: Rig) -> None:
+    rig.give()
+    await rig.stored()
+    rig.link = Link(b"j" * 16)
+    rig.desk.opened(rig.link)
+    assert rig.ask() is not Order.HOLD
+    assert rig.ask() is not Order.HOLD
+    await rig.stored()
+    assert HandedFile(rig.state_dir, G).load((DB,)) == (7, CONSTANTS.ttl_ms, {DB: b"j" * 16})
+    assert rig.ask() is Order.HOLD
+    asked_for = len(rig.tasks)
+    rig.ask()
+    assert len(rig.tasks) == asked_for
+
+
+async def test_a_process_that_the_file_will_not_name_any_more_is_handed_nothing_meanwhile(rig: Rig) -> None:
+    rig.give()
+    await rig.stored()
+    former, rig.link = rig.link, Link(b"j" * 16)
+    rig.desk.opened(rig.link)
+    rig.ask()
+    await until(lambda: rig.desk._durable[G][1] == {} or all(task.done() for task in rig.tasks))
+    assert rig.ask(link=former) is not Order.HOLD
+    await rig.stored()
+    assert rig.ask(link=former) is not Order.HOLD
+    assert rig.ask() is Order.HOLD
+
+
+async def test_the_file_keeps_naming_a_process_that_may_hold(rig: Rig) -> None:
+    rig.give()
+    await rig.stored()
+    assert rig.ask() is Order.HOLD
+    former, rig.link = rig.link, Link(b"j" * 16)
+    rig.desk.opened(rig.link)
+    assert rig.ask() is not Order.HOLD
+    await rig.stored()
+    assert HandedFile(rig.state_dir, G).load((DB,)) == (7, CONSTANTS.ttl_ms, {DB: former.hello.instance})
 
 
 async def test_each_renewal_and_each_end_is_a_hint_to_ask(rig: Rig) -> None:
@@ -166,12 +208,12 @@ async def test_a_new_process_waits_for_what_the_former_one_handed_out(rig: Rig) 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"\xff", b'{"version":1,"group":"mail","epoch":1}'])
 async def test_a_damaged_file_counts_as_the_longest_lease(tmp_path: Path, damage: bytes) -> None:
     file = HandedFile(tmp_path, G)
-    file.store(Epoch(3), 600, (DB,))
-    assert file.load((DB,)) == (3, 600, (DB,))
+    file.store(Epoch(3), 600, {DB: b"i" * 16})
+    assert file.load((DB,)) == (3, 600, {DB: b"i" * 16})
     file.path.write_bytes(damage)
     found = file.load((DB,))
     assert found is not None
-    assert found[1:] == (TTL_MS_MAX, (DB,))
+    assert found[1:] == (TTL_MS_MAX, {DB: ANYBODY})
     assert HandedFile(tmp_path, GroupId("other")).load((DB,)) is None
 
 

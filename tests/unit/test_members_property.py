@@ -20,7 +20,10 @@ ACTIONS = (
     "answer-again",
     "end",
     "lead",
+    "lead-warm",
     "member",
+    "copy",
+    "changed",
     "stuck",
 )
 STEPS = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 400), st.integers(0, 5)), max_size=60)
@@ -43,8 +46,15 @@ def act(pair: Pair, action: str, ms: int, index: int) -> None:
         pair.take_answer(index % len(pair.answers), keep=action == "answer-again")
     elif action == "end":
         lead.book.end(Order.FENCE if index % 2 else Order.STOP, grace_ms=50)
-    elif action == "lead":
-        lead.restart(pair.true_ns)
+    elif action.startswith("lead"):
+        lead.restart(pair.true_ns, warm=action == "lead-warm")
+    elif action == "copy":
+        pair.copied()
+    elif action == "changed":
+        one = pair.members()[index % len(pair.members())]
+        one.core.machine_changed("copied", one.clock.read(pair.true_ns))
+        one.perform(pair.true_ns)
+        pair.collect()
     elif action == "member":
         pair.member.restart(pair.true_ns)
         pair.collect()
@@ -72,7 +82,7 @@ def test_no_member_outlasts_its_lead(lead_ppm, member_ppm, steps):
         act(pair, action, ms, index)
         pair.check()
     pair.passes(3_000)
-    assert not pair.member.runs(pair.true_ns)
+    assert not any(one.runs(pair.true_ns) for one in pair.members())
     assert not pair.lead.may_hold(pair.true_ns)
 
 
