@@ -53,6 +53,11 @@ def command_environment(env: dict[str, str], own_pid: int) -> dict[str, str]:
     return env
 
 
+def token(group: str, epoch: int) -> dict[str, str]:
+    """What the command hands to whatever it changes elsewhere, as a step does."""
+    return {"THIRDSITE_GROUP": group, "THIRDSITE_EPOCH": str(epoch)}
+
+
 class Life(pid_one.Work):
     """The names of one guard after the other; a guard is spent when it went down.
 
@@ -96,12 +101,13 @@ class ExecFront(Front):
         self.life = life
         self.exit_code = EX_TEMPFAIL
         self.link = AgentLink(options.socket_path)
+        self._env = command_environment(dict(os.environ), os.getpid())
         self.warden = Warden(self, life.record, 0, None)
         self.warden.inherited = StepRequest(
             step_id=STEP_ID,
             argv=options.argv(),
             program=options.command[0],
-            env=command_environment(dict(os.environ), os.getpid()),
+            env=self._env,
             cwd=os.getcwd(),
             log_path=None,
             timeout_ms=0,
@@ -195,6 +201,8 @@ class ExecFront(Front):
         self.warden.private_fds += [fd for fd in (link_fd, self._wake_fd, self._wake_write_fd) if fd >= 0]
         try:
             self.life.hold()
+            if self.warden.authority.rungs is not None:
+                self._env |= token(self.options.group, self.warden.authority.rungs.epoch)
             self.warden.build()
             if self.warden.containment == PROCESS_GROUP:
                 say(NOTES[PROCESS_GROUP])

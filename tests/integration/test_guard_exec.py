@@ -88,6 +88,15 @@ async def test_a_command_waits_for_the_lease_and_keeps_its_exit_code(bench: Benc
     assert not list(bench.path.glob("*.guard"))
 
 
+async def test_the_command_is_told_the_epoch_that_it_runs_under(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THIRDSITE_EPOCH", "6")
+    process = await bench.waiting("sh", "-c", "echo $THIRDSITE_GROUP $THIRDSITE_EPOCH")
+    bench.deadline(30_000, epoch=7)
+    assert await ended(process) == 0
+    assert process.stdout is not None
+    assert await process.stdout.read() == b"shop 7\n"
+
+
 async def test_what_a_command_leaves_behind_ends_with_it(bench: Bench) -> None:
     path = bench.path / "v.stamps"
     process = await bench.waiting(*victim_argv(path, "daemon", "stubborn"))
