@@ -145,7 +145,8 @@ class MemberGroup:
         constants = LeaseConstants(order.ttl_ms, order.drift_max_ppm, 0)
         if self.held is None:
             able = self.phase is MemberPhase.DOWN and not self._storing and not self._closing and not self.lacks
-            if able and order.epoch > self.bound:
+            worth_it = now.boottime_ns < self._deadlines(grown, constants).stop_at  # or it would end for good at once
+            if able and worth_it and order.epoch > self.bound:
                 self.bound, self.held = order.epoch, Held(order.epoch, constants, grown)
                 self._store()
         elif self.held.epoch == order.epoch:
@@ -172,8 +173,10 @@ class MemberGroup:
         held = self.held
         if held is None:
             return None
-        budgets = self.settings.budgets or default_budgets(held.constants.ttl_ms)
-        return local_deadlines(held.authority.deadline, budgets)
+        return self._deadlines(held.authority, held.constants)
+
+    def _deadlines(self, authority: Authority, constants: LeaseConstants) -> LocalDeadlines:
+        return local_deadlines(authority.deadline, self.settings.budgets or default_budgets(constants.ttl_ms))
 
     # -- what the shell reports -----------------------------------------------------------------------------
 

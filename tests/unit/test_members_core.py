@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from member_rig import CONSTANTS, DB, TTL_MS, G, Pair
+from member_rig import BUDGETS, CONSTANTS, DB, TTL_MS, G, Pair
 
 from agents.core.member_group import MEMBER_TRANSITIONS, MemberInput
 from agents.core.members import (
@@ -53,6 +53,19 @@ def test_a_member_holds_with_its_lead_and_is_renewed():
         pair.talk(1)
     assert pair.member.group.phase is MemberPhase.HOLDING
     assert len(pair.member.armed) > 10
+
+
+def test_what_is_too_short_to_begin_with_is_not_begun_and_costs_nothing():
+    """The lead's renewal is late; the epoch would end here for good in the moment in which it began."""
+    pair = Pair()
+    pair.renew(7)
+    pair.passes(TTL_MS - BUDGETS.stop_budget_ms)
+    pair.talk(1)
+    assert pair.member.armed == []
+    assert pair.member.disk == (0, 0)
+    pair.renew()
+    pair.talk()
+    assert pair.member.group.phase is MemberPhase.HOLDING
 
 
 def test_a_lead_that_ends_an_epoch_waits_for_the_members_word():

@@ -169,3 +169,13 @@ async def test_what_is_kept_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch
     for number in range(8):
         await rig.run(other(f"1-plain-{number}", "unknown"))
     assert len(rig.steps._known) <= 4
+
+
+async def test_as_many_attempts_are_remembered_as_is_said(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.member.steps.STEPS_KEPT_MAX", 6)
+    orders = [other(f"1-start-db-{n}") for n in range(6)]
+    for order in orders:
+        await rig.run(order)
+    assert [step_id for _, step_id in rig.steps._known] == [order.step_id for order in orders]
+    await rig.run(other("1-start-db-6"))
+    assert len(rig.steps._known) == 6
