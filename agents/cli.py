@@ -81,9 +81,7 @@ def status(
     from agents.local.client import agent_status  # noqa: PLC0415 - see above
 
     if config is not None:
-        from agents.config import load_agent_config  # noqa: PLC0415 - see above
-
-        socket = load_agent_config(config).status_socket
+        socket = _status_socket(config)
     view = agent_status(socket)
     if as_json:
         typer.echo(json.dumps(view, indent=2))
@@ -94,6 +92,20 @@ def status(
 
     # A pipe has no width: nothing is cut for it.
     Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(status_view(view))
+
+
+def _status_socket(config: Path) -> Path:
+    """Of an agent's file, or of a member's, which is known by naming its member. Raises ConfigRefused."""
+    from agents.config import load_agent_config  # noqa: PLC0415 - see above
+    from agents.config_member import load_member_config  # noqa: PLC0415 - see above
+    from proto.edge.config_file import ConfigRefused  # noqa: PLC0415 - see above
+
+    try:
+        return load_agent_config(config).status_socket
+    except ConfigRefused as refused:
+        if not any(problem.path == "member" for problem in refused.problems):
+            raise
+        return load_member_config(config).status_socket
 
 
 @app.command("upgrade")
