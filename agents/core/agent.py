@@ -64,6 +64,8 @@ class SiteAgent:
         self._tokens = tokens
         self._effects: list[Effect] = []
         self._seq = 0 if takeover is None else takeover.seq_first
+        self._heard_seq = -1
+        """The newest heartbeat that was answered, and was not stale."""
         self._clock_base = started
         self._clock_last = started
         self._heartbeat_at = started.boottime_ns
@@ -208,7 +210,7 @@ class SiteAgent:
         self._effects.append(Tell(None, f"{text}; this incarnation ends", alarm=True))
         self._clock_base = now
         self.incarnation = Incarnation(self._tokens())
-        self._seq = 0
+        self._seq, self._heard_seq = 0, -1
         self.streams.forget_all()
         self._answer_by = None
         self._effects.append(ReopenStreams())
@@ -229,9 +231,12 @@ class SiteAgent:
             # we released now would be released under its feet (DESIGN sections 1 and 3; FAULTS O3).
             self._new_incarnation("another copy of this agent speaks with our incarnation: a cloned machine?", now)
             return
+        if all(one.reason is not Reason.STALE_HEARTBEAT for one in message.groups):
+            self._heard_seq = max(self._heard_seq, attempt.seq)
         for answer in message.groups:
             group = self.groups.get(answer.group)
             if group is not None:
+                group.end.heard(self._heard_seq)
                 carried = attempt.carried.get(answer.group, NO_EPOCH)
                 group.answered(answer, attempt.sent, carried, now)
 
@@ -248,6 +253,7 @@ class SiteAgent:
     def _work(self, now: ClockReading) -> None:
         for group in self.groups.values():
             group.tick(now)
+            group.end.down(self._seq, self._heard_seq)
         self._watch_answer(now)
         if any(group.urgent for group in self.groups.values()):
             soonest = InstantNs(self._heartbeat_last + _URGENT_SPACING_NS)

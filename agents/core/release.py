@@ -1,6 +1,8 @@
 """(11) How an epoch ends at its site: why, and the release that tells the witnesses, sent until they answered.
 
-Sent only after verified down and a durable `finished`; whatever it is answered, the epoch is over here (DESIGN 3).
+Sent only after verified down, a durable `finished`, and an answer to the newest heartbeat or to a later one: of two
+clones of a running machine the one that was cut off hears there that it is stale, before it releases under the feet of
+the other one. Whatever the release is answered, the epoch is over here (DESIGN 3).
 Witnesses that were away for long have not counted the lease down, so they are still told when they are back; only an
 agent that is to stop gives up.
 """
@@ -33,6 +35,9 @@ class PendingRelease:
     """None until `finished` is durable."""
     give_up_at: InstantNs | None = None
     """None while the agent is to go on."""
+    after_seq: int | None = None
+    alone: bool = False
+    """A heartbeat of that number, or a later one, was answered: no twin is ahead of this agent."""
 
 
 class EpochEnd:
@@ -61,10 +66,22 @@ class EpochEnd:
         if self.release is not None:
             self.release.again_at = max(now, self.release.not_before)
 
+    def down(self, seq: int, heard_seq: int) -> None:
+        """The newest heartbeat until now, and the newest that was answered and is not stale."""
+        if self.release is not None and self.release.after_seq is None:
+            self.release.after_seq = seq
+            self.heard(heard_seq)
+
+    def heard(self, seq: int) -> None:
+        """That heartbeat was answered, and is not stale."""
+        release = self.release
+        if release is not None and release.after_seq is not None and seq >= release.after_seq:
+            release.alone = True
+
     def due(self, now: ClockReading) -> PendingRelease | None:
         """What is to be sent now; the next time is set."""
         release = self.release
-        if release is None or release.again_at is None or now.boottime_ns < release.again_at:
+        if release is None or not release.alone or release.again_at is None or now.boottime_ns < release.again_at:
             return None
         wait_ns = release.not_before_raw_ns - now.monotonic_raw_ns
         release.again_at = InstantNs(now.boottime_ns + (wait_ns if wait_ns > 0 else RELEASE_AGAIN_NS))
@@ -87,6 +104,8 @@ class EpochEnd:
             self.release = None
 
     def next_deadline(self) -> InstantNs | None:
-        if self.release is None:
+        release = self.release
+        if release is None:
             return None
-        return min((at for at in (self.release.again_at, self.release.give_up_at) if at is not None), default=None)
+        again_at = release.again_at if release.alone else None
+        return min((at for at in (again_at, release.give_up_at) if at is not None), default=None)

@@ -11,6 +11,7 @@ from agents.core.agent import SiteAgent
 from agents.core.effects import PlanKind
 from agents.core.group import GroupAgent, _Storing
 from agents.core.lease_holder import NO_EPOCH, Authority, LeaseHolder
+from agents.core.release import EpochEnd
 from agents.core.site import SiteInput
 from agents.core.streams import StreamTable
 from agents.fencing import authority as guard
@@ -29,6 +30,16 @@ def any_nonce_answers_the_newest(patch: pytest.MonkeyPatch) -> None:
         return right(self, newest, now)
 
     patch.setattr(StreamTable, "answered", answered)
+
+
+def a_release_leaves_unheard(patch: pytest.MonkeyPatch) -> None:
+    """Whether a twin is ahead is not waited for."""
+    right = EpochEnd.down
+
+    def down(self, seq, heard_seq):
+        right(self, seq, seq)
+
+    patch.setattr(EpochEnd, "down", down)
 
 
 def an_ended_epoch_revives(patch: pytest.MonkeyPatch) -> None:
@@ -199,6 +210,16 @@ MUTANTS = (
         "lease: claim",
         a_grant_is_authority,
         SimFocus(("slow", "site-freeze", "cut-site", "slow-disk"), BEGUN, 60),
+    ),
+    Mutant(
+        "release-leaves-unheard",
+        "a release leaves only when the newest heartbeat, or a later one, was answered and is not stale",
+        "agent: release",
+        a_release_leaves_unheard,
+        tests=(
+            "unit/test_agent_endings.py::test_a_release_waits_until_the_newest_heartbeat_or_a_later_one_is_answered",
+        ),
+        why="no simulated machine is cloned with its memory yet",
     ),
     Mutant(
         "unproven-stop-is-down",

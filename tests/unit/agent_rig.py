@@ -157,6 +157,11 @@ class AgentRig:
         self.agent.bounds_stored(G, self.clock.read())
         self.take()
 
+    def alone(self) -> None:
+        """The next heartbeat is answered, so that no twin is ahead."""
+        self.fresh_beat()
+        self.answer()
+
     def finished(self, ok: bool = True, text: str = "") -> None:
         plan = self.last(StartPlan)
         self.agent.plan_finished(G, plan.plan, ok, text, self.clock.read())

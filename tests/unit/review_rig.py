@@ -47,6 +47,7 @@ AUTHOR = Author("ann", "a reason")
 CONSTANTS = LeaseConstants(3_000, 10_000, 0)
 FIT = HealthSummary(ready=True, healthy=True, data_checks=DataChecks.NONE, lag_ms=-1)
 CLAIM = Claim(b"c" * 16)
+HEARD_MS = 20
 
 
 class World:
@@ -197,6 +198,13 @@ def activating(agent: SiteAgent, clock: ManualClock, constants: LeaseConstants =
     """As `claimed`, and answered: the activation's plan."""
     agent.received(W, answer(claimed(agent, clock, constants), Verdict.RENEWED, 2, constants), clock.read())
     return next(effect for effect in agent.take_effects() if isinstance(effect, StartPlan))
+
+
+def heard(agent: SiteAgent, clock: ManualClock) -> list[Release]:
+    """A heartbeat of after the end is answered: no twin is ahead, and a release that is due leaves."""
+    later(agent, clock, HEARD_MS)
+    agent.received(W, answer(sent(agent, Heartbeat)[-1], Verdict.DORMANT, 0), clock.read())
+    return sent(agent, Release)
 
 
 class Pump:

@@ -97,6 +97,7 @@ def test_a_shutdown_while_claiming_declines_and_releases_in_case_it_was_committe
     rig.take()
     assert not rig.agent.finished()
     rig.stored()
+    rig.alone()
     assert [(release.epoch, release.claim) for release in rig.releases()] == [(2, claim)]
     rig.release_answered(2, Reason.NOT_CLAIMED)
     assert rig.agent.finished()

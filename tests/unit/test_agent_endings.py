@@ -98,6 +98,7 @@ def test_a_handover_deactivates_then_releases_with_the_claim_and_then_is_free():
     rig.finished()
     assert rig.releases() == []
     rig.stored()
+    rig.alone()
     release = rig.releases()[-1]
     assert (release.epoch, release.claim, release.kind) == (2, claim, ReleaseKind.CLEAN)
     assert release.incarnation == rig.agent.incarnation
@@ -119,6 +120,7 @@ def released_without_an_answer() -> AgentRig:
     rig.renewed(renewal=3, revoke=RevokePhase.REVOKING)
     rig.finished()
     rig.stored()
+    rig.alone()
     rig.passes(1_000)
     return rig
 
@@ -136,6 +138,24 @@ def test_an_unanswered_release_is_sent_until_it_is_answered():
     count = len(rig.releases())
     rig.passes(2_000)
     assert (len(rig.releases()), rig.group.end.release) == (count, None)
+
+
+@pytest.mark.parametrize("twin", [False, True])
+def test_a_release_waits_until_the_newest_heartbeat_or_a_later_one_is_answered(twin):
+    """A clone that was cut off ends with its lease; it must hear of its twin before it releases under its feet."""
+    rig = AgentRig().active()
+    rig.fresh_beat()
+    rig.renewed(renewal=3, revoke=RevokePhase.REVOKING)
+    rig.fresh_beat()
+    rig.finished()
+    rig.stored()
+    rig.passes(2_000)
+    assert rig.releases() == [], "nobody heard what it sent last"
+    rig.fresh_beat()
+    rig.answer(reason=Reason.STALE_HEARTBEAT if twin else Reason.OK)
+    rig.passes(2_000)
+    assert bool(rig.releases()) is not twin
+    assert (rig.group.end.release is None) is twin
 
 
 def test_an_agent_that_is_to_stop_waits_for_the_answer_for_two_leases():
@@ -161,6 +181,7 @@ def test_a_release_without_any_stream_waits_without_spinning():
     rig.stored()
     rig.passes(1_000)
     rig.agent.stream_opened(W2, True, rig.clock.read())
+    rig.alone()
     rig.passes(400)
     assert rig.releases()
 
@@ -189,6 +210,7 @@ def test_a_deactivation_that_is_not_proven_is_fenced():
     assert rig.releases() == []
     rig.fenced()
     rig.stored()
+    rig.alone()
     assert rig.state is SiteState.FENCED
     assert [release.epoch for release in rig.releases()] == [2]
 
@@ -199,6 +221,7 @@ def test_a_failed_activation_unwinds_and_releases_with_the_reason():
     assert (rig.state, rig.last(StartPlan).kind) == (SiteState.DEACTIVATING, PlanKind.DEACTIVATE)
     rig.finished()
     rig.stored()
+    rig.alone()
     release = rig.releases()[-1]
     assert release.kind is ReleaseKind.ACTIVATION_FAILED
     assert "step mount: exit 1" in release.text
@@ -242,6 +265,7 @@ def test_the_lock_delay_passes_on_the_later_of_two_clocks_that_part():
     rig.clock.monotonic_raw_ns -= 60 * NS_PER_MS
     rig.fenced()
     rig.stored()
+    rig.alone()
     rig.clock.monotonic_raw_ns -= 90 * NS_PER_MS
     rig.passes(540)
     assert rig.releases() == [], "by one of them it was fenced 450 ms ago"

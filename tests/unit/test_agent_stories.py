@@ -246,6 +246,7 @@ def test_without_answers_it_stops_at_stop_at_and_releases_when_down():
     assert rig.last(StoreBounds).finished_epoch == 2
     assert rig.releases() == []
     rig.stored()
+    rig.alone()
     assert [release.epoch for release in rig.releases()] == [2]
 
 

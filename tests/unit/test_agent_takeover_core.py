@@ -255,6 +255,7 @@ def test_a_failed_activation_is_unwound_and_released_with_its_kind() -> None:
     assert (started.plan, started.kind, started.resumed) == (4, PlanKind.DEACTIVATE, False)
     rig.finished()
     rig.stored()
+    rig.alone()
     assert [(one.epoch, one.kind, one.claim) for one in rig.releases()] == [(7, ReleaseKind.ACTIVATION_FAILED, CLAIM)]
 
 
@@ -266,6 +267,7 @@ def test_a_resumed_handover_is_not_begun_twice_and_ends_clean() -> None:
     assert len(rig.all_of(StartPlan)) == 1
     rig.finished()
     rig.stored()
+    rig.alone()
     assert [one.kind for one in rig.releases()] == [ReleaseKind.CLEAN]
 
 

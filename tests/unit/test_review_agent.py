@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from review_rig import G, W, activating, answer, claimed, later, sent, site_agent
+from review_rig import HEARD_MS, G, W, activating, answer, claimed, heard, later, sent, site_agent
 
 from agents.core.effects import PlanKind, StartPlan
 from agents.core.health import HealthSummary
@@ -38,7 +38,7 @@ def test_a_failed_activation_whose_deactivation_is_not_proven_is_not_released_as
     agent.plan_finished(G, stop.plan, ok=False, text="the port still answers", now=clock.read())
     agent.fenced(G, ok=True, text="", now=clock.read())
     agent.bounds_stored(G, clock.read())
-    assert [one.kind for one in sent(agent, Release)] == [ReleaseKind.ACTIVATION_FAILED]
+    assert [one.kind for one in heard(agent, clock)] == [ReleaseKind.ACTIVATION_FAILED]
 
 
 def test_a_guard_that_dies_in_the_activation_makes_it_a_failed_one():
@@ -48,7 +48,7 @@ def test_a_guard_that_dies_in_the_activation_makes_it_a_failed_one():
     agent.guard_lost(G, "killed", clock.read())
     agent.fenced(G, ok=True, text="", now=clock.read())
     agent.bounds_stored(G, clock.read())
-    assert [one.kind for one in sent(agent, Release)] == [ReleaseKind.ACTIVATION_FAILED]
+    assert [one.kind for one in heard(agent, clock)] == [ReleaseKind.ACTIVATION_FAILED]
 
 
 def test_a_fenced_site_releases_only_after_the_lock_delay():
@@ -59,7 +59,8 @@ def test_a_fenced_site_releases_only_after_the_lock_delay():
     agent.guard_lost(G, "killed", clock.read())
     agent.fenced(G, ok=True, text="", now=clock.read())
     agent.bounds_stored(G, clock.read())
-    later(agent, clock, 2_000)
+    assert heard(agent, clock) == []
+    later(agent, clock, 2_000 - HEARD_MS)
     assert not sent(agent, Release)
     later(agent, clock, 20)  # the drift of its own clock
     assert len(sent(agent, Release)) == 1
@@ -76,8 +77,9 @@ def test_a_site_that_its_guard_stopped_releases_only_after_the_lock_delay(orderl
     stop = next(one for one in agent.take_effects() if isinstance(one, StartPlan))
     agent.plan_finished(G, stop.plan, ok=True, text="a step failed", now=clock.read(), orderly=orderly)
     agent.bounds_stored(G, clock.read())
-    later(agent, clock, max(0, waits_ms - 1))
-    assert len(sent(agent, Release)) == (1 if orderly else 0)
+    assert len(heard(agent, clock)) == (1 if orderly else 0)
+    later(agent, clock, max(0, waits_ms - HEARD_MS - 1))
+    assert not sent(agent, Release)
     later(agent, clock, 1)
     assert len(sent(agent, Release)) == (0 if orderly else 1)
 
