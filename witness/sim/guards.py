@@ -35,7 +35,9 @@ class GuardPost:
         group: GroupId,
         behave: Callable[[Step], Behaviour],
         told: Callable[[GuardEvent], None],
+        emptied: Callable[[], None],
     ) -> None:
+        """`emptied`: its processes are dead, and it goes on because the rest of its ladder is not proven yet."""
         self.guard: GuardModel | None = None
         self.hardware = Hardware(host, group, host.parts(f"hardware/{host.name}/{group}"))
         self.latest: tuple[Epoch, LocalDeadlines] | None = None
@@ -48,6 +50,8 @@ class GuardPost:
         self._group = group
         self._behave = behave
         self._told = told
+        self._tell_emptied = emptied
+        self._met_emptied = False
         self._spare: GuardModel | None = None
         self._lacks: tuple[str, ...] = ()
         self._armed_at: ClockReading | None = None
@@ -159,6 +163,9 @@ class GuardPost:
         if guard.stuck and not self._met_undead:
             self._met_undead = True
             self._host.hit("undead")
+        if self.guard is guard and guard.emptied and not self._met_emptied:
+            self._met_emptied = True
+            self._tell_emptied()
 
     def kill(self) -> bool:
         """SIGKILL to the guard; its namespace goes with it."""
@@ -182,7 +189,7 @@ class GuardPost:
     def _gone(self) -> None:
         self.guard = None
         self._wake_ns = -1
-        self._met_undead = False
+        self._met_undead = self._met_emptied = False
         self.hardware.guard_gone()
 
     def agent_gone(self) -> None:

@@ -42,7 +42,7 @@ class GroupShell:
     def __init__(self, host: SiteHost, group: GroupId, platform: Platform) -> None:
         self.group = group
         self.platform = platform
-        self.post = GuardPost(host, group, lambda step: self._acts[step.step_id], self._heard)
+        self.post = GuardPost(host, group, lambda step: self._acts[step.step_id], self._heard, self._emptied)
         self.components = ComponentCare(host, self, self.post.hardware.component)
         self._host = host
         self._acts: dict[str, Behaviour] = {}
@@ -320,6 +320,10 @@ class GroupShell:
         if plan is not None:
             self._host.do(lambda: self._stepped(plan, result))
 
+    def _emptied(self) -> None:
+        """No process of the active role is left; what its guard waits for is judged by itself (checkers/held.py)."""
+        self._host.judges.down(self.group, self._host.name, clean=self._orderly)
+
     def _went_down(self, down: Down) -> None:
         self._host.note(self._host.name, f"{self.group}'s guard ended it, by {down.by.value}: {down.cause}")
         if self.post.undead:
@@ -344,7 +348,7 @@ class GroupShell:
 
     def _work(self, guard: GuardModel) -> None:
         """Again and again, as long as what this guard keeps is there."""
-        if self.guard is guard:
+        if self.guard is guard and not guard.emptied:
             self.act()
             self._host.guest.after(EFFECT_EVERY_NS, lambda: self._work(guard))
 
@@ -359,7 +363,7 @@ class GroupShell:
         return None if self.post.latest is None else self.post.latest[1].deadline
 
     def runs(self) -> bool:
-        return self.guard is not None and self._ran
+        return self.guard is not None and self._ran and not self.guard.emptied
 
     def agent_gone(self) -> None:
         """The agent's process ended: its plans and what it waited for are gone, the guard goes on."""
