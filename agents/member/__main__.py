@@ -14,7 +14,7 @@ def main() -> int:
     import uvloop  # noqa: PLC0415 - structlog must not find rich: agents/runtime/__main__.py
 
     from agents.member.process import serve_member  # noqa: PLC0415 - see above
-    from agents.runtime.supervisor import StopCutShort  # noqa: PLC0415 - see above
+    from agents.runtime.life import StopCutShort  # noqa: PLC0415 - see above
     from agents.runtime.upgrade import MEMBER_MODULE, become_successor  # noqa: PLC0415 - see above
     from agents.settings import member_from_json  # noqa: PLC0415 - see above
     from proto.errors import BadValue, DurabilityLost, LocalFault  # noqa: PLC0415 - see above

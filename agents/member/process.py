@@ -11,12 +11,10 @@ configuration; its guards go on meanwhile.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import secrets
-import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,19 +40,18 @@ from agents.member.take_over import FoundGuards, kept_as, take_over_guards
 from agents.members.endpoint import PATH
 from agents.probes.schedule import ProbeSchedule, ScheduledProbe
 from agents.runtime.identity import lead_context, require_own_member, tls_files
-from agents.runtime.machine import read_generation, read_machine
-from agents.runtime.supervisor import GENERATION_LOOK_S, StopCutShort
+from agents.runtime.life import ProcessLife
+from agents.runtime.machine import read_machine
 from agents.runtime.take_over import Keeper
 from agents.runtime.telemetry import Telemetry, resident_bytes
-from agents.runtime.upgrade import MEMBER, prepare
+from agents.runtime.upgrade import MEMBER
 from agents.settings import GroupSpec, MemberGroupSpec, MemberProcessSettings
 from agents.store import AgentStore, open_store
 from proto.clock import SystemClock
 from proto.edge.fatal import fatal as end_process
 from proto.edge.logs import get_logger, setup_logging
 from proto.edge.tls import reload_files
-from proto.errors import BadValue, LocalFault, RemoteFault
-from proto.invariants import InvariantViolation
+from proto.errors import BadValue, RemoteFault
 from proto.member_messages import MEMBER_PROTOCOL, GroupOffer, MemberHello
 from proto.timing import LocalDeadlines
 from proto.units import TOKEN_BYTES, GroupId, Nonce
@@ -66,7 +63,7 @@ UNDO_GRACE_NS = 1_000_000_000
 log = get_logger("agents.member")
 
 
-class Member:
+class Member(ProcessLife):
     """The parts of one running member. Made and used on one event loop."""
 
     def __init__(
@@ -78,22 +75,14 @@ class Member:
         config: Path | None = None,
         fatal: Callable[[BaseException], NoReturn] = end_process,
     ) -> None:
+        super().__init__(log, fatal, config, MEMBER)
         self.settings = settings
         self._machine = machine
         self._found = found
-        self._config = config
-        self._upgrading: asyncio.Task[None] | None = None
-        self._successor: int | None = None
         self._store = store
-        self._fatal = fatal
         self._clock = SystemClock()
         former = found.takeover
         self.keeper = Keeper(kept_as(settings, store), settings.runtime_dir, machine, former)
-        self._signals = 0
-        self._stop = asyncio.Event()
-        self._stop_now = asyncio.Event()
-        self._stopping = False
-        self._tasks: list[asyncio.Task[None]] = []
         self._random = random.Random(secrets.randbits(64))  # noqa: S311 - jitter of pauses, no secret
         self.telemetry = Telemetry(self._clock)
         groups = tuple(_core_settings(one.held) for one in settings.groups)
@@ -193,58 +182,21 @@ class Member:
 
         Raises LocalFault or BadValue when it cannot start.
         """
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
-        loop.add_signal_handler(signal.SIGUSR2, self.upgrade)
+        self._listen()
         await self.registry.start()
         await self.local.start()
         self.telemetry.watch(self.driver.status)
         self.driver.begin()
         self._supervise("lead", self.stream.run())
         self._supervise("looks", self.schedule.run())
-        if self._machine.generation:
-            self._supervise("generation", self._watch_generation())
+        self._supervise_generation(self._machine.generation)
         log.info("started", site=self.settings.site, member=self.settings.member, groups=len(self.settings.groups))
-        await self._stop.wait()
-        if self._successor is not None and not self._signals:
-            await self._hand_over()
-            if self._signals:
-                raise StopCutShort("told to stop while it became the new program: the guards end it at their deadlines")
-            return self._successor
-        await self._shut_down()
-        return None
+        longest_ms = max(one.held.deactivation.timeout_ms for one in self.settings.groups)
+        return await self._until_told(longest_ms / 1_000 + STOP_MARGIN_S)
 
-    def upgrade(self) -> None:
-        """The program that is installed now checks the configuration first; then this process becomes it."""
-        if self._config is None or self._stop.is_set() or (self._upgrading and not self._upgrading.done()):
-            log.warning("upgrade_ignored", why="one is under way, or the member stops")
-            return
-        self._upgrading = asyncio.create_task(self._prepare(self._config), name="upgrade")
-
-    async def _prepare(self, config: Path) -> None:
-        try:
-            successor = await prepare(config, MEMBER)
-        except LocalFault as error:
-            log.error("upgrade_refused", why=str(error))  # noqa: TRY400 - the new program's words are what matters
-            return
-        if not self._stop.is_set():
-            self._successor = successor
-            self._stop.set()
-
-    async def _hand_over(self) -> None:
-        log.info("handing_over")
-        self._stopping = True
-        self.driver.stop()
-        for runner in self.driver.runners.values():
-            runner.let_go()
-        await self.driver.abandon()
-        await self._close()
-
-    def stop(self) -> None:
-        self._signals += 1
-        (self._stop if self._signals == 1 else self._stop_now).set()
+    @property
+    def _living(self) -> MemberDriver:
+        return self.driver
 
     def reload(self) -> None:
         """New connections show and check what the certificate files hold now."""
@@ -256,49 +208,10 @@ class Member:
         else:
             log.info("certificates_reloaded")
 
-    async def _shut_down(self) -> None:
-        log.info("stopping")
-        self.driver.shutdown()
-        longest_s = max(one.held.deactivation.timeout_ms for one in self.settings.groups) / 1_000
-        waits = [asyncio.create_task(self.driver.finished.wait()), asyncio.create_task(self._stop_now.wait())]
-        await asyncio.wait(waits, timeout=longest_s + STOP_MARGIN_S, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-        orderly = self.driver.finished.is_set()
-        self._stopping = True
-        self.driver.stop()
-        await self._close()
-        if not orderly:
-            raise StopCutShort("stopped before everything was verified down: the guards end it at their deadlines")
-        log.info("stopped")
-
-    async def _close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def _close_parts(self) -> None:
         await self.local.close()
         await self.registry.close()
         self._store.close()
-
-    async def _watch_generation(self) -> None:
-        """A copy of this virtual machine, or one that was put back, holds nothing: everything down, at once."""
-        known = self._machine.generation
-        while True:
-            await asyncio.sleep(GENERATION_LOOK_S)
-            seen = await asyncio.to_thread(read_generation)
-            if seen != known:
-                known = seen
-                self.driver.machine_changed("the generation id of this virtual machine changed: a copy, or put back?")
-
-    def _supervise(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        def ended(task: asyncio.Task[None]) -> None:
-            if not self._stopping:
-                error = None if task.cancelled() else task.exception()
-                self._fatal(error or InvariantViolation(f"the task {name} ended"))
-
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(ended)
-        self._tasks.append(task)
 
 
 def _core_settings(held: GroupSpec) -> MemberGroupSettings:

@@ -20,7 +20,8 @@ def main() -> int:
     sys.modules["rich"] = None  # type: ignore[assignment]  # None is how Python itself marks "cannot be imported"
     import uvloop  # noqa: PLC0415 - see above
 
-    from agents.runtime.supervisor import StopCutShort, serve  # noqa: PLC0415 - see above
+    from agents.runtime.life import StopCutShort  # noqa: PLC0415 - see above
+    from agents.runtime.supervisor import serve  # noqa: PLC0415 - see above
     from agents.runtime.upgrade import become_successor  # noqa: PLC0415 - see above
     from agents.settings import from_json  # noqa: PLC0415 - see above
     from proto.errors import BadValue, DurabilityLost, LocalFault  # noqa: PLC0415 - see above

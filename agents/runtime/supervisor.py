@@ -15,9 +15,8 @@ import gc
 import os
 import random
 import secrets
-import signal
 import ssl
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,36 +40,30 @@ from agents.probes.build import scheduled_probes
 from agents.probes.schedule import ProbeSchedule, ScheduledProbe
 from agents.runtime.driver import Driver
 from agents.runtime.identity import require_own, tls_files, witness_contexts
-from agents.runtime.machine import read_generation, read_machine
+from agents.runtime.life import ProcessLife
+from agents.runtime.machine import read_machine
 from agents.runtime.shell import AgentShell, full_status
 from agents.runtime.take_over import Found, Keeper, Place, take_over
 from agents.runtime.telemetry import Telemetry
-from agents.runtime.upgrade import prepare
 from agents.settings import SiteSettings, core_settings
 from agents.store import AgentStore, open_store
 from proto.clock import Clock, SystemClock
 from proto.edge.fatal import fatal as end_process
 from proto.edge.logs import get_logger, setup_logging
 from proto.edge.tls import EXPIRY_WARNING_DAYS, OwnCertificate, reload_files
-from proto.errors import BadValue, LocalFault, RemoteFault
-from proto.invariants import InvariantViolation
+from proto.errors import BadValue, RemoteFault
 from proto.messages import Hello
 from proto.units import NS_PER_S, TOKEN_BYTES, WitnessId
 
 STOP_MARGIN_S = 30.0
 """Added to the longest deactivation: for proofs, the release and its answer."""
 HOUSEKEEPING_S = 3_600.0
-GENERATION_LOOK_S = 0.5
 STEP_LOGS = "steps"
 
 log = get_logger("agents.supervisor")
 
 
-class StopCutShort(LocalFault):
-    """The process ends before its site was verified down; the guards finish that."""
-
-
-class Agent:
+class Agent(ProcessLife):
     """The parts of one running agent. Made and used on one event loop."""
 
     def __init__(
@@ -84,19 +77,11 @@ class Agent:
         """`contexts` None: streams without TLS, for tests. `start` None: a cold start."""
         self.settings = settings
         start = start or Start(place_of(settings, store, SystemClock()), Found(), None)
-        self._place, self._found, self._config = start.place, start.found, start.config
-        self._upgrading: asyncio.Task[None] | None = None
-        self._successor: int | None = None
-        self._refusals: tuple[int, str] = (0, "")
+        super().__init__(log, fatal, start.config)
+        self._place, self._found = start.place, start.found
         self._store = store
         self._contexts = contexts
-        self._fatal = fatal
         self._clock = SystemClock()
-        self._signals = 0
-        self._stop = asyncio.Event()
-        self._stop_now = asyncio.Event()
-        self._stopping = False
-        self._tasks: list[asyncio.Task[None]] = []
         self._random = random.Random(secrets.randbits(64))  # noqa: S311 - jitter of pauses, no secret
         self.telemetry = Telemetry(self._clock)
         core, takeover = self._place.settings, self._found.takeover
@@ -185,12 +170,7 @@ class Agent:
 
         Raises LocalFault or BadValue when it cannot start.
         """
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._unhandled)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
-        loop.add_signal_handler(signal.SIGUSR2, self.upgrade)
+        self._listen()
         await self.registry.start()
         await self.local.start()
         await self.members.start(tls_files(self.settings), lambda: require_own(self.settings))
@@ -199,71 +179,18 @@ class Agent:
         self._supervise("streams", self.streams.run())
         self._supervise("probes", self.schedule.run())
         self._supervise("housekeeping", self._housekeep())
-        if self._place.machine.generation:
-            self._supervise("generation", self._watch_generation())
+        self._supervise_generation(self._place.machine.generation)
         gc.collect()
         gc.freeze()  # what was loaded stays: later collections need not look at it again
         log.info("started", site=self.settings.site, groups=len(self.settings.groups))
-        await self._stop.wait()
-        if self._successor is None or self._signals:  # a stop that came with the upgrade is what is wanted now
-            await self._shut_down()
-            return None
-        await self._hand_over()
-        if self._signals:
-            raise StopCutShort("told to stop while it became the new program: the guards end it at their deadlines")
-        return self._successor
-
-    def upgrade(self) -> None:
-        """The program that is installed now checks the configuration first; then this process becomes it."""
-        if self._config is None or self._stop.is_set() or (self._upgrading and not self._upgrading.done()):
-            log.warning("upgrade_ignored", why="one is under way, the agent stops, or it was not started by a file")
-            return
-        self._upgrading = asyncio.create_task(self._prepare(self._config), name="upgrade")
-
-    async def _prepare(self, config: Path) -> None:
-        try:
-            successor = await prepare(config)
-        except LocalFault as error:
-            self._refusals = (self._refusals[0] + 1, str(error))
-            log.error("upgrade_refused", why=str(error))  # noqa: TRY400 - the new program's words are what matters
-            return
-        if not self._stop.is_set():
-            self._successor = successor
-            self._stop.set()
-
-    async def _hand_over(self) -> None:
-        log.info("handing_over")
-        self._stopping = True
-        self.driver.stop()
-        for runner in self.driver.runners.values():
-            runner.let_go()
-        await self.driver.abandon()
-        await self._close()
-
-    def stop(self) -> None:
-        self._signals += 1
-        (self._stop if self._signals == 1 else self._stop_now).set()
-
-    async def _shut_down(self) -> None:
-        log.info("stopping")
-        self.driver.shutdown()
         longest_ms = max(group.deactivation.timeout_ms for group in self.settings.groups)
-        waits = [asyncio.create_task(self.driver.finished.wait()), asyncio.create_task(self._stop_now.wait())]
-        await asyncio.wait(waits, timeout=longest_ms / 1_000 + STOP_MARGIN_S, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-        orderly = self.driver.finished.is_set()
-        self._stopping = True
-        self.driver.stop()
-        await self._close()
-        if not orderly:
-            raise StopCutShort("stopped before everything was verified down: the guards end it at their deadlines")
-        log.info("stopped")
+        return await self._until_told(longest_ms / 1_000 + STOP_MARGIN_S)
 
-    async def _close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    @property
+    def _living(self) -> Driver:
+        return self.driver
+
+    async def _close_parts(self) -> None:
         await self.members.close()
         await self.local.close()
         await self.registry.close()
@@ -282,24 +209,6 @@ class Agent:
         self._watch_certificate(own)
         log.info("certificates_reloaded", not_after_s=own.not_after_s)
 
-    # -- what must not end --------------------------------------------------------------------------------
-
-    def _supervise(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        def ended(task: asyncio.Task[None]) -> None:
-            if not self._stopping:
-                error = None if task.cancelled() else task.exception()
-                self._fatal(error or InvariantViolation(f"the task {name} ended"))
-
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(ended)
-        self._tasks.append(task)
-
-    def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if isinstance(error, InvariantViolation | LocalFault):
-            self._fatal(error)
-        log.warning("loop_error", message=context.get("message", ""), error=repr(error))
-
     async def _housekeep(self) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_S)
@@ -309,16 +218,6 @@ class Agent:
                 self._watch_certificate(require_own(self.settings))
             except (BadValue, RemoteFault) as error:
                 log.warning("certificate_files_unusable", error=str(error))
-
-    async def _watch_generation(self) -> None:
-        """A copy of this virtual machine, or one that was put back, is another machine: a cold start, at once."""
-        known = self._place.machine.generation
-        while True:
-            await asyncio.sleep(GENERATION_LOOK_S)
-            seen = await asyncio.to_thread(read_generation)
-            if seen != known:
-                known = seen
-                self.driver.machine_changed("the generation id of this virtual machine changed: a copy, or put back?")
 
     def _watch_certificate(self, own: OwnCertificate) -> None:
         days = own.days_left(self._clock.read().wall_ns / NS_PER_S)

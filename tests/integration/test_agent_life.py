@@ -20,8 +20,9 @@ from agent_process import runs
 from scripted_witness import ScriptedLease, ScriptedWitness
 
 from agents.core.settings import ProbeKind, ProbeRole
-from agents.runtime import supervisor
-from agents.runtime.supervisor import Agent, StopCutShort
+from agents.runtime import life
+from agents.runtime.life import StopCutShort
+from agents.runtime.supervisor import Agent
 from agents.settings import (
     CheckSpec,
     Endpoint,
@@ -356,10 +357,10 @@ async def test_a_second_signal_cuts_the_stop_short_says_so_and_the_guard_ends_th
 
 
 async def test_a_stop_that_comes_during_a_hand_over_is_not_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def prepared(_config: Path) -> int:
+    async def prepared(_config: Path, *_kind: str) -> int:
         return os.memfd_create("settings")
 
-    monkeypatch.setattr(supervisor, "prepare", prepared)
+    monkeypatch.setattr(life, "prepare", prepared)
     handed_over = asyncio.Event()
     async with witness(world) as w1:
         with pytest.raises(StopCutShort, match="while it became the new program"):  # noqa: PT012 - told by its end

@@ -1,0 +1,187 @@
+"""What the processes of an agent and of a member share: signals, what must not end, hand-over and stop.
+
+Rule: a task that ends unexpectedly, or a broken invariant anywhere on the loop, ends the process by `fatal`: guards
+count on. The first SIGTERM or SIGINT stops in order; a second one, or a stop that takes too long, does not wait for
+it: the guards then end what runs at their deadlines. A stop that comes while the process becomes its next program is
+obeyed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+import structlog
+
+from agents.runtime.machine import read_generation
+from agents.runtime.upgrade import prepare
+from proto.errors import LocalFault
+from proto.invariants import InvariantViolation
+
+GENERATION_LOOK_S = 0.5
+
+
+class StopCutShort(LocalFault):
+    """The process ends before everything was verified down; the guards finish that."""
+
+
+class LivingRunner(Protocol):
+    def let_go(self) -> None: ...
+
+
+class LivingDriver(Protocol):
+    finished: asyncio.Event
+
+    @property
+    def runners(self) -> Mapping[Any, LivingRunner]: ...
+    def shutdown(self) -> None: ...
+    def stop(self) -> None: ...
+    async def abandon(self) -> None: ...
+    def machine_changed(self, text: str) -> None: ...
+
+
+class ProcessLife(ABC):
+    """Made and used on one event loop."""
+
+    def __init__(
+        self,
+        log: structlog.stdlib.BoundLogger,
+        fatal: Callable[[BaseException], NoReturn],
+        config: Path | None,
+        *kind: str,
+    ) -> None:
+        """`config`: the file for the next program; None: there is none. `kind`: as of `prepare`."""
+        self._log = log
+        self._fatal = fatal
+        self._config = config
+        self._kind = kind
+        self._signals = 0
+        self._stop = asyncio.Event()
+        self._stop_now = asyncio.Event()
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._upgrading: asyncio.Task[None] | None = None
+        self._successor: int | None = None
+        self._refusals: tuple[int, str] = (0, "")
+        """How often the next program refused the configuration, and its last words."""
+
+    @property
+    @abstractmethod
+    def _living(self) -> LivingDriver: ...
+
+    @abstractmethod
+    def reload(self) -> None: ...
+
+    @abstractmethod
+    async def _close_parts(self) -> None: ...
+
+    # -- signals --------------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._unhandled)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        loop.add_signal_handler(signal.SIGUSR2, self.upgrade)
+
+    def stop(self) -> None:
+        self._signals += 1
+        (self._stop if self._signals == 1 else self._stop_now).set()
+
+    def upgrade(self) -> None:
+        """The program that is installed now checks the configuration first; then this process becomes it."""
+        if self._config is None or self._stop.is_set() or (self._upgrading and not self._upgrading.done()):
+            self._log.warning("upgrade_ignored", why="one is under way, it stops, or it was not started by a file")
+            return
+        self._upgrading = asyncio.create_task(self._prepare(self._config), name="upgrade")
+
+    async def _prepare(self, config: Path) -> None:
+        try:
+            successor = await prepare(config, *self._kind)
+        except LocalFault as error:
+            self._refusals = (self._refusals[0] + 1, str(error))
+            self._log.error("upgrade_refused", why=str(error))
+            return
+        if not self._stop.is_set():
+            self._successor = successor
+            self._stop.set()
+
+    # -- the end --------------------------------------------------------------------------------------------
+
+    async def _until_told(self, stop_s_max: float) -> int | None:
+        """None after an orderly stop, or the settings of the successor. Raises StopCutShort."""
+        await self._stop.wait()
+        if self._successor is None or self._signals:  # a stop that came with the upgrade is what is wanted now
+            await self._shut_down(stop_s_max)
+            return None
+        await self._hand_over()
+        if self._signals:
+            raise StopCutShort("told to stop while it became the new program: the guards end it at their deadlines")
+        return self._successor
+
+    async def _hand_over(self) -> None:
+        self._log.info("handing_over")
+        self._stopping = True
+        self._living.stop()
+        for runner in self._living.runners.values():
+            runner.let_go()
+        await self._living.abandon()
+        await self._close()
+
+    async def _shut_down(self, stop_s_max: float) -> None:
+        self._log.info("stopping")
+        self._living.shutdown()
+        waits = [asyncio.create_task(self._living.finished.wait()), asyncio.create_task(self._stop_now.wait())]
+        await asyncio.wait(waits, timeout=stop_s_max, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        orderly = self._living.finished.is_set()
+        self._stopping = True
+        self._living.stop()
+        await self._close()
+        if not orderly:
+            raise StopCutShort("stopped before everything was verified down: the guards end it at their deadlines")
+        self._log.info("stopped")
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._close_parts()
+
+    # -- what must not end ----------------------------------------------------------------------------------
+
+    def _supervise(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            if not self._stopping:
+                error = None if task.cancelled() else task.exception()
+                self._fatal(error or InvariantViolation(f"the task {name} ended"))
+
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(ended)
+        self._tasks.append(task)
+
+    def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, InvariantViolation | LocalFault):
+            self._fatal(error)
+        self._log.warning("loop_error", message=context.get("message", ""), error=repr(error))
+
+    def _supervise_generation(self, known: str) -> None:
+        """`known`: the virtual machine's generation id at the start; nothing is looked at where there is none."""
+        if known:
+            self._supervise("generation", self._watch_generation(known))
+
+    async def _watch_generation(self, known: str) -> None:
+        """A copy of this virtual machine, or one that was put back, is another machine: a cold start, at once."""
+        while True:
+            await asyncio.sleep(GENERATION_LOOK_S)
+            seen = await asyncio.to_thread(read_generation)
+            if seen != known:
+                known = seen
+                self._living.machine_changed("the generation id of this virtual machine changed: a copy, or put back?")
