@@ -9,18 +9,20 @@ import pytest
 import structlog
 
 from agents.member.process import Member
-from agents.runtime.life import ProcessLife
+from agents.runtime.life import LivingDriver, ProcessLife
 from agents.runtime.supervisor import Agent
 from proto.errors import LocalFault
 from proto.invariants import InvariantViolation
 
 
-class Ended(Exception):
+class EndedError(Exception):
     pass
 
 
 class Life(ProcessLife):
-    _living = None  # type: ignore[assignment]
+    @property
+    def _living(self) -> LivingDriver:
+        raise AssertionError("nothing lives here")
 
     def reload(self) -> None:
         """Nothing to read again."""
@@ -30,13 +32,13 @@ class Life(ProcessLife):
 
 
 def fatal(error: BaseException) -> NoReturn:
-    raise Ended(str(error))
+    raise EndedError(str(error))
 
 
 @pytest.mark.parametrize("error", [InvariantViolation("two plans at once"), LocalFault("the disk is gone")])
 async def test_what_breaks_in_a_callback_of_the_loop_ends_the_process(error: BaseException) -> None:
     life = Life(structlog.stdlib.get_logger("test"), fatal, None)
-    with pytest.raises(Ended, match=str(error)):
+    with pytest.raises(EndedError, match=str(error)):
         life._unhandled(asyncio.get_running_loop(), {"exception": error})
     life._unhandled(asyncio.get_running_loop(), {"exception": ConnectionResetError("a peer")})
 
