@@ -19,15 +19,33 @@ NO_CLAIM = Claim(bytes(16))
 NO_EPOCH = Epoch(0)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Authority:
-    """Until when, on each clock that can end it."""
+    """Until when, on each clock that can end it. Nobody knows which clock is right when they part."""
 
     deadline: InstantNs
     raw_deadline_ns: int
 
     def alive(self, now: ClockReading) -> bool:
-        return now.boottime_ns < self.deadline and now.monotonic_raw_ns < self.raw_deadline_ns
+        """On both clocks: for whoever wants to use it."""
+        return self.left_ns(now) > 0
+
+    def left_ns(self, now: ClockReading) -> int:
+        """For whoever uses it or hands a part of it on: on the clock that says less. Negative when it is over."""
+        return min(self._left_ns(now))
+
+    def over_in_ns(self, now: ClockReading) -> int:
+        """For whoever waits until nobody can use it any more: on the clock that says more. Negative when it is over."""
+        return max(self._left_ns(now))
+
+    def _left_ns(self, now: ClockReading) -> tuple[int, int]:
+        return self.deadline - now.boottime_ns, self.raw_deadline_ns - now.monotonic_raw_ns
+
+    def or_later(self, other: Authority) -> Authority:
+        """The later of both, on each clock."""
+        return Authority(
+            InstantNs(max(self.deadline, other.deadline)), max(self.raw_deadline_ns, other.raw_deadline_ns)
+        )
 
 
 class LeaseHolder:

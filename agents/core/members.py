@@ -4,7 +4,9 @@ Rule: *a lead says verified down, and so releases, only when of every member tha
 holds: it said that it is verified down for that epoch, for good, or its authority has run out.* A member's authority is
 shorter than what the lead had left (proto.lease.member_deadline), so it has run out when that has, on the lead's clock.
 Silence is no proof, and neither is a closed connection, nor the word of another process than the one that was handed
-it: that may be a copy of the member. Nothing is handed out any more from the moment at which the end begins. A lead
+it: that may be a copy of the member. When the lead's clocks part, nobody knows which one is right: what is handed on is
+what is left on the clock that says less, and a member has run out when both say so. Nothing is handed out any more from
+the moment at which the end begins. A lead
 that starts anew knows from disk which processes were handed authority by the one before it, and not for how long, so it
 counts the longest that can have been (a full ttl from its own start) against each of them, named in the configuration
 or not; only that very process's word ends it sooner. docs/adr/0015-members-on-further-hosts.md has the arithmetic and
@@ -17,13 +19,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from agents.core.lease_holder import Authority
+from proto.clock import ClockReading
 from proto.invariants import require
 from proto.lease import LeaseConstants
 from proto.member_messages import GroupAsk, GroupOrder, MemberPhase, Order
 from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs, MemberName
 
 NO_EPOCH = Epoch(0)
-NEVER = InstantNs(-1)
+NEVER = Authority(InstantNs(-1), -1)
 ANYBODY = b""
 """Nobody knows any more which process it was, so nobody's word counts: the lead's file was damaged."""
 
@@ -42,7 +46,7 @@ class StandingInput(Enum):
     VERIFIED_DOWN = "verified-down"
     """It said that the epoch that was handed out is verified down there, and over for good."""
     RAN_OUT = "ran-out"
-    """What the lead had left when it handed it out is over on the lead's clock."""
+    """What the lead had left when it handed it out is over, on both clocks of the lead."""
 
 
 STANDING_TRANSITIONS: dict[tuple[Standing, StandingInput], Standing] = {
@@ -60,26 +64,26 @@ class Seat:
     standing: Standing = Standing.OUT
     epoch: Epoch = NO_EPOCH
     """The highest that was handed out."""
-    may_hold_until: InstantNs = NEVER
-    """On the lead's clock."""
+    may_hold_until: Authority = NEVER
+    """On the lead's clocks."""
     instance: bytes = ANYBODY
     """The process that it was handed to."""
     ended: Epoch = NO_EPOCH
     """Every epoch up to this one is verified down, by the word of that very process."""
     forced: Epoch = NO_EPOCH
     """The highest of them that ended by force there."""
-    heard_at: InstantNs = NEVER
+    heard_at: InstantNs = NEVER.deadline
     said: GroupAsk | None = None
     """By whichever process came last; for people and for looks."""
 
     def take(self, what: StandingInput) -> None:
         self.standing = STANDING_TRANSITIONS.get((self.standing, what), self.standing)
 
-    def hand(self, epoch: Epoch, deadline: InstantNs, instance: bytes) -> None:
+    def hand(self, epoch: Epoch, until: Authority, instance: bytes) -> None:
         if instance != self.instance:
             self.ended = self.forced = NO_EPOCH  # what another process said of itself
         self.epoch, self.instance = epoch, instance
-        self.may_hold_until = InstantNs(max(self.may_hold_until, deadline))
+        self.may_hold_until = self.may_hold_until.or_later(until)
         self.take(StandingInput.HANDED_OUT)
 
     def hear(self, instance: bytes, said: GroupAsk) -> None:
@@ -109,7 +113,7 @@ class Handing:
     """The authority that may be handed on: the lead's own."""
 
     epoch: Epoch
-    deadline: InstantNs
+    authority: Authority
     constants: LeaseConstants
 
 
@@ -135,10 +139,10 @@ class MemberBook:
 
     # -- the lead's own lease -----------------------------------------------------------------------------
 
-    def give(self, epoch: Epoch, deadline: InstantNs, constants: LeaseConstants) -> None:
-        """From now on each ask is answered with what is left until `deadline`, the lead's own."""
+    def give(self, epoch: Epoch, authority: Authority, constants: LeaseConstants) -> None:
+        """From now on each ask is answered with what is left of `authority`, the lead's own."""
         require(epoch > self._over, f"epoch {epoch} is handed out, but {self._over} is over")
-        self._handing = Handing(epoch, deadline, constants)
+        self._handing = Handing(epoch, authority, constants)
 
     def end(self, order: Order, grace_ms: int = 0) -> None:
         """Nothing is handed out any more; what was is to end."""
@@ -160,7 +164,7 @@ class MemberBook:
         name: MemberName,
         instance: bytes,
         ask: GroupAsk,
-        now: InstantNs,
+        now: ClockReading,
         *,
         durable: bool = True,
         known: LeaseConstants | None = None,
@@ -171,16 +175,16 @@ class MemberBook:
         a member can say what of its times does not fit; nothing is counted with them.
         """
         seat = self.seats[name]
-        seat.heard_at, seat.said = now, ask
+        seat.heard_at, seat.said = now.boottime_ns, ask
         self._run_out(now)
         seat.hear(instance, ask)
         handing = self._handing
         if handing is None or seat.held_by_another(instance):
             return self._ended(Epoch(max(self._over, ask.epoch)), known)
-        if not durable or now >= handing.deadline or ask.finished >= handing.epoch:
+        if not durable or not handing.authority.alive(now) or ask.finished >= handing.epoch:
             return self._ended(self._over, known)
-        seat.hand(handing.epoch, handing.deadline, instance)
-        constants, left_ns = handing.constants, handing.deadline - now
+        seat.hand(handing.epoch, handing.authority, instance)
+        constants, left_ns = handing.constants, handing.authority.left_ns(now)
         return GroupOrder(self.group, Order.HOLD, handing.epoch, left_ns, constants.ttl_ms, constants.drift_max_ppm, 0)
 
     def _ended(self, epoch: Epoch, known: LeaseConstants | None) -> GroupOrder:
@@ -189,7 +193,7 @@ class MemberBook:
 
     # -- the rule of release --------------------------------------------------------------------------------
 
-    def may_hold(self, now: InstantNs) -> dict[MemberName, Seat]:
+    def may_hold(self, now: ClockReading) -> dict[MemberName, Seat]:
         """Members that may hold authority; while there is one, nothing is verified down here."""
         self._run_out(now)
         return {name: seat for name, seat in self.seats.items() if seat.standing is Standing.MAY_HOLD}
@@ -198,25 +202,25 @@ class MemberBook:
         """Everybody who was handed the epoch that is over said that it is verified down, and not by force."""
         return all(seat.orderly(seat.epoch) for seat in self.seats.values() if seat.epoch >= self._over)
 
-    def _run_out(self, now: InstantNs) -> None:
+    def _run_out(self, now: ClockReading) -> None:
         for seat in self.seats.values():
-            if now >= seat.may_hold_until:
+            if seat.may_hold_until.over_in_ns(now) <= 0:
                 seat.take(StandingInput.RAN_OUT)
 
-    def all_out_by(self, now: InstantNs) -> InstantNs:
-        """The instant, on the lead's clock, at which the last of them is out, whatever is heard."""
-        return max((seat.may_hold_until for seat in self.may_hold(now).values()), default=now)
+    def all_out_in_ns(self, now: ClockReading) -> int:
+        """How long until the last of them is out, whatever is heard, as far as the lead's clocks go on together."""
+        return max((seat.may_hold_until.over_in_ns(now) for seat in self.may_hold(now).values()), default=0)
 
-    def words(self, now: InstantNs) -> str:
+    def words(self, now: ClockReading) -> str:
         """Who stands against "verified down", and for how long at most; '' for nobody."""
         return "; ".join(
             f"member {name} is not verified down and may hold epoch {seat.epoch} for "
-            f"{(seat.may_hold_until - now) / NS_PER_MS:.0f} ms more"
+            f"{seat.may_hold_until.over_in_ns(now) / NS_PER_MS:.0f} ms more"
             for name, seat in self.may_hold(now).items()
         )
 
 
-def left_by_a_former_lead(handed: Handed | None, started: InstantNs) -> dict[MemberName, Seat]:
+def left_by_a_former_lead(handed: Handed | None, started: ClockReading) -> dict[MemberName, Seat]:
     """Seats of members that may hold what another process of this host handed out.
 
     That process was gone before `started`, and what it had left was less than a ttl.
@@ -224,5 +228,6 @@ def left_by_a_former_lead(handed: Handed | None, started: InstantNs) -> dict[Mem
     if handed is None:
         return {}
     epoch, ttl_ms, processes = handed
-    until = InstantNs(started + ttl_ms * NS_PER_MS)
+    ttl_ns = ttl_ms * NS_PER_MS
+    until = Authority(InstantNs(started.boottime_ns + ttl_ns), started.monotonic_raw_ns + ttl_ns)
     return {name: Seat(Standing.MAY_HOLD, epoch, until, instance) for name, instance in processes.items()}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 from agents.core.agent import SiteAgent
+from agents.core.lease_holder import LeaseHolder
 from agents.members.desk import MemberDesk
 from agents.members.endpoint import MemberEndpoint
 from agents.members.looks import member_looks
@@ -38,15 +39,15 @@ class Members:
     ) -> None:
         """`taken_over`: groups whose epoch goes on; of any other, whatever was ever begun here has to end."""
         over = {group: found[1] if group in taken_over else found[0] for group, found in bounds.items()}
-        self.desk = MemberDesk(settings, over, clock, self._constants, self._known, spawn)
+        self.desk = MemberDesk(settings, over, clock, self._holder, self._known, spawn)
         self._settings = settings
         self._core = core
         self._clock = clock
         self._endpoint: MemberEndpoint | None = None
         self._context: ssl.SSLContext | None = None
 
-    def _constants(self, group: GroupId) -> LeaseConstants | None:
-        return self._core.groups[group].holder.constants
+    def _holder(self, group: GroupId) -> LeaseHolder:
+        return self._core.groups[group].holder
 
     def _known(self, group: GroupId) -> LeaseConstants | None:
         return self._core.groups[group].known_constants

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agents.actions.parts import MemberStep
+from agents.core.lease_holder import Authority, LeaseHolder
 from agents.core.members import NO_EPOCH, MemberBook, Seat, left_by_a_former_lead
 from agents.fencing.base import GuardError, StepEnd, StepResult
 from agents.members.handed_file import HandedFile
@@ -61,17 +62,17 @@ class MemberDesk:
         settings: SiteSettings,
         over: Mapping[GroupId, Epoch],
         clock: Clock,
-        constants: Callable[[GroupId], LeaseConstants | None],
+        holder: Callable[[GroupId], LeaseHolder],
         known: Callable[[GroupId], LeaseConstants | None],
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
     ) -> None:
         """`over`: of each group, every epoch up to this one has ended or must end.
 
-        `constants`: of the lease that it holds; `known`: of the group's lease, held or not.
+        `holder`: of the group's lease, with its authority on both clocks; `known`: of the group's lease, held or not.
         """
         self._specs = {spec.name: spec for spec in settings.members}
         self._clock = clock
-        self._constants = constants
+        self._holder = holder
         self._known = known
         self._spawn = spawn
         self.links: dict[MemberName, MemberLink] = {}
@@ -86,7 +87,7 @@ class MemberDesk:
         for group in (one.group for one in settings.groups):
             members = settings.members_of(group)
             file = HandedFile(settings.state_dir, group)
-            left = left_by_a_former_lead(file.load(members), clock.now())
+            left = left_by_a_former_lead(file.load(members), clock.read())
             if members or left:
                 self._files[group] = file
                 self.books[group] = MemberBook(group, members, over=over[group], left_behind=left)
@@ -98,11 +99,12 @@ class MemberDesk:
 
     def give(self, group: GroupId, epoch: Epoch, deadline: InstantNs) -> None:
         """The lead's own authority; members are told to ask for their part of it."""
-        book, constants = self.books.get(group), self._constants(group)
-        if book is None or constants is None:
+        book, holder = self.books.get(group), self._holder(group)
+        constants, authority = holder.constants, holder.authority
+        if book is None or constants is None or authority is None:
             return
         new = book.epoch != epoch
-        book.give(epoch, deadline, constants)
+        book.give(epoch, Authority(deadline, authority.raw_deadline_ns), constants)
         if new:
             self._begin_store(book, epoch, constants.ttl_ms)
         self._hint(group)
@@ -133,7 +135,7 @@ class MemberDesk:
 
     def _processes(self, book: MemberBook) -> dict[MemberName, bytes]:
         """Who may hold authority, and of the members that may be handed it next whoever is connected."""
-        out = {name: seat.instance for name, seat in book.may_hold(self._clock.now()).items()}
+        out = {name: seat.instance for name, seat in book.may_hold(self._clock.read()).items()}
         ours = {name: link.hello.instance for name, link in self.links.items() if self._serves(name, book.group)}
         return {**ours, **out}
 
@@ -147,9 +149,8 @@ class MemberDesk:
             return
         book.end(Order.STOP, grace_ns // NS_PER_MS)
         self._hint(group)
-        while book.may_hold(self._clock.now()):
-            left_ns = book.all_out_by(self._clock.now()) - self._clock.now()
-            await self._change(max(0, left_ns) / NS_PER_S)
+        while book.may_hold(self._clock.read()):
+            await self._change(book.all_out_in_ns(self._clock.read()) / NS_PER_S)
 
     def fence(self, group: GroupId) -> None:
         book = self.books.get(group)
@@ -174,7 +175,7 @@ class MemberDesk:
 
     def still_out(self, group: GroupId) -> str:
         book = self.books.get(group)
-        return "" if book is None else book.words(self._clock.now())
+        return "" if book is None else book.words(self._clock.read())
 
     async def run_step(self, step: MemberStep) -> StepResult:
         pending = _Pending(step, asyncio.get_running_loop().create_future())
@@ -222,7 +223,7 @@ class MemberDesk:
             log.warning("member_disconnected", member=name, why=why)
 
     def asked(self, link: MemberLink, ask: MemberAsk) -> LeadAnswer:
-        now, orders = self._clock.now(), []
+        now, orders = self._clock.read(), []
         name, instance = link.hello.member, link.hello.instance
         for one in ask.groups:
             book = self.books.get(one.group)
@@ -240,7 +241,7 @@ class MemberDesk:
 
     def _name_process(self, book: MemberBook, name: MemberName, instance: bytes) -> None:
         """It came after the file was written: it is handed its part once the file names it."""
-        constants = self._constants(book.group)
+        constants = self._holder(book.group).constants
         if constants is not None and book.epoch != NO_EPOCH and not book.seats[name].held_by_another(instance):
             self._begin_store(book, book.epoch, constants.ttl_ms)
 
@@ -260,7 +261,7 @@ class MemberDesk:
         return frozenset(step for offer in offers if offer.group == group for step in offer.steps)
 
     def status(self, group: GroupId) -> list[dict[str, object]]:
-        book, now = self.books.get(group), self._clock.now()
+        book, now = self.books.get(group), self._clock.read()
         rows: list[dict[str, object]] = []
         for name, seat in {} if book is None else book.seats.items():
             spec = self._specs.get(name)
@@ -272,8 +273,8 @@ class MemberDesk:
                     "connected": name in self.links,
                     "phase": "not heard" if seat.said is None else seat.said.phase.value,
                     "epoch": 0 if seat.said is None else seat.said.epoch,
-                    "heard_ms_ago": None if seat.said is None else (now - seat.heard_at) // NS_PER_MS,
-                    "may_hold_ms": max(0, seat.may_hold_until - now) // NS_PER_MS if held else 0,
+                    "heard_ms_ago": None if seat.said is None else (now.boottime_ns - seat.heard_at) // NS_PER_MS,
+                    "may_hold_ms": max(0, seat.may_hold_until.over_in_ns(now)) // NS_PER_MS if held else 0,
                     "lacks": [] if seat.said is None else list(seat.said.lacks),
                 }
             )

@@ -18,6 +18,7 @@ from member_process import add_member
 from witness_cluster import free_ports
 
 from agents.config import parse_agent_config
+from agents.core.lease_holder import LeaseHolder
 from agents.members.desk import MemberDesk
 from agents.members.endpoint import PATH, MemberEndpoint
 from agents.settings import Endpoint
@@ -82,7 +83,7 @@ class Door:
             settings,
             {GroupId("shop"): Epoch(0), GroupId("mail"): Epoch(0)},
             SystemClock(),
-            lambda _group: None,
+            lambda _group: LeaseHolder(Epoch(0), Epoch(0)),
             lambda _group: None,
             lambda work, name: asyncio.create_task(work, name=name),
         )

@@ -8,6 +8,7 @@ import pytest
 from mutant import Mutant
 
 from agents.core import member_group, members
+from agents.core.lease_holder import Authority
 from agents.core.member import SiteMember
 from agents.core.members import MemberBook
 from proto.lease import member_deadline
@@ -16,6 +17,7 @@ from proto.units import InstantNs
 WHERE = "docs/adr/0015-members-on-further-hosts.md"
 WHY = "the simulation has one host a site; two cores, two clocks and the network between them are in the property test"
 PROPERTY = ("unit/test_members_property.py",)
+CLOCKS = ("unit/test_members_lead_clocks.py",)
 CORE = ("unit/test_members_core.py",)
 
 
@@ -47,6 +49,14 @@ def a_member_that_says_down_is_out_whatever_the_epoch(patch: pytest.MonkeyPatch)
 
 def a_new_lead_forgets_what_the_former_one_handed_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(members, "left_by_a_former_lead", lambda _handed, _started: {})
+
+
+def handed_out_by_one_clock_of_the_lead(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Authority, "left_ns", lambda self, now: self.deadline - now.boottime_ns)
+
+
+def run_out_by_one_clock_of_the_lead(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Authority, "over_in_ns", lambda self, now: self.deadline - now.boottime_ns)
 
 
 def handed_out_in_the_end(patch: pytest.MonkeyPatch) -> None:
@@ -127,6 +137,14 @@ MUTANTS = (
     Mutant(
         "new-lead-forgets-members", "a new lead counts a full ttl against whoever was handed authority", WHERE,
         a_new_lead_forgets_what_the_former_one_handed_out, tests=(*PROPERTY, *CORE), why=WHY,
+    ),
+    Mutant(
+        "handed-out-by-one-clock", "a member is handed what is left on the lead's clock that says less", WHERE,
+        handed_out_by_one_clock_of_the_lead, tests=(*PROPERTY, *CLOCKS), why=WHY,
+    ),
+    Mutant(
+        "run-out-by-one-clock", "a member has run out when both clocks of its lead say so", WHERE,
+        run_out_by_one_clock_of_the_lead, tests=(*PROPERTY, *CLOCKS), why=WHY,
     ),
     Mutant(
         "handed-out-in-the-end", "nothing is handed out from the moment at which the end begins", WHERE,

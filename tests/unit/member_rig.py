@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from agents.core import members
 from agents.core.effects import ExtendDeadline, Fence, KeepAuthority, StartPlan, StoreBounds, Tell
+from agents.core.lease_holder import Authority
 from agents.core.member import Ask, MemberSettings, Reconnect, SiteMember
 from agents.core.member_group import Held, MemberGroup, MemberGroupSettings
-from agents.core.members import Handed, MemberBook
+from agents.core.members import NEVER, Handed, MemberBook
 from proto.clock import ClockReading
 from proto.lease import LeaseConstants
 from proto.member_messages import GroupAsk, GroupOrder, LeadAnswer, MemberAsk, MemberPhase
@@ -32,6 +33,9 @@ class DriftingClock:
 
     rate_ppm: int
     began_ns: int
+    boot_off_ns: int = 0
+    raw_off_ns: int = 0
+    """One of the two may be wrong by as much; the other one is what is true of this host."""
 
     def at(self, true_ns: int) -> int:
         return self.began_ns + true_ns * (PPM + self.rate_ppm) // PPM
@@ -41,7 +45,7 @@ class DriftingClock:
 
     def read(self, true_ns: int) -> ClockReading:
         at = self.at(true_ns)
-        return ClockReading(InstantNs(at), at, at)
+        return ClockReading(InstantNs(at + self.boot_off_ns), at + self.raw_off_ns, at)
 
 
 @dataclass
@@ -52,6 +56,8 @@ class Lead:
     book: MemberBook = field(init=False)
     epoch: int = 0
     deadline: int = 0
+    """As the clock that is right says."""
+    authority: Authority = NEVER
     handed: Handed | None = None
     """On disk."""
 
@@ -61,12 +67,14 @@ class Lead:
     def renew(self, true_ns: int, epoch: int | None = None) -> None:
         """The witnesses answered an attempt of this moment."""
         self.epoch = self.epoch if epoch is None else epoch
-        self.deadline = self.clock.at(true_ns) + TTL_MS * NS_PER_MS
-        self.book.give(Epoch(self.epoch), InstantNs(self.deadline), CONSTANTS)
+        now, ttl_ns = self.clock.read(true_ns), TTL_MS * NS_PER_MS
+        self.deadline = self.clock.at(true_ns) + ttl_ns
+        self.authority = Authority(InstantNs(now.boottime_ns + ttl_ns), now.monotonic_raw_ns + ttl_ns)
+        self.book.give(Epoch(self.epoch), self.authority, CONSTANTS)
 
     def asked(self, true_ns: int, instance: bytes, ask: GroupAsk) -> GroupOrder:
         """As the desk does: to whom it is handed is on disk first."""
-        now = InstantNs(self.clock.at(true_ns))
+        now = self.clock.read(true_ns)
         self.book.may_hold(now)
         if self.giving and not self.book.seats[DB].held_by_another(instance):
             self.handed = (Epoch(self.epoch), TTL_MS, {DB: instance})
@@ -74,19 +82,19 @@ class Lead:
 
     def restart(self, true_ns: int, *, warm: bool = False) -> None:
         """Nothing is known but what is on disk; `warm`: its guard goes on, and so does its epoch."""
-        now = InstantNs(self.clock.at(true_ns))
+        now = self.clock.read(true_ns)
         left = members.left_by_a_former_lead(self.handed, now)
-        warm = warm and self.giving and now < self.deadline
+        warm = warm and self.giving and self.authority.alive(now)
         self.book = MemberBook(G, (DB,), over=Epoch(self.epoch - warm), left_behind=left)
         if warm:
-            self.book.give(Epoch(self.epoch), InstantNs(self.deadline), CONSTANTS)
+            self.book.give(Epoch(self.epoch), self.authority, CONSTANTS)
 
     @property
     def giving(self) -> bool:
         return self.book.epoch != 0
 
     def may_hold(self, true_ns: int) -> bool:
-        return bool(self.book.may_hold(InstantNs(self.clock.at(true_ns))))
+        return bool(self.book.may_hold(self.clock.read(true_ns)))
 
 
 class Member:

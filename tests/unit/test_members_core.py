@@ -17,9 +17,14 @@ from agents.core.members import (
     StandingInput,
     left_by_a_former_lead,
 )
+from proto.clock import ClockReading
 from proto.lease import LeaseConstants, drift_shortened, member_deadline
 from proto.member_messages import GroupAsk, MemberPhase, Order
 from proto.units import NS_PER_MS, Epoch, InstantNs, MemberName
+
+
+def at(ns: int) -> ClockReading:
+    return ClockReading(InstantNs(ns), ns, ns)
 
 
 def test_a_member_counts_from_before_it_asked_and_less_than_its_lead_has_left():
@@ -72,7 +77,7 @@ def test_a_lead_that_ends_an_epoch_waits_for_the_members_word():
     pair = Pair().holding()
     pair.lead.book.end(Order.STOP, 1_000)
     assert pair.lead.may_hold(pair.true_ns)
-    assert "member db1 is not verified down" in pair.lead.book.words(InstantNs(pair.lead.clock.at(pair.true_ns)))
+    assert "member db1 is not verified down" in pair.lead.book.words(pair.lead.clock.read(pair.true_ns))
     pair.talk()
     assert not pair.lead.may_hold(pair.true_ns)
     assert not pair.member.runs(pair.true_ns)
@@ -123,10 +128,10 @@ def test_a_restarted_lead_ends_what_its_members_still_run():
 
 def test_a_former_member_that_the_configuration_no_longer_names_is_waited_for():
     gone = MemberName("gone")
-    left = left_by_a_former_lead((Epoch(7), TTL_MS, {gone: b"i" * 16}), InstantNs(0))
+    left = left_by_a_former_lead((Epoch(7), TTL_MS, {gone: b"i" * 16}), at(0))
     book = MemberBook(G, (DB,), over=Epoch(7), left_behind=left)
-    assert set(book.may_hold(InstantNs(TTL_MS * NS_PER_MS - 1))) == {gone}
-    assert book.may_hold(InstantNs(TTL_MS * NS_PER_MS)) == {}
+    assert set(book.may_hold(at(TTL_MS * NS_PER_MS - 1))) == {gone}
+    assert book.may_hold(at(TTL_MS * NS_PER_MS)) == {}
 
 
 def test_an_epoch_that_ended_on_a_member_never_begins_there_again():
@@ -162,7 +167,7 @@ def test_nothing_is_handed_out_before_it_is_on_disk():
     pair = Pair()
     pair.renew(7)
     ask = GroupAsk(G, MemberPhase.DOWN, Epoch(0), Epoch(0), Epoch(0), ())
-    now = InstantNs(pair.lead.clock.at(pair.true_ns))
+    now = pair.lead.clock.read(pair.true_ns)
     assert pair.lead.book.asked(DB, b"one", ask, now, durable=False).order is not Order.HOLD
     assert not pair.lead.may_hold(pair.true_ns)
     assert pair.lead.book.asked(DB, b"one", ask, now).order is Order.HOLD
@@ -173,7 +178,7 @@ def test_a_lead_whose_own_authority_is_over_hands_out_nothing():
     pair = Pair()
     pair.renew(7)
     ask = GroupAsk(G, MemberPhase.DOWN, Epoch(0), Epoch(0), Epoch(0), ())
-    now = InstantNs(pair.lead.deadline)
+    now = at(pair.lead.deadline)
     assert pair.lead.book.asked(DB, b"one", ask, now).order is not Order.HOLD
 
 
@@ -381,7 +386,7 @@ def test_a_members_times_that_do_not_fit_the_lease_are_said_before_they_matter()
     ask = pair.member.group.ask()
     assert ask.lacks == ()
     known = LeaseConstants(500, 10_000, 0)
-    now = InstantNs(pair.lead.clock.at(pair.true_ns))
+    now = pair.lead.clock.read(pair.true_ns)
     order = pair.lead.book.asked(DB, b"one", ask, now, known=known)
     assert (order.order, order.ttl_ms) == (Order.FENCE, 500)
     pair.member.group.ordered(order, pair.member.clock.read(0), pair.member.clock.read(0))

@@ -12,6 +12,7 @@ import pytest
 
 from agents.actions.parts import MemberStep
 from agents.config import parse_agent_config
+from agents.core.lease_holder import Authority, LeaseHolder
 from agents.core.members import ANYBODY
 from agents.fencing.base import GuardError, StepEnd
 from agents.members import desk as desk_module
@@ -33,7 +34,7 @@ from proto.member_messages import (
     RunStep,
     StepEnded,
 )
-from proto.units import NS_PER_MS, ClusterId, Epoch, GroupId, InstantNs, MemberName, Nonce, SiteId
+from proto.units import ClusterId, Epoch, GroupId, InstantNs, MemberName, Nonce, SiteId
 
 G, DB = GroupId("shop"), MemberName("db1")
 CONSTANTS = LeaseConstants(600, 10_000, 0)
@@ -73,6 +74,7 @@ class Rig:
         self.state_dir = directory
         self.clock = SystemClock()
         self.tasks: list[asyncio.Task[None]] = []
+        self.holder = LeaseHolder(Epoch(0), Epoch(0))
         self.desk = self.another()
         self.link = Link()
         self.desk.opened(self.link)
@@ -80,7 +82,7 @@ class Rig:
     def another(self) -> MemberDesk:
         settings = replace(parse_agent_config(SITE), state_dir=self.state_dir)
         return MemberDesk(
-            settings, {G: Epoch(0)}, self.clock, lambda _group: CONSTANTS, lambda _group: CONSTANTS, self._spawn
+            settings, {G: Epoch(0)}, self.clock, lambda _group: self.holder, lambda _group: CONSTANTS, self._spawn
         )
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -88,8 +90,13 @@ class Rig:
         return self.tasks[-1]
 
     def give(self, epoch: int = 7) -> None:
-        deadline = InstantNs(self.clock.now() + CONSTANTS.ttl_ms * NS_PER_MS)
-        self.desk.give(G, Epoch(epoch), deadline)
+        now = self.clock.read()
+        until = InstantNs(now.boottime_ns + CONSTANTS.ttl_ns)
+        self.holder.constants, self.holder.authority = (
+            CONSTANTS,
+            Authority(until, now.monotonic_raw_ns + CONSTANTS.ttl_ns),
+        )
+        self.desk.give(G, Epoch(epoch), until)
 
     async def stored(self) -> None:
         await asyncio.gather(*self.tasks)
@@ -189,9 +196,9 @@ async def test_the_end_waits_for_a_silent_member_until_its_authority_has_run_out
     rig.give()
     await rig.stored()
     rig.ask()
-    until_ns = rig.desk.seat(G, DB).may_hold_until
+    until = rig.desk.seat(G, DB).may_hold_until
     await asyncio.wait_for(rig.desk.end_and_wait(G, 0), 5)
-    assert rig.clock.now() >= until_ns
+    assert until.over_in_ns(rig.clock.read()) <= 0
     assert not rig.desk.orderly(G)
 
 

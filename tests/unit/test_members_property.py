@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from member_rig import DRIFT_PPM, Pair
 
 from proto.member_messages import Order
+from proto.units import NS_PER_MS
 
 ACTIONS = (
     "pass",
@@ -25,6 +26,7 @@ ACTIONS = (
     "copy",
     "changed",
     "stuck",
+    "lead-clock",
 )
 STEPS = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 400), st.integers(0, 5)), max_size=60)
 RATES = st.sampled_from((-DRIFT_PPM, -3_000, 0, 3_000, DRIFT_PPM))
@@ -46,6 +48,10 @@ def act(pair: Pair, action: str, ms: int, index: int) -> None:
         pair.take_answer(index % len(pair.answers), keep=action == "answer-again")
     elif action == "end":
         lead.book.end(Order.FENCE if index % 2 else Order.STOP, grace_ms=50)
+    elif action == "lead-clock":
+        lead.clock.boot_off_ns, lead.clock.raw_off_ns = (
+            (ms - 200) * one * NS_PER_MS for one in (index % 2, 1 - index % 2)
+        )
     elif action.startswith("lead"):
         lead.restart(pair.true_ns, warm=action == "lead-warm")
     elif action == "copy":
@@ -65,7 +71,7 @@ def act(pair: Pair, action: str, ms: int, index: int) -> None:
 def renew_or_begin(pair: Pair) -> None:
     """As a lead does: it renews what it holds, and begins the next epoch only when everything is verified down."""
     lead = pair.lead
-    if lead.giving and lead.clock.at(pair.true_ns) < lead.deadline:
+    if lead.giving and lead.authority.alive(lead.clock.read(pair.true_ns)):
         pair.renew()
     elif lead.giving:
         lead.book.end(Order.FENCE)
