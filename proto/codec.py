@@ -20,6 +20,10 @@ from proto.schema import Need, Reader, Writer, need_of, reader_of, record_reader
 
 _FIXED_ARRAY: Final = range(0x92, 0xA0)
 """msgpack's arrays of 2 to 15 fields have their length in the first byte, so the level is the second one."""
+_LONG_ARRAY: Final = 0xDC
+_FIXED_FIELDS_MAX: Final = b"\x00\x0f"
+"""Longer ones have it in the two bytes behind the first. Only a report has so many fields, from level 2 on; entries,
+commands and images keep the level in their second byte."""
 
 T = TypeVar("T")
 
@@ -53,9 +57,12 @@ def pack(value: Any) -> bytes:
 
 def level_of(data: bytes) -> int | None:
     """The feature level that a frame, an entry or an image says it needs; None for what is none of them."""
-    if len(data) < 2 or data[0] not in _FIXED_ARRAY or not FEATURE_FIRST <= data[1] <= LEVEL_CEILING:
+    at = 1
+    if len(data) > 3 and data[0] == _LONG_ARRAY and data[1:3] > _FIXED_FIELDS_MAX:
+        at = 3
+    elif len(data) < 2 or data[0] not in _FIXED_ARRAY:
         return None
-    return data[1]
+    return data[at] if FEATURE_FIRST <= data[at] <= LEVEL_CEILING else None
 
 
 class NewerFrame(FrameRefused):
@@ -158,6 +165,7 @@ WITNESS_MESSAGES: Family[messages.WitnessMessage] = Family(
         4: messages.ReleaseAnswer,
         5: messages.Notice,
         6: messages.Pong,
+        7: messages.GroupSites,
     },
 )
 REPORTS: Family[health.HealthReport] = Family("report", limits.REPORT_BYTES_MAX, {1: health.HealthReport})

@@ -30,6 +30,8 @@ class Cause(Enum):
     TAKEOVER = "takeover"
     HANDOVER = "handover"
     FAILBACK = "failback"
+    REGRANT = "regrant"
+    """In place: the holder went on by holds while the witnesses were away, and goes on under a new epoch."""
 
 
 class QuarantineCause(Enum):

@@ -85,6 +85,15 @@ class Reason(Enum):
     STORE_CHANGED = "store-changed"
     NEVER_CLAIMED = "never-claimed"
     CLAIM_CLASH = "claim-clash"
+    # holds
+    HOLDS_UNBROKEN = "holds-unbroken"
+    HOLDS_UNPROVEN = "holds-unproven"
+    HOLDS_BROKEN = "holds-broken"
+    HOLDER_HOLDS = "holder-holds"
+    PROMISE_OUTSTANDING = "promise-outstanding"
+    SITES_UNHEARD = "sites-unheard"
+    CONFIG_NOT_KNOWN = "config-not-known"
+    HOLDER_MAY_LIVE = "holder-may-live"
 
 
 REASON_TEXT: dict[Reason, str] = {
@@ -157,6 +166,15 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.STORE_CHANGED: "its agent came with another store: cloned, replaced or wiped?",
     Reason.NEVER_CLAIMED: "it was granted the lease and did not claim it",
     Reason.CLAIM_CLASH: "two instances with one identity tried to use one grant",
+    Reason.HOLDS_UNBROKEN: "the last holder went on by holds of every other site, and nobody was granted since",
+    Reason.HOLDS_UNPROVEN: "its last promise, as it was reported, does not reach to the holder's last round of holds",
+    Reason.HOLDS_BROKEN: "what another site promised contradicts the holder's chain of holds",
+    Reason.HOLDER_HOLDS: "the last holder goes on by holds of the other sites",
+    Reason.PROMISE_OUTSTANDING: "it promised the last holder not to begin, or may have before it was started anew",
+    Reason.SITES_UNHEARD: "after a loss of witnesses every site is heard first, or one full lease passes: the last "
+    "holder may go on by holds",
+    Reason.CONFIG_NOT_KNOWN: "its agent does not know this version of the group's configuration yet",
+    Reason.HOLDER_MAY_LIVE: "the last holder may go on by holds of the other sites: its agent must be heard, down",
 }
 
 

@@ -34,6 +34,10 @@ class EventKind(Enum):
     SECOND_AGENT = "second-agent"
     FEATURE_RAISED = "feature-raised"
     RESTORED = "restored"
+    HOLDS_BEGAN = "holds-began"
+    HOLDS_ENDED = "holds-ended"
+    HOLDS_BROKEN = "holds-broken"
+    REGRANTED = "regranted"
 
 
 ALARMS = frozenset(
@@ -43,6 +47,8 @@ ALARMS = frozenset(
         EventKind.SECOND_AGENT,
         EventKind.QUARANTINED,
         EventKind.RESTORED,
+        EventKind.HOLDS_BEGAN,
+        EventKind.HOLDS_BROKEN,
     }
 )
 """Kinds that somebody should be told about at once."""

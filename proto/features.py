@@ -19,12 +19,36 @@ from typing import Final
 from proto.errors import LocalFault
 
 FEATURE_FIRST: Final = 1
-FEATURE_MAX: Final = 1
+FEATURE_MAX: Final = 2
 """The highest level that this program can work at; each witness tells it to the others in its introduction."""
 LEVEL_CEILING: Final = 127
 """A level is one byte of msgpack."""
 
-SINCE: dict[str, int] = {}
+_LEVEL_2: Final = (
+    "GroupConfig.witness_loss",
+    "HealthReport.promising",
+    "HealthReport.promised",
+    "HealthReport.holding",
+    "Hello.features",
+    "GroupSites",
+    "Verdict.HOLDING",
+    "Cause.REGRANT",
+    "Reason.HOLDS_UNBROKEN",
+    "Reason.HOLDS_UNPROVEN",
+    "Reason.HOLDS_BROKEN",
+    "Reason.HOLDER_HOLDS",
+    "Reason.PROMISE_OUTSTANDING",
+    "Reason.SITES_UNHEARD",
+    "Reason.CONFIG_NOT_KNOWN",
+    "Reason.HOLDER_MAY_LIVE",
+    "EventKind.HOLDS_BEGAN",
+    "EventKind.HOLDS_ENDED",
+    "EventKind.HOLDS_BROKEN",
+    "EventKind.REGRANTED",
+)
+"""Holds, and the re-grant in place (docs/adr/0016)."""
+
+SINCE: dict[str, int] = dict.fromkeys(_LEVEL_2, 2)
 """What came after the first level -> its level. Names: 'Grant' (a command or message), 'Grant.site' (a field, which
 must have a default: its value wherever it is not written), 'Cause.DRILL' (a member of an enum)."""
 

@@ -26,6 +26,14 @@ class Failback(Enum):
     AUTOMATIC = "automatic"
 
 
+class WitnessLoss(Enum):
+    """What the active site does when no witness answers it and no other site relays (DESIGN section 6)."""
+
+    FENCE = "fence"
+    HOLD = "hold"
+    """It goes on while every other site holds, that is, promises not to begin."""
+
+
 @dataclass(frozen=True, slots=True)
 class GroupConfig:
     """One protected platform. `sites` are in order of preference; the first is the preferred site."""
@@ -51,6 +59,8 @@ class GroupConfig:
     activation_backoff_ms: int = 60_000
     """After a failed activation a site is not tried again for this long."""
     labels: tuple[tuple[str, str], ...] = field(default=())
+    witness_loss: WitnessLoss = WitnessLoss.FENCE
+    """FENCE is what the first feature level knew; a group's file says HOLD unless it says otherwise."""
 
 
 BOUNDS: tuple[tuple[str, int, int], ...] = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from proto.holds import HoldMark
 from proto.units import Epoch
 
 
@@ -55,6 +56,12 @@ class HealthReport:
     """How processes are held: 'pid-namespace', or in words what is weaker."""
     blockers: tuple[str, ...] = ()
     """Why not ready or not healthy, in words, each at most a line."""
+    promising: bool = False
+    """A promise to another site's holder is outstanding, or one may be from before a cold start: it claims nothing."""
+    promised: HoldMark | None = None
+    """The last promise that it gave, outstanding or over; durable."""
+    holding: HoldMark | None = None
+    """It is active by the holds of all other sites: the last round that every one of them answered positively."""
 
     @property
     def verified_down(self) -> bool:

@@ -12,6 +12,9 @@ from enum import Enum, IntEnum
 from typing import NamedTuple
 
 from proto.decisions import Reason
+from proto.features import FEATURE_FIRST
+from proto.groups import WitnessLoss
+from proto.lease import LeaseConstants
 from proto.units import Claim, ClusterId, Epoch, GroupId, Incarnation, Nonce, RenewalNo, SiteId, WallMs, WitnessId
 
 LAG_UNKNOWN_MS = -1
@@ -38,6 +41,8 @@ class Hello:
     agent_version: str
     cluster: ClusterId
     groups: tuple[GroupId, ...]
+    features: int = FEATURE_FIRST
+    """What this agent can read (proto.features); witnesses are upgraded first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,8 @@ class Verdict(IntEnum):
     REFUSED = 4
     """The epoch that was to be claimed or renewed is not this agent's any more: see the reason."""
     UNKNOWN_GROUP = 5
+    HOLDING = 6
+    """The lease expired while the site went on by holds, and nobody was granted since: go on by them. No authority."""
 
 
 class RevokePhase(IntEnum):
@@ -157,6 +164,21 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupSites:
+    """Whom a holder must ask for holds, as this version of the configuration says; sent when an agent's report names
+    another version. It gives no authority, and an agent reports a version only when this is stored.
+    """
+
+    group: GroupId
+    version: int
+    sites: tuple[SiteId, ...]
+    witness_loss: WitnessLoss
+    wait: LeaseConstants | None
+    """The longest of every lease that may still be lived on by holds: a site that was started cold waits that long,
+    because it does not know what its former life promised. None: no lease of the group was ever held so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     nonce: Nonce
 
@@ -169,4 +191,4 @@ class Pong:
 
 
 AgentMessage = Hello | Heartbeat | Release | Ping
-WitnessMessage = Welcome | Goodbye | HeartbeatAnswer | ReleaseAnswer | Notice | Pong
+WitnessMessage = Welcome | Goodbye | HeartbeatAnswer | ReleaseAnswer | Notice | Pong | GroupSites

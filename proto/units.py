@@ -34,6 +34,8 @@ Nonce = NewType("Nonce", bytes)
 """128 random bits, fresh for each heartbeat attempt, echoed in its answer."""
 Claim = NewType("Claim", bytes)
 """128 random bits of the first renewal of an epoch; only the first claim wins."""
+Chain = NewType("Chain", bytes)
+"""A digest over the rounds of holds of one epoch (proto.holds)."""
 
 InstantNs = NewType("InstantNs", int)
 """A reading of this machine's lease clock, in nanoseconds; meaningless on any other machine."""

@@ -12,7 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proto import codec, commands, events, health, limits, member_codec, member_messages, messages, units
+from proto import (
+    codec,
+    commands,
+    events,
+    health,
+    limits,
+    member_codec,
+    member_messages,
+    messages,
+    site_codec,
+    site_messages,
+    units,
+)
 from proto.errors import FrameRefused
 from proto.features import FEATURE_MAX, UpgradeRequired
 
@@ -65,6 +77,8 @@ FAMILIES = (
     (codec.COMMANDS, typing.get_args(commands.Command)),
     (member_codec.MEMBER_MESSAGES, typing.get_args(member_messages.MemberMessage)),
     (member_codec.LEAD_MESSAGES, typing.get_args(member_messages.LeadMessage)),
+    (site_codec.SITE_REQUESTS, typing.get_args(site_messages.SiteRequest)),
+    (site_codec.SITE_ANSWERS, typing.get_args(site_messages.SiteAnswer)),
 )
 EVERY = [(family, cls) for family, classes in FAMILIES for cls in classes]
 IDS = [f"{family.name}-{cls.__name__}" for family, cls in EVERY]
@@ -82,6 +96,14 @@ def test_every_type_comes_back_and_equal_values_have_equal_bytes(family, cls):
         assert family.encode(again) == data
 
     comes_back()
+
+
+def test_the_level_of_a_value_of_many_fields_is_read_before_anything_else():
+    long, short = [[level, 1, *range(count)] for level, count in ((2, 14), (2, 13))]
+    assert [codec.level_of(codec.pack(one)) for one in (long, short)] == [2, 2]
+    assert codec.level_of(b"\xdc\x00\x0f\x02" + bytes(14)) is None, "one length has one way to be written"
+    assert codec.level_of(b"\xdc\x00\x10") is None
+    assert codec.level_of(b"\xdc\x00\x10\x00" + bytes(15)) is None
 
 
 @given(st.lists(values_of(commands.SetMode) | values_of(commands.Votes), max_size=5), TOKENS, NAMES)
@@ -128,7 +150,7 @@ PING_BYTES = codec.AGENT_MESSAGES.encode(PING)
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        ([2, 4, b"n" * 16], "version 2"),
+        ([FEATURE_MAX + 1, 4, b"n" * 16], f"version {FEATURE_MAX + 1}"),
         ([True, 4, b"n" * 16], "version True"),
         ([1, 99, b"n" * 16], "unknown tag 99"),
         ([1, True, b"n" * 16], "tagged list"),

@@ -105,7 +105,7 @@ class AgentStream:
 
     async def _greet(self) -> None:
         async with asyncio.timeout(HELLO_S):
-            hello = self._decode(await self._frame())
+            hello = AGENT_MESSAGES.decode(await self._frame())  # it does not enter the log
         if not isinstance(hello, Hello):
             raise FrameRefused(f"Hello was expected first, not {type(hello).__name__}")
         own = self._services.cluster_id
