@@ -90,6 +90,8 @@ class SiteHost:
         self._life = 0
         self._suspended_ns = 0
         self._outages = 0
+        self.off = False
+        """Without power: no process begins until it is back."""
         self._inbox: list[Callable[[], None]] = []
         self._armed_ns = NEVER_NS
         self._states: dict[GroupId, SiteState] = {}
@@ -98,7 +100,7 @@ class SiteHost:
 
     def start(self) -> None:
         """The agent's process begins: it takes over what a guard still holds, or starts cold."""
-        if self.agent is not None:
+        if self.agent is not None or self.off:
             return
         takeover = self._takeover()
         self._life += 1
@@ -180,6 +182,7 @@ class SiteHost:
     def power_off(self) -> None:
         self.note(self.name, "power is off")
         self._outages += 1
+        self.off = True
         self.streams.process_gone(told=False)
         self.crash()
         for shell in self.shells.values():
@@ -189,6 +192,7 @@ class SiteHost:
         self.kept = None
 
     def power_on(self) -> None:
+        self.off = False
         self.clock.reboot()
         self.start()
 

@@ -119,6 +119,8 @@ class World:
         """A machine with the same identity, disk and runtime directory as they are now; it starts at once."""
         twin = self._site(site.settings.site, f"{site.settings.site}-twin-{len(self.sites)}")
         twin.disk.bounds, twin.kept = dict(site.disk.bounds), site.kept
+        for group, shell in site.shells.items():
+            twin.shells[group].platform.data_fails = shell.platform.data_fails  # its data are a copy, too
         self.sites.append(twin)
         twin.start()
         return twin
@@ -215,7 +217,9 @@ class World:
             site.clock.agree()
         if site.agent is not None and any(one.lacks for one in site.agent.groups.values()):
             site.crash()  # operators mend what a host lacks, and start its agent anew
-        if site.agent is None:
+        if site.off:
+            site.power_on()
+        elif site.agent is None:
             site.start()
 
     def recovery_bound_ns(self) -> int:
