@@ -31,6 +31,7 @@ from agents.config_fields import (
 from agents.config_ladder import LadderConfig
 from agents.config_members import MEMBERS_MAX, MemberOfSiteConfig, check_members, check_place
 from agents.config_resources import ResourcesConfig, check_shared
+from agents.config_site_link import SiteLinkConfig, check_site_link
 from agents.core.settings import ProbeKind, ProbeRole
 from agents.settings import (
     NO_MEMBER,
@@ -312,6 +313,7 @@ class AgentConfig(ConfigModel):
     members: tuple[MemberOfSiteConfig, ...] = Field(
         default=(), max_length=MEMBERS_MAX, description="further hosts of this site"
     )
+    site_link: SiteLinkConfig | None = Field(default=None, description="the other sites; none: no relay, no holds")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -323,6 +325,8 @@ class AgentConfig(ConfigModel):
         unique([one.ladder.watchdog.device for one in self.groups if one.ladder.watchdog], "watchdog", "groups")
         check_members(self.members, self.members_listen, [group.spec() for group in self.groups])
         own = {"local.http": self.local.http, "members_listen": self.members_listen}
+        check_site_link(self.site_link, self.site, own)
+        own["site_link.listen"] = None if self.site_link is None else self.site_link.listen
         check_shared({group.group: group.resources.spec() for group in self.groups}, own)
         check_directories(self.state_dir, self.runtime_dir)
         return self
@@ -339,6 +343,7 @@ class AgentConfig(ConfigModel):
             groups=tuple(group.spec() for group in self.groups),
             members=tuple(member.spec() for member in self.members),
             members_listen=endpoint_of(self.members_listen),
+            site_link=None if self.site_link is None else self.site_link.spec(),
             log=log_settings(self.log),
         )
 

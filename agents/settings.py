@@ -167,6 +167,22 @@ class MemberSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerSiteSpec:
+    """Another site's agent, and where it is dialled."""
+
+    site: SiteId
+    address: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class SiteLinkSpec:
+    """Where other sites' agents reach this one, and who they are."""
+
+    listen: Endpoint
+    peers: tuple[PeerSiteSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SiteSettings:
     cluster: ClusterId
     site: SiteId
@@ -178,6 +194,8 @@ class SiteSettings:
     groups: tuple[GroupSpec, ...]
     members: tuple[MemberSpec, ...] = ()
     members_listen: Endpoint | None = None
+    site_link: SiteLinkSpec | None = None
+    """None: nothing is relayed, and no hold is asked for or given."""
     log: LogSettings = LogSettings()
     version: str = "0"
     """Of the distribution; looked up by the checker, because that needs libraries."""
@@ -236,6 +254,7 @@ def core_settings(site: SiteSettings, *, store_id: bytes) -> AgentSettings:
         agent_version=site.version,
         store_id=store_id,
         witnesses=tuple(witness for witness, _ in site.witnesses),
+        peers=() if site.site_link is None else tuple(peer.site for peer in site.site_link.peers),
         groups=tuple(
             GroupSettings(
                 group=group.group,

@@ -44,6 +44,8 @@ class StreamStatus:
     opened: int = 0
     frames_sent: int = 0
     frames_received: int = 0
+    via: str | None = None
+    """The site whose agent carries the stream, or did last; None for a direct one."""
 
     def words(self) -> dict[str, object]:
         shown: dict[str, object] = {
@@ -53,6 +55,8 @@ class StreamStatus:
             "attempts": self.attempts,
             "opened": self.opened,
         }
+        if self.via is not None:
+            shown["via"] = self.via
         if self.problem:
             shown["problem"] = self.problem
         if self.goodbye is not None:

@@ -2,7 +2,8 @@
 
 Rule: the streams carry, they decide nothing. Messages that the core sends are queued per stream up to a bound; a
 witness that does not take them loses its stream rather than our memory, and the core sends over another one. What
-a witness says when it sends the agent away is logged and shown word for word.
+a witness says when it sends the agent away is logged and shown word for word. A stream through another site's agent
+is connected in another way, is there only while the core wants it, and is otherwise the same.
 Rejected: one stream with failover (the visibility matrix needs all, and a renewal must not wait for a handshake).
 """
 
@@ -10,18 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 import structlog
 
 from agents.client.backoff import Backoff
 from agents.client.stream_status import REMEDY, StreamState, StreamStatus
-from agents.client.transport import Connection, ConnectionLost, Transport
+from agents.client.transport import Connection, ConnectionLost, RelayTransport, Transport
 from proto.codec import AGENT_MESSAGES, WITNESS_MESSAGES
 from proto.errors import FrameRefused
 from proto.messages import AgentMessage, Goodbye, GoodbyeCode, Hello, Welcome, WitnessMessage
-from proto.units import WitnessId
+from proto.units import SiteId, WitnessId
 
 CONNECT_S = 3.0
 WELCOME_S = 3.0
@@ -40,11 +41,11 @@ LASTING = frozenset(
 class StreamEvents(Protocol):
     """Where streams report; called on the loop, in order per witness, and never from within `send`."""
 
-    def stream_opened(self, witness: WitnessId, leading: bool) -> None: ...
+    def stream_opened(self, witness: WitnessId, leading: bool, via: SiteId | None = None) -> None: ...
 
-    def stream_closed(self, witness: WitnessId) -> None: ...
+    def stream_closed(self, witness: WitnessId, via: SiteId | None = None) -> None: ...
 
-    def received(self, witness: WitnessId, message: WitnessMessage) -> None: ...
+    def received(self, witness: WitnessId, message: WitnessMessage, via: SiteId | None = None) -> None: ...
 
 
 class _SentAway(Exception):
@@ -58,10 +59,16 @@ class _SentAway(Exception):
 class _Stream:
     """One witness's stream, over all its connections."""
 
-    def __init__(self, witness: WitnessId, address: str, owner: WitnessStreams) -> None:
+    def __init__(
+        self, witness: WitnessId, address: str, owner: WitnessStreams, relays: RelayTransport | None = None
+    ) -> None:
+        """`relays`: goes through another site's agent; None: directly."""
         self.witness = witness
+        self.via: SiteId | None = None
+        """Who carries the present connection."""
         self.status = StreamStatus(address)
         self._owner = owner
+        self._relays = relays
         self._log = structlog.stdlib.get_logger("agents.stream").bind(witness=witness, address=address)
         self._outbox: asyncio.Queue[AgentMessage] | None = None
         self._end = asyncio.Event()
@@ -110,7 +117,11 @@ class _Stream:
     async def _connect(self) -> Connection:
         try:
             async with asyncio.timeout(CONNECT_S):
-                return await self._owner.transport.connect(self.witness)
+                if self._relays is None:
+                    return await self._owner.transport.connect(self.witness)
+                connection, self.via = await self._relays.connect(self.witness)
+                self.status.via = self.via
+                return connection
         except TimeoutError:
             raise ConnectionLost(f"no connection within {CONNECT_S:g} s") from None
 
@@ -128,16 +139,16 @@ class _Stream:
         self.status.state, self.status.leading = StreamState.OPEN, welcome.leading
         self.status.problem, self.status.goodbye = "", None
         self.status.opened += 1
-        self._log.info("stream.open", leading=welcome.leading)
+        self._log.info("stream.open", leading=welcome.leading, via=self.via)
         self._outbox = asyncio.Queue(QUEUE_FRAMES_MAX)
         self._end.clear()
-        self._owner.events.stream_opened(self.witness, welcome.leading)
+        self._owner.events.stream_opened(self.witness, welcome.leading, self.via)
         try:
             await self._both_ways(connection, self._outbox)
         finally:
             self._outbox = None
             self.status.leading = False
-            self._owner.events.stream_closed(self.witness)
+            self._owner.events.stream_closed(self.witness, self.via)
 
     async def _both_ways(self, connection: Connection, outbox: asyncio.Queue[AgentMessage]) -> None:
         """Until the first of: end of the connection, goodbye, bad frame, silence, overflow."""
@@ -158,7 +169,7 @@ class _Stream:
 
     async def _reading(self, connection: Connection) -> None:
         while True:
-            self._owner.events.received(self.witness, await self._receive(connection, IDLE_S))
+            self._owner.events.received(self.witness, await self._receive(connection, IDLE_S), self.via)
 
     async def _writing(self, connection: Connection, outbox: asyncio.Queue[AgentMessage]) -> None:
         while True:
@@ -214,30 +225,57 @@ class WitnessStreams:
         hello: Callable[[], Hello],
         events: StreamEvents,
         jitter: Callable[[], float],
+        relays: RelayTransport | None = None,
     ) -> None:
+        """`relays` None: this site has no other one to ask."""
         self.transport = transport
         self.hello = hello
         self.events = events
         self.jitter = jitter
+        self._relays = relays
+        self._addresses = addresses
         self._streams = {witness: _Stream(witness, str(address), self) for witness, address in addresses.items()}
+        self._relayed: dict[WitnessId, _Stream] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._keeping: dict[WitnessId, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
                 for witness, stream in self._streams.items():
                     tasks.create_task(stream.keep_open(), name=f"stream {witness}")
         finally:
+            self._tasks = None
             await self.transport.close()
 
-    def send(self, witness: WitnessId, message: AgentMessage) -> bool:
+    def send(self, witness: WitnessId, message: AgentMessage, via: SiteId | None = None) -> bool:
         """False when the stream is not open or was too full; the core has its own way to notice."""
-        return self._streams[witness].send(message)
+        stream = self._streams[witness] if via is None else self._relayed.get(witness)
+        return stream is not None and stream.via == via and stream.send(message)
+
+    def keep_relays(self, witnesses: Collection[WitnessId]) -> None:
+        """Streams through another site to these witnesses, and to no other."""
+        if self._relays is None or self._tasks is None:
+            return
+        for witness in self._relayed.keys() - set(witnesses):
+            del self._relayed[witness]
+            self._keeping.pop(witness).cancel()
+        for witness in witnesses:
+            if witness not in self._relayed:
+                stream = _Stream(witness, str(self._addresses[witness]), self, self._relays)
+                self._relayed[witness] = stream
+                self._keeping[witness] = self._tasks.create_task(stream.keep_open(), name=f"relayed stream {witness}")
 
     def reopen(self) -> None:
         """Every stream ends and says Hello again, with whatever is to be said by then."""
-        for stream in self._streams.values():
+        for stream in (*self._streams.values(), *self._relayed.values()):
             stream.end("the agent began a new incarnation")
 
     def status(self) -> dict[str, dict[str, object]]:
         return {witness: stream.status.words() for witness, stream in self._streams.items()}
+
+    def relayed_status(self) -> list[dict[str, object]]:
+        """Streams that are kept, or tried, through another site."""
+        return [{"witness": witness, **stream.status.words()} for witness, stream in self._relayed.items()]

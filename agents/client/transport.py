@@ -1,6 +1,7 @@
 """How frames get to a witness and back: the seam between streams and the network.
 
-Bodies: agents.client.websocket (aiohttp) and agents.client.memory. A frame is one message of proto.codec; the
+Bodies: agents.client.websocket (aiohttp), agents.client.memory, and agents.client.relayed for the way through another
+site. A frame is one message of proto.codec; the
 bodies cap its size but never look inside. tests/contract/test_agent_transport.py runs the same suite on both.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from proto.errors import RemoteFault
-from proto.units import WitnessId
+from proto.units import SiteId, WitnessId
 
 
 class ConnectionLost(RemoteFault):
@@ -32,3 +33,10 @@ class Transport(Protocol):
         """Raises ConnectionLost. The caller bounds the time."""
 
     async def close(self) -> None: ...
+
+
+class RelayTransport(Protocol):
+    """The way through another site's agent."""
+
+    async def connect(self, witness: WitnessId) -> tuple[Connection, SiteId]:
+        """And which site carries it. Raises ConnectionLost; the next attempt may try another site."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from agents.core.effects import Effect, ReopenStreams, Send, Tell
+from agents.core.effects import Effect, KeepRelays, ReopenStreams, Send, Tell
 from agents.core.group import GroupAgent
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_EPOCH, LeaseHolder
+from agents.core.relay import Relays
 from agents.core.settings import AgentSettings
 from agents.core.site import LIVE_STATES
-from agents.core.streams import Attempt, StreamTable
+from agents.core.streams import Attempt, Route, StreamTable
 from agents.core.takeover import Takeover
 from proto import limits
 from proto.clock import ClockReading, clock_disagreement
@@ -32,10 +33,21 @@ from proto.messages import (
     WitnessMessage,
 )
 from proto.timing import renew_interval_ms
-from proto.units import NS_PER_MS, NS_PER_S, Epoch, GroupId, Incarnation, InstantNs, Nonce, WitnessId
+from proto.units import (
+    NS_PER_MS,
+    NS_PER_S,
+    DurationNs,
+    Epoch,
+    GroupId,
+    Incarnation,
+    InstantNs,
+    Nonce,
+    SiteId,
+    WitnessId,
+)
 
 _NOT_PROBED = HealthSummary(False, False, DataChecks.NONE, LAG_UNKNOWN_MS, ("not probed yet",))
-_INTERVAL_UNKNOWN_NS = 1 * NS_PER_S
+_INTERVAL_UNKNOWN_NS = DurationNs(1 * NS_PER_S)
 _URGENT_SPACING_NS = 10 * NS_PER_MS
 """Changes that come together leave in one heartbeat."""
 _CLOCK_BASE_NS = 10 * NS_PER_S
@@ -60,6 +72,9 @@ class SiteAgent:
         self.settings = settings
         self.incarnation = Incarnation(tokens()) if takeover is None else takeover.kept.incarnation
         self.streams = StreamTable()
+        self.relays = Relays(settings.peers)
+        self.answered_via: SiteId | None = None
+        """Through which site the last answer of a witness came; None: directly."""
         self.groups: dict[GroupId, GroupAgent] = {}
         self._tokens = tokens
         self._effects: list[Effect] = []
@@ -70,7 +85,7 @@ class SiteAgent:
         self._clock_last = started
         self._heartbeat_at = started.boottime_ns
         self._heartbeat_last = InstantNs(0)
-        self._answer_by: tuple[InstantNs, Nonce, WitnessId] | None = None
+        self._answer_by: tuple[InstantNs, Nonce, Route] | None = None
         self._ping_at = started.boottime_ns
         self._closing = False
         for group in settings.groups:
@@ -84,24 +99,27 @@ class SiteAgent:
 
     # -- inputs -------------------------------------------------------------------------------------------
 
-    def stream_opened(self, witness: WitnessId, leading: bool, now: ClockReading) -> None:
+    def stream_opened(self, witness: WitnessId, leading: bool, now: ClockReading, via: SiteId | None = None) -> None:
         self._begin(now)
-        alone = not self.streams.open
-        self.streams.opened(witness, leading=leading)
-        self._ping(witness, now)
+        route = Route(witness, via)
+        alone = not self.streams.open or (via is not None and not self.streams.trusted())
+        self.streams.opened(route, leading=leading)
+        self._ping(route, now)
         if alone:
             self._heartbeat_at = now.boottime_ns
         self._work(now)
 
-    def stream_closed(self, witness: WitnessId, now: ClockReading) -> None:
+    def stream_closed(self, witness: WitnessId, now: ClockReading, via: SiteId | None = None) -> None:
         self._begin(now)
-        self.streams.closed(witness)
-        if self._answer_by is not None and self._answer_by[2] == witness:
+        self.streams.closed(Route(witness, via))
+        if self._answer_by is not None and self._answer_by[2] == Route(witness, via):
             self._answer_by = None
             self._heartbeat_at = now.boottime_ns
         self._work(now)
 
-    def received(self, witness: WitnessId, message: WitnessMessage, now: ClockReading) -> None:
+    def received(
+        self, witness: WitnessId, message: WitnessMessage, now: ClockReading, via: SiteId | None = None
+    ) -> None:
         self._begin(now)
         if isinstance(message, HeartbeatAnswer):
             self._answer(message, now)
@@ -113,7 +131,7 @@ class SiteAgent:
             if message.group in self.groups:
                 self.groups[message.group].noticed(message)
         elif isinstance(message, Pong):
-            self._pong(witness, message, now)
+            self._pong(Route(witness, via), message, now)
         self._work(now)
 
     def observe(self, group: GroupId, health: HealthSummary, now: ClockReading) -> None:
@@ -179,6 +197,9 @@ class SiteAgent:
         wake = [self._heartbeat_at, self._ping_at]
         if self._answer_by is not None:
             wake.append(self._answer_by[0])
+        relay_at = self.relays.next_deadline(self.interval_ns())
+        if relay_at is not None:
+            wake.append(relay_at)
         for group in self.groups.values():
             at = group.next_deadline()
             if at is not None:
@@ -212,6 +233,7 @@ class SiteAgent:
         self.incarnation = Incarnation(self._tokens())
         self._seq, self._heard_seq = 0, -1
         self.streams.forget_all()
+        self.relays.forget()
         self._answer_by = None
         self._effects.append(ReopenStreams())
         for group in self.groups.values():
@@ -226,6 +248,7 @@ class SiteAgent:
             return
         if self._answer_by is not None and self._answer_by[1] == message.nonce:
             self._answer_by = None
+        self._note_route(attempt.route.via, now)
         if attempt.seq == self._seq and any(one.reason is Reason.STALE_HEARTBEAT for one in message.groups):
             # Our newest attempt cannot be stale: a twin with our incarnation and claims is ahead of us. Whatever
             # we released now would be released under its feet (DESIGN sections 1 and 3; FAULTS O3).
@@ -240,13 +263,21 @@ class SiteAgent:
                 carried = attempt.carried.get(answer.group, NO_EPOCH)
                 group.answered(answer, attempt.sent, carried, now)
 
-    def _pong(self, witness: WitnessId, message: Pong, now: ClockReading) -> None:
-        stream = self.streams.open.get(witness)
+    def _pong(self, route: Route, message: Pong, now: ClockReading) -> None:
+        stream = self.streams.open.get(route)
         sent = None if stream is None else stream.pings.pop(message.nonce, None)
         if stream is not None and sent is not None:
             stream.measured(now.boottime_ns - sent)
             stream.leading = message.leading
+            stream.has_quorum = message.has_quorum
             stream.suspect = not message.has_quorum
+
+    def _note_route(self, via: SiteId | None, now: ClockReading) -> None:
+        self.relays.answered(now.boottime_ns, via)
+        if via != self.answered_via:
+            self.answered_via = via
+            how = "witnesses answer directly again" if via is None else f"renewals are carried by the agent of {via}"
+            self._effects.append(Tell(None, how))
 
     # -- the work between ---------------------------------------------------------------------------------
 
@@ -255,6 +286,7 @@ class SiteAgent:
             group.tick(now)
             group.end.down(self._seq, self._heard_seq)
         self._watch_answer(now)
+        self._watch_routes(now)
         if any(group.urgent for group in self.groups.values()):
             soonest = InstantNs(self._heartbeat_last + _URGENT_SPACING_NS)
             self._heartbeat_at = min(self._heartbeat_at, max(soonest, now.boottime_ns))
@@ -263,8 +295,8 @@ class SiteAgent:
         self._send_releases(now)
         if now.boottime_ns >= self._ping_at:
             self._ping_at = InstantNs(now.boottime_ns + limits.PING_INTERVAL_NS)
-            for witness in self.streams.open:
-                self._ping(witness, now)
+            for route in self.streams.open:
+                self._ping(route, now)
 
     def _watch_answer(self, now: ClockReading) -> None:
         """An attempt without an answer in time: its stream is suspect, and another one is tried at once."""
@@ -274,14 +306,25 @@ class SiteAgent:
         self._answer_by = None
         self._heartbeat_at = now.boottime_ns
 
-    def interval_ns(self) -> int:
+    def _watch_routes(self, now: ClockReading) -> None:
+        was = self.relays.relaying
+        if self.relays.look(now.boottime_ns, self.streams, self.settings.witnesses, self.interval_ns()):
+            self._effects.append(KeepRelays(tuple(sorted(self.relays.wanted))))
+        if self.relays.relaying and not was:
+            self._effects.append(Tell(None, "no witness answers directly: other sites are asked to carry the renewals"))
+
+    def carries(self, now: ClockReading) -> bool:
+        """This site hears the witnesses itself, so it may carry another site's streams (agents/core/relay.py)."""
+        return self.relays.hears(now.boottime_ns, self.interval_ns())
+
+    def interval_ns(self) -> DurationNs:
         ttls = [g.known_constants.ttl_ms for g in self.groups.values() if g.known_constants is not None]
-        return renew_interval_ms(min(ttls)) * NS_PER_MS if ttls else _INTERVAL_UNKNOWN_NS
+        return DurationNs(renew_interval_ms(min(ttls)) * NS_PER_MS) if ttls else _INTERVAL_UNKNOWN_NS
 
     def _send_heartbeat(self, now: ClockReading) -> None:
         self._heartbeat_at = InstantNs(now.boottime_ns + self.interval_ns())
-        witness = self.streams.best()
-        if witness is None or not self.groups:
+        route = self.streams.best()
+        if route is None or not self.groups:
             return
         self._heartbeat_last = now.boottime_ns
         self._seq += 1
@@ -291,17 +334,17 @@ class SiteAgent:
         for group in self.groups.values():
             group.urgent = False
         nonce = Nonce(self._tokens())
-        self.streams.sent(nonce, Attempt(self._seq, now, witness, {entry.group: entry.epoch for entry in entries}))
-        wait_ns = min(self.streams.answer_wait_ns(witness), self.interval_ns())
-        self._answer_by = (InstantNs(now.boottime_ns + wait_ns), nonce, witness)
+        self.streams.sent(nonce, Attempt(self._seq, now, route, {entry.group: entry.epoch for entry in entries}))
+        wait_ns = min(self.streams.answer_wait_ns(route), self.interval_ns())
+        self._answer_by = (InstantNs(now.boottime_ns + wait_ns), nonce, route)
         beat = Heartbeat(self.settings.site, self.incarnation, self._seq, nonce, now.wall_ms, entries)
-        self._effects.append(Send(witness, beat))
+        self._effects.append(Send(route.witness, beat, route.via))
 
     def _send_releases(self, now: ClockReading) -> None:
-        witness = self.streams.best()
+        route = self.streams.best()
         for name, group in self.groups.items():
             release = group.end.due(now)
-            if release is None or witness is None:
+            if release is None or route is None:
                 continue
             message = Release(
                 site=self.settings.site,
@@ -313,15 +356,15 @@ class SiteAgent:
                 text=release.text,
                 nonce=Nonce(self._tokens()),
             )
-            self._effects.append(Send(witness, message))
+            self._effects.append(Send(route.witness, message, route.via))
 
-    def _ping(self, witness: WitnessId, now: ClockReading) -> None:
-        stream = self.streams.open[witness]
+    def _ping(self, route: Route, now: ClockReading) -> None:
+        stream = self.streams.open[route]
         nonce = Nonce(self._tokens())
         stream.pings[nonce] = now.boottime_ns
         while len(stream.pings) > _PINGS_KEPT:
             stream.pings.popitem(last=False)
-        self._effects.append(Send(witness, Ping(nonce)))
+        self._effects.append(Send(route.witness, Ping(nonce), route.via))
 
     def live(self) -> bool:
         """Some group may run here: reconnect fast."""

@@ -13,7 +13,7 @@ from enum import Enum
 from proto.lease import LeaseConstants
 from proto.messages import AgentMessage
 from proto.timing import LocalDeadlines
-from proto.units import Claim, Epoch, GroupId, WitnessId
+from proto.units import Claim, Epoch, GroupId, SiteId, WitnessId
 
 
 class PlanKind(Enum):
@@ -31,6 +31,8 @@ class Send:
 
     witness: WitnessId
     message: AgentMessage
+    via: SiteId | None = None
+    """Over the stream that this site's agent carries; None: over the direct one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,13 @@ class ReopenStreams:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepRelays:
+    """Keep a stream to each of these witnesses through another site's agent, and to no other; each opening is told."""
+
+    witnesses: tuple[WitnessId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Tell:
     """A line for the log and `site-agent status`; `alarm` when somebody should look at once."""
 
@@ -109,4 +118,4 @@ class Tell:
     alarm: bool = False
 
 
-Effect = Send | ReopenStreams | StoreBounds | KeepAuthority | StartPlan | ExtendDeadline | Fence | Tell
+Effect = Send | ReopenStreams | KeepRelays | StoreBounds | KeepAuthority | StartPlan | ExtendDeadline | Fence | Tell

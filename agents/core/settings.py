@@ -64,3 +64,5 @@ class AgentSettings:
     store_id: bytes
     witnesses: tuple[WitnessId, ...]
     groups: tuple[GroupSettings, ...]
+    peers: tuple[SiteId, ...] = ()
+    """Other sites whose agents this one can ask over the site link, in the order in which they are tried."""

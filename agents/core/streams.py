@@ -1,5 +1,6 @@
 """Which witness to ask: the state of the streams, the attempts in flight, and the choice of the best one.
 
+A stream is direct, or relayed by another site's agent (agents/core/relay.py); at most one of each kind to a witness.
 A heartbeat goes over one stream only. When its answer stays out for `answer_wait_ns`, that stream is suspect and
 the next attempt goes at once over another (a fresh nonce, counted from its own sending).
 """
@@ -9,14 +10,22 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from proto import limits
 from proto.clock import ClockReading
 from proto.timing import ANSWER_WAIT_MS_MIN
-from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs, Nonce, WitnessId
+from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs, Nonce, SiteId, WitnessId
 
 _RTT_UNKNOWN_NS = 50 * NS_PER_MS
 _ANSWER_WAIT_MAX_NS = 1_000 * NS_PER_MS
+
+
+class Route(NamedTuple):
+    """The way to a witness: direct, or through the agent of another site."""
+
+    witness: WitnessId
+    via: SiteId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +34,7 @@ class Attempt:
 
     seq: int
     sent: ClockReading
-    witness: WitnessId
+    route: Route
     carried: Mapping[GroupId, Epoch]
 
 
@@ -34,37 +43,56 @@ class Stream:
     leading: bool
     rtt_ns: int = _RTT_UNKNOWN_NS
     suspect: bool = False
+    """Its witness does not answer in time, or says that it has no majority."""
+    silent: bool = False
+    """Its witness does not answer in time though it had a majority: the way itself may be cut."""
+    has_quorum: bool = True
+    """By its witness's last pong."""
     pings: OrderedDict[Nonce, InstantNs] = field(default_factory=OrderedDict)
 
     def measured(self, rtt_ns: int) -> None:
         """Smoothed as TCP does (RFC 6298: 1/8 of the new sample)."""
         self.rtt_ns = (7 * self.rtt_ns + rtt_ns) // 8
-        self.suspect = False
+        self.suspect = self.silent = False
 
 
 class StreamTable:
     def __init__(self) -> None:
-        self.open: dict[WitnessId, Stream] = {}
+        self.open: dict[Route, Stream] = {}
         self._attempts: OrderedDict[Nonce, Attempt] = OrderedDict()
         self.unanswered = 0
         """Attempts in a row without an answer."""
 
-    def opened(self, witness: WitnessId, *, leading: bool) -> None:
-        self.open[witness] = Stream(leading)
+    def opened(self, route: Route, *, leading: bool) -> None:
+        self.open[route] = Stream(leading)
 
-    def closed(self, witness: WitnessId) -> None:
-        self.open.pop(witness, None)
+    def closed(self, route: Route) -> None:
+        self.open.pop(route, None)
 
-    def best(self) -> WitnessId | None:
-        """Trusted before suspect, the leader before others (one hop less), then the nearest."""
+    def best(self) -> Route | None:
+        """Trusted before suspect, direct before relayed, the leader before others (one hop less), then the nearest."""
         if not self.open:
             return None
 
-        def order(witness: WitnessId) -> tuple[bool, bool, int, str]:
-            stream = self.open[witness]
-            return (stream.suspect, not stream.leading, stream.rtt_ns, witness)
+        def order(route: Route) -> tuple[bool, bool, bool, int, str]:
+            stream = self.open[route]
+            return (stream.suspect, route.via is not None, not stream.leading, stream.rtt_ns, route.witness)
 
         return min(self.open, key=order)
+
+    def trusted(self) -> bool:
+        return any(not stream.suspect for stream in self.open.values())
+
+    def direct_open(self) -> bool:
+        return any(route.via is None for route in self.open)
+
+    def direct_trusted(self) -> bool:
+        return any(route.via is None and not stream.suspect for route, stream in self.open.items())
+
+    def reached_directly(self, witness: WitnessId) -> bool:
+        """Also when it is suspect for want of a majority: a relay would not change that."""
+        stream = self.open.get(Route(witness))
+        return stream is not None and not stream.silent
 
     def sent(self, nonce: Nonce, attempt: Attempt) -> None:
         self._attempts[nonce] = attempt
@@ -77,17 +105,18 @@ class StreamTable:
         if attempt is None:
             return None
         self.unanswered = 0
-        stream = self.open.get(attempt.witness)
+        stream = self.open.get(attempt.route)
         if stream is not None:
             stream.measured(now.boottime_ns - attempt.sent.boottime_ns)
         return attempt
 
-    def overdue(self, witness: WitnessId) -> None:
+    def overdue(self, route: Route) -> None:
         """No answer in time over this stream."""
         self.unanswered += 1
-        stream = self.open.get(witness)
+        stream = self.open.get(route)
         if stream is not None:
             stream.suspect = True
+            stream.silent = stream.has_quorum
             stream.leading = False
 
     def forget_all(self) -> None:
@@ -96,9 +125,9 @@ class StreamTable:
         self.open.clear()
         self.unanswered = 0
 
-    def answer_wait_ns(self, witness: WitnessId) -> int:
+    def answer_wait_ns(self, route: Route) -> int:
         """Four round trips, at least ANSWER_WAIT_MS_MIN, doubling while nothing is answered at all."""
-        stream = self.open.get(witness)
+        stream = self.open.get(route)
         rtt_ns = _RTT_UNKNOWN_NS if stream is None else stream.rtt_ns
         wait_ns = max(ANSWER_WAIT_MS_MIN * NS_PER_MS, 4 * rtt_ns)
         rounds = max(0, self.unanswered - max(1, len(self.open)) + 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agents.core.agent import SiteAgent
 from agents.core.group import UNKNOWN_GROUP, GroupAgent
+from agents.core.streams import Route
 from proto.clock import ClockReading
 from proto.health import SiteState
 from proto.messages import LAG_UNKNOWN_MS
@@ -17,17 +18,26 @@ def agent_view(agent: SiteAgent, now: ClockReading) -> dict[str, object]:
         "version": agent.settings.agent_version,
         "incarnation": agent.incarnation.hex(),
         "heartbeat_interval_ms": agent.interval_ns() // NS_PER_MS,
-        "streams": [
-            {
-                "witness": witness,
-                "connected": witness in agent.streams.open,
-                "leading": witness in agent.streams.open and agent.streams.open[witness].leading,
-                "suspect": witness in agent.streams.open and agent.streams.open[witness].suspect,
-                "rtt_us": agent.streams.open[witness].rtt_ns // 1000 if witness in agent.streams.open else None,
-            }
-            for witness in agent.settings.witnesses
-        ],
+        "streams": [_stream(agent, Route(witness)) for witness in agent.settings.witnesses],
+        "relay": {
+            "carries": agent.carries(now),
+            "wanted": sorted(agent.relays.wanted),
+            "answered_via": agent.answered_via,
+            "streams": [_stream(agent, route) for route in agent.streams.open if route.via is not None],
+        },
         "groups": [group_view(group, now) for group in agent.groups.values()],
+    }
+
+
+def _stream(agent: SiteAgent, route: Route) -> dict[str, object]:
+    stream = agent.streams.open.get(route)
+    return {
+        "witness": route.witness,
+        "via": route.via,
+        "connected": stream is not None,
+        "leading": stream is not None and stream.leading,
+        "suspect": stream is not None and stream.suspect,
+        "rtt_us": None if stream is None else stream.rtt_ns // 1000,
     }
 
 

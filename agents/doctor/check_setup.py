@@ -17,9 +17,25 @@ def check_setup(host: Host) -> Iterator[Finding]:
         what = "no agent runs here"
         why = "the site cannot take over, and the ttl of its groups is unknown: their budgets are not judged"
         yield Finding(Severity.WARNING, "agent", what, Promise.COMES_BACK, why, "site-agent run -c FILE")
+    yield from _site_link(host)
     for group in host.settings.groups:
         yield from _group(group)
         yield from _said(host, group)
+
+
+def _site_link(host: Host) -> Iterator[Finding]:
+    """Nothing where no group is to go on without the witnesses, as far as a running agent knows."""
+    said = {one["group"]: one for one in (() if host.status is None else host.status.get("groups", ()))}
+    holding = [one.group for one in host.enforced() if said.get(one.group, {}).get("witness_loss", "hold") == "hold"]
+    if host.settings.site_link is not None or not holding:
+        return
+    what = "no site_link is configured"
+    why = (
+        "with the witnesses out of reach the active site is fenced at the end of its lease: the other site's agent can "
+        f"neither carry its renewals nor give holds ({', '.join(holding)})"
+    )
+    remedy = "add site_link on every site's agent, or set witness_loss: fence for groups that are to be fenced"
+    yield Finding(Severity.WARNING, "site-link", what, Promise.COMES_BACK, why, remedy)
 
 
 def _group(group: GroupSpec) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from agents.core.effects import (
     ExtendDeadline,
     Fence,
     KeepAuthority,
+    KeepRelays,
     ReopenStreams,
     Send,
     StartPlan,
@@ -25,7 +26,7 @@ from agents.runtime.loop import CoreLoop
 from proto.clock import Clock
 from proto.invariants import require
 from proto.messages import AgentMessage, WitnessMessage
-from proto.units import Epoch, GroupId, Incarnation, WitnessId
+from proto.units import Epoch, GroupId, Incarnation, SiteId, WitnessId
 
 
 class Runner(Protocol):
@@ -41,7 +42,10 @@ class Runner(Protocol):
 class Shell(Protocol):
     """What the driver's surroundings do for it."""
 
-    def send(self, witness: WitnessId, message: AgentMessage) -> bool: ...
+    def send(self, witness: WitnessId, message: AgentMessage, via: SiteId | None) -> bool: ...
+
+    def keep_relays(self, witnesses: tuple[WitnessId, ...]) -> None:
+        """Streams through another site's agent to these witnesses, and to no other."""
 
     def reopen_streams(self) -> None:
         """Ends every stream; each opens again with a Hello of the core's present incarnation."""
@@ -93,14 +97,20 @@ class Driver(CoreLoop):
 
     # -- StreamEvents -------------------------------------------------------------------------------------
 
-    def stream_opened(self, witness: WitnessId, leading: bool) -> None:
-        self._input(lambda now: self.agent.stream_opened(witness, leading, now))
+    def stream_opened(self, witness: WitnessId, leading: bool, via: SiteId | None = None) -> None:
+        self._input(lambda now: self.agent.stream_opened(witness, leading, now, via))
 
-    def stream_closed(self, witness: WitnessId) -> None:
-        self._input(lambda now: self.agent.stream_closed(witness, now))
+    def stream_closed(self, witness: WitnessId, via: SiteId | None = None) -> None:
+        self._input(lambda now: self.agent.stream_closed(witness, now, via))
 
-    def received(self, witness: WitnessId, message: WitnessMessage) -> None:
-        self._input(lambda now: self.agent.received(witness, message, now))
+    def received(self, witness: WitnessId, message: WitnessMessage, via: SiteId | None = None) -> None:
+        self._input(lambda now: self.agent.received(witness, message, now, via))
+
+    # -- the site link ------------------------------------------------------------------------------------
+
+    def carries(self) -> bool:
+        """With a reading of the clock of its own: may another site's streams go through this agent?"""
+        return self.agent.carries(self._clock.read())
 
     # -- probes -------------------------------------------------------------------------------------------
 
@@ -157,7 +167,9 @@ class Driver(CoreLoop):
     def perform(self, effect: Effect) -> None:
         self._shell.told(effect)
         if isinstance(effect, Send):
-            self._shell.send(effect.witness, effect.message)
+            self._shell.send(effect.witness, effect.message, effect.via)
+        elif isinstance(effect, KeepRelays):
+            self._shell.keep_relays(effect.witnesses)
         elif isinstance(effect, ReopenStreams):
             self._shell.reopen_streams()
         elif isinstance(effect, StoreBounds):

@@ -14,7 +14,7 @@ from agents.runtime.telemetry import Telemetry, resident_bytes
 from agents.settings import SiteSettings
 from agents.store import AgentStore
 from proto.messages import AgentMessage
-from proto.units import Epoch, GroupId, Incarnation, WitnessId
+from proto.units import Epoch, GroupId, Incarnation, SiteId, WitnessId
 
 
 class AgentShell:
@@ -26,8 +26,12 @@ class AgentShell:
         self._store = store
         self._telemetry = telemetry
 
-    def send(self, witness: WitnessId, message: AgentMessage) -> bool:
-        return self.streams is not None and self.streams.send(witness, message)
+    def send(self, witness: WitnessId, message: AgentMessage, via: SiteId | None) -> bool:
+        return self.streams is not None and self.streams.send(witness, message, via)
+
+    def keep_relays(self, witnesses: tuple[WitnessId, ...]) -> None:
+        if self.streams is not None:
+            self.streams.keep_relays(witnesses)
 
     def reopen_streams(self) -> None:
         if self.streams is not None:

@@ -45,9 +45,11 @@ E = TypeVar("E", bound=Effect)
 
 
 class AgentRig:
-    def __init__(self, *, bounds: tuple[int, int] = (0, 0), streams: int = 3, **group) -> None:
+    def __init__(
+        self, *, bounds: tuple[int, int] = (0, 0), streams: int = 3, peers: tuple[SiteId, ...] = (), **group
+    ) -> None:
         self.clock = ManualClock()
-        self.settings = replace(SETTINGS, groups=(replace(SETTINGS.groups[0], **group),))
+        self.settings = replace(SETTINGS, groups=(replace(SETTINGS.groups[0], **group),), peers=peers)
         numbers = itertools.count(1)
         self.agent = SiteAgent(
             self.settings,
@@ -142,10 +144,12 @@ class AgentRig:
             self.passes(1)
         raise AssertionError("no heartbeat within a second")
 
-    def answer(self, beat: Heartbeat | None = None, witness: WitnessId = W1, **fields) -> None:
+    def answer(
+        self, beat: Heartbeat | None = None, witness: WitnessId = W1, via: SiteId | None = None, **fields
+    ) -> None:
         chosen = self.beat if beat is None else beat
         message = HeartbeatAnswer(chosen.nonce, (ANSWER._replace(**fields),))
-        self.agent.received(witness, message, self.clock.read())
+        self.agent.received(witness, message, self.clock.read(), via)
         self.take()
 
     def renewed(self, beat: Heartbeat | None = None, renewal: int = 1, **fields) -> None:

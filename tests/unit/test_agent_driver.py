@@ -80,7 +80,7 @@ class World:
         self.ends.append(error)
         raise Ended
 
-    def send(self, witness: WitnessId, message: AgentMessage) -> bool:
+    def send(self, witness: WitnessId, message: AgentMessage, via: SiteId | None) -> bool:
         self.sent.append(message)
         return True
 

@@ -26,13 +26,13 @@ class Events:
     def __init__(self) -> None:
         self.seen: asyncio.Queue[tuple[str, WitnessId, object]] = asyncio.Queue()
 
-    def stream_opened(self, witness: WitnessId, leading: bool) -> None:
+    def stream_opened(self, witness: WitnessId, leading: bool, via: SiteId | None = None) -> None:
         self.seen.put_nowait(("opened", witness, leading))
 
-    def stream_closed(self, witness: WitnessId) -> None:
+    def stream_closed(self, witness: WitnessId, via: SiteId | None = None) -> None:
         self.seen.put_nowait(("closed", witness, None))
 
-    def received(self, witness: WitnessId, message: WitnessMessage) -> None:
+    def received(self, witness: WitnessId, message: WitnessMessage, via: SiteId | None = None) -> None:
         self.seen.put_nowait(("received", witness, message))
 
     async def next(self) -> tuple[str, WitnessId, object]:
@@ -155,7 +155,7 @@ async def test_a_violation_in_the_core_is_not_kept_quiet() -> None:
     from proto.invariants import InvariantViolation, require
 
     class Strict(Events):
-        def received(self, witness: WitnessId, message: WitnessMessage) -> None:
+        def received(self, witness: WitnessId, message: WitnessMessage, via: SiteId | None = None) -> None:
             require(False, "broken")
 
     world = World(W1)

@@ -292,8 +292,8 @@ def test_a_certificate_that_is_not_there(root: Root) -> None:
 def test_what_the_configuration_leaves_open(root: Root) -> None:
     status = {"groups": [{"group": "g", "state": "standby", "trouble": "", "blockers": ["ttl is too short"]}]}
     found = list(check_setup(host(root, "probes: []", status=status)))
-    assert [one.severity for one in found] == [WARNING, WARNING, WARNING]
-    assert found[-1].what == "ttl is too short"
+    assert [one.severity for one in found] == [WARNING, WARNING, WARNING, WARNING]
+    assert (found[0].subject, found[-1].what) == ("site-link", "ttl is too short")
     whole = [
         "probes: [{name: p, role: service, kind: exec, command: [/x]}]",
         "verify_down: [{name: v, kind: exec, command: [/x]}]",
@@ -301,9 +301,10 @@ def test_what_the_configuration_leaves_open(root: Root) -> None:
         "kill_budget: 1s",
         "deactivation: {steps: [{name: d, command: [/x], timeout: 5s}]}",
     ]
-    (slow,) = check_setup(host(root, *whole, status={"groups": []}))
+    fenced = {"group": "g", "state": "standby", "trouble": "", "blockers": [], "witness_loss": "fence"}
+    (slow,) = check_setup(host(root, *whole, status={"groups": [fenced]}))
     assert (slow.severity, "5000 ms" in slow.what) == (NOTE, True)
-    assert brief(check_setup(host(root, *whole[:2]))) == [(WARNING, "agent")]
+    assert brief(check_setup(host(root, *whole[:2]))) == [(WARNING, "agent"), (WARNING, "site-link")]
 
 
 # -- together -----------------------------------------------------------------------------------------------

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from agents.core.streams import Attempt, StreamTable
+from agents.core.streams import Attempt, Route, StreamTable
 from proto import limits
 from proto.clock import ClockReading
 from proto.timing import ANSWER_WAIT_MS_MIN
-from proto.units import NS_PER_MS, InstantNs, Nonce, WitnessId
+from proto.units import NS_PER_MS, InstantNs, Nonce, SiteId, WitnessId
 
-W1, W2, W3 = WitnessId("w1"), WitnessId("w2"), WitnessId("w3")
+W1, W2, W3 = Route(WitnessId("w1")), Route(WitnessId("w2")), Route(WitnessId("w3"))
+VIA_B = Route(WitnessId("w1"), SiteId("dc-b"))
 
 
 def at(ms: int) -> ClockReading:
@@ -36,6 +37,30 @@ def test_trusted_before_suspect_leader_before_others_near_before_far():
     streams.open[W2].measured(1 * NS_PER_MS)
     assert streams.best() == W2
     assert StreamTable().best() is None
+
+
+def test_a_relayed_stream_comes_after_trusted_direct_ones_and_before_suspect_ones():
+    streams = table()
+    streams.opened(VIA_B, leading=True)
+    assert streams.best() == W1
+    for route in (W1, W2, W3):
+        assert streams.direct_trusted()
+        streams.overdue(route)
+    assert (streams.best(), streams.direct_trusted(), streams.trusted()) == (VIA_B, False, True)
+    streams.overdue(VIA_B)
+    assert streams.best().via is None, "when all are suspect the direct way is tried first"
+    streams.open[W2].measured(1)
+    assert streams.best() == W2
+
+
+def test_a_witness_without_a_majority_is_reached_all_the_same():
+    streams = table()
+    streams.open[W1].suspect = True
+    assert streams.reached_directly(W1.witness)
+    streams.overdue(W1)
+    assert not streams.reached_directly(W1.witness)
+    streams.closed(W2)
+    assert not streams.reached_directly(W2.witness)
 
 
 def test_an_unanswered_stream_is_suspect_until_it_is_measured_again():

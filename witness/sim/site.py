@@ -18,6 +18,7 @@ from agents.core.effects import (
     ExtendDeadline,
     Fence,
     KeepAuthority,
+    KeepRelays,
     ReopenStreams,
     Send,
     StartPlan,
@@ -35,6 +36,7 @@ from agents.core.takeover import (
 )
 from proto.clock import ClockReading
 from proto.health import SiteState
+from proto.invariants import require
 from proto.messages import Heartbeat, HeartbeatAnswer, WitnessMessage
 from proto.units import NS_PER_MS, GroupId, WitnessId
 from witness.sim.clock import NEVER_NS, NodeClock
@@ -320,6 +322,8 @@ class SiteHost:
             self.shells[effect.group].extend(effect)
         elif isinstance(effect, Fence):
             self.shells[effect.group].fence(effect)
+        elif isinstance(effect, KeepRelays):
+            require(False, "simulated sites have no peers to ask")
         else:
             self.note(self.name, effect.text)
 
