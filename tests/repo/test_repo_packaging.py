@@ -34,6 +34,7 @@ VERBS = (
     "crash",
     "fences",
     "members",
+    "chaos",
     "bench",
     "model",
     "docs",

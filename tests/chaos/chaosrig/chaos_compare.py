@@ -1,0 +1,96 @@
+"""The faults of the peers' table on the product and on etcd's lock, in one run with one referee.
+
+Kill: the active site loses its power. Partition: it reaches no witness, silently. Stop: every process of it is stopped
+for two leases and goes on. Both: it and the leading witness are killed at once. Fault and measure are the same code.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from chaosrig import chaos_etcd
+from chaosrig.chaos_campaign import Campaign
+from chaosrig.chaos_etcd import EtcdWorld
+from chaosrig.chaos_ground import Ground
+from chaosrig.chaos_judge import Outcome
+from chaosrig.chaos_kinds import KINDS
+from chaosrig.chaos_plan import Fault, Step
+from chaosrig.chaos_show import three
+from chaosrig.chaos_world import World
+from fencerig.activity import spread
+
+Json = dict[str, Any]
+AWAY_TTLS = 3
+ROWS: dict[str, tuple[tuple[str, str], ...]] = {
+    "kill": (("power", "power-off active {away}ms"),),
+    "partition": (("N1", "cut active witnesses {away}ms"),),
+    "stop": (("P5", "freeze active {stop}ms"),),
+    "both": (("P1", "kill leader {away}ms"), ("power", "power-off active {away}ms")),
+}
+
+
+def compare(ttls_ms: list[int], trials: int, seed: int, programs: Path, say: Callable[[str], None]) -> Json:
+    """By ttl and subject. What cannot be compared here is named."""
+    result: Json = {"trials": trials, "ttls": {}, "failed": [], "missing": chaos_etcd.missing()}
+    for ttl_ms in ttls_ms:
+        subjects: dict[str, Callable[[], Ground]] = {"thirdsite": partial(World, ttl_ms, programs)}
+        if not result["missing"]:
+            subjects["etcd"] = partial(EtcdWorld, ttl_ms)
+        rows: Json = {}
+        for subject, make in subjects.items():
+            peer = subject != "thirdsite"
+            campaign = Campaign(ttl_ms, make, KINDS, partial(_said, say, subject), peer=peer)
+            campaign.perform(list(_plan(ttl_ms, trials, seed)))
+            result["failed"] += [] if campaign.peer else campaign.failed
+            rows[subject] = {name: _row(campaign.outcomes, name) for name in ROWS}
+            if campaign.signalled:
+                return {**result, "interrupted": campaign.signalled}
+        result["ttls"][str(ttl_ms)] = rows
+    return result
+
+
+def _said(say: Callable[[str], None], who: str, text: str) -> None:
+    say(f"{who}: {text}")
+
+
+def _plan(ttl_ms: int, trials: int, seed: int) -> Iterator[Step]:
+    draw = random.Random(f"compare-{seed}")
+    spans = {"away": AWAY_TTLS * ttl_ms + 2_000, "stop": 2 * ttl_ms}
+    number = 0
+    for faults in ROWS.values():
+        for _ in range(trials):
+            number += 1
+            made = tuple(Fault(kind, line.format(**spans), 0) for kind, line in faults)
+            yield Step(number, made, draw.randrange(max(1, ttl_ms // 3)))
+
+
+def _row(outcomes: list[Outcome], name: str) -> Json:
+    kinds = tuple(kind for kind, _ in ROWS[name])
+    mine = [one for one in outcomes if tuple(fault.kind for fault in one.step.faults) == kinds]
+    took = [one.takeover_ms for one in mine if one.takeover_ms is not None]
+    return {
+        "trials": len(mine),
+        "takeover_ms": spread(took),
+        "dual_active_ms": spread([one.dual_alive_ms for one in mine]),
+        "dual_executed_ms": spread([one.dual_signs_ms for one in mine]),
+    }
+
+
+def compare_table(result: Json) -> Iterator[str]:
+    yield "| ttl | fault | trials | takeover | two at once | etcd: takeover | two at once | executed at once |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for ttl, subjects in result["ttls"].items():
+        for name in ROWS:
+            ours, theirs = subjects["thirdsite"][name], subjects.get("etcd", {}).get(name)
+            cells = [three(ours["takeover_ms"]), three(ours["dual_active_ms"])]
+            names = ("takeover_ms", "dual_active_ms", "dual_executed_ms")
+            cells += ["not installed"] * 3 if theirs is None else [three(theirs[one]) for one in names]
+            yield f"| {ttl} | {name} | {ours['trials']} | {' | '.join(cells)} |"
+    yield ""
+    yield "least / median / greatest in ms; takeover from the fault to the other site's first sign"
+    if result["missing"]:
+        yield f"etcd: {result['missing']}"

@@ -1,0 +1,131 @@
+"""What became of one step, from the referee's report and the witnesses' word before and after. Pure.
+
+A place is a site as the referee knows it (a second agent of a site elsewhere is another place), a life all processes of
+one epoch at one place: alive from the first stamp until the kernel closed the last connection. Two lives at one instant
+are dual-active, whatever their processes do: a stopped one counts as well (`alive`), what was executed is told beside
+it (`signs`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+from chaosrig.chaos_expect import Loss, justified, loss_of
+from chaosrig.chaos_plan import Step
+from fencerig.activity import MS, Report
+
+LOSS_SLACK_MS = 0.0
+"""A lease that was renewed at the very blow ends one ttl later, and not a moment after that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    place: str
+    epoch: int
+    first_ns: int
+    last_sign_ns: int
+    gone_ns: int
+
+
+def lives(report: Report) -> list[Life]:
+    """In the order in which they began; one that goes on is gone only after all that was looked at."""
+    found = []
+    for place, epoch in sorted({(one.site, one.epoch) for one in report.seen}):
+        mine = [one for one in report.seen if (one.site, one.epoch) == (place, epoch)]
+        gone = max(report.now_ns if one.gone_ns is None else one.gone_ns for one in mine)
+        last = max(one.last_ns for one in mine)
+        found.append(Life(place, epoch, min(one.first_ns for one in mine), last, gone))
+    return sorted(found, key=lambda life: life.first_ns)
+
+
+def dual_ms(found: list[Life], since_ns: int) -> tuple[float, float]:
+    """Alive at once and executed at once, summed over all pairs, of what is later than that instant."""
+    alive = signs = 0
+    for one, other in combinations(found, 2):
+        begin = max(one.first_ns, other.first_ns, since_ns)
+        alive += max(0, min(one.gone_ns, other.gone_ns) - begin)
+        signs += max(0, min(one.last_sign_ns, other.last_sign_ns) - begin)
+    return alive / MS, signs / MS
+
+
+@dataclass(slots=True)
+class Outcome:
+    """One step."""
+
+    step: Step
+    hit: list[str] = field(default_factory=list)
+    epoch_before: int = 0
+    epoch_after: int = 0
+    site_before: str = ""
+    site_after: str = ""
+    dual_alive_ms: float = 0.0
+    dual_signs_ms: float = 0.0
+    dual_looks: int = 0
+    takeover_ms: float | None = None
+    """From the first fault of the step to the first sign of the next epoch."""
+    dead_ms: float | None = None
+    """From the first fault to the end of the epoch that it found."""
+    recovery_ms: float | None = None
+    """From the last fault's end until one site is active and everything is well; None: not within the bound."""
+    broken: list[str] = field(default_factory=list)
+    excuse: str = ""
+    load: float = 0.0
+
+    @property
+    def moved(self) -> bool:
+        return self.epoch_after != self.epoch_before
+
+    @property
+    def justified(self) -> bool:
+        return bool(self.excuse) or justified([(fault.kind, fault.line) for fault in self.step.faults])
+
+    @property
+    def false_takeover(self) -> bool:
+        return self.moved and not self.justified
+
+    @property
+    def unrecovered(self) -> bool:
+        return self.recovery_ms is None
+
+    @property
+    def bad(self) -> bool:
+        return bool(self.broken) or self.unrecovered or self.false_takeover or self.dual_alive_ms > 0
+
+    def told(self) -> dict[str, Any]:
+        names = ("hit", "epoch_before", "epoch_after", "site_before", "site_after", "dual_alive_ms", "dual_signs_ms",
+                 "dual_looks", "takeover_ms", "dead_ms", "recovery_ms", "broken", "excuse", "load", "justified",
+                 "false_takeover")  # fmt: skip
+        lines = [fault.line for fault in self.step.faults]
+        return {"kind": self.step.name, "lines": lines, **{name: getattr(self, name) for name in names}}
+
+
+def measure(outcome: Outcome, report: Report, struck_ns: int, until_ns: int, looks_before: int, ttl_ms: int) -> None:
+    """Fills in what the referee saw between those two instants."""
+    found = [life for life in lives(report) if life.gone_ns >= struck_ns]
+    outcome.dual_alive_ms, outcome.dual_signs_ms = dual_ms(found, struck_ns)
+    outcome.dual_looks = report.looks["dual"] - looks_before
+    before = [life for life in found if life.epoch == outcome.epoch_before]
+    after = [life for life in found if life.epoch > outcome.epoch_before]
+    if after:
+        outcome.takeover_ms = round((after[0].first_ns - struck_ns) / MS, 1)
+    ended = [life for life in before if life.gone_ns < report.now_ns]
+    if ended:
+        outcome.dead_ms = round((max(life.gone_ns for life in ended) - struck_ns) / MS, 1)
+    if len(outcome.step.faults) == 1:
+        outcome.broken += loss_broken(outcome, (until_ns - struck_ns) / MS, ttl_ms)
+
+
+def loss_broken(outcome: Outcome, lasted_ms: float, ttl_ms: int) -> list[str]:
+    """Of a fault that cut the active site off for longer than its lease."""
+    (fault,) = outcome.step.faults
+    loss = loss_of(fault.kind, fault.line)
+    if loss is None or lasted_ms <= ttl_ms:
+        return []
+    if loss is Loss.STAYS:
+        return ["the site that was cut off did not stay active"] if outcome.moved else []
+    if outcome.dead_ms is None or outcome.dead_ms > ttl_ms + LOSS_SLACK_MS:
+        ended = "lives on" if outcome.dead_ms is None else f"ended after {outcome.dead_ms:.1f} ms"
+        return [f"cut off for {lasted_ms:.0f} ms the platform {ended}, with a lease of {ttl_ms} ms"]
+    return []
