@@ -186,6 +186,7 @@ COMMANDS: Family[commands.Command] = Family(
         10: commands.SetMaintenance,
         11: commands.SetQuarantine,
         12: commands.RaiseFeatureLevel,
+        13: commands.Reconcile,
     },
 )
 

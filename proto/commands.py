@@ -32,6 +32,8 @@ class Cause(Enum):
     FAILBACK = "failback"
     REGRANT = "regrant"
     """In place: the holder went on by holds while the witnesses were away, and goes on under a new epoch."""
+    ADOPTED = "adopted"
+    """In place: the site is active under a break-glass permit, and goes on under an epoch of the witnesses."""
 
 
 class QuarantineCause(Enum):
@@ -173,6 +175,14 @@ class RaiseFeatureLevel:
         return max(FEATURE_FIRST, self.level)
 
 
+@dataclass(frozen=True, slots=True)
+class Reconcile:
+    """An operator vouches for every site of the group that was not heard since the outage: none is under a permit."""
+
+    group: GroupId
+    author: Author
+
+
 Command = (
     FoundCluster
     | ConfigureGroup
@@ -186,6 +196,7 @@ Command = (
     | SetMaintenance
     | SetQuarantine
     | RaiseFeatureLevel
+    | Reconcile
 )
 
 

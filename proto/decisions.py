@@ -94,6 +94,11 @@ class Reason(Enum):
     SITES_UNHEARD = "sites-unheard"
     CONFIG_NOT_KNOWN = "config-not-known"
     HOLDER_MAY_LIVE = "holder-may-live"
+    # break-glass permits
+    UNDER_PERMIT = "under-permit"
+    RECONCILING = "reconciling"
+    PERMIT_CLASH = "permit-clash"
+    PERMIT_OVERRULED = "permit-overruled"
 
 
 REASON_TEXT: dict[Reason, str] = {
@@ -175,6 +180,12 @@ REASON_TEXT: dict[Reason, str] = {
     "holder may go on by holds",
     Reason.CONFIG_NOT_KNOWN: "its agent does not know this version of the group's configuration yet",
     Reason.HOLDER_MAY_LIVE: "the last holder may go on by holds of the other sites: its agent must be heard, down",
+    Reason.UNDER_PERMIT: "it is active under a break-glass permit; it is adopted in place, nothing else is granted",
+    Reason.RECONCILING: "it was not heard for so long that it may be active under a break-glass permit: bring its "
+    "agent back, or look there yourself and vouch for it with `witnessctl reconcile`",
+    Reason.PERMIT_CLASH: "another site says that it is active, too, or the permit was used before: stop one of the two "
+    "by hand; `site-agent break-glass GROUP --end` ends a permit",
+    Reason.PERMIT_OVERRULED: "another site holds the lease under a higher epoch than the permit's: the permit is over",
 }
 
 

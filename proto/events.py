@@ -38,6 +38,10 @@ class EventKind(Enum):
     HOLDS_ENDED = "holds-ended"
     HOLDS_BROKEN = "holds-broken"
     REGRANTED = "regranted"
+    PERMIT_USED = "permit-used"
+    PERMIT_ENDED = "permit-ended"
+    PERMIT_CLASH = "permit-clash"
+    RECONCILED = "reconciled"
 
 
 ALARMS = frozenset(
@@ -49,6 +53,8 @@ ALARMS = frozenset(
         EventKind.RESTORED,
         EventKind.HOLDS_BEGAN,
         EventKind.HOLDS_BROKEN,
+        EventKind.PERMIT_USED,
+        EventKind.PERMIT_CLASH,
     }
 )
 """Kinds that somebody should be told about at once."""

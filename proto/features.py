@@ -48,7 +48,31 @@ _LEVEL_2: Final = (
 )
 """Holds, and the re-grant in place (docs/adr/0016)."""
 
-SINCE: dict[str, int] = dict.fromkeys(_LEVEL_2, 2)
+_LEVEL_2_PERMITS: Final = (
+    "GroupConfig.break_glass_key",
+    "GroupConfig.break_glass_after_ms",
+    "HealthReport.permit",
+    "Heartbeat.answered",
+    "Reconcile",
+    "Cause.ADOPTED",
+    "Reason.UNDER_PERMIT",
+    "Reason.PERMIT_CLASH",
+    "Reason.PERMIT_OVERRULED",
+    "Reason.RECONCILING",
+    "EventKind.PERMIT_USED",
+    "EventKind.PERMIT_ENDED",
+    "EventKind.PERMIT_CLASH",
+    "EventKind.RECONCILED",
+    "ClusterState.calendar",
+    "AgentRecord.marks",
+    "AgentRecord.heard_ms",
+    "GroupState.permits",
+    "SiteRecord.heard_ms",
+    "SiteRecord.vouched_ms",
+)
+"""Break-glass permits, and what the witnesses owe them (docs/adr/0018)."""
+
+SINCE: dict[str, int] = dict.fromkeys((*_LEVEL_2, *_LEVEL_2_PERMITS), 2)
 """What came after the first level -> its level. Names: 'Grant' (a command or message), 'Grant.site' (a field, which
 must have a default: its value wherever it is not written), 'Cause.DRILL' (a member of an enum)."""
 

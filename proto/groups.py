@@ -8,6 +8,7 @@ from enum import Enum
 from proto import limits
 from proto.errors import BadValue
 from proto.lease import LeaseConstants
+from proto.permit import AFTER_MS_DEFAULT, PermitTerms, check_terms
 from proto.timing import check_constants
 from proto.units import GroupId, SiteId, check_name
 
@@ -61,6 +62,14 @@ class GroupConfig:
     labels: tuple[tuple[str, str], ...] = field(default=())
     witness_loss: WitnessLoss = WitnessLoss.FENCE
     """FENCE is what the first feature level knew; a group's file says HOLD unless it says otherwise."""
+    break_glass_key: str = ""
+    """Of Ed25519, the public half in hex: who holds the other half may sign permits (proto.permit); '': nobody may."""
+    break_glass_after_ms: int = AFTER_MS_DEFAULT
+    """A permit is taken only after the witnesses answered nothing for this long."""
+
+    @property
+    def permits(self) -> PermitTerms:
+        return PermitTerms(self.break_glass_key, self.break_glass_after_ms)
 
 
 BOUNDS: tuple[tuple[str, int, int], ...] = (
@@ -95,6 +104,7 @@ def check_group(config: GroupConfig) -> None:
         value = getattr(config, name)
         if not low <= value <= high:
             raise BadValue(f"groups.{config.group}.{name}", value, f"must lie between {low} and {high}", "change it")
+    check_terms(config.permits, f"groups.{config.group}.break_glass_")
     lag = config.max_replication_lag_ms
     if lag is not None and not 0 <= lag <= LAG_MS_MAX:
         raise BadValue(

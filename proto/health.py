@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from proto.holds import HoldMark
+from proto.permit import PermitMark
 from proto.units import Epoch
 
 
@@ -62,6 +63,8 @@ class HealthReport:
     """The last promise that it gave, outstanding or over; durable."""
     holding: HoldMark | None = None
     """It is active by the holds of all other sites: the last round that every one of them answered positively."""
+    permit: PermitMark | None = None
+    """It is active under this break-glass permit, which no witness granted."""
 
     @property
     def verified_down(self) -> bool:

@@ -15,6 +15,7 @@ from proto.decisions import Reason
 from proto.features import FEATURE_FIRST
 from proto.groups import WitnessLoss
 from proto.lease import LeaseConstants
+from proto.permit import PermitTerms
 from proto.units import Claim, ClusterId, Epoch, GroupId, Incarnation, Nonce, RenewalNo, SiteId, WallMs, WitnessId
 
 LAG_UNKNOWN_MS = -1
@@ -80,6 +81,8 @@ class Heartbeat:
     wall_ms: WallMs
     """For people who read the ledger; nothing is decided on it."""
     groups: tuple[GroupHeartbeat, ...]
+    answered: int = -1
+    """`seq` of the newest heartbeat whose answer this agent has, -1 while none: what it knows, and since when (B3)."""
 
 
 class Verdict(IntEnum):
@@ -176,6 +179,10 @@ class GroupSites:
     wait: LeaseConstants | None
     """The longest of every lease that may still be lived on by holds: a site that was started cold waits that long,
     because it does not know what its former life promised. None: no lease of the group was ever held so."""
+    permits: PermitTerms = PermitTerms()  # noqa: RUF009 - frozen
+    """Under which terms the group takes break-glass permits."""
+    constants: LeaseConstants | None = None
+    """As they are configured: a site that begins while the witnesses are away knows no lease."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from proto.commands import (
     ConfigureGroup,
     DeleteGroup,
     QuarantineCause,
+    Reconcile,
     Revoke,
     SetMaintenance,
     SetMode,
@@ -35,6 +36,7 @@ MOVES: list[tuple[str, str, Any]] = [
     ("POST", "/v1/groups/shop/mode", {"mode": "manual", "reason": "r"}),
     ("POST", "/v1/groups/shop/maintenance", {"site": "dc-a", "on": True, "reason": "r"}),
     ("POST", "/v1/groups/shop/quarantine", {"site": "dc-a", "on": True, "reason": "r"}),
+    ("POST", "/v1/groups/shop/reconcile", {"reason": "r"}),
 ]
 CONFIGURES: list[tuple[str, str, Any]] = [
     ("PUT", "/v1/groups/shop", {"config": FIELDS, "expected_version": 0, "reason": "r"}),
@@ -83,6 +85,7 @@ async def test_bodies_become_commands_with_the_author_of_the_certificate(pki: Pk
             SetMode(SHOP, Mode.MANUAL, author),
             SetMaintenance(SHOP, SiteId("dc-a"), True, author),
             SetQuarantine(SHOP, SiteId("dc-a"), True, (), author),
+            Reconcile(SHOP, author),
             ConfigureGroup(CONFIG, 0, author),
             DeleteGroup(SHOP, author),
             SetQuarantine(SHOP, SiteId("dc-a"), False, (QuarantineCause.UNCLEAN_END,), author),

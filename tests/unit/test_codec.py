@@ -21,6 +21,8 @@ from proto import (
     member_codec,
     member_messages,
     messages,
+    permit,
+    permit_codec,
     site_codec,
     site_messages,
     units,
@@ -79,6 +81,7 @@ FAMILIES = (
     (member_codec.LEAD_MESSAGES, typing.get_args(member_messages.LeadMessage)),
     (site_codec.SITE_REQUESTS, typing.get_args(site_messages.SiteRequest)),
     (site_codec.SITE_ANSWERS, typing.get_args(site_messages.SiteAnswer)),
+    (permit_codec.PERMITS, (permit.Permit,)),
 )
 EVERY = [(family, cls) for family, classes in FAMILIES for cls in classes]
 IDS = [f"{family.name}-{cls.__name__}" for family, cls in EVERY]

@@ -14,6 +14,7 @@ from proto.groups import Failback, Mode
 from proto.health import DataChecks, SiteState
 from proto.messages import LAG_UNKNOWN_MS
 from proto.units import NS_PER_MS, Epoch, InstantNs, SiteId
+from witness.core import permits
 from witness.core.heartbeats import proven_down
 from witness.core.sight import GroupSight, heard_max_ns, speaks_now_ns
 from witness.core.state import GroupState, SiteRecord
@@ -26,6 +27,9 @@ def decide(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision:
     cleared = _backoff_over(group, sight, now)
     if cleared is not None:
         return cleared
+    adoption = _adoption(group, sight, now)
+    if adoption is not None:
+        return adoption
     if group.mode is Mode.AUTOMATIC:
         return _automatic(group, sight, now)
     return _restrained(group, _automatic(group, sight, now))
@@ -42,6 +46,22 @@ def _automatic(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision
     if group.phase is Phase.VACANT:
         return _fill_vacancy(group, sight, now)
     return _judge_holder(group, sight, now)
+
+
+def _adoption(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision | None:
+    """A vacant group whose site is active under a permit: that one, or nobody."""
+    under = permits.under_permit(group)
+    if group.phase is not Phase.VACANT or group.mode is Mode.OBSERVE or not under:
+        return None
+    name, site = group.config.group, under[0]
+    age_ns = sight.heard_age_ns(site, now)
+    if age_ns is None or age_ns > heard_max_ns(group):
+        return Decision(name, _NOTHING, Reason.UNDER_PERMIT, site, (Blocker(site, Reason.NOT_HEARD),))
+    problem = permits.adoptable(group, site, group.permits.seen_ms)
+    if problem is None:
+        return Decision(name, DecisionKind.GRANT, Reason.UNDER_PERMIT, site)
+    others = permits.contested_by(group, site, group.permits.seen_ms)
+    return Decision(name, _NOTHING, problem, None, tuple(Blocker(one, problem) for one in others or [site]))
 
 
 _RESTRAINT = {Mode.MANUAL: Reason.MODE_MANUAL, Mode.PAUSED: Reason.MODE_PAUSED, Mode.OBSERVE: Reason.MODE_OBSERVE}
@@ -98,6 +118,8 @@ def _vacancy_reason(group: GroupState) -> Reason:
 
 def grant_cause(group: GroupState, site: SiteId) -> Cause:
     """Why the site becomes active, as its activation steps will see it."""
+    if site in permits.under_permit(group):
+        return Cause.ADOPTED
     if group.successor is not None and group.successor.site == site:
         return group.successor.cause
     return Cause.FIRST if group.last_end is None else Cause.TAKEOVER
@@ -136,7 +158,18 @@ def blockers_of(group: GroupState, site: SiteId, sight: GroupSight, now: Instant
     if not record.carried:
         found.append(Blocker(site, Reason.CONFIG_NOT_CARRIED))
     found.extend(_lag(group, site, record))
+    found.extend(_reconciling(group, site))
     found.extend(_others_not_down(group, site, sight, now))
+    return found
+
+
+def _reconciling(group: GroupState, site: SiteId) -> list[Blocker]:
+    """Some site may be active under a break-glass permit, or said that it is."""
+    found = [Blocker(other, Reason.UNDER_PERMIT) for other in permits.under_permit(group) if other != site]
+    found.extend(
+        Blocker(other, Reason.RECONCILING, f"for {permits.silent_ms(group, other) // 1_000} s at least")
+        for other in permits.away_sites(group, group.permits.seen_ms)
+    )
     return found
 
 

@@ -19,7 +19,8 @@ from proto.events import EventKind
 from proto.groups import Mode, check_group
 from proto.lease import longest
 from proto.messages import NoticeKind
-from proto.units import RESTORE_GENERATION_SHIFT, Epoch
+from proto.units import NO_LINEAGE, RESTORE_GENERATION_SHIFT, Epoch
+from witness.core import permits
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
 from witness.core.lease_rules import DONE, barred, refused
@@ -54,6 +55,9 @@ def configure(scope: Scope, command: ConfigureGroup) -> Outcome:
     gone = set(group.config.sites) - set(command.config.sites)
     if group.lease is not None and (group.lease.site in gone or (gone and group.lease.site is None)):
         return refused(Reason.LEASE_HELD, f"cannot remove {', '.join(sorted(gone))} while its lease may be in force")
+    unknown = gone & {*permits.under_permit(group), *permits.away_sites(group, scope.state.calendar.counted_ms)}
+    if unknown:
+        return refused(Reason.RECONCILING, f"cannot remove {', '.join(sorted(unknown))}: a permit may be in use there")
     for site in sorted(gone):
         del group.sites[site]
     for site in command.config.sites:
@@ -63,6 +67,7 @@ def configure(scope: Scope, command: ConfigureGroup) -> Outcome:
         group.successor = None
     group.config = command.config
     group.version += 1
+    permits.configured(scope.state, group)
     _told(scope, EventKind.GROUP_CHANGED, f"version {group.version}", group, command.author)
     scope.tell_sites(group, NoticeKind.CHANGED)
     return DONE
@@ -90,6 +95,7 @@ def _create(scope: Scope, command: ConfigureGroup) -> Outcome:
         sites={site: SiteRecord() for site in config.sites},
     )
     state.groups[config.group] = group
+    permits.created(state, group, anew=spent > 0 or state.lineage != NO_LINEAGE)
     _told(scope, EventKind.GROUP_CREATED, f"sites: {', '.join(config.sites)}", group, command.author)
     scope.changes.counted.add(config.group)
     scope.tell_sites(group, NoticeKind.CHANGED)

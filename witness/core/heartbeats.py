@@ -23,6 +23,8 @@ from proto.messages import (
     Verdict,
 )
 from proto.units import EPOCH_MAX, Epoch, GroupId, Incarnation, RenewalNo, SiteId
+from witness.core import permits
+from witness.core.calendar import SINCE_LEVEL
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
 from witness.core.lease_rules import DONE, carry, refused
@@ -43,6 +45,8 @@ def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
     if not isinstance(beat, Heartbeat):
         return refused(Reason.MALFORMED, "a heartbeat was expected")
     problem = _speaker(scope, beat.site, beat.incarnation, beat.seq)
+    if problem is None and scope.state.feature_level >= SINCE_LEVEL:
+        permits.heard(scope.state, scope.state.agents[beat.site], beat.seq, beat.answered)
     groups = scope.state.groups
     if problem is not None:
         return _refuse_all(scope, beat, problem)
@@ -55,6 +59,7 @@ def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
             answers.append(_unknown(entry))
             continue
         heard.append(entry.group)
+        permits.spoke(scope.state, group, record, beat.site)
         if record.incarnation != beat.incarnation or record.report_bytes != entry.report:
             problem = _report(scope, group, record, beat, entry)
             if problem is not None:
@@ -103,6 +108,7 @@ def _speaker(scope: Scope, site: SiteId, incarnation: Incarnation, seq: int) -> 
     record.superseded.append(record.incarnation)
     del record.superseded[: -limits.SUPERSEDED_KEPT_MAX]
     record.incarnation, record.seq, record.clash_told = incarnation, seq, False
+    permits.started_anew(record)
     scope.ledger.append(EventKind.SITE_RESTARTED, "a new incarnation of its agent speaks", site=site)
     return None
 
@@ -133,6 +139,8 @@ def _report(
         text = _state_words(before, report)
         scope.ledger.append(EventKind.SITE_STATE, text, group=name, site=beat.site, epoch=epoch)
     _lift_proven(scope, group, record, beat.site)
+    permits.reported(scope, group, record, beat.site, before)
+    permits.settle(group)
     scope.changes.dirty.add(name)
     return None
 
@@ -170,9 +178,10 @@ def _lease_part(
         if lease is not None and mine:
             if lease.incarnation != beat.incarnation:
                 return _answer(scope, group, Verdict.DORMANT, Reason.HELD_BY_OTHER_INCARNATION)
-            if group.phase is Phase.GRANTED:
+            if group.phase is Phase.GRANTED and not permits.withholds(scope.state, group, lease, beat.site):
                 return _answer(scope, group, Verdict.GRANTED)
-        return _answer(scope, group, Verdict.DORMANT)
+        overruled = permits.overrules(group, lease, beat.site)
+        return _answer(scope, group, Verdict.DORMANT, Reason.PERMIT_OVERRULED if overruled else Reason.OK)
     if lease is None or not mine or lease.epoch != entry.epoch:
         return _answer(scope, group, Verdict.REFUSED, Reason.NOT_HOLDER)
     if lease.incarnation != beat.incarnation:
@@ -185,6 +194,8 @@ def _claim_or_renew(
 ) -> GroupAnswer:
     """The first claim wins; a renewal with any other claim is a second instance and is told in the ledger."""
     name = group.config.group
+    if lease.site is not None and permits.withholds(scope.state, group, lease, lease.site):
+        return _answer(scope, group, Verdict.REFUSED, Reason.NOT_CLAIMED)
     if lease.claim is None:
         group.phase = next_phase(group.phase, LeaseInput.CLAIM)
         lease.claim = entry.claim

@@ -14,6 +14,7 @@ from proto.invariants import require
 from proto.lease import LeaseConstants
 from proto.messages import NoticeKind, ReleaseKind
 from proto.units import Epoch
+from witness.core import permits
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
 from witness.core.state import (
@@ -37,7 +38,7 @@ def refused(reason: Reason, detail: str = "") -> Outcome:
 def epoch_floor(group: GroupState) -> Epoch:
     """No epoch up to this one may be granted: the machine's own and every site's durable bound."""
     bounds = (record.report.epoch_bound for record in group.sites.values() if record.report is not None)
-    return Epoch(max([group.epoch, *bounds]))
+    return Epoch(max([group.epoch, group.permits.floor, *bounds]))
 
 
 def barred(epoch: Epoch, constants: LeaseConstants) -> Lease:
@@ -57,12 +58,12 @@ def grant(scope: Scope, command: Grant) -> Outcome:
         return refused(Reason.EPOCH_CONFLICT, f"expected epoch {command.expected_epoch}, it is {group.epoch}")
     if command.epoch <= epoch_floor(group):
         return refused(Reason.EPOCH_TOO_LOW, f"epoch {command.epoch} is not above {epoch_floor(group)}")
-    if _forbidden(group.mode, command.reason):
+    if _forbidden(group.mode, command.reason) and not permits.moves_nothing(group.mode, command):
         return refused(Reason.MODE_FORBIDS)
     record = group.sites.get(command.site)
     if record is None:
         return refused(Reason.UNKNOWN_SITE)
-    problem = grantable(record, command)
+    problem = permits.against_grant(scope.state, group, command) or grantable(record, command)
     if problem is not None:
         return refused(problem)
     group.phase = next_phase(group.phase, LeaseInput.GRANT)
@@ -93,6 +94,8 @@ def grantable(record: SiteRecord, command: Grant) -> Reason | None:
     """What the machine itself demands of a grantee; readiness and freshness are the decision's business."""
     if record.report is None or record.incarnation != command.incarnation:
         return Reason.WRONG_INCARNATION
+    if command.cause is Cause.ADOPTED:
+        return None  # it is active already: see permits.adoptable
     if not record.report.enforce:
         return Reason.NOT_ENFORCING
     if not record.report.verified_down:
@@ -163,6 +166,9 @@ def revoke(scope: Scope, command: Revoke) -> Outcome:
         return refused(Reason.EPOCH_CONFLICT, f"expected epoch {command.epoch}, it is {lease.epoch}")
     if lease.site == command.successor:
         return refused(Reason.ALREADY_THERE)
+    problem = permits.against_revoke(scope.state, group, lease.site)
+    if problem is not None:
+        return refused(problem)
     if successor.maintenance or successor.quarantine:
         return refused(Reason.IN_MAINTENANCE if successor.maintenance else Reason.QUARANTINED)
     group.phase = next_phase(group.phase, LeaseInput.REVOKE)

@@ -22,7 +22,7 @@ from proto.events import Event
 from proto.features import FEATURE_MAX
 from proto.invariants import InvariantViolation, require
 from proto.units import LogIndex
-from witness.core import features, group_rules, heartbeats, lease_rules
+from witness.core import calendar, features, group_rules, heartbeats, lease_rules, permits
 from witness.core.changes import Changes, Scope
 from witness.core.effects import Outcome
 from witness.core.ledger import Ledger
@@ -42,6 +42,7 @@ _RULES: dict[type, Callable[[Scope, Any], Outcome]] = {
     commands.SetMaintenance: group_rules.set_maintenance,
     commands.SetQuarantine: group_rules.set_quarantine,
     commands.RaiseFeatureLevel: features.raise_level,
+    commands.Reconcile: permits.reconcile,
 }
 
 
@@ -77,6 +78,8 @@ class Machine:
             state.applied_index = index
             return Applied(None, (Outcome(Reason.MALFORMED, str(error)),), changes, ())
         self.ledger.index, self.ledger.wall_ms = LogIndex(index), entry.wall_ms
+        if state.feature_level >= calendar.SINCE_LEVEL:
+            calendar.pass_time(state.calendar, entry.proposer, entry.wall_ms)
         scope = Scope(state, self.ledger, changes, self._session in (None, entry.session))
         early = (level_of(data) or 0) > state.feature_level
         outcomes = tuple([self._one(scope, command, early=early) for command in entry.commands])

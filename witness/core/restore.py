@@ -24,6 +24,7 @@ from proto import limits
 from proto.errors import BadValue
 from proto.events import Event, EventKind
 from proto.lease import LeaseConstants, longest, witness_wait
+from proto.permit import AFTER_MS_MAX
 from proto.units import (
     LINEAGE_BYTES,
     NO_LINEAGE,
@@ -38,7 +39,7 @@ from proto.units import (
 from witness.core.lease_rules import barred
 from witness.core.ledger import Ledger
 from witness.core.snapshot import decode_image, encode_image
-from witness.core.state import Bar, ClusterState, GroupState, SiteRecord
+from witness.core.state import Bar, Calendar, ClusterState, GroupState, SiteRecord
 from witness.core.transitions import Phase
 
 AUTHOR = "restore"
@@ -144,8 +145,10 @@ def restore(before: ClusterState, lineage: bytes, claimed: LeaseConstants, featu
     bar = bar_of(state, claimed)
     state.generation, state.lineage, state.bar = generation, lineage, Bar(bar)
     state.applied_index = max(FIRST_INDEX, state.applied_index + 1)
+    state.calendar = Calendar()
     for agent in state.agents.values():
-        agent.clash_told = False
+        agent.clash_told, agent.heard_ms = False, 0
+        agent.marks.clear()
     ledger = Ledger(state.ledger)
     ledger.index, ledger.wall_ms = LogIndex(state.applied_index), begun_ms(lineage)
     wait_s = witness_wait(bar) // NS_PER_S + 1
@@ -168,6 +171,7 @@ def _restore_group(group: GroupState, generation: int, bar: LeaseConstants, ledg
     group.version = max(group.version + 1, generation)
     group.phase, group.lease = Phase.BARRED, barred(group.epoch, bar)
     group.successor = group.last_end = group.last_holder = group.unclaimed_by = None
+    group.permits.since_ms, group.permits.seen_ms = 0, AFTER_MS_MAX  # one may be in use: each site is heard first
     group.sites = {site: _restore_site(record) for site, record in group.sites.items()}
     text = f"barred; in the backup {holder} held epoch {former}"
     ledger.append(EventKind.RESTORED, text, group=name, epoch=group.epoch, author=AUTHOR)

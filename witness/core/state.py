@@ -17,7 +17,8 @@ from proto.groups import GroupConfig, Mode
 from proto.health import HealthReport
 from proto.lease import LeaseConstants
 from proto.messages import LAG_UNKNOWN_MS
-from proto.units import NO_LINEAGE, Claim, ClusterId, Epoch, GroupId, Incarnation, SiteId, WitnessId
+from proto.permit import AFTER_MS_MAX
+from proto.units import NO_LINEAGE, Claim, ClusterId, Epoch, GroupId, Incarnation, SiteId, WallMs, WitnessId
 from witness.core.transitions import LeaseInput, Phase
 
 
@@ -71,6 +72,10 @@ class SiteRecord:
     store_id: bytes = b""
     carried: bool = True
     """False for an added site until the holder renewed with a configuration that includes it."""
+    heard_ms: int = 0
+    """On the calendar: it has the answer to a heartbeat that was applied then (witness.core.permits); 0: never."""
+    vouched_ms: int = 0
+    """On the calendar: an operator vouched then that it is under no permit; counts until it is heard again."""
 
 
 @dataclass(slots=True)
@@ -80,6 +85,32 @@ class Successor:
     site: SiteId
     cause: Cause
     reason: Reason
+
+
+@dataclass(slots=True)
+class PermitNote:
+    """A break-glass permit as the first report that named it told of it."""
+
+    site: SiteId
+    incarnation: Incarnation
+    epoch: Epoch
+    clash_told: bool = False
+
+
+@dataclass(slots=True)
+class GroupPermits:
+    """What the witnesses owe to permits (witness.core.permits); instants are on the calendar."""
+
+    after_ms: int = 0
+    """The shortest wait after which any site may take a permit, by a configuration that it still knows; 0: none may."""
+    since_ms: int = 0
+    """Permits are possible since then: silence before it does not count."""
+    seen_ms: int = 0
+    """The calendar when the group was last heard of, for decisions; what is applied asks the calendar itself."""
+    floor: Epoch = Epoch(0)  # noqa: RUF009 - a NewType of an int
+    """Grants go above it: permits that an operator vouched away may have had epochs up to there."""
+    used: dict[bytes, PermitNote] = field(default_factory=dict)
+    """By permit."""
 
 
 @dataclass(slots=True)
@@ -100,6 +131,7 @@ class GroupState:
     last_holder: SiteId | None = None
     unclaimed_by: SiteId | None = None
     """The site that let the last grant run out unclaimed: others come first until somebody claims."""
+    permits: GroupPermits = field(default_factory=GroupPermits)
 
 
 @dataclass(slots=True)
@@ -110,6 +142,28 @@ class AgentRecord:
     seq: int
     superseded: list[Incarnation] = field(default_factory=list)
     clash_told: bool = False
+    marks: list[tuple[int, int]] = field(default_factory=list)
+    """Some of its newest heartbeats: number, and the calendar when each was applied."""
+    heard_ms: int = 0
+    """As SiteRecord.heard_ms, for all its groups."""
+
+
+@dataclass(slots=True)
+class CalendarMark:
+    counted_ms: int
+    wall_ms: WallMs
+
+
+@dataclass(slots=True)
+class Calendar:
+    """Time as the wall clocks of the entries' proposers tell it (witness.core.calendar)."""
+
+    counted_ms: int = AFTER_MS_MAX
+    """Only grows. It begins so far on that what was never heard, 0, is silent for as long as can be configured."""
+    wall_ms: WallMs = WallMs(0)  # noqa: RUF009 - a NewType of an int
+    """Of the newest entry, whoever proposed it."""
+    marks: dict[WitnessId, CalendarMark] = field(default_factory=dict)
+    """By each proposer's newest entry."""
 
 
 @dataclass(slots=True)
@@ -145,6 +199,7 @@ class ClusterState:
     """Until a majority has counted it out; None in a cluster that was never restored."""
     feature_level: int = FEATURE_FIRST
     """What may be written: every witness can work at it (proto.features)."""
+    calendar: Calendar = field(default_factory=Calendar)
 
 
 def majority(members: int) -> int:

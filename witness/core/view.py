@@ -9,6 +9,7 @@ from proto.decisions import Decision, blocker_words, decision_words
 from proto.messages import LAG_UNKNOWN_MS
 from proto.timing import takeover_max_ns
 from proto.units import NS_PER_MS, InstantNs, SiteId, WitnessId
+from witness.core import permits
 from witness.core.machine import Machine
 from witness.core.sight import GroupSight
 from witness.core.state import GroupState, SiteRecord
@@ -52,7 +53,18 @@ def group_view(
         "constants": dataclasses.asdict(constants),
         "takeover_max_ms": takeover_max_ns(constants, 0) // NS_PER_MS,
         "sites": [_site_view(group, site, group.sites[site], sight, now) for site in config.sites],
+        "permits": _permits_view(group),
         "decision": _decision_view(decision),
+    }
+
+
+def _permits_view(group: GroupState) -> dict[str, object]:
+    held, terms = group.permits, group.config.permits
+    return {
+        "enabled": terms.enabled,
+        "after_ms": held.after_ms or None,
+        "away": permits.away_sites(group, held.seen_ms),
+        "under_permit": permits.under_permit(group),
     }
 
 
@@ -74,6 +86,7 @@ def _site_view(
         "agent_version": None if report is None else report.agent_version,
         "epoch_bound": None if report is None else report.epoch_bound,
         "finished_epoch": None if report is None else report.finished_epoch,
+        "permit": None if report is None or report.permit is None else report.permit.permit.hex(),
         "maintenance": record.maintenance,
         "quarantine": [
             {"cause": cause.value, "epoch": note.epoch, "text": note.text}

@@ -235,6 +235,21 @@ def quarantine_clear(
 
 
 @app.command()
+def reconcile(
+    group: GroupName, reason: Reason, as_json: Json = False, config: Config = None, budget: Budget = NO_BUDGET
+) -> None:
+    """Vouch that no break-glass permit is in use at any site of the group that is away.
+
+    Only for groups with break_glass. Look there first: power off, or the platform seen stopped. A site that is active
+    under a permit all the same and a site that is started after this are two that run at once.
+
+    Example: witnessctl reconcile shop --reason "dc-a burnt down, power is cut"
+    """
+    done = f"{group}: what was away is vouched for, until it is heard again"
+    _change(group, "/reconcile", {"reason": reason}, done, as_json, config, budget)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of groups.yaml."""
     import json  # noqa: PLC0415 - see status

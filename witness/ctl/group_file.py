@@ -14,6 +14,7 @@ from proto.edge.config_types import DurationMs, GroupName, SiteName, duration_be
 from proto.errors import BadValue
 from proto.groups import BOUNDS, LAG_MS_MAX, Failback, GroupConfig, Mode, check_group
 from proto.lease import LeaseConstants
+from proto.permit import AFTER_MS_DEFAULT, AFTER_MS_MAX, AFTER_MS_MIN
 
 PPM_PER_PERCENT = 10_000
 
@@ -58,6 +59,13 @@ def _ms(field: str) -> Any:
     return Field(default=f"{_DEFAULTS[field].default}ms")
 
 
+class BreakGlassSpec(ConfigModel):
+    """Whose permits the group takes when all witnesses are lost, and how long they must have been away."""
+
+    key: str = Field(description="the public key that `witness pki break-glass init` printed")
+    after: Annotated[DurationMs, duration_between(AFTER_MS_MIN, AFTER_MS_MAX)] = _ms("break_glass_after_ms")
+
+
 class GroupSpec(ConfigModel):
     """One group; what is left out has the default that is shown by `witnessctl status GROUP --json`."""
 
@@ -77,6 +85,7 @@ class GroupSpec(ConfigModel):
     handover_timeout: Annotated[DurationMs, _between("handover_timeout_ms")] = _ms("handover_timeout_ms")
     activation_backoff: Annotated[DurationMs, _between("activation_backoff_ms")] = _ms("activation_backoff_ms")
     labels: dict[str, str] = Field(default_factory=dict)
+    break_glass: BreakGlassSpec | None = None
 
     @model_validator(mode="after")
     def _rules(self) -> GroupSpec:
@@ -103,6 +112,8 @@ class GroupSpec(ConfigModel):
             handover_timeout_ms=self.handover_timeout,
             activation_backoff_ms=self.activation_backoff,
             labels=tuple(sorted(self.labels.items())),
+            break_glass_key="" if self.break_glass is None else self.break_glass.key,
+            break_glass_after_ms=AFTER_MS_DEFAULT if self.break_glass is None else self.break_glass.after,
         )
 
 

@@ -183,6 +183,8 @@ def _notes(group: Json) -> Iterable[Text]:
         yield Text(waits, "red")
     for blocker in group["decision"]["blockers"]:
         yield Text(str(blocker["words"]), "yellow")
+    for line in _permit_notes(group):
+        yield Text(line, "red")
     for site in group["sites"]:
         notes = [f"quarantine: {note['cause']}, epoch {note['epoch']}: {note['text']}" for note in site["quarantine"]]
         notes += ["maintenance"] if site["maintenance"] else []
@@ -191,6 +193,18 @@ def _notes(group: Json) -> Iterable[Text]:
             yield Text(f"{site['site']}: {note}", "yellow")
         if site["quarantine"]:
             yield Text(f"  {_ends_of_quarantine(group, site)}", "dim")
+
+
+def _permit_notes(group: Json) -> Iterable[str]:
+    """Break-glass: what is active without the witnesses, and what holds grants back."""
+    permits = group.get("permits") or {}
+    for site in permits.get("under_permit", ()):
+        yield f"{site}: active under a break-glass permit; it is adopted in place, until then nothing else is granted"
+    if permits.get("away"):
+        yield (
+            f"{', '.join(permits['away'])}: away for so long that a break-glass permit may be in use there; nothing is "
+            f"granted until it is heard, or you looked and say: witnessctl reconcile {group['group']} --reason ..."
+        )
 
 
 def _ends_of_quarantine(group: Json, site: Json) -> str:

@@ -35,6 +35,7 @@ def build_app(services: Services) -> web.Application:
             web.post(f"{group}/mode", needs(OPERATOR, operator.post_mode)),
             web.post(f"{group}/maintenance", needs(OPERATOR, operator.post_maintenance)),
             web.post(f"{group}/quarantine", needs(OPERATOR, operator.post_quarantine)),
+            web.post(f"{group}/reconcile", needs(OPERATOR, operator.post_reconcile)),
             web.put(group, needs(ADMIN, operator.put_group)),
             web.delete(group, needs(ADMIN, operator.delete_group)),
             *health.ROUTES,

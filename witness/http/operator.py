@@ -11,7 +11,16 @@ from typing import Any
 
 from aiohttp import web
 
-from proto.commands import Author, Command, ConfigureGroup, DeleteGroup, QuarantineCause, SetMaintenance, SetMode
+from proto.commands import (
+    Author,
+    Command,
+    ConfigureGroup,
+    DeleteGroup,
+    QuarantineCause,
+    Reconcile,
+    SetMaintenance,
+    SetMode,
+)
 from proto.commands import SetQuarantine as Quarantine
 from proto.decisions import Reason
 from proto.errors import BadValue
@@ -167,6 +176,14 @@ async def post_quarantine(request: web.Request) -> web.Response:
     if on and causes:
         raise BadValue("causes", [cause.value for cause in causes], "only for clearing", "leave it out")
     return await _submit(request, Quarantine(group, site, on, causes, author))
+
+
+async def post_reconcile(request: web.Request) -> web.Response:
+    """The operator vouches for every site that was not heard since the witnesses were away."""
+    body, group = await read_body(request), _group(request)
+    author = _author(request, body)
+    body.done()
+    return await _submit(request, Reconcile(group, author))
 
 
 def _one_of(kind: Any, value: str, field: str) -> Any:

@@ -11,12 +11,15 @@ from typing import Annotated
 
 import typer
 
+from witness.pki.break_glass_cli import app as break_glass_app
+
 app = typer.Typer(
     no_args_is_help=True,
     help="The cluster's private certificate authority. Run it on a machine that is neither witness nor site.",
 )
 issue_app = typer.Typer(no_args_is_help=True, help="Issue the certificate of one witness, agent, member or operator.")
 app.add_typer(issue_app, name="issue")
+app.add_typer(break_glass_app, name="break-glass")
 
 Dir = Annotated[Path, typer.Option("--dir", "-d", help="Directory of the CA.")]
 Hosts = Annotated[list[str] | None, typer.Option("--host", help="DNS name it is called by; repeatable.")]

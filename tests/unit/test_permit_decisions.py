@@ -1,0 +1,130 @@
+"""Break-glass in what a leader decides and in what people read: adoption, blockers, the way out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from core_rig import AUTHOR, A, B, G, W, entry, report, token
+from node_rig import NodeRig
+from permit_rig import AFTER_MS, KEY, MARK, P
+
+from proto import codec
+from proto.commands import ConfigureGroup, HeartbeatFrame, LogEntry, RaiseFeatureLevel, SetMode
+from proto.decisions import DecisionKind, Reason
+from proto.groups import Mode
+from proto.health import SiteState
+from proto.messages import Heartbeat
+from proto.units import Incarnation, InstantNs, Nonce, WallMs
+from witness.core.transitions import Phase
+from witness.ctl.group_file import load_groups
+from witness.ctl.render import group_detail
+from witness.group_fields import from_fields, to_fields
+
+
+class Leader(NodeRig):
+    """A leading witness; everything is committed by another one, whose wall clock the test moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wall_ms = 1_800_000_000_000
+        self.seq = 100
+        self.vacant()
+        self.foreign(RaiseFeatureLevel(2))
+        config = replace(self.group.config, break_glass_key=KEY, break_glass_after_ms=AFTER_MS)
+        self.foreign(ConfigureGroup(config, self.group.version, AUTHOR))
+
+    def foreign(self, *commands, age_ns: int | None = 0) -> None:
+        made = LogEntry(W[1], b"t" * 16, self.index + 1, WallMs(self.wall_ms), tuple(commands))
+        self.commit(codec.encode_entry(made, [codec.encode_command(command) for command in commands]), age_ns)
+
+    def says(self, site, **said) -> None:
+        self.seq += 1
+        part = entry(said=report(group_version=self.group.version, **said))
+        answered = self.seq - 2  # every second heartbeat is this site's
+        beat = Heartbeat(site, Incarnation(token("i1")), self.seq, Nonce(token("n")), WallMs(1), (part,), answered)
+        self.foreign(HeartbeatFrame(codec.AGENT_MESSAGES.encode(beat)))
+
+    def both(self, **said_by_b) -> None:
+        for _ in range(2):
+            self.says(A)
+            self.says(B, **said_by_b)
+
+    def decision(self):
+        return self.node.decision(self.group, InstantNs(self.now))
+
+
+def test_after_a_long_outage_nothing_is_granted_until_both_were_heard_and_the_reason_names_the_silent_one():
+    rig = Leader()
+    rig.wall_ms += AFTER_MS
+    rig.says(A)
+    rig.seq += 1
+    rig.says(A)
+    decision = rig.decision()
+    assert decision.reason is Reason.NO_CANDIDATE
+    assert (B, Reason.RECONCILING) in [(blocker.site, blocker.reason) for blocker in decision.blockers]
+    rig.both()
+    assert rig.decision().kind is DecisionKind.GRANT
+
+
+@pytest.mark.parametrize("mode", [Mode.AUTOMATIC, Mode.MANUAL, Mode.PAUSED])
+def test_a_site_under_permit_is_adopted_and_nobody_else_is_considered(mode):
+    rig = Leader()
+    if mode is not Mode.AUTOMATIC:
+        rig.foreign(SetMode(G, mode, AUTHOR))
+    rig.wall_ms += 10 * AFTER_MS
+    rig.says(B, state=SiteState.ACTIVE, permit=MARK, epoch_bound=P)
+    assert (rig.decision().kind, rig.decision().site) == (DecisionKind.GRANT, B)
+    rig.commit_all()
+    assert rig.group.phase is Phase.GRANTED
+    assert rig.group.lease is not None
+    assert (rig.group.lease.site, rig.group.lease.cause.value) == (B, "adopted")
+    assert rig.group.epoch == P + 1
+
+
+def test_observe_only_tells_of_it():
+    rig = Leader()
+    rig.foreign(SetMode(G, Mode.OBSERVE, AUTHOR))
+    rig.both(state=SiteState.ACTIVE, permit=MARK, epoch_bound=P)
+    assert rig.decision().kind is DecisionKind.NOTHING
+
+
+def test_a_clash_names_the_other_site_and_decides_nothing():
+    rig = Leader()
+    for _ in range(2):
+        rig.says(A, state=SiteState.ACTIVE)
+        rig.says(B, state=SiteState.ACTIVE, permit=MARK, epoch_bound=P)
+    decision = rig.decision()
+    assert (decision.kind, decision.reason) == (DecisionKind.NOTHING, Reason.PERMIT_CLASH)
+    assert [blocker.site for blocker in decision.blockers] == [A]
+
+
+def test_people_read_what_is_under_a_permit_what_is_away_and_how_to_go_on():
+    rig = Leader()
+    rig.wall_ms += AFTER_MS
+    rig.says(B, state=SiteState.ACTIVE, permit=MARK, epoch_bound=P)
+    status = rig.node.group_status(G, InstantNs(rig.now))
+    assert status is not None
+    assert status["permits"] == {"enabled": True, "after_ms": AFTER_MS, "away": [A, B], "under_permit": [B]}
+    from rich.console import Console
+
+    console = Console(width=300)
+    with console.capture() as shown:
+        console.print(group_detail({**status, "config": to_fields(rig.group.config)}))
+    for words in ("active under a break-glass permit", f"witnessctl reconcile {G}", "dc-a, dc-b: away"):
+        assert words in shown.get()
+
+
+def test_a_group_file_takes_the_key_that_init_prints_and_refuses_another(tmp_path):
+    path = tmp_path / "groups.yaml"
+    base = "groups:\n  - group: shop\n    sites: [dc-a, dc-b]\n"
+    path.write_text(base + f"    break_glass: {{key: {KEY}, after: 20m}}\n")
+    (config,) = load_groups(path)
+    assert (config.break_glass_key, config.break_glass_after_ms) == (KEY, 1_200_000)
+    assert from_fields(to_fields(config)) == config
+    path.write_text(base)
+    assert not load_groups(path)[0].permits.enabled
+    for bad in ("{key: short}", "{}", f"{{key: {KEY}, after: 5s}}"):
+        path.write_text(base + f"    break_glass: {bad}\n")
+        with pytest.raises(Exception, match="break_glass"):
+            load_groups(path)

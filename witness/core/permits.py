@@ -1,0 +1,254 @@
+"""What the witnesses owe to a site that may be active under a break-glass permit, which they did not grant.
+
+Rules (DESIGN section 6, B3 and B4; docs/adr/0018):
+- A site takes a permit only when no witness answered it for longer than the group's `after`. So a site counts as *away*
+  when that much time passed, by the calendar, since a heartbeat whose answer it is known to have; its next heartbeat
+  says so (`answered`). A heartbeat that was merely applied proves nothing of what the site knows.
+- While a site of the group is away, nothing is granted and nothing is claimed in it; what is active renews on. An
+  operator who looked there vouches for it (`Reconcile`).
+- A site that said that it is under a permit is not passed over, however long ago it said so: nobody else is granted. It
+  is adopted in place, by a grant above the permit's epoch, in every mode but observe. Its permit counts until it says
+  otherwise, so the adopted lease may even run out: the answer to its claim can be lost.
+- Whoever else says that it is active at the same time, or a permit that comes from two incarnations: no adoption, an
+  alarm, an operator.
+Rejected: one state for the whole group that only an outage of the majority begins (a site that was cut off alone may
+take a permit, too), and refusing renewals meanwhile (a standby that is down for ten minutes would fence the active
+site, and a site that renews has authority, so that a permit beside it was not rightly used).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from proto.commands import Cause, Grant, Reconcile
+from proto.decisions import REASON_TEXT, Reason
+from proto.events import EventKind
+from proto.groups import Mode
+from proto.health import HealthReport, SiteState
+from proto.permit import CLEARED_LEAP
+from proto.units import Epoch, SiteId
+from witness.core.changes import Scope
+from witness.core.effects import Outcome
+from witness.core.state import AgentRecord, ClusterState, GroupState, Lease, PermitNote, SiteRecord
+
+MARKS_MAX = 8
+MARK_EVERY_MS = 1_000
+"""Marks of an agent's heartbeats stand at least so far apart; what is heard is known to this precision."""
+PERMITS_KEPT_MAX = 64
+"""Of one group; the lowest epoch goes first, and a site's own bound refuses it there."""
+_ACTIVE_STATES = frozenset({SiteState.ACTIVATING, SiteState.ACTIVE, SiteState.DEACTIVATING})
+
+
+# -- who is away ------------------------------------------------------------------------------------------
+
+
+def heard(state: ClusterState, agent: AgentRecord, seq: int, answered: int) -> None:
+    """A heartbeat was applied: what does its sender know, and since when?"""
+    now_ms = state.calendar.counted_ms
+    known = [at_ms for number, at_ms in agent.marks if number <= answered]
+    if known:
+        agent.heard_ms = max(agent.heard_ms, known[-1])
+    if not agent.marks or now_ms - agent.marks[-1][1] >= MARK_EVERY_MS:
+        agent.marks.append((seq, now_ms))
+        del agent.marks[:-MARKS_MAX]
+
+
+def started_anew(agent: AgentRecord) -> None:
+    """Another incarnation numbers its heartbeats from the beginning."""
+    agent.marks.clear()
+
+
+def spoke(state: ClusterState, group: GroupState, record: SiteRecord, site: SiteId) -> None:
+    """The group's part of a heartbeat."""
+    permits = group.permits
+    if permits.after_ms:
+        record.heard_ms, record.vouched_ms = state.agents[site].heard_ms, 0
+        permits.seen_ms = state.calendar.counted_ms
+
+
+def is_silent(group: GroupState, site: SiteId, counted_ms: int) -> bool:
+    """A permit may have been taken there since it last knew that the witnesses answer."""
+    permits = group.permits
+    known_ms = max(group.sites[site].heard_ms, permits.since_ms)
+    return bool(permits.after_ms) and counted_ms - known_ms >= permits.after_ms
+
+
+def is_away(group: GroupState, site: SiteId, counted_ms: int) -> bool:
+    """Silent, and nobody vouches for it."""
+    return not group.sites[site].vouched_ms and is_silent(group, site, counted_ms)
+
+
+def away_sites(group: GroupState, counted_ms: int) -> list[SiteId]:
+    return [site for site in group.config.sites if is_away(group, site, counted_ms)]
+
+
+def silent_ms(group: GroupState, site: SiteId) -> int:
+    """For people: since when it is away, as the group saw the calendar last."""
+    return group.permits.seen_ms - max(group.sites[site].heard_ms, group.permits.since_ms)
+
+
+# -- who is under a permit --------------------------------------------------------------------------------
+
+
+def under_permit(group: GroupState) -> list[SiteId]:
+    """Sites whose last word was that they are, however old it is."""
+    reports = ((site, group.sites[site].report) for site in group.config.sites)
+    return [site for site, report in reports if report is not None and report.permit is not None]
+
+
+def reported(scope: Scope, group: GroupState, record: SiteRecord, site: SiteId, before: HealthReport | None) -> None:
+    """A changed report: a permit that is used, used again, or over."""
+    report, incarnation = record.report, record.incarnation
+    former = None if before is None else before.permit
+    if report is None or incarnation is None or report.permit == former:
+        return
+    name = group.config.group
+    if report.permit is None:
+        if former is not None:
+            text = f"permit {former.permit.hex()[:12]}: the site goes on without it, or is down"
+            scope.ledger.append(EventKind.PERMIT_ENDED, text, group=name, site=site, epoch=former.epoch)
+        return
+    mark, used = report.permit, group.permits.used
+    note = used.get(mark.permit)
+    if note is None:
+        used[mark.permit] = PermitNote(site, incarnation, mark.epoch)
+        while len(used) > PERMITS_KEPT_MAX:
+            del used[min(used, key=lambda one: (used[one].epoch, one))]
+        text = f"permit {mark.permit.hex()[:12]}: active without the witnesses, by an operator's word"
+        scope.ledger.append(EventKind.PERMIT_USED, text, group=name, site=site, epoch=mark.epoch)
+    elif (note.site, note.incarnation) != (site, incarnation) and not note.clash_told:
+        note.clash_told = True
+        text = f"permit {mark.permit.hex()[:12]} is used a second time: it was used by {note.site}"
+        scope.ledger.append(EventKind.PERMIT_CLASH, text, group=name, site=site, epoch=mark.epoch)
+
+
+# -- what follows -----------------------------------------------------------------------------------------
+
+
+def against_grant(state: ClusterState, group: GroupState, command: Grant) -> Reason | None:
+    """Why permits forbid this grant, None when they do not. An adoption is judged by `adoptable` alone."""
+    if command.cause is Cause.ADOPTED:
+        return adoptable(group, command.site, state.calendar.counted_ms)
+    if any(site != command.site for site in under_permit(group)):
+        return Reason.UNDER_PERMIT
+    return Reason.RECONCILING if away_sites(group, state.calendar.counted_ms) else None
+
+
+def against_revoke(state: ClusterState, group: GroupState, holder: SiteId) -> Reason | None:
+    """No handover is begun that no grant could end."""
+    if any(site != holder for site in under_permit(group)):
+        return Reason.UNDER_PERMIT
+    return Reason.RECONCILING if away_sites(group, state.calendar.counted_ms) else None
+
+
+def moves_nothing(mode: Mode, command: Grant) -> bool:
+    """An adoption only says what is so: also in the modes that leave moves to operators, or forbid them."""
+    return command.cause is Cause.ADOPTED and mode is not Mode.OBSERVE
+
+
+def adoptable(group: GroupState, site: SiteId, counted_ms: int) -> Reason | None:
+    """Why the site is not adopted in place, None when it is."""
+    record = group.sites[site]
+    report = record.report
+    if report is None or report.permit is None or report.state not in _ACTIVE_STATES:
+        return Reason.NOT_HOLDER
+    if not report.enforce:
+        return Reason.NOT_ENFORCING
+    note = group.permits.used.get(report.permit.permit)
+    if note is None or (note.site, note.incarnation) != (site, record.incarnation):
+        return Reason.PERMIT_CLASH
+    return Reason.PERMIT_CLASH if contested_by(group, site, counted_ms) else None
+
+
+def contested_by(group: GroupState, site: SiteId, counted_ms: int) -> list[SiteId]:
+    """Other sites that say that they are active, or under a permit. The old word of a silent one does not count."""
+    found = [other for other in under_permit(group) if other != site]
+    for other in group.config.sites:
+        report = group.sites[other].report
+        says = report is not None and report.enforce and report.state in _ACTIVE_STATES
+        if other != site and other not in found and says and not is_silent(group, other, counted_ms):
+            found.append(other)
+    return found
+
+
+def withholds(state: ClusterState, group: GroupState, lease: Lease, site: SiteId) -> bool:
+    """No authority begins at this site now: somebody may be active under a permit. What has authority goes on."""
+    if not group.permits.after_ms:
+        return False
+    report = group.sites[site].report
+    if report is not None and lease.cause is Cause.ADOPTED and report.permit is not None:
+        return False
+    if report is not None and report.state in _ACTIVE_STATES:
+        return False
+    others = [other for other in under_permit(group) if other != site]
+    return bool(others or away_sites(group, state.calendar.counted_ms))
+
+
+def overrules(group: GroupState, lease: Lease | None, site: SiteId) -> bool:
+    """Another site has claimed a lease above the permit of this one: the permit is over."""
+    report = group.sites[site].report
+    permit = None if report is None else report.permit
+    if permit is None or lease is None or lease.claim is None:
+        return False
+    return lease.site != site and lease.epoch > permit.epoch
+
+
+# -- configuration ----------------------------------------------------------------------------------------
+
+
+def configured(state: ClusterState, group: GroupState) -> None:
+    """The group's terms changed, or may have. A site that was not told yet goes by the ones before."""
+    permits, terms = group.permits, group.config.permits
+    if not terms.enabled:
+        return
+    if not permits.after_ms:
+        permits.since_ms = state.calendar.counted_ms
+    permits.after_ms = min(permits.after_ms or terms.after_ms, terms.after_ms)
+    permits.seen_ms = state.calendar.counted_ms
+
+
+def created(state: ClusterState, group: GroupState, *, anew: bool) -> None:
+    """`anew`: the group had a former life, in which a permit may have been used: each site has to be heard."""
+    configured(state, group)
+    if anew:
+        group.permits.since_ms = 0
+
+
+def settle(group: GroupState) -> None:
+    """When every site knows this version, nobody goes by older terms any more."""
+    terms = group.config.permits
+    wanted_ms = terms.after_ms if terms.enabled else 0
+    if group.permits.after_ms == wanted_ms:
+        return
+    reports = (record.report for record in group.sites.values())
+    if all(report is not None and report.group_version == group.version for report in reports):
+        group.permits.after_ms = wanted_ms
+
+
+def reconcile(scope: Scope, command: Reconcile) -> Outcome:
+    """An operator vouches: what is away is under no permit, whatever it said last."""
+    group = scope.state.groups.get(command.group)
+    if group is None:
+        return Outcome(Reason.UNKNOWN_GROUP, REASON_TEXT[Reason.UNKNOWN_GROUP])
+    if not command.author.reason.strip():
+        return Outcome(Reason.REASON_REQUIRED, REASON_TEXT[Reason.REASON_REQUIRED])
+    counted_ms = scope.state.calendar.counted_ms
+    away = away_sites(group, counted_ms)
+    if not away:
+        return Outcome(Reason.ALREADY_SO, "every site was heard: what is under a permit ends or is adopted by itself")
+    for site in away:
+        record = group.sites[site]
+        record.vouched_ms = counted_ms
+        if record.report is not None and record.report.permit is not None:
+            record.report = replace(record.report, permit=None)
+            record.report_bytes = b""  # what it says when it is back is read anew
+    group.permits.floor = Epoch(max(group.permits.floor, group.epoch) + CLEARED_LEAP)
+    scope.ledger.append(
+        EventKind.RECONCILED,
+        f"an operator vouches that no permit is in use at {', '.join(away)} ({command.author.reason})",
+        group=command.group,
+        epoch=group.epoch,
+        author=command.author.name,
+    )
+    scope.changes.dirty.add(command.group)
+    return Outcome(Reason.OK)
