@@ -1,8 +1,8 @@
 """How frames get to a witness and back: the seam between streams and the network.
 
-Bodies: agents.client.websocket (aiohttp), agents.client.memory, and agents.client.relayed for the way through another
-site. A frame is one message of proto.codec; the
-bodies cap its size but never look inside. tests/contract/test_agent_transport.py runs the same suite on both.
+Bodies: agents.client.websocket (aiohttp) and agents.client.memory; agents.site_link.relayed is the way through another
+site. A frame is one message of proto.codec; the bodies cap its size but never look inside.
+tests/contract/test_agent_transport.py runs the same suite on both.
 """
 
 from __future__ import annotations

@@ -71,21 +71,8 @@ class WebSocketTransport:
         self._session: aiohttp.ClientSession | None = None
 
     async def connect(self, witness: WitnessId) -> Connection:
-        scheme = "ws" if self._contexts is None else "wss"
         context = None if self._contexts is None else self._contexts[witness]
-        try:
-            socket = await self._opened().ws_connect(
-                f"{scheme}://{self._addresses[witness]}{self._path}",
-                ssl=True if context is None else context,
-                max_msg_size=FRAME_BYTES_MAX,
-                compress=0,
-                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),
-            )
-        except aiohttp.WSServerHandshakeError as error:
-            raise ConnectionLost(f"no stream here: HTTP status {error.status}") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise ConnectionLost(_words(error)) from error
-        return WebSocketConnection(socket)
+        return await open_websocket(self._opened(), self._addresses[witness], context, self._path)
 
     async def close(self) -> None:
         if self._session is not None:
@@ -99,6 +86,26 @@ class WebSocketTransport:
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
             )
         return self._session
+
+
+async def open_websocket(
+    session: aiohttp.ClientSession, address: object, context: ssl.SSLContext | None, path: str = PATH
+) -> WebSocketConnection:
+    """`address` is host:port as text; `context` None: no TLS. Raises ConnectionLost."""
+    scheme = "ws" if context is None else "wss"
+    try:
+        socket = await session.ws_connect(
+            f"{scheme}://{address}{path}",
+            ssl=True if context is None else context,
+            max_msg_size=FRAME_BYTES_MAX,
+            compress=0,
+            timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),
+        )
+    except aiohttp.WSServerHandshakeError as error:
+        raise ConnectionLost(f"no stream here: HTTP status {error.status}") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise ConnectionLost(_words(error)) from error
+    return WebSocketConnection(socket)
 
 
 def _words(error: BaseException) -> str:

@@ -26,7 +26,8 @@ def status_view(view: dict[str, Any]) -> RenderableType:
         _groups(view["groups"]),
         *_components(view["groups"]),
         *_members(view["groups"]),
-        _streams(view["streams"]),
+        _streams([*view["streams"], *_relay(view)["streams"]]),
+        *_sites(view.get("site_link")),
     ]
     parts += [Text(f"! {line}", style="yellow") for line in _problems(view)]
     parts += [Text(f"  {line}", style="dim") for line in _facts(view)]
@@ -94,15 +95,39 @@ def _streams(streams: list[dict[str, Any]]) -> Table:
     for heading in ("WITNESS", "ADDRESS", "STREAM", "LEADS", "RTT"):
         table.add_column(heading)
     for stream in streams:
-        rtt = stream["rtt_us"]
+        rtt = stream.get("rtt_us")
         table.add_row(
-            stream["witness"],
+            stream["witness"] + (f" via {stream['via']}" if stream.get("via") else ""),
             stream.get("address", "-"),
-            stream.get("state", "-") + (" (suspect)" if stream["suspect"] else ""),
+            stream.get("state", "-") + (" (suspect)" if stream.get("suspect") else ""),
             _yes(stream["leading"]),
             "-" if rtt is None else f"{rtt / 1_000:.1f} ms",
         )
     return table
+
+
+def _relay(view: dict[str, Any]) -> dict[str, Any]:
+    """A member has no other site to ask."""
+    return view.get("relay") or {"answered_via": None, "streams": []}
+
+
+def _sites(link: dict[str, Any] | None) -> list[Table]:
+    """Nothing where the configuration names no other site."""
+    if link is None:
+        return []
+    table = Table(box=None, pad_edge=False)
+    for heading in ("SITE", "ADDRESS", "LINK", "ASKS HERE", "CARRIED HERE", "RTT"):
+        table.add_column(heading)
+    for peer in link["peers"]:
+        table.add_row(
+            peer["site"],
+            peer["address"],
+            "open" if peer["connected"] else "down",
+            _yes(peer["asks_here"]),
+            ", ".join(peer["carried"]) or "-",
+            "-" if peer["rtt_ms"] is None else f"{peer['rtt_ms']:.1f} ms",
+        )
+    return [table]
 
 
 def _problems(view: dict[str, Any]) -> list[str]:
@@ -111,6 +136,14 @@ def _problems(view: dict[str, Any]) -> list[str]:
         if stream.get("problem"):
             remedy = f"; {stream['remedy']}" if stream.get("remedy") else ""
             lines.append(f"witness {stream['witness']}: {stream['problem']}{remedy}")
+    lines += [
+        f"site link to {peer['site']}: {peer['problem']}"
+        for peer in (view.get("site_link") or {"peers": ()})["peers"]
+        if peer.get("problem")
+    ]
+    via = _relay(view)["answered_via"]
+    if via is not None:
+        lines.append(f"no witness answers directly: the agent of {via} carries the renewals")
     for group in view["groups"]:
         lines += [f"{group['group']}: {group['trouble']}"] if group["trouble"] else []
         lines += [f"{group['group']}: {blocker}" for blocker in group["blockers"]]

@@ -23,9 +23,11 @@ from agents.core.health import HealthFold, HealthSummary
 from agents.core.view import agent_view, group_view
 from agents.probes.base import ProbeResult
 from agents.runtime.loop import CoreLoop
+from agents.site_link.port import SiteAsk, SiteSays
 from proto.clock import Clock
 from proto.invariants import require
 from proto.messages import AgentMessage, WitnessMessage
+from proto.site_messages import HoldAnswer, HoldEndAnswer, HoldRefusal, HoldRequest, HoldVerdict
 from proto.units import Epoch, GroupId, Incarnation, SiteId, WitnessId
 
 
@@ -46,6 +48,8 @@ class Shell(Protocol):
 
     def keep_relays(self, witnesses: tuple[WitnessId, ...]) -> None:
         """Streams through another site's agent to these witnesses, and to no other."""
+
+    def answer_site(self, site: SiteId, answer: SiteSays) -> bool: ...
 
     def reopen_streams(self) -> None:
         """Ends every stream; each opens again with a Hello of the core's present incarnation."""
@@ -107,6 +111,24 @@ class Driver(CoreLoop):
         self._input(lambda now: self.agent.received(witness, message, now, via))
 
     # -- the site link ------------------------------------------------------------------------------------
+
+    def site_opened(self, site: SiteId) -> None:
+        """What is to be asked of it is asked when it is due."""
+
+    def site_closed(self, site: SiteId) -> None:
+        """What was asked stays unanswered."""
+
+    def site_asked(self, site: SiteId, request: SiteAsk) -> None:
+        """This agent gives no holds, so it has none to end."""
+        if isinstance(request, HoldRequest):
+            verdict, refusal = HoldVerdict.REFUSED, HoldRefusal.HOLDS_OFF
+            answer: SiteSays = HoldAnswer(request.nonce, request.group, request.epoch, request.number, verdict, refusal)
+        else:
+            answer = HoldEndAnswer(request.nonce, request.group, request.epoch)
+        self._shell.answer_site(site, answer)
+
+    def site_answered(self, site: SiteId, answer: SiteSays) -> None:
+        """Nothing was asked."""
 
     def carries(self) -> bool:
         """With a reading of the clock of its own: may another site's streams go through this agent?"""

@@ -12,6 +12,8 @@ from agents.runtime.driver import Driver
 from agents.runtime.take_over import Keeper
 from agents.runtime.telemetry import Telemetry, resident_bytes
 from agents.settings import SiteSettings
+from agents.site_link.build import Sites
+from agents.site_link.port import SiteSays
 from agents.store import AgentStore
 from proto.messages import AgentMessage
 from proto.units import Epoch, GroupId, Incarnation, SiteId, WitnessId
@@ -22,6 +24,7 @@ class AgentShell:
 
     def __init__(self, store: AgentStore, telemetry: Telemetry, keeper: Keeper) -> None:
         self.streams: WitnessStreams | None = None
+        self.sites: Sites | None = None
         self._keeper = keeper
         self._store = store
         self._telemetry = telemetry
@@ -32,6 +35,9 @@ class AgentShell:
     def keep_relays(self, witnesses: tuple[WitnessId, ...]) -> None:
         if self.streams is not None:
             self.streams.keep_relays(witnesses)
+
+    def answer_site(self, site: SiteId, answer: SiteSays) -> bool:
+        return self.sites is not None and self.sites.answer(site, answer)
 
     def reopen_streams(self) -> None:
         if self.streams is not None:
@@ -55,6 +61,8 @@ def full_status(
     known = streams.status()
     for stream in view["streams"]:
         stream.update(known.get(stream["witness"], {}))
+    seen = {stream["witness"]: stream for stream in view["relay"]["streams"]}
+    view["relay"]["streams"] = [{**seen.get(one["witness"], {}), **one} for one in streams.relayed_status()]
     view["exec_guards"] = [
         {
             "pid": one.pid,

@@ -46,6 +46,7 @@ from agents.runtime.shell import AgentShell, full_status
 from agents.runtime.take_over import Found, Keeper, Place, take_over
 from agents.runtime.telemetry import Telemetry
 from agents.settings import SiteSettings, core_settings
+from agents.site_link.build import Sites
 from agents.store import AgentStore, open_store
 from proto.clock import Clock, SystemClock
 from proto.edge.fatal import fatal as end_process
@@ -103,8 +104,9 @@ class Agent(ProcessLife):
         self.members = Members(settings, self.core, store.bounds(), self._found.guards, self._clock, self.driver.spawn)
         self._component_probes: tuple[ScheduledProbe, ...] = ()
         self._add_runners()
+        self.sites = Sites(settings, self.driver, self._clock, self._random.random)
         self.streams = self._make_streams()
-        self.shell.streams = self.streams
+        self.shell.streams, self.shell.sites = self.streams, self.sites
         probes = (*scheduled_probes(settings), *self._component_probes, *self.members.looks())
         self.schedule = ProbeSchedule(probes, self.driver.probed, self._random.random)
         self.local = LocalServer(build_app(self._looks()), settings.http, settings.status_socket)
@@ -135,7 +137,8 @@ class Agent(ProcessLife):
     def _make_streams(self) -> WitnessStreams:
         addresses = dict(self.settings.witnesses)
         transport = WebSocketTransport(addresses, self._contexts)
-        return WitnessStreams(addresses, transport, self._hello, self.driver, self._random.random)
+        relays = self.sites.relays(self._contexts)
+        return WitnessStreams(addresses, transport, self._hello, self.driver, self._random.random, relays)
 
     def _hello(self) -> Hello:
         core = self.core.settings
@@ -153,6 +156,7 @@ class Agent(ProcessLife):
     def _status(self) -> dict[str, Any]:
         count, why = self._refusals
         view = full_status(self.driver, self.streams, self.registry, self.telemetry, self.settings)
+        view["site_link"] = self.sites.status()
         for group in view["groups"]:
             group["members"] = self.members.desk.status(group["group"])
         view["process"] = {
@@ -174,9 +178,12 @@ class Agent(ProcessLife):
         await self.registry.start()
         await self.local.start()
         await self.members.start(tls_files(self.settings), lambda: require_own(self.settings))
-        self.telemetry.watch(self.driver.status)
+        await self.sites.start(tls_files(self.settings), lambda: require_own(self.settings))
+        self.telemetry.watch(lambda: {**self.driver.status(), "site_link": self.sites.status()})
         self.driver.start()
         self._supervise("streams", self.streams.run())
+        if self.sites.configured:
+            self._supervise("site link", self.sites.run())
         self._supervise("probes", self.schedule.run())
         self._supervise("housekeeping", self._housekeep())
         self._supervise_generation(self._place.machine.generation)
@@ -192,6 +199,7 @@ class Agent(ProcessLife):
 
     async def _close_parts(self) -> None:
         await self.members.close()
+        await self.sites.close()
         await self.local.close()
         await self.registry.close()
         self._store.close()
@@ -203,6 +211,7 @@ class Agent(ProcessLife):
             for context in (self._contexts or {}).values():
                 reload_files(context, tls_files(self.settings))
             self.members.reload(tls_files(self.settings))
+            self.sites.reload(tls_files(self.settings))
         except (BadValue, RemoteFault) as error:
             log.warning("certificates_kept", error=str(error))
             return

@@ -39,7 +39,7 @@ class Telemetry:
         self.words: deque[dict[str, object]] = deque(maxlen=WORDS_KEPT)
         self._clock = clock
         self._log = get_logger("agents.core")
-        self._sent = self._counter("thirdsite_agent_messages", "Messages sent to witnesses.", ("witness", "kind"))
+        self._sent = self._counter("thirdsite_agent_messages", "Sent to witnesses.", ("witness", "kind", "via"))
         self._plans = self._counter("thirdsite_agent_plans", "Plans started.", ("group", "kind"))
         self._fences = self._counter("thirdsite_agent_fences", "Fences begun.", ("group",))
         self._renewals = self._counter("thirdsite_agent_renewals", "Deadlines that were extended.", ("group",))
@@ -50,7 +50,7 @@ class Telemetry:
 
     def told(self, effect: Effect) -> None:
         if isinstance(effect, Send):
-            self._sent.labels(effect.witness, type(effect.message).__name__.lower()).inc()
+            self._sent.labels(effect.witness, type(effect.message).__name__.lower(), effect.via or "").inc()
         elif isinstance(effect, StartPlan):
             self._plans.labels(effect.group, effect.kind.value).inc()
         elif isinstance(effect, Fence):
@@ -107,7 +107,29 @@ class _Collector:
         for stream in view["streams"]:
             opened.add_metric([stream["witness"]], float(stream["connected"]))
         yield opened
+        yield from _ways(view)
         yield GaugeMetricFamily("thirdsite_agent_resident_bytes", "Resident memory.", value=resident_bytes())
+
+
+def _ways(view: dict[str, Any]) -> Iterator[Metric]:
+    """How the witnesses are reached, and the other sites' agents."""
+    via = GaugeMetricFamily(
+        "thirdsite_agent_answers_relayed", "1 for the site that carries this one's renewals.", labels=("site",)
+    )
+    carrier = view.get("relay", {}).get("answered_via")
+    if carrier is not None:
+        via.add_metric([carrier], 1.0)
+    yield via
+    link = view.get("site_link")
+    if link is None:
+        return
+    connected = GaugeMetricFamily("thirdsite_agent_site_link_open", "1 while the peer is connected.", labels=("site",))
+    carried = GaugeMetricFamily("thirdsite_agent_relays_carried", "Streams carried for the peer.", labels=("site",))
+    for peer in link["peers"]:
+        connected.add_metric([peer["site"]], float(peer["connected"]))
+        carried.add_metric([peer["site"]], float(len(peer["carried"])))
+    yield connected
+    yield carried
 
 
 def resident_bytes() -> float:
