@@ -3,6 +3,7 @@
     python tests/chaos/chaos_run.py --faults 20 --seed 7      20 faults, drawn from that seed
     python tests/chaos/chaos_run.py --kinds P3,N1 --faults 4  of these kinds
     python tests/chaos/chaos_run.py --seed 7 --faults 20 --only 4   step 4 of that plan again
+    python tests/chaos/chaos_run.py --kinds H1 --faults 1 --line "cut sites witnesses 10min"
     python tests/chaos/chaos_run.py --plan --seed 7           prints the plan, runs nothing
     python tests/chaos/chaos_run.py --list                    the kinds
     python tests/chaos/chaos_run.py --compare --trials 5      kill, partition, stop: beside etcd's lock
@@ -30,7 +31,7 @@ from chaosrig import chaos_own
 from chaosrig.chaos_campaign import Campaign, Interrupted
 from chaosrig.chaos_compare import compare, compare_table
 from chaosrig.chaos_kinds import KINDS
-from chaosrig.chaos_plan import Step, make_plan, simulator_line
+from chaosrig.chaos_plan import Step, make_plan, simulator_line, with_line
 from chaosrig.chaos_show import table, told
 from chaosrig.chaos_wheel import product
 from chaosrig.chaos_world import World
@@ -61,6 +62,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--ttl", default="3s", help="of the lease (default 3s)")
     parser.add_argument("--kinds", metavar="NAME,..", help="of these kinds")
     parser.add_argument("--only", metavar="N,..", help="these steps of the plan")
+    parser.add_argument("--line", metavar="COMMAND", help="this line instead of a drawn one, for one --kinds")
     parser.add_argument("--plan", action="store_true", help="print the plan and how the simulator plays it")
     parser.add_argument("--list", action="store_true", help="the kinds")
     parser.add_argument("--compare", action="store_true", help="kill, partition, stop: beside etcd's lock")
@@ -76,6 +78,8 @@ def _options(argv: list[str]) -> argparse.Namespace:
     for name in options.names:
         if name not in KINDS:
             parser.error(f"--kinds {name}: no such kind; choose of {', '.join(KINDS)}")
+    if options.line is not None and len(options.names) != 1:
+        parser.error("--line: says how one kind is struck, so name one with --kinds")
     try:
         options.ttl_ms = parse_ttl(options.ttl)
         options.ttls_ms = [parse_ttl(word) for word in options.ttls.split(",")]
@@ -89,8 +93,9 @@ def _options(argv: list[str]) -> argparse.Namespace:
 
 def _replay(options: argparse.Namespace, steps: str = "") -> str:
     kinds = "" if options.kinds is None else f" --kinds {options.kinds}"
+    line = "" if options.line is None else f" --line '{options.line}'"
     only = f" --only {steps}" if steps else ""
-    return f'make chaos ARGS="--faults {options.faults} --seed {options.seed} --ttl {options.ttl}{kinds}{only}"'
+    return f'make chaos ARGS="--faults {options.faults} --seed {options.seed} --ttl {options.ttl}{kinds}{line}{only}"'
 
 
 def _show_plan(plan: list[Step], ttl_ms: int) -> None:
@@ -106,6 +111,8 @@ def main(argv: list[str]) -> int:
             print(f"{kind.name:<12} {kind.ids:<8} {kind.says}")
         return 0
     plan = make_plan([KINDS[name] for name in options.names], options.faults, options.seed, options.ttl_ms)
+    if options.line is not None:
+        plan = with_line(plan, options.line)
     if options.steps is not None:
         plan = [step for step in plan if step.number in options.steps]
     if options.plan:

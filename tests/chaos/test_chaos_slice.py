@@ -145,13 +145,13 @@ def test_a_step_plays_in_the_simulator() -> None:
 # -- the judge -----------------------------------------------------------------------------------------------
 
 
-def seen(site: str, epoch: int, first_ms: int, last_ms: int, gone_ms: int | None) -> Seen:
+def seen(site: str, epoch: int, first_ms: int, last_ms: int, gone_ms: int | None, pause_ms: int = 1) -> Seen:
     gone = None if gone_ms is None else gone_ms * MS
-    return Seen(site, epoch, "daemon", first_ms * MS, last_ms * MS, 1, 1, first_ms * MS, gone)
+    return Seen(site, epoch, "daemon", first_ms * MS, last_ms * MS, 1, pause_ms * MS, first_ms * MS, gone)
 
 
 def judged(step: Step, *rows: Seen, until_ms: int = 5_000, after: int = 1) -> Outcome:
-    outcome = Outcome(step, epoch_before=1, epoch_after=after, site_before="site-a", recovery_ms=1.0)
+    outcome = Outcome(step, life_before=1, epoch_before=1, epoch_after=after, site_before="site-a", recovery_ms=1.0)
     measure(outcome, Report(9_000 * MS, rows, {"dual": 0}), 1_000 * MS, until_ms * MS, 0, TTL_MS)
     return outcome
 
@@ -170,6 +170,9 @@ def test_two_places_at_once_are_seen_also_of_one_epoch_and_also_when_one_is_stop
     assert stopped.bad
     twin = judged(STOPPED, seen("site-a", 1, 0, 8_000, None), seen("site-a@ops", 1, 2_000, 3_000, 3_000))
     assert (twin.dual_alive_ms, twin.dual_signs_ms) == (1_000, 1_000)
+    woken = seen("site-a", 1, 0, 5_030, 5_040, pause_ms=3_990)
+    late = judged(STOPPED, woken, seen("site-b", 2, 4_000, 8_000, None), after=2)
+    assert (late.dual_alive_ms, late.dual_signs_ms) == (1_040, 30), "it stood still until 5 s"
     before = judged(STOPPED, seen("site-a", 1, 0, 900, 900), seen("site-b", 2, 800, 8_000, None))
     assert before.dual_alive_ms == 0, "what was before the step is not its own"
 

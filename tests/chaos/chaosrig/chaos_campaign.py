@@ -107,7 +107,7 @@ class Campaign:
                 return None
         outcome = Outcome(step, load=os.getloadavg()[0])
         before = world.settled()
-        outcome.site_before, outcome.epoch_before = before.site, before.epoch
+        outcome.site_before, outcome.epoch_before, outcome.life_before = before.site, before.epoch, before.life
         looks_before = world.referee().looks["dual"]
         pass_time(world, step.wait_ms / 1_000)
         struck_ns = now_ns()

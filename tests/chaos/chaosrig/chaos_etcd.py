@@ -89,7 +89,7 @@ class EtcdWorld(Ground):
         alive = [one for one in self.referee().seen if one.gone_ns is None and one.role == "daemon"]
         if len(alive) != 1:
             return self.not_yet(f"{len(alive)} platforms are alive")
-        return Active(alive[0].site, alive[0].epoch)
+        return Active(alive[0].site, alive[0].epoch, alive[0].epoch)
 
     def epoch(self) -> int:
         return max((one.epoch for one in self.referee().seen), default=0)

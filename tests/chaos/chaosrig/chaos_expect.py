@@ -29,12 +29,14 @@ class Loss(Enum):
     STAYS = "it stays active in its epoch"
 
 
+SITE_LINK = False
+"""Whether the leads' configurations name the other site (`site_link`): without it nothing is relayed and nobody holds."""
 WITNESS_LOSS = {
-    "site_cut_from_witnesses": Loss.FENCES,  # N1, N2, H3-site: STAYS with relay
-    "third_location_cut": Loss.FENCES,  # H1: STAYS with holds
+    "site_cut_from_witnesses": Loss.STAYS if SITE_LINK else Loss.FENCES,  # N1, N2, O9, H3-site: relay
+    "third_location_cut": Loss.STAYS if SITE_LINK else Loss.FENCES,  # H1: holds
     "site_link_cut": Loss.FENCES,  # H2: the third location and the link between the sites
 }
-"""Today nobody relays and nobody holds. Relay and holds change these words, and nothing else here."""
+"""Today nobody relays and nobody holds. When both are there, SITE_LINK becomes True, and nothing else here."""
 
 WEAK = frozenset({"witness", "way"})
 """Two of a step's faults that touch one of these may together take the majority away."""

@@ -38,10 +38,13 @@ class Missing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """Who is active when all is well, and by which epoch."""
+    """Who is active when all is well."""
 
     site: str
     epoch: int
+    """As those who decide know it."""
+    life: int
+    """The epoch by which the platform was started: an older one after a grant in place."""
 
 
 def now_ns() -> int:

@@ -16,6 +16,7 @@ from chaosrig.chaos_expect import Loss, justified, loss_of
 from chaosrig.chaos_plan import Step
 from fencerig.activity import MS, Report
 
+STOOD_SHARE = 0.8
 LOSS_SLACK_MS = 0.0
 """A lease that was renewed at the very blow ends one ttl later, and not a moment after that."""
 
@@ -27,6 +28,8 @@ class Life:
     first_ns: int
     last_sign_ns: int
     gone_ns: int
+    pause_ns: int
+    """The longest between two signs of one of its processes."""
 
 
 def lives(report: Report) -> list[Life]:
@@ -36,17 +39,22 @@ def lives(report: Report) -> list[Life]:
         mine = [one for one in report.seen if (one.site, one.epoch) == (place, epoch)]
         gone = max(report.now_ns if one.gone_ns is None else one.gone_ns for one in mine)
         last = max(one.last_ns for one in mine)
-        found.append(Life(place, epoch, min(one.first_ns for one in mine), last, gone))
+        pause = max(one.pause_max_ns for one in mine)
+        found.append(Life(place, epoch, min(one.first_ns for one in mine), last, gone, pause))
     return sorted(found, key=lambda life: life.first_ns)
 
 
-def dual_ms(found: list[Life], since_ns: int) -> tuple[float, float]:
-    """Alive at once and executed at once, summed over all pairs, of what is later than that instant."""
+def dual_ms(found: list[Life], struck_ns: int, until_ns: int) -> tuple[float, float]:
+    """Alive at once and executed at once, summed over all pairs, of what is later than the fault.
+
+    Who stood still nearly as long as the fault lasted executed nothing until it had ended.
+    """
     alive = signs = 0
     for one, other in combinations(found, 2):
-        begin = max(one.first_ns, other.first_ns, since_ns)
+        begin = max(one.first_ns, other.first_ns, struck_ns)
         alive += max(0, min(one.gone_ns, other.gone_ns) - begin)
-        signs += max(0, min(one.last_sign_ns, other.last_sign_ns) - begin)
+        stood = max(one.pause_ns, other.pause_ns) > STOOD_SHARE * (until_ns - struck_ns)
+        signs += max(0, min(one.last_sign_ns, other.last_sign_ns) - (max(begin, until_ns) if stood else begin))
     return alive / MS, signs / MS
 
 
@@ -56,6 +64,7 @@ class Outcome:
 
     step: Step
     hit: list[str] = field(default_factory=list)
+    life_before: int = 0
     epoch_before: int = 0
     epoch_after: int = 0
     site_before: str = ""
@@ -104,10 +113,10 @@ class Outcome:
 def measure(outcome: Outcome, report: Report, struck_ns: int, until_ns: int, looks_before: int, ttl_ms: int) -> None:
     """Fills in what the referee saw between those two instants."""
     found = [life for life in lives(report) if life.gone_ns >= struck_ns]
-    outcome.dual_alive_ms, outcome.dual_signs_ms = dual_ms(found, struck_ns)
+    outcome.dual_alive_ms, outcome.dual_signs_ms = dual_ms(found, struck_ns, until_ns)
     outcome.dual_looks = report.looks["dual"] - looks_before
-    before = [life for life in found if life.epoch == outcome.epoch_before]
-    after = [life for life in found if life.epoch > outcome.epoch_before]
+    before = [life for life in found if life.epoch == outcome.life_before]
+    after = [life for life in found if life.epoch > outcome.life_before]
     if after:
         outcome.takeover_ms = round((after[0].first_ns - struck_ns) / MS, 1)
     ended = [life for life in before if life.gone_ns < report.now_ns]
@@ -124,7 +133,8 @@ def loss_broken(outcome: Outcome, lasted_ms: float, ttl_ms: int) -> list[str]:
     if loss is None or lasted_ms <= ttl_ms:
         return []
     if loss is Loss.STAYS:
-        return ["the site that was cut off did not stay active"] if outcome.moved else []
+        ended = outcome.dead_ms is not None
+        return [f"cut off for {lasted_ms:.0f} ms the site did not stay active"] if ended else []
     if outcome.dead_ms is None or outcome.dead_ms > ttl_ms + LOSS_SLACK_MS:
         ended = "lives on" if outcome.dead_ms is None else f"ended after {outcome.dead_ms:.1f} ms"
         return [f"cut off for {lasted_ms:.0f} ms the platform {ended}, with a lease of {ttl_ms} ms"]

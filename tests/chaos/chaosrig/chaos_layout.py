@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from chaosrig.chaos_expect import SITE_LINK
 from fencerig import fenced_platform
 
 from witness.pki.store import create_ca, issue
@@ -24,7 +25,7 @@ SITES = {"site-a": ("a1", "a2"), "site-b": ("b1", "b2")}
 OPERATOR = "ops"
 HOSTS = (*WITNESSES, *(host for hosts in SITES.values() for host in hosts), OPERATOR)
 MEMBER = "db1"
-API, PEER, METRICS, LOCAL, MEMBERS, PLATFORM = 7410, 7411, 7412, 7413, 7420, 8080
+API, PEER, METRICS, LOCAL, MEMBERS, LINK, PLATFORM = 7410, 7411, 7412, 7413, 7420, 7430, 8080
 RAFT_DEFAULTS_TTL_MS = 3_000
 PROGRAM = Path(fenced_platform.__file__)
 
@@ -176,6 +177,10 @@ class Layout:
             steps.insert(0, {"name": "start-db", "member": MEMBER, "timeout": "8s"})
             content["members_listen"] = self.addresses.at(host, MEMBERS)
             content["members"] = [{"name": MEMBER, "groups": [GROUP]}]
+        if SITE_LINK and not home:
+            peer = next(name for name in SITES if name != site)
+            peers = [{"site": peer, "address": self.addresses.at(SITES[peer][0], LINK)}]
+            content["site_link"] = {"listen": self.addresses.at(host, LINK), "peers": peers}
         stop = [*_python(), "stop", str(self.data(host))]
         probe = {"name": "port", "kind": "tcp", "target": f"127.0.0.1:{PLATFORM}", "timeout": "400ms"}
         data = {"name": "data", "kind": "exec", "command": ["/bin/true"], "rise": 1, "fall": 1}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -73,6 +73,11 @@ def make_plan(kinds: Sequence[Kind], faults: int, seed: int, ttl_ms: int) -> lis
         steps.append(Step(number, made, choose.randrange(max(1, ttl_ms // 3))))
         left -= len(chosen)
     return steps
+
+
+def with_line(plan: Sequence[Step], line: str) -> list[Step]:
+    """The same instants and another line: what a finding, or somebody who wants ten minutes of it, says."""
+    return [replace(step, faults=tuple(replace(fault, line=line) for fault in step.faults)) for step in plan]
 
 
 def _next(turn: list[Kind], kinds: Sequence[Kind], choose: random.Random) -> Kind:

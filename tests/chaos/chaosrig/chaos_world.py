@@ -130,10 +130,10 @@ class World(Ground):
         if other["state"] not in DORMANT or not other["ready"] or other["quarantine"]:
             return self.not_yet(f"{other['site']}: {other['state']}, {other['blockers']}, {other['quarantine']}")
         alive = [one for one in self.referee().seen if one.gone_ns is None and one.role == "daemon"]
-        wanted = [(active[0], group["epoch"])] * 2
-        if [(one.site, one.epoch) for one in alive] != wanted:
-            return self.not_yet(f"the referee sees {[(one.site, one.epoch) for one in alive]}, not {wanted}")
-        return Active(active[0], group["epoch"])
+        lives = [(one.site, one.epoch) for one in alive]
+        if len(lives) != len(SITES[active[0]]) or {site for site, _ in lives} != set(active) or len(set(lives)) != 1:
+            return self.not_yet(f"the referee sees {lives}, and {active[0]} should be active")
+        return Active(active[0], group["epoch"], lives[0][1])
 
     def epoch(self) -> int:
         """The newest that any witness has applied."""
