@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from chaosrig import chaos_expect, chaos_own
 from chaosrig.chaos_judge import Outcome, measure
-from chaosrig.chaos_kinds import KINDS
+from chaosrig.chaos_kinds import ELSEWHERE, KINDS
 from chaosrig.chaos_plan import Fault, Step, lines, make_plan, simulator_line
 from fencerig.activity import MS, Report, Seen
 
@@ -140,6 +140,19 @@ def test_each_line_is_a_command_of_the_scenario_language() -> None:
 def test_a_step_plays_in_the_simulator() -> None:
     (step,) = make_plan([KINDS["G1"]], 1, 1, TTL_MS)
     assert play_line(simulator_line(step, TTL_MS).split("'")[1]).violations == ()
+
+
+CATALOGUE = {"P": 13, "N": 13, "O": 11, "G": 3, "H": 3}
+"""How many faults each family of the catalogue has that real processes can meet."""
+
+
+def test_every_fault_of_processes_networks_operators_and_guards_is_shown_by_somebody() -> None:
+    wanted = {f"{family}{number}" for family, count in CATALOGUE.items() for number in range(1, count + 1)}
+    here = {word for kind in KINDS.values() for word in kind.ids.split()}
+    others = {word for ids in ELSEWHERE for word in ids.split()}
+    assert wanted - here - others == set()
+    root = Path(__file__).parents[2]
+    assert [by for _, by in ELSEWHERE.values() if by and not (root / by).is_file()] == []
 
 
 # -- the judge -----------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ class Loss(Enum):
 
 
 SITE_LINK = False
-"""Whether the leads' configurations name the other site (`site_link`): without it nothing is relayed and nobody holds."""
+"""Whether the leads' configurations name the other site (`site_link`): else nothing is relayed and nobody holds."""
 WITNESS_LOSS = {
     "site_cut_from_witnesses": Loss.STAYS if SITE_LINK else Loss.FENCES,  # N1, N2, O9, H3-site: relay
     "third_location_cut": Loss.STAYS if SITE_LINK else Loss.FENCES,  # H1: holds
@@ -87,6 +87,7 @@ EXPECTED: dict[str, Expectation] = {
     "N5": Expectation(Moves.MAY, "way"),
     "N8": Expectation(Moves.MAY, "way"),
     "N9-reset": Expectation(Moves.MAY, "way"),
+    "N10": NEVER_WITNESS,
     "N11": SHAKEN,
     "N13-mtu": SHAKEN,
     "N13-address": SHAKEN,

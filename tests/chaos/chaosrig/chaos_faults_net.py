@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -14,6 +15,7 @@ from witness.sim.scenario.command import Command, forward_ns, share
 HOLD_TTLS = 1.5
 """How long weather lasts, in leases."""
 LONG_FRAME = 500
+NARROW = "8kbit"
 RESETS_S_MAX = 1.2
 RESETS_S_MIN = 0.05
 Pair = tuple[str, str]
@@ -100,6 +102,14 @@ def delay(world: World, command: Command) -> Blow:
     return Blow(HOLD_TTLS * world.ttl_s, partial(world.net.heal, cable), f"{lead}: {high_ms // 10} to {high_ms} ms")
 
 
+def narrow(world: World, command: Command) -> Blow:
+    """All that goes to a follower goes at 8 kbit/s, as the catalogue has it."""
+    (host,) = world.names(command.word("whose"))
+    command.word("from whom")
+    span_s = span_of(command, 2 * world.ttl_s)
+    return Blow(span_s, partial(world.net.heal, world.net.narrow_cable(host, NARROW)), host)
+
+
 def reset(world: World, command: Command) -> Blow:
     """`strike flap`: every segment from a witness is answered with a reset."""
     (lead,) = world.names("active")
@@ -120,6 +130,10 @@ def readdress(world: World, command: Command) -> Blow:
     command.word("from whom")
     world.net.readdress(lead, moved=True)
     return Blow(span_of(command, world.ttl_s), partial(world.net.readdress, lead, moved=False), lead)
+
+
+def needs_tc(_world: World) -> str:
+    return "" if shutil.which("tc") else "needs the program tc (Debian package iproute2)"
 
 
 def third_location(world: World, command: Command) -> Blow:
@@ -164,6 +178,7 @@ NET = (
     Kind("N5", "N5", "1 to 30 % of the frames between sites and witnesses are lost", weather),
     Kind("N8", "N8 N7", "each frame of the active lead is late and may be overtaken, up to 1.5 leases", delay),
     Kind("N9-reset", "N9", "every segment from a witness is answered with a reset", reset),
+    Kind("N10", "N10", "all that goes to a witness goes at 8 kbit/s", narrow, needs=needs_tc),
     Kind("N11", "N11", "a site's way to the witnesses goes and comes", flap),
     Kind("N13-mtu", "N13", f"frames above {LONG_FRAME} bytes vanish without a word", long_frames),
     Kind("N13-address", "N13", "a lead's address changes and changes back", readdress, alone=True),

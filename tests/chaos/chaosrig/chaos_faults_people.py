@@ -16,7 +16,6 @@ from chaosrig.chaos_layout import GROUP, OPERATOR, SITES, other_site
 from chaosrig.chaos_units import Unit
 from chaosrig.chaos_world import COMMAND_S, VOTER, World
 
-from witness.pki.store import issue
 from witness.sim.scenario.command import Command
 
 TWIN_TTLS = 2.0
@@ -72,7 +71,7 @@ def expired(world: World, command: Command) -> Blow:
     good = Path(f"{home}.good")
     shutil.copytree(home, good)
     past = datetime.now(UTC) - timedelta(days=40)
-    issue(world.layout.pki, "agent", site, groups=[GROUP], days=1, force=True, now=past)
+    world.layout.issue_agent(site, days=1, force=True, now=past)
     world.units.crash(unit)
 
     def heal() -> None:

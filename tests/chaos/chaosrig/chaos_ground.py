@@ -74,6 +74,8 @@ class Ground:
         self.units = Units(net, self.edge_library)
         self.pulses: list[Callable[[float], None]] = []
         """Called whenever time passes: faults that do more than begin and end."""
+        self.last_active = ""
+        """Whom `active` means while nobody is: two faults at once are about the same site."""
         self.seen = "nothing yet"
         """What stood against the last look for calm."""
 
@@ -135,9 +137,11 @@ class Ground:
     def settled(self, seconds: float = SETTLE_S) -> Active:
         """One site is whole and active, the other ready, all witnesses well."""
         try:
-            return wait_for(self, self.look, "one site is active, the other ready, all witnesses well", seconds)
+            found = wait_for(self, self.look, "one site is active, the other ready, all witnesses well", seconds)
         except Missing as missing:
             raise Missing(f"{missing}; last: {self.seen}") from None
+        self.last_active = found.site
+        return found
 
     def is_well(self) -> bool:
         self.tend()
@@ -151,9 +155,9 @@ class Ground:
     def site(self, word: str) -> str:
         if word in self.sites:
             return word
-        active = self.active_site()
-        if active is None:
-            raise Missing(f"no site is active, so none is {word}")
+        active = self.active_site() or self.last_active
+        if not active:
+            raise Missing(f"no site was active yet, so none is {word}")
         return active if word == "active" else self.other(active)
 
     def other(self, site: str) -> str:

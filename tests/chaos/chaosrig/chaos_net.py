@@ -48,6 +48,7 @@ class Net:
         self._tables: dict[str, int] = {}
         """Tables of faults by name, and in which namespace."""
         self._cables: dict[str, subprocess.Popen[bytes]] = {}
+        self._narrow: set[str] = set()
         self._count = 0
         self._run(self.hub, "ip link add br0 type bridge", "ip link set br0 up")
         for name, space in self.spaces.items():
@@ -101,6 +102,9 @@ class Net:
         if name in self._cables:
             self._reconnect(name)
             return
+        if name.startswith("narrow "):
+            self._widen(name.removeprefix("narrow "))
+            return
         family, _, table = name.partition(" ")
         space = self._tables.pop(name, None)
         if space is not None:
@@ -147,6 +151,16 @@ class Net:
         if cable.stdin is not None:
             cable.stdin.close()
         self._run(self.hub, f"ip link del in-{host}", f"ip link set {self.port(host)} master br0")
+
+    def narrow_cable(self, host: str, rate: str) -> str:
+        """What goes to that host goes at that rate; what does not fit into a second of it is lost."""
+        self._run(self.hub, f"tc qdisc add dev {self.port(host)} root tbf rate {rate} burst 3000 latency 1s")
+        self._narrow.add(host)
+        return f"narrow {host}"
+
+    def _widen(self, host: str) -> None:
+        self._narrow.discard(host)
+        self._run(self.hub, f"tc qdisc del dev {self.port(host)} root")
 
     # -- addresses ------------------------------------------------------------------------------------------
 
