@@ -187,6 +187,10 @@ class SiteAgent:
     def finished(self) -> bool:
         return self._closing and all(group.closed() for group in self.groups.values())
 
+    def unsettled(self) -> str:
+        """'' or what would be lost if this process ended now for a successor of its incarnation."""
+        return "; ".join(filter(None, (group.unsettled() for group in self.groups.values())))
+
     def tick(self, now: ClockReading) -> None:
         self._begin(now)
         self._work(now)

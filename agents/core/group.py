@@ -302,6 +302,12 @@ class GroupAgent:
         ended = self.end.release is None and self._storing is None
         return ended and self.state not in LIVE_STATES | {SiteState.FENCING}
 
+    def unsettled(self) -> str:
+        """'' or what only this process can bring to its end: the next one has neither the plan nor the claim."""
+        if self.state in (SiteState.DEACTIVATING, SiteState.FENCING):
+            return f"{self.settings.group} is {self.state.value}"
+        return "" if self.end.release is None else f"the release of {self.settings.group} is not answered yet"
+
     def fence(self, text: str) -> None:
         if self._move(SiteInput.FENCE):
             self.trouble = text

@@ -125,6 +125,9 @@ class SiteMember:
         self.groups[group].guard_lost(text)
         self._work(now)
 
+    def unsettled(self) -> str:
+        return "; ".join(filter(None, (group.unsettled() for group in self.groups.values())))
+
     def guard_lacks(self, group: GroupId, lacks: tuple[str, ...], now: ClockReading) -> None:
         self._begin(now)
         self.groups[group].lacks = lacks

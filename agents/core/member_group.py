@@ -267,6 +267,11 @@ class MemberGroup:
     def closed(self) -> bool:
         return self.phase in (MemberPhase.DOWN, MemberPhase.UNKNOWN) and not self._storing
 
+    def unsettled(self) -> str:
+        """'' or what only this process can bring to an end that is in order."""
+        ending = self.phase in (MemberPhase.STOPPING, MemberPhase.FENCING)
+        return f"{self.settings.group} is {self.phase.value}" if ending else ""
+
     def fence(self, text: str) -> None:
         if self._move(MemberInput.FENCE):
             self.trouble = text

@@ -75,7 +75,8 @@ class Member(ProcessLife):
         config: Path | None = None,
         fatal: Callable[[BaseException], NoReturn] = end_process,
     ) -> None:
-        super().__init__(log, fatal, config, MEMBER)
+        longest_ms = max(one.held.deactivation.timeout_ms for one in settings.groups)
+        super().__init__(log, fatal, config, longest_ms / 1_000 + STOP_MARGIN_S, MEMBER)
         self.settings = settings
         self._machine = machine
         self._found = found
@@ -191,8 +192,7 @@ class Member(ProcessLife):
         self._supervise("looks", self.schedule.run())
         self._supervise_generation(self._machine.generation)
         log.info("started", site=self.settings.site, member=self.settings.member, groups=len(self.settings.groups))
-        longest_ms = max(one.held.deactivation.timeout_ms for one in self.settings.groups)
-        return await self._until_told(longest_ms / 1_000 + STOP_MARGIN_S)
+        return await self._until_told()
 
     @property
     def _living(self) -> MemberDriver:

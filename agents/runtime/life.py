@@ -3,12 +3,14 @@
 Rule: a task that ends unexpectedly, or a broken invariant anywhere on the loop, ends the process by `fatal`: guards
 count on. The first SIGTERM or SIGINT stops in order; a second one, or a stop that takes too long, does not wait for
 it: the guards then end what runs at their deadlines. A stop that comes while the process becomes its next program is
-obeyed.
+obeyed. The next program knows neither the plan nor the claim of an end that is under way, so the hand-over waits until
+such an end is proven and its release answered, for as long as a stop may take at most.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
@@ -40,6 +42,7 @@ class LivingDriver(Protocol):
     def runners(self) -> Mapping[Any, LivingRunner]: ...
     def shutdown(self) -> None: ...
     def stop(self) -> None: ...
+    async def settled(self, limit_s: float) -> str: ...
     async def abandon(self) -> None: ...
     def machine_changed(self, text: str) -> None: ...
 
@@ -52,9 +55,11 @@ class ProcessLife(ABC):
         log: structlog.stdlib.BoundLogger,
         fatal: Callable[[BaseException], NoReturn],
         config: Path | None,
+        stop_s_max: float,
         *kind: str,
     ) -> None:
         """`config`: the file for the next program; None: there is none. `kind`: as of `prepare`."""
+        self._stop_s_max = stop_s_max
         self._log = log
         self._fatal = fatal
         self._config = config
@@ -107,17 +112,23 @@ class ProcessLife(ABC):
             self._refusals = (self._refusals[0] + 1, str(error))
             self._log.error("upgrade_refused", why=str(error))
             return
-        if not self._stop.is_set():
+        unsettled = await self._living.settled(self._stop_s_max)
+        if unsettled:
+            why = "the witnesses end this lease by their votes, and the site is in quarantine until it is proven down"
+            self._log.warning("handing_over_unsettled", what=unsettled, why=why)
+        if self._stop.is_set():
+            os.close(successor)
+        else:
             self._successor = successor
             self._stop.set()
 
     # -- the end --------------------------------------------------------------------------------------------
 
-    async def _until_told(self, stop_s_max: float) -> int | None:
+    async def _until_told(self) -> int | None:
         """None after an orderly stop, or the settings of the successor. Raises StopCutShort."""
         await self._stop.wait()
         if self._successor is None or self._signals:  # a stop that came with the upgrade is what is wanted now
-            await self._shut_down(stop_s_max)
+            await self._shut_down()
             return None
         await self._hand_over()
         if self._signals:
@@ -133,11 +144,11 @@ class ProcessLife(ABC):
         await self._living.abandon()
         await self._close()
 
-    async def _shut_down(self, stop_s_max: float) -> None:
+    async def _shut_down(self) -> None:
         self._log.info("stopping")
         self._living.shutdown()
         waits = [asyncio.create_task(self._living.finished.wait()), asyncio.create_task(self._stop_now.wait())]
-        await asyncio.wait(waits, timeout=stop_s_max, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, timeout=self._stop_s_max, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
         orderly = self._living.finished.is_set()

@@ -31,6 +31,7 @@ class Core(Protocol):
     def tick(self, now: ClockReading) -> None: ...
     def bounds_stored(self, group: GroupId, now: ClockReading) -> None: ...
     def finished(self) -> bool: ...
+    def unsettled(self) -> str: ...
     def next_deadline(self) -> InstantNs: ...
     def take_effects(self) -> Sequence[Any]: ...
 
@@ -53,6 +54,7 @@ class CoreLoop:
         self._store_bounds = store_bounds
         self._inputs: deque[Callable[[ClockReading], None]] = deque()
         self._working = False
+        self._settling: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stores: dict[GroupId, int] = {}
@@ -75,6 +77,20 @@ class CoreLoop:
         self._loop = None
         if self._timer is not None:
             self._timer.cancel()
+
+    async def settled(self, limit_s: float) -> str:
+        """Waits until nothing is under way that a successor could not bring to its end; what it is, after `limit_s`."""
+        settling = self._settling = asyncio.Event()
+        try:
+            async with asyncio.timeout(limit_s):
+                while self._core.unsettled():
+                    settling.clear()
+                    await settling.wait()
+        except TimeoutError:
+            return self._core.unsettled()
+        finally:
+            self._settling = None
+        return ""
 
     async def abandon(self) -> None:
         """After `stop`, for a successor: every task ends where it is; what its guards run goes on."""
@@ -109,6 +125,8 @@ class CoreLoop:
             self._working = False
         if self._core.finished():
             self.finished.set()
+        if self._settling is not None and not self._core.unsettled():
+            self._settling.set()
         self._arm()
 
     def _arm(self) -> None:

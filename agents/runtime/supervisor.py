@@ -78,7 +78,8 @@ class Agent(ProcessLife):
         """`contexts` None: streams without TLS, for tests. `start` None: a cold start."""
         self.settings = settings
         start = start or Start(place_of(settings, store, SystemClock()), Found(), None)
-        super().__init__(log, fatal, start.config)
+        longest_ms = max(group.deactivation.timeout_ms for group in settings.groups)
+        super().__init__(log, fatal, start.config, longest_ms / 1_000 + STOP_MARGIN_S)
         self._place, self._found = start.place, start.found
         self._store = store
         self._contexts = contexts
@@ -190,8 +191,7 @@ class Agent(ProcessLife):
         gc.collect()
         gc.freeze()  # what was loaded stays: later collections need not look at it again
         log.info("started", site=self.settings.site, groups=len(self.settings.groups))
-        longest_ms = max(group.deactivation.timeout_ms for group in self.settings.groups)
-        return await self._until_told(longest_ms / 1_000 + STOP_MARGIN_S)
+        return await self._until_told()
 
     @property
     def _living(self) -> Driver:

@@ -37,7 +37,7 @@ def fatal(error: BaseException) -> NoReturn:
 
 @pytest.mark.parametrize("error", [InvariantViolation("two plans at once"), LocalFault("the disk is gone")])
 async def test_what_breaks_in_a_callback_of_the_loop_ends_the_process(error: BaseException) -> None:
-    life = Life(structlog.stdlib.get_logger("test"), fatal, None)
+    life = Life(structlog.stdlib.get_logger("test"), fatal, None, 1.0)
     with pytest.raises(EndedError, match=str(error)):
         life._unhandled(asyncio.get_running_loop(), {"exception": error})
     life._unhandled(asyncio.get_running_loop(), {"exception": ConnectionResetError("a peer")})
