@@ -36,8 +36,8 @@ async def upgrade_agent(socket: Path, wait_s: float) -> str:
         try:
             now = await asyncio.to_thread(agent_status, socket)
         except AgentUnreachable:
-            continue  # between the two images
-        if now["process"]["started_ns"] != life:
+            continue  # between two of them
+        if now["process"]["pid"] == pid and now["process"]["started_ns"] != life:
             return _words(before, now)
         said = now["process"]["upgrade_refused"]
         if said["count"] != refused:

@@ -44,6 +44,7 @@ from agents.runtime.life import ProcessLife
 from agents.runtime.machine import read_machine
 from agents.runtime.take_over import Keeper
 from agents.runtime.telemetry import Telemetry, resident_bytes
+from agents.runtime.turn import Successor, Turn, have_turn
 from agents.runtime.upgrade import MEMBER
 from agents.settings import GroupSpec, MemberGroupSpec, MemberProcessSettings
 from agents.store import AgentStore, open_store
@@ -74,9 +75,11 @@ class Member(ProcessLife):
         found: FoundGuards,
         config: Path | None = None,
         fatal: Callable[[BaseException], NoReturn] = end_process,
+        stand_in: Turn | None = None,
     ) -> None:
+        """`stand_in`: this process is one, and gives this turn back."""
         longest_ms = max(one.held.deactivation.timeout_ms for one in settings.groups)
-        super().__init__(log, fatal, config, longest_ms / 1_000 + STOP_MARGIN_S, MEMBER)
+        super().__init__(log, fatal, config, longest_ms / 1_000 + STOP_MARGIN_S, MEMBER, turn=stand_in)
         self.settings = settings
         self._machine = machine
         self._found = found
@@ -178,8 +181,8 @@ class Member(ProcessLife):
 
     # -- life -----------------------------------------------------------------------------------------------
 
-    async def run(self) -> int | None:
-        """Returns after an orderly stop: None, or the settings of the successor that this process is to become.
+    async def run(self) -> Successor | None:
+        """Returns after an orderly stop: None, or what this process is to become.
 
         Raises LocalFault or BadValue when it cannot start.
         """
@@ -232,11 +235,19 @@ async def _end_undo_guard(guard: Guard) -> None:
         await guard.release()
 
 
-async def serve_member(settings: MemberProcessSettings, config: Path | None) -> int | None:
-    """Runs a member until it is told to stop; see `Member.run`. Raises LocalFault or BadValue when it cannot start."""
+async def serve_member(
+    settings: MemberProcessSettings, config: Path | None, turn: Turn | None = None
+) -> Successor | None:
+    """Runs a member until it is told to stop; see `Member.run`. Raises LocalFault or BadValue when it cannot start.
+
+    `turn`: another process holds until this one is ready (agents/runtime/turn.py).
+    """
     setup_logging(level=settings.log.level, json=settings.log.json)
     require_own_member(settings)
+    if turn is not None and not have_turn(turn):
+        return None
     store = open_store(settings.state_dir, settings.runtime_dir, [one.held.group for one in settings.groups])
     machine = read_machine()
     found = await take_over_guards(settings, store, machine, SystemClock())
-    return await Member(settings, store, machine, found, config).run()
+    stand_in = turn if turn is not None and turn.stand_in is None else None
+    return await Member(settings, store, machine, found, config, stand_in=stand_in).run()

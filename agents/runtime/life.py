@@ -10,7 +10,6 @@ such an end is proven and its release answered, for as long as a stop may take a
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
@@ -20,7 +19,8 @@ from typing import Any, NoReturn, Protocol
 import structlog
 
 from agents.runtime.machine import read_generation
-from agents.runtime.upgrade import prepare
+from agents.runtime.turn import Successor, Turn, hold_signals, take_signals
+from agents.runtime.upgrade import prepare, stand_by
 from proto.errors import LocalFault
 from proto.invariants import InvariantViolation
 
@@ -57,8 +57,13 @@ class ProcessLife(ABC):
         config: Path | None,
         stop_s_max: float,
         *kind: str,
+        turn: Turn | None = None,
     ) -> None:
-        """`config`: the file for the next program; None: there is none. `kind`: as of `prepare`."""
+        """`config`: the file for the next program; None: there is none. `kind`: as of `prepare`.
+
+        `turn`: this process is a stand-in, and gives it back when it is asked (agents/runtime/turn.py).
+        """
+        self._turn = turn
         self._stop_s_max = stop_s_max
         self._log = log
         self._fatal = fatal
@@ -70,7 +75,8 @@ class ProcessLife(ABC):
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._upgrading: asyncio.Task[None] | None = None
-        self._successor: int | None = None
+        self._successor: Successor | None = None
+        self._giving_back = False
         self._refusals: tuple[int, str] = (0, "")
         """How often the next program refused the configuration, and its last words."""
 
@@ -93,6 +99,9 @@ class ProcessLife(ABC):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         loop.add_signal_handler(signal.SIGUSR2, self.upgrade)
+        take_signals()
+        if self._turn is not None:
+            loop.add_reader(self._turn.fileno(), self._asked)
 
     def stop(self) -> None:
         self._signals += 1
@@ -100,40 +109,68 @@ class ProcessLife(ABC):
 
     def upgrade(self) -> None:
         """The program that is installed now checks the configuration first; then this process becomes it."""
-        if self._config is None or self._stop.is_set() or (self._upgrading and not self._upgrading.done()):
+        busy = self._turn is not None or (self._upgrading is not None and not self._upgrading.done())
+        if self._config is None or self._stop.is_set() or busy:
             self._log.warning("upgrade_ignored", why="one is under way, it stops, or it was not started by a file")
             return
         self._upgrading = asyncio.create_task(self._prepare(self._config), name="upgrade")
 
     async def _prepare(self, config: Path) -> None:
         try:
-            successor = await prepare(config, *self._kind)
+            successor = await stand_by(config, await prepare(config, *self._kind), *self._kind)
         except LocalFault as error:
             self._refusals = (self._refusals[0] + 1, str(error))
             self._log.error("upgrade_refused", why=str(error))
             return
-        unsettled = await self._living.settled(self._stop_s_max)
-        if unsettled:
-            why = "the witnesses end this lease by their votes, and the site is in quarantine until it is proven down"
-            self._log.warning("handing_over_unsettled", what=unsettled, why=why)
+        await self._settle()
         if self._stop.is_set():
-            os.close(successor)
+            successor.drop()
         else:
             self._successor = successor
             self._stop.set()
 
+    async def _settle(self) -> None:
+        unsettled = await self._living.settled(self._stop_s_max)
+        if unsettled:
+            why = "the witnesses end this lease by their votes, and the site is in quarantine until it is proven down"
+            self._log.warning("handing_over_unsettled", what=unsettled, why=why)
+
+    def _asked(self) -> None:
+        """The process that this one stands in for has become the new program, or is gone: then the kernel ends us."""
+        if self._turn is not None:
+            asyncio.get_running_loop().remove_reader(self._turn.fileno())
+            if self._turn.asked():
+                self._upgrading = asyncio.create_task(self._give_back(), name="give back")
+
+    async def _give_back(self) -> None:
+        await self._settle()
+        if not self._stop.is_set():
+            self._giving_back = True
+            self._stop.set()
+
     # -- the end --------------------------------------------------------------------------------------------
 
-    async def _until_told(self) -> int | None:
-        """None after an orderly stop, or the settings of the successor. Raises StopCutShort."""
+    async def _until_told(self) -> Successor | None:
+        """None after an orderly stop, or what this process becomes. Raises StopCutShort."""
         await self._stop.wait()
-        if self._successor is None or self._signals:  # a stop that came with the upgrade is what is wanted now
+        successor = self._successor
+        turn = self._turn if self._giving_back else None if successor is None else successor.turn
+        if turn is None or self._told_to_stop():  # a stop that came with the upgrade is what is wanted now
             await self._shut_down()
             return None
         await self._hand_over()
-        if self._signals:
+        hold_signals()
+        for _ in range(2):  # what came before that is told now
+            await asyncio.sleep(0)
+        if self._told_to_stop():
+            take_signals()
             raise StopCutShort("told to stop while it became the new program: the guards end it at their deadlines")
-        return self._successor
+        if not turn.give():
+            self._log.warning("turn_lost", why="who was next is gone: what follows takes over as after a crash")
+        return successor
+
+    def _told_to_stop(self) -> bool:
+        return self._signals > 0
 
     async def _hand_over(self) -> None:
         self._log.info("handing_over")

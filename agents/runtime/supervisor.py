@@ -45,6 +45,7 @@ from agents.runtime.machine import read_machine
 from agents.runtime.shell import AgentShell, full_status
 from agents.runtime.take_over import Found, Keeper, Place, take_over
 from agents.runtime.telemetry import Telemetry
+from agents.runtime.turn import Successor, Turn, have_turn
 from agents.settings import SiteSettings, core_settings
 from agents.site_link.build import Sites
 from agents.store import AgentStore, open_store
@@ -79,7 +80,7 @@ class Agent(ProcessLife):
         self.settings = settings
         start = start or Start(place_of(settings, store, SystemClock()), Found(), None)
         longest_ms = max(group.deactivation.timeout_ms for group in settings.groups)
-        super().__init__(log, fatal, start.config, longest_ms / 1_000 + STOP_MARGIN_S)
+        super().__init__(log, fatal, start.config, longest_ms / 1_000 + STOP_MARGIN_S, turn=start.stand_in)
         self._place, self._found = start.place, start.found
         self._store = store
         self._contexts = contexts
@@ -170,8 +171,8 @@ class Agent(ProcessLife):
 
     # -- life ---------------------------------------------------------------------------------------------
 
-    async def run(self) -> int | None:
-        """Returns after an orderly stop: None, or the settings of the successor that this process is to become.
+    async def run(self) -> Successor | None:
+        """Returns after an orderly stop: None, or what this process is to become.
 
         Raises LocalFault or BadValue when it cannot start.
         """
@@ -243,6 +244,8 @@ class Start:
     found: Found
     config: Path | None
     """The configuration's file, for a successor."""
+    stand_in: Turn | None = None
+    """This process is one, and gives this back."""
 
 
 def place_of(settings: SiteSettings, store: AgentStore, clock: Clock) -> Place:
@@ -256,12 +259,18 @@ def place_of(settings: SiteSettings, store: AgentStore, clock: Clock) -> Place:
     )
 
 
-async def serve(settings: SiteSettings, config: Path | None) -> int | None:
-    """Runs an agent until it is told to stop; see `Agent.run`. Raises LocalFault or BadValue when it cannot start."""
+async def serve(settings: SiteSettings, config: Path | None, turn: Turn | None = None) -> Successor | None:
+    """Runs an agent until it is told to stop; see `Agent.run`. Raises LocalFault or BadValue when it cannot start.
+
+    `turn`: another process holds until this one is ready (agents/runtime/turn.py).
+    """
     setup_logging(level=settings.log.level, json=settings.log.json)
     own = require_own(settings)
     contexts = witness_contexts(settings, own)
+    if turn is not None and not have_turn(turn):
+        return None
     store = open_store(settings.state_dir, settings.runtime_dir, [group.group for group in settings.groups])
     place = place_of(settings, store, SystemClock())
-    start = Start(place, await take_over(place), config)
+    stand_in = turn if turn is not None and turn.stand_in is None else None
+    start = Start(place, await take_over(place), config, stand_in)
     return await Agent(settings, store, contexts, start=start).run()

@@ -23,6 +23,7 @@ from agents.core.settings import ProbeKind, ProbeRole
 from agents.runtime import life
 from agents.runtime.life import StopCutShort
 from agents.runtime.supervisor import Agent
+from agents.runtime.turn import Successor, Turn
 from agents.settings import (
     CheckSpec,
     Endpoint,
@@ -360,7 +361,13 @@ async def test_a_stop_that_comes_during_a_hand_over_is_not_lost(world: World, mo
     async def prepared(_config: Path, *_kind: str) -> int:
         return os.memfd_create("settings")
 
+    async def stood_by(_config: Path, settings_fd: int, *_kind: str) -> Successor:
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        return Successor(settings_fd, Turn(ours.detach()))
+
     monkeypatch.setattr(life, "prepare", prepared)
+    monkeypatch.setattr(life, "stand_by", stood_by)
     handed_over = asyncio.Event()
     async with witness(world) as w1:
         with pytest.raises(StopCutShort, match="while it became the new program"):  # noqa: PT012 - told by its end

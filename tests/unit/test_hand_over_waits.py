@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +17,7 @@ from member_rig import Pair
 from agents.runtime import life as life_module
 from agents.runtime.life import LivingDriver, ProcessLife
 from agents.runtime.loop import CoreLoop
+from agents.runtime.turn import GO, Successor, Turn, take_signals
 from proto.clock import SystemClock
 from proto.health import SiteState
 from proto.member_messages import MemberPhase, Order
@@ -83,6 +86,7 @@ class Living(CoreLoop):
 
 class Life(ProcessLife):
     living: Living
+    next_turns: list[socket.socket]
 
     @property
     def _living(self) -> LivingDriver:
@@ -100,14 +104,25 @@ def fatal(error: BaseException) -> NoReturn:
 
 
 @pytest.fixture
-async def life(monkeypatch: pytest.MonkeyPatch) -> Life:
+async def life(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Life]:
     async def prepared(_config: Path, *_kind: str) -> int:
         return os.memfd_create("settings", 0)
 
+    async def stood_by(_config: Path, settings_fd: int, *_kind: str) -> Successor:
+        ours, theirs = socket.socketpair()
+        next_turns.append(theirs)
+        return Successor(settings_fd, Turn(ours.detach()))
+
+    next_turns: list[socket.socket] = []
     monkeypatch.setattr(life_module, "prepare", prepared)
+    monkeypatch.setattr(life_module, "stand_by", stood_by)
     made = Life(structlog.stdlib.get_logger("test"), fatal, Path("agent.yaml"), 30.0)
     made.living = Living(Core(), SystemClock(), fatal, lambda *_: None)  # type: ignore[arg-type]
-    return made
+    made.next_turns = next_turns
+    yield made
+    take_signals()  # they wait for the next image, which never comes
+    for one in next_turns:
+        one.close()
 
 
 async def test_the_hand_over_begins_when_the_release_is_answered(life: Life) -> None:
@@ -117,11 +132,16 @@ async def test_the_hand_over_begins_when_the_release_is_answered(life: Life) -> 
     for _ in range(20):
         await asyncio.sleep(0)
     assert not ended.done()
+    (turn,) = life.next_turns
+    turn.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        turn.recv(1)
     core.words = ""  # type: ignore[attr-defined]
     life.living.tick()
     successor = await asyncio.wait_for(ended, 10)
+    assert turn.recv(1) == GO
     assert successor is not None
-    os.close(successor)
+    successor.drop()
 
 
 async def test_what_is_never_answered_does_not_hold_the_hand_over_up_for_ever(life: Life) -> None:
@@ -129,7 +149,7 @@ async def test_what_is_never_answered_does_not_hold_the_hand_over_up_for_ever(li
     life.upgrade()
     successor = await asyncio.wait_for(life._until_told(), 10)
     assert successor is not None
-    os.close(successor)
+    successor.drop()
 
 
 async def test_a_stop_that_comes_meanwhile_is_obeyed(life: Life) -> None:
