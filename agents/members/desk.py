@@ -21,6 +21,7 @@ from agents.members.handed_file import HandedFile
 from agents.settings import MemberSpec, SiteSettings
 from proto.clock import Clock
 from proto.edge.logs import get_logger
+from proto.errors import FrameRefused
 from proto.lease import LeaseConstants
 from proto.member_messages import AskNow, LeadAnswer, LeadMessage, MemberAsk, MemberHello, Order, RunStep, StepEnded
 from proto.units import NS_PER_MS, NS_PER_S, Epoch, GroupId, InstantNs, MemberName
@@ -29,6 +30,7 @@ ARMED_S = 10.0
 """A member's guard is ready while it is dormant; then it takes a look at the disk and a message or two."""
 STEP_MARGIN_S = 5.0
 STEPS_PENDING_MAX = 64
+_ENDS = frozenset(one.value for one in StepEnd)
 
 log = get_logger("agents.members")
 
@@ -246,9 +248,11 @@ class MemberDesk:
             self._begin_store(book, book.epoch, constants.ttl_ms)
 
     def step_ended(self, link: MemberLink, ended: StepEnded) -> None:
+        """Raises FrameRefused for an end that this version does not know."""
+        result = _result(ended)
         for pending in self._steps[link.hello.member]:
             if pending.key == (ended.group, ended.epoch, ended.step_id) and not pending.done.done():
-                pending.done.set_result(_result(ended))
+                pending.done.set_result(result)
 
     # -- what people see ------------------------------------------------------------------------------------
 
@@ -299,6 +303,10 @@ class MemberDesk:
 
 
 def _result(ended: StepEnded) -> StepResult:
+    if ended.end not in _ENDS:
+        raise FrameRefused(
+            f"step {ended.step_id[:80]!r} ended as {ended.end[:80]!r}; known is {', '.join(sorted(_ENDS))}"
+        )
     return StepResult(
         ended.step_id,
         StepEnd(ended.end),

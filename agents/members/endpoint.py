@@ -2,7 +2,8 @@
 
 Rules. Who speaks is what the certificate says: a member of this very site, by a name that the configuration has; Hello
 and every ask must agree with it. A frame that is not understood ends this stream and concerns no other. Everything has
-a bound: connections, the size of a frame, asks a second (the reader waits), what waits to be sent.
+a bound: connections, with and without a certificate (proto/edge/listener.py), the size of a frame, asks a second (the
+reader waits), what waits to be sent.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from agents.members.desk import MemberDesk
 from agents.settings import Endpoint
 from proto.clock import Clock
 from proto.edge.identity import Identity, PeerRefused, Role, member_certificate_name, require_role
+from proto.edge.listener import Bounds, TlsListener
 from proto.edge.logs import get_logger
 from proto.edge.tls import identity_of
 from proto.errors import BadValue, FrameRefused, LocalFault
@@ -41,7 +43,6 @@ IDLE_S = 5.0
 """Members ask at least twice a second."""
 CLOSE_S = 0.5
 SHUTDOWN_S = 1.0
-BACKLOG = 128
 CONNECTIONS_MAX = 256
 FRAMES_PER_S = 200
 BURST_FRAMES = 400
@@ -63,26 +64,27 @@ class MemberEndpoint:
         app = web.Application(client_max_size=1_024)
         app.router.add_get(PATH, self._stream)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
-        self._server: asyncio.Server | None = None
+        self._listener: TlsListener | None = None
 
     async def start(self) -> None:
         """Raises BadValue or LocalFault when it cannot listen."""
         await self._runner.setup()
         if self._runner.server is None:
             raise LocalFault("the members' endpoint was set up twice")
-        loop = asyncio.get_running_loop()
+        server = self._runner.server
+        self._listener = TlsListener(
+            "members", self._tls, server, lambda: len(server.connections), Bounds(CONNECTIONS_MAX)
+        )
         try:
-            self._server = await loop.create_server(
-                self._runner.server, self._listen.host, self._listen.port, ssl=self._tls, backlog=BACKLOG
-            )
+            await self._listener.start(self._listen.host, self._listen.port)
         except OSError as error:
             rule = f"cannot listen there: {error.strerror or error}"
             remedy = "choose an address of this machine and a free port"
             raise BadValue("members_listen", str(self._listen), rule, remedy) from error
 
     async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        if self._listener is not None:
+            await self._listener.close()
         for link in tuple(self.desk.links.values()):
             link.end("the lead agent stops")
         await self._runner.cleanup()

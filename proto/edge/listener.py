@@ -1,11 +1,14 @@
 """A TLS listener that counts before it shakes hands: for endpoints that anybody on the network can reach.
 
 Rule (FAULTS S6): a connection costs nothing but a socket until its handshake is over, and both have a bound: so many
-handshakes at once, each for so long; so many connections in all. What is beyond is closed at once, and counted. An
-event loop's own server has no such bound: it makes a TLS object for every connection that it is offered.
+handshakes at once, each for so long; so many connections in all. For a handshake beyond that the one that has taken
+longest is closed, because an honest one takes milliseconds: whoever floods this port with sockets that say nothing
+closes their own. When all connections have shown a certificate the new one is closed. Both are counted. An event loop's
+own server has no such bound: it makes a TLS object for every connection that it is offered.
 
 Rejected: a limit behind the handshake (whoever has no certificate never gets there), a limit by address (sites share
-addresses behind a NAT, and an attacker has many).
+addresses behind a NAT, and an attacker has many), closing the newest (some sockets that say nothing, opened again and
+again, would keep everybody out).
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from proto.edge.logs import get_logger
 HANDSHAKE_S = 3.0
 """Twice a round trip over half the world, with a retransmission."""
 HANDSHAKES_MAX = 32
-"""At once. One takes a few milliseconds of a core; a flood waits in the kernel's backlog instead of in our memory."""
+"""At once. One takes a few milliseconds of a core."""
 SHUTDOWN_S = 0.5
 """What a peer may take to answer the end of its TLS session."""
 BACKLOG = 128
@@ -57,7 +60,7 @@ class TlsListener:
     ) -> None:
         """`open_now`: connections past their handshake that are still open; `protocol` makes one for each."""
         self.turned_away = 0
-        """Closed before the handshake because a bound was reached."""
+        """Closed before their handshake was over because a bound was reached."""
         self._name = name
         self._context = context
         self._protocol = protocol
@@ -65,7 +68,8 @@ class TlsListener:
         self._bounds = bounds
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[asyncio.Task[None], socket.socket] = {}
+        """The oldest first."""
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -105,23 +109,36 @@ class TlsListener:
                     log.warning("cannot_accept", listener=self._name, why=error.strerror)
                     await asyncio.sleep(RETRY_S)
                 continue
-            if self._full():
-                self._turn_away(connection)
+            if not self._make_room():
+                self._count_turned_away()
+                connection.close()
                 continue
             task = asyncio.create_task(self._shake_hands(connection), name=f"{self._name} handshake")
-            self._handshakes.add(task)
-            task.add_done_callback(self._handshakes.discard)
+            self._handshakes[task] = connection
+            task.add_done_callback(self._over)
 
-    def _full(self) -> bool:
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._handshakes.pop(task, None)
+
+    def _make_room(self) -> bool:
+        """False: everybody who is here has shown a certificate."""
         under_way = len(self._handshakes)
-        return under_way >= self._bounds.handshakes_max or under_way + self._open_now() >= self._bounds.open_max
+        if under_way < self._bounds.handshakes_max and under_way + self._open_now() < self._bounds.open_max:
+            return True
+        if not under_way:
+            return False
+        task, oldest = next(iter(self._handshakes.items()))
+        del self._handshakes[task]
+        self._count_turned_away()
+        with contextlib.suppress(OSError):
+            oldest.shutdown(socket.SHUT_RDWR)  # its handshake ends at that, and closes it
+        return True
 
-    def _turn_away(self, connection: socket.socket) -> None:
+    def _count_turned_away(self) -> None:
         if self.turned_away % LOG_EVERY == 0:
             bounds = f"{self._bounds.handshakes_max} handshakes, {self._bounds.open_max} connections"
             log.warning("turned_away", listener=self._name, before=self.turned_away, bounds=bounds)
         self.turned_away += 1
-        connection.close()
 
     async def _shake_hands(self, connection: socket.socket) -> None:
         """Who is refused, or does not end in time, is closed by the loop; the context tells why (`on_refused`)."""

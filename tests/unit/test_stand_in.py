@@ -85,7 +85,9 @@ def script(tmp_path: Path, body: str) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(("body", "why"), [("exit 3", r"it ended.*exit code"), ("exec sleep 600", "it was not ready within")])
+@pytest.mark.parametrize(
+    ("body", "why"), [("exit 3", r"it ended.*exit code"), ("exec sleep 600", "it was not ready within")]
+)
 async def test_a_program_that_does_not_come_up_is_refused_and_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, why: str
 ) -> None:
