@@ -3,21 +3,20 @@
 Rule: at most one plan runs, and it is answered exactly once; a fence overtakes it at once and goes on until it is
 proven. What has ended is said only on proof. With `enforce: false` nothing is started, stopped or looked for.
 Guards outlive their plans: a guard is watched from its start to its end, and an end that was not asked for is
-told as lost. The next guard is started while the group is dormant, unarmed and holding nothing: a takeover does not
-wait for an interpreter to start, and how processes can be held here is known before it matters.
+told as lost (agents/actions/group_guard.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 
 import structlog
 
-from agents.actions.again import FENCE_AGAIN_S, SPARE_AGAIN_S, again_s
+from agents.actions.again import FENCE_AGAIN_S, again_s
 from agents.actions.arming import Arming
-from agents.actions.holding import LacksReport, containment_words, down_words
+from agents.actions.group_guard import GroupGuard
+from agents.actions.holding import LacksReport
 from agents.actions.parts import RunnerParts, RunnerReports
 from agents.actions.plan_journal import PlanJournal
 from agents.actions.plan_notes import PlanNotes, StepFailed
@@ -29,7 +28,7 @@ from agents.actions.unwind import ALONE_MS_MAX, Unwinder
 from agents.core.effects import ExtendDeadline, Fence, PlanKind, StartPlan
 from agents.core.lease_holder import NO_EPOCH
 from agents.core.plan_progress import PlanEnd
-from agents.fencing.base import Down, Guard, GuardError, NotProvenDown
+from agents.fencing.base import Guard, GuardError, NotProvenDown
 from proto.errors import DurabilityLost
 from proto.invariants import require
 from proto.timing import LocalDeadlines
@@ -71,11 +70,7 @@ class GroupRunner:
         self._plan: StartPlan | None = None
         self._plan_task: asyncio.Task[None] | None = None
         self._fence_task: asyncio.Task[None] | None = None
-        self._starting: asyncio.Future[Guard] | None = None
-        self._guard: Guard | None = None
-        self._end_asked = False
-        self._epoch_seen = epoch_seen
-        self._spare_task: asyncio.Task[None] | None = None
+        self._guards = GroupGuard(plans.group, parts, reports, self._lacks, self._arming, self._may_prepare, epoch_seen)
         self._settle_task: asyncio.Task[None] | None = None
         self._progress = ""
         self._orderly = True
@@ -90,28 +85,26 @@ class GroupRunner:
             return
         if plan.kind is PlanKind.ACTIVATE:
             require(plan.deadlines is not None, f"{self.plans.group}: an activation without deadlines")
-            self._end_asked = False
+            self._guards.end_asked = False
             if plan.deadlines is not None:
                 self._arming.begin(plan.epoch, plan.deadlines)
         self._plan = plan
-        former = self._plan_task, self._fence_task, self._settle_task
+        former = self._plan_task, self._fence_task, self._settle_task, self._guards.replacing
         self._log.info("plan.start", plan=plan.plan, kind=plan.kind.value, epoch=plan.epoch, cause=plan.cause)
         self._plan_task = self._parts.spawn(self._run(plan, former), f"plan {self.plans.group}")
 
     def adopt(self, guard: Guard, epoch: Epoch, deadlines: LocalDeadlines) -> None:
         """Before the first effect: an armed guard of a former process of this incarnation."""
-        self._guard = guard
         self._arming.adopt(guard, epoch, deadlines)
-        self._parts.spawn(self._watch(guard), f"guard {self.plans.group}")
-        self._parts.spawn(self._tell_taken_over(guard), f"containment {self.plans.group}")
+        self._guards.adopt(guard)
 
     def let_go(self) -> None:
         """This process becomes another one: nothing that ends here asks the guard for anything any more."""
-        if self._guard is not None:
-            self._guard.let_go()
+        if self._guards.guard is not None:
+            self._guards.guard.let_go()
 
     def extend(self, effect: ExtendDeadline) -> None:
-        if self.plans.enforce and not self._end_asked and self._arming.latest is not None:
+        if self.plans.enforce and not self._guards.end_asked and self._arming.latest is not None:
             self._arming.extend(effect.epoch, effect.deadlines)
 
     def fence(self, effect: Fence) -> None:
@@ -122,7 +115,7 @@ class GroupRunner:
         if self._plan is not None and self._plan_task is not None:
             self._plan_task.cancel()
             self._finish(self._plan, ok=False, text=f"cut short by a fence: {effect.cause}")
-        self._stop_arming()
+        self._guards.ask_end()
         self._parts.execs.fence(self.plans.group)
         if not self._fencing:
             self._fence_task = self._parts.spawn(self._fence_until_proven(), f"fence {self.plans.group}")
@@ -130,7 +123,7 @@ class GroupRunner:
     def guard_of(self, epoch: Epoch) -> Guard | None:
         """That holds this epoch and takes steps: of a plan's own, and those that a lead asks a member for."""
         latest = self._arming.latest
-        return self._guard if latest is not None and latest[0] == epoch and self._plan is None else None
+        return self._guards.guard if latest is not None and latest[0] == epoch and self._plan is None else None
 
     @property
     def dormant(self) -> bool:
@@ -160,8 +153,8 @@ class GroupRunner:
             "plan": None if plan is None else {"kind": plan.kind.value, "number": plan.plan, "now": self._progress},
             "steps": {} if noted is None else {name: state.value for name, state in noted.states.items()},
             "fencing": self._fencing,
-            "guard": self._guard is not None,
-            **self._lacks.status(self.plans.resources, self._guard, self._parts.clock.now()),
+            "guard": self._guards.guard is not None,
+            **self._lacks.status(self.plans.resources, self._guards.guard, self._parts.clock.now()),
         }
 
     # -- plans --------------------------------------------------------------------------------------------
@@ -201,7 +194,12 @@ class GroupRunner:
         self._log.log(20 if ok else 30, "plan.end", plan=plan.plan, kind=plan.kind.value, ok=ok, text=text)
         self._reports.plan_finished(self.plans.group, plan.plan, ok=ok, text=text, orderly=self._orderly)
         if ok and plan.kind is not PlanKind.ACTIVATE:
-            self._prepare()
+            self._guards.prepare()
+
+    async def _may_prepare(self) -> bool:
+        """Nothing runs here, or is on its way: a guard may be started, or ended, for the next activation."""
+        await self._proof.settled()
+        return self._plan is None and not self._fencing
 
     async def _verify_down(self, plan: StartPlan) -> str:
         self._progress = "looking for what runs"
@@ -212,7 +210,7 @@ class GroupRunner:
     async def _take_back(self, limit_ms: int) -> None:
         """Everything is proven dead: what an activation did outside of its namespace is taken back and proven again."""
         if self._unwinder.steps():
-            if self._guard is not None or self._starting is not None:
+            if self._guards.there:
                 return
             await self._unwinder.alone(limit_ms, self._note_progress)
             await self._proof.prove(PROOF_S)
@@ -221,9 +219,7 @@ class GroupRunner:
     async def _activate(self, plan: StartPlan) -> str:
         self._progress = "starting the guard"
         await self._notes.begin_plan(plan, self.plans.activation, self._parts)
-        finished = self._epoch_seen  # an epoch that was begun here is never begun again, whichever guard is asked
-        self._epoch_seen = Epoch(max(finished, plan.epoch))
-        guard = await self._dormant_guard() or await self._started(Epoch(max(finished, plan.epoch - 1)))
+        guard = await self._guards.for_epoch(plan.epoch)
         await guard.bind(self._parts.incarnation())
         self._progress = "arming the guard"
         await self._arming.attach(guard)
@@ -246,7 +242,7 @@ class GroupRunner:
         grace_ms = min(STOP_GRACE_MS_MAX, plan.timeout_ms // 3)
         note = ""
         self._orderly = True
-        guard = self._guard
+        guard = self._guards.guard
         if guard is not None:
             try:
                 async with asyncio.timeout((plan.timeout_ms - grace_ms) / 1_000):
@@ -256,9 +252,9 @@ class GroupRunner:
             except (StepFailed, GuardError, OSError) as error:
                 note = f"; a step failed: {error}"
         self._progress = "stopping what is left"
-        self._stop_arming()
+        self._guards.ask_end()
         down, _ = await asyncio.gather(
-            self._end_guard(grace_ms), self._parts.execs.stop_all(self.plans.group, grace_ms * NS_PER_MS)
+            self._guards.end(grace_ms), self._parts.execs.stop_all(self.plans.group, grace_ms * NS_PER_MS)
         )
         done = not note and self._parts.members.orderly(self.plans.group)
         self._orderly = done and (down is None or down.stopped)
@@ -279,91 +275,6 @@ class GroupRunner:
         await self._steps(plan, guard).run(self.plans.deactivation)
         return f"; not taken back: {left}" if left else ""
 
-    # -- guards -------------------------------------------------------------------------------------------
-
-    def _prepare(self) -> None:
-        """Proven down: the guard of the next activation may start now."""
-        if self._spare_task is None or self._spare_task.done():
-            self._spare_task = self._parts.spawn(self._start_spare(), f"next guard {self.plans.group}")
-
-    async def _start_spare(self) -> None:
-        for attempt in itertools.count():
-            await self._proof.settled()
-            if self._guard is not None or self._starting is not None or self._plan is not None or self._fencing:
-                return
-            self._end_asked = False
-            try:
-                await self._tell_ready(await self._started(self._epoch_seen))
-            except (GuardError, OSError) as error:
-                words = f"no guard can be started: {error}"
-                self._log.error("guard.start", why=words)
-            else:
-                return
-            self._reports.guard_containment(self.plans.group, words)
-            await asyncio.sleep(again_s(SPARE_AGAIN_S, attempt))
-
-    async def _tell_ready(self, guard: Guard) -> None:
-        status = await guard.status()
-        self._lacks.ready(status)
-        self._reports.guard_containment(self.plans.group, containment_words(status))
-
-    async def _tell_taken_over(self, guard: Guard) -> None:
-        with contextlib.suppress(GuardError):  # then its end is told by its watch
-            await self._tell_ready(guard)
-
-    async def _dormant_guard(self) -> Guard | None:
-        """The guard that was started while dormant, unless it is gone."""
-        if self._starting is not None:
-            await asyncio.wait({self._starting})
-        return self._guard
-
-    async def _started(self, finished: Epoch) -> Guard:
-        """Shielded: a guard that was asked for is always known here, also when its plan is gone meanwhile."""
-        self._starting = asyncio.ensure_future(self._parts.start_guard(self.plans.group, finished))
-        self._starting.add_done_callback(self._took)
-        return await asyncio.shield(self._starting)
-
-    def _took(self, starting: asyncio.Future[Guard]) -> None:
-        self._starting = None
-        if starting.cancelled() or starting.exception() is not None:
-            return
-        self._guard = starting.result()
-        self._parts.spawn(self._watch(self._guard), f"guard {self.plans.group}")
-
-    async def _watch(self, guard: Guard) -> None:
-        try:
-            down = await guard.wait_down()
-            text = down.cause
-        except GuardError as error:
-            text = str(error)
-        if guard is not self._guard or self._end_asked:
-            return
-        if self._arming.latest is None:
-            self._log.warning("guard.lost", why=text, while_="dormant")
-            self._guard = None
-            await self._parts.release_guard(guard)
-            self._prepare()
-        else:
-            self._reports.guard_lost(self.plans.group, text)
-
-    def _stop_arming(self) -> None:
-        self._end_asked = True
-        self._arming.detach()
-
-    async def _end_guard(self, grace_ms: int | None) -> Down | None:
-        """With a grace: stop; without: fence. Afterwards the guard is spent and its end proven."""
-        if self._starting is not None:
-            await asyncio.wait({self._starting})
-        guard = self._guard
-        if guard is None:
-            return None
-        down = await (guard.fence() if grace_ms is None else guard.stop(grace_ms * NS_PER_MS))
-        self._log.info("guard.down", **down_words(down))
-        if self._guard is guard:
-            self._guard = None
-        await self._parts.release_guard(guard)
-        return down
-
     # -- fences -------------------------------------------------------------------------------------------
 
     async def _fence_until_proven(self) -> None:
@@ -378,23 +289,21 @@ class GroupRunner:
                 break
         self._log.info("fence.proven")
         self._reports.fenced(self.plans.group, ok=True, text="nothing runs")
-        self._prepare()
+        self._guards.prepare()
 
     async def _fence_guard(self) -> None:
         try:
-            await self._end_guard(None)
+            await self._guards.end(None)
         except GuardError as error:
             self._log.error("guard.fence", why=str(error))
 
     async def _fence_once(self) -> None:
         """The guard's word is tried first; its record decides, also when its handle knows nothing any more."""
-        guard = self._guard
+        guard = self._guards.guard
         await asyncio.gather(self._fence_guard(), self._proof.end_components())
         self._parts.execs.fence(self.plans.group)
         await self._parts.execs.stop_all(self.plans.group, 0)
         await self._proof.prove(PROOF_S)
-        if guard is not None and self._guard is guard:
-            # Its handle could not prove the end, its record and pids did.
-            self._guard = None
-            await self._parts.release_guard(guard)
+        if guard is not None:  # its handle could not prove the end, its record and pids did
+            await self._guards.forget(guard)
         await self._take_back(ALONE_MS_MAX)

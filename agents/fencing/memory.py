@@ -28,6 +28,8 @@ class MemoryGuard:
     ) -> None:
         self.model = GuardModel(behave, epoch_finished)
         self.lacks: tuple[str, ...] = ()
+        self.missing: tuple[str, ...] = ()
+        """Of the host, as it found it at its start."""
         self.resources: tuple[HeldResource, ...] = ()
         self._now = now
         self._steps: dict[str, asyncio.Future[StepResult]] = {}
@@ -104,6 +106,7 @@ class MemoryGuard:
             kill_at_ns=rungs.kill_at_ns if rungs else None,
             since_ns=None if since is None else (since.boot_ns, since.raw_ns, since.wall_ns),
             ended=tuple(self.model.ended.values()),
+            missing=self.missing,
         )
 
     def let_go(self) -> None:

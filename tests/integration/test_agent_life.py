@@ -218,7 +218,7 @@ async def test_silence_ends_the_platform_by_the_deadline(world: World) -> None:
 async def test_a_killed_guard_is_a_fence(world: World) -> None:
     async with witness(world) as w1, world.running(w1) as agent:
         await world.activate(3)
-        guard = agent.driver.runners[G]._guard  # type: ignore[attr-defined]  # the process to kill
+        guard = agent.driver.runners[G]._guards.guard  # type: ignore[attr-defined]  # the process to kill
         os.kill(guard.guard_pid, signal.SIGKILL)
         await world.until(lambda: world.lease.releases != [], "never released")
         assert world.platform() == []

@@ -70,7 +70,7 @@ async def test_a_killed_guard_leaves_nothing_open_once_the_site_is_fenced(world:
     async with witness(world) as w1, world.running(w1) as agent:
         await world.activate(3)
         await world.until(lambda: open_now() == (True, True), "never open")
-        os.kill(agent.driver.runners["shop"]._guard.guard_pid, signal.SIGKILL)  # type: ignore[attr-defined]  # to kill
+        os.kill(agent.driver.runners["shop"]._guards.guard.guard_pid, signal.SIGKILL)  # type: ignore[attr-defined]  # to kill
         await world.until(lambda: world.lease.releases != [], "never released")
         assert closed()
 

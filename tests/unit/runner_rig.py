@@ -73,6 +73,7 @@ class World:
         self.leftover_problem = ""
         self.leftovers_ended = 0
         self.start_problem = ""
+        self.host_misses: tuple[str, ...] = ()
         self.may_start = asyncio.Event()
         self.may_start.set()
         self.tasks: list[asyncio.Task[None]] = []
@@ -101,6 +102,7 @@ class World:
         if self.start_problem:
             raise GuardGone(self.start_problem)
         self.guards.append(MemoryGuard(self.clock.now, self._behave, finished))
+        self.guards[-1].missing = self.host_misses
         return self.guards[-1]
 
     async def _start_undo(self, group: GroupId, finished: Epoch) -> Guard:

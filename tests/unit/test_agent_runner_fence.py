@@ -50,7 +50,7 @@ async def test_a_finished_epoch_is_refused_also_when_no_next_guard_has_started_y
 ) -> None:
     """The guard that is started for the activation itself knows the end of the epoch as the dormant one does."""
     world = World(tmp_path, well, activation=ONE)
-    monkeypatch.setattr(world.runner, "_prepare", lambda: None)
+    monkeypatch.setattr(world.runner._guards, "prepare", lambda: None)
     await active(world)
     assert (await world.done(world.start(PlanKind.DEACTIVATE)))[0]
     ok, text = await world.done(world.start(PlanKind.ACTIVATE))
@@ -89,6 +89,51 @@ async def test_what_a_guard_lacks_is_told_when_it_changes_and_the_rungs_are_in_t
     world.extend()
     await world.until(lambda: len(world.of("lacks")) == 2)
     assert world.of("lacks")[1] == ("lacks", ())
+
+
+async def test_what_a_dormant_guard_lacks_is_looked_for_again_until_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.actions.group_guard.LACKING_AGAIN_S", (0.01,))
+    world = World(tmp_path, well)
+    world.host_misses = ("watchdog /dev/watchdog: there is no such device",)
+    await world.done(world.start(PlanKind.VERIFY_DOWN))
+    await world.until(lambda: len(world.guards) >= 3)
+    assert world.of("lacks") == [("lacks", world.host_misses)], "told once"
+    world.host_misses = ()
+    await world.until(lambda: world.of("lacks")[-1] == ("lacks", ()))
+    kept = len(world.guards)
+    assert world.released == world.guards[:-1]
+    assert all(guard.model.down is not None for guard in world.guards[:-1])
+    await world.done(world.start(PlanKind.ACTIVATE))
+    assert len(world.guards) == kept, "the guard that lacks nothing is the one that is armed"
+    assert world.guards[-1].model.authority.rungs is not None
+
+
+async def test_a_plan_waits_for_the_end_of_a_guard_that_lacked_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.actions.group_guard.LACKING_AGAIN_S", (0.01, 60.0))
+    world = World(tmp_path, well)
+    world.host_misses = ("reset",)
+    let_end = asyncio.Event()
+    right = MemoryGuard.fence
+
+    async def fence(self: MemoryGuard) -> Down:
+        await let_end.wait()
+        return await right(self)
+
+    monkeypatch.setattr(MemoryGuard, "fence", fence)
+    await world.done(world.start(PlanKind.VERIFY_DOWN))
+    await world.until(lambda: world.runner._guards.replacing is not None)
+    plan = world.start(PlanKind.ACTIVATE)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(world.guards) == 1
+    let_end.set()
+    assert (await world.done(plan))[0]
+    assert world.guards[0].model.down is not None
+    assert len(world.guards) == 2
 
 
 async def test_a_dormant_guard_that_dies_is_replaced_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -158,7 +203,7 @@ async def test_a_fence_waits_for_a_guard_that_is_being_started(tmp_path: Path) -
     world = World(tmp_path, well, activation=ONE)
     world.may_start.clear()
     world.start(PlanKind.ACTIVATE)
-    await world.until(lambda: world.runner._starting is not None)
+    await world.until(lambda: world.runner._guards._starting is not None)
     world.runner.fence(Fence(G, "revoked"))
     await asyncio.sleep(0.01)  # the fence has this long to say too much
     assert world.of("fenced") == []
@@ -207,7 +252,7 @@ async def test_renewals_after_the_end_was_asked_arm_nothing(tmp_path: Path) -> N
 
 async def test_no_guard_is_started_beside_a_fence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agents.actions.runner.PROOF_S", 0.05)
-    monkeypatch.setattr("agents.actions.runner.SPARE_AGAIN_S", (0.01,))
+    monkeypatch.setattr("agents.actions.group_guard.SPARE_AGAIN_S", (0.01,))
     world = World(tmp_path, well, activation=ONE)
     world.start_problem = "no memory"
     assert (await world.done(world.start(PlanKind.VERIFY_DOWN)))[0]
