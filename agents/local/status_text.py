@@ -131,7 +131,8 @@ def _sites(link: dict[str, Any] | None) -> list[Table]:
 
 
 def _problems(view: dict[str, Any]) -> list[str]:
-    lines: list[str] = []
+    certificate = view.get("certificate", {}).get("problem")
+    lines: list[str] = [certificate] if certificate else []
     for stream in view["streams"]:
         if stream.get("problem"):
             remedy = f"; {stream['remedy']}" if stream.get("remedy") else ""

@@ -39,6 +39,7 @@ from agents.member.stream import LEAD, LeadStream
 from agents.member.take_over import FoundGuards, kept_as, take_over_guards
 from agents.members.endpoint import PATH
 from agents.probes.schedule import ProbeSchedule, ScheduledProbe
+from agents.runtime.certificate_watch import CertificateWatch
 from agents.runtime.identity import lead_context, require_own_member, tls_files
 from agents.runtime.life import ProcessLife
 from agents.runtime.machine import read_machine
@@ -50,9 +51,9 @@ from agents.settings import GroupSpec, MemberGroupSpec, MemberProcessSettings
 from agents.store import AgentStore, open_store
 from proto.clock import SystemClock
 from proto.edge.fatal import fatal as end_process
+from proto.edge.identity import member_certificate_name
 from proto.edge.logs import get_logger, setup_logging
 from proto.edge.tls import reload_files
-from proto.errors import BadValue, RemoteFault
 from proto.member_messages import MEMBER_PROTOCOL, GroupOffer, MemberHello
 from proto.timing import LocalDeadlines
 from proto.units import TOKEN_BYTES, GroupId, Nonce
@@ -111,6 +112,14 @@ class Member(ProcessLife):
         for one in settings.groups:
             self._add_group(one)
         self._context = lead_context(settings, require_own_member(settings))
+        self._certificate = CertificateWatch(
+            lambda: require_own_member(self.settings),
+            lambda: reload_files(self._context, tls_files(self.settings)),
+            f"witness pki issue member {member_certificate_name(settings.member, settings.site)}",
+            self._clock,
+            self.telemetry,
+            log,
+        )
         transport = WebSocketTransport({LEAD: settings.lead}, {LEAD: self._context}, PATH)
         self.stream = LeadStream(str(settings.lead), transport, self._hello, self.driver, self._random.random)
         self.driver.stream = self.stream
@@ -176,6 +185,7 @@ class Member(ProcessLife):
         view["streams"] = [{"witness": LEAD, "connected": open_now, "suspect": False, "rtt_us": None, **words}]
         view["told"] = list(self.telemetry.words)
         view["resident_bytes"] = int(resident_bytes())
+        view["certificate"] = self._certificate.status()
         view["process"] = {"pid": os.getpid(), "taken_over": sorted(self._found.guards)}
         return view
 
@@ -193,6 +203,7 @@ class Member(ProcessLife):
         self.driver.begin()
         self._supervise("lead", self.stream.run())
         self._supervise("looks", self.schedule.run())
+        self._supervise("certificate", self._certificate.run())
         self._supervise_generation(self._machine.generation)
         log.info("started", site=self.settings.site, member=self.settings.member, groups=len(self.settings.groups))
         return await self._until_told()
@@ -202,14 +213,7 @@ class Member(ProcessLife):
         return self.driver
 
     def reload(self) -> None:
-        """New connections show and check what the certificate files hold now."""
-        try:
-            require_own_member(self.settings)
-            reload_files(self._context, tls_files(self.settings))
-        except (BadValue, RemoteFault) as error:
-            log.warning("certificates_kept", error=str(error))
-        else:
-            log.info("certificates_reloaded")
+        self._certificate.reload()
 
     async def _close_parts(self) -> None:
         await self.local.close()

@@ -10,7 +10,6 @@ SIGHUP reads the certificate files again. SIGUSR2 makes the process the program 
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import random
@@ -38,6 +37,7 @@ from agents.local.server import LocalServer
 from agents.members.build import Members
 from agents.probes.build import scheduled_probes
 from agents.probes.schedule import ProbeSchedule, ScheduledProbe
+from agents.runtime.certificate_watch import CertificateWatch
 from agents.runtime.driver import Driver
 from agents.runtime.identity import require_own, tls_files, witness_contexts
 from agents.runtime.life import ProcessLife
@@ -52,14 +52,12 @@ from agents.store import AgentStore, open_store
 from proto.clock import Clock, SystemClock
 from proto.edge.fatal import fatal as end_process
 from proto.edge.logs import get_logger, setup_logging
-from proto.edge.tls import EXPIRY_WARNING_DAYS, OwnCertificate, reload_files
-from proto.errors import BadValue, RemoteFault
+from proto.edge.tls import reload_files
 from proto.messages import Hello
-from proto.units import NS_PER_S, TOKEN_BYTES, WitnessId
+from proto.units import TOKEN_BYTES, WitnessId
 
 STOP_MARGIN_S = 30.0
 """Added to the longest deactivation: for proofs, the release and its answer."""
-HOUSEKEEPING_S = 3_600.0
 STEP_LOGS = "steps"
 
 log = get_logger("agents.supervisor")
@@ -104,6 +102,14 @@ class Agent(ProcessLife):
         self.driver = Driver(agent=self.core, folds=folds, clock=self._clock, fatal=fatal, shell=self.shell)
         self.registry = ExecRegistry(settings.exec_socket, [group.group for group in settings.groups])
         self.members = Members(settings, self.core, store.bounds(), self._found.guards, self._clock, self.driver.spawn)
+        self._certificate = CertificateWatch(
+            lambda: require_own(self.settings),
+            self._reload_contexts,
+            f"witness pki issue agent {settings.site}",
+            self._clock,
+            self.telemetry,
+            log,
+        )
         self._component_probes: tuple[ScheduledProbe, ...] = ()
         self._add_runners()
         self.sites = Sites(settings, self.driver, self._clock, self._random.random)
@@ -161,6 +167,7 @@ class Agent(ProcessLife):
         view["site_link"] = self.sites.status()
         for group in view["groups"]:
             group["members"] = self.members.desk.status(group["group"])
+        view["certificate"] = self._certificate.status()
         view["process"] = {
             "pid": os.getpid(),
             "started_ns": self._started_ns,
@@ -187,7 +194,8 @@ class Agent(ProcessLife):
         if self.sites.configured:
             self._supervise("site link", self.sites.run())
         self._supervise("probes", self.schedule.run())
-        self._supervise("housekeeping", self._housekeep())
+        if self._contexts is not None:
+            self._supervise("certificate", self._certificate.run())
         self._supervise_generation(self._place.machine.generation)
         gc.collect()
         gc.freeze()  # what was loaded stays: later collections need not look at it again
@@ -206,34 +214,13 @@ class Agent(ProcessLife):
         self._store.close()
 
     def reload(self) -> None:
-        """New connections show and check what the certificate files hold now."""
-        try:
-            own = require_own(self.settings)
-            for context in (self._contexts or {}).values():
-                reload_files(context, tls_files(self.settings))
-            self.members.reload(tls_files(self.settings))
-            self.sites.reload(tls_files(self.settings))
-        except (BadValue, RemoteFault) as error:
-            log.warning("certificates_kept", error=str(error))
-            return
-        self._watch_certificate(own)
-        log.info("certificates_reloaded", not_after_s=own.not_after_s)
+        self._certificate.reload()
 
-    async def _housekeep(self) -> None:
-        while True:
-            await asyncio.sleep(HOUSEKEEPING_S)
-            if self._contexts is None:
-                continue
-            try:
-                self._watch_certificate(require_own(self.settings))
-            except (BadValue, RemoteFault) as error:
-                log.warning("certificate_files_unusable", error=str(error))
-
-    def _watch_certificate(self, own: OwnCertificate) -> None:
-        days = own.days_left(self._clock.read().wall_ns / NS_PER_S)
-        if days < EXPIRY_WARNING_DAYS:
-            remedy = "issue it again with 'witness pki issue agent', copy the files, then send SIGHUP"
-            log.warning("certificate_ends_soon", days_left=round(days, 1), remedy=remedy)
+    def _reload_contexts(self) -> None:
+        for context in (self._contexts or {}).values():
+            reload_files(context, tls_files(self.settings))
+        self.members.reload(tls_files(self.settings))
+        self.sites.reload(tls_files(self.settings))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -43,6 +43,11 @@ class Telemetry:
         self._plans = self._counter("thirdsite_agent_plans", "Plans started.", ("group", "kind"))
         self._fences = self._counter("thirdsite_agent_fences", "Fences begun.", ("group",))
         self._renewals = self._counter("thirdsite_agent_renewals", "Deadlines that were extended.", ("group",))
+        self.certificate = Gauge(
+            "thirdsite_agent_certificate_not_after_seconds",
+            "When this process's own certificate ends, in seconds since 1970.",
+            registry=self.registry,
+        )
         self._alarms = self._counter("thirdsite_agent_alarms", "Lines that somebody should look at.", ())
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
