@@ -46,6 +46,7 @@ def kit_of(found: argparse.Namespace) -> Kit:
         name="fuzz-plain",
         run=run,
         story=lambda seed, named, note: run(seed, kinds=named, note=note),
+        drawn=lambda seed, named: setup_of(seed, stray=stray, power=power).kinds if named is None else named,
         kinds=kinds(stray=stray, power=power),
         catalogue=(),
         schedules_default=SCHEDULES_DEFAULT,

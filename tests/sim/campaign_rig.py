@@ -33,7 +33,7 @@ def plain(seed: int, /, *, kinds: tuple[str, ...] | None = None) -> Result:
     )
 
 
-def dies(seed: int) -> Result:
+def dies(seed: int, /, *, kinds: tuple[str, ...] | None = None) -> Result:
     if seed == DIES_AT:
         os._exit(3)
     return plain(seed)
@@ -64,8 +64,18 @@ def slow(seed: int, /, *, kinds: tuple[str, ...] | None = None) -> Result:
 CATALOGUE = (Row("N5", "messages are lost", ("rain",), ("rain",)), Row("S8", "a pickle", shown_by=("tests/x.py",)))
 
 
+def drawn(_seed: int, kinds: tuple[str, ...] | None) -> tuple[str, ...]:
+    return ("snow",) if kinds is None else kinds
+
+
 def kit(run=plain, **changed) -> Kit:
-    parts = {"catalogue": CATALOGUE, "schedules_default": 4, "judged_from": 6, **changed}
+    parts = {
+        "drawn": lambda _seed, kinds: ("snow",) if kinds is None else kinds,
+        "catalogue": CATALOGUE,
+        "schedules_default": 4,
+        "judged_from": 6,
+        **changed,
+    }
     return Kit(name="rig", run=run, story=story, kinds=frozenset({"rain", "snow"}), **parts)
 
 

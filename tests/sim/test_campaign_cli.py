@@ -52,6 +52,28 @@ def test_violations_are_told_with_a_line_that_replays_and_are_kept(capfd, tmp_pa
     assert f"{kept.replay}  # {kept.found[0]}" == overlap
 
 
+@pytest.mark.parametrize(
+    ("options", "kinds"), [((), ("snow",)), (("--kinds", "rain"), ("rain",)), (("--kinds", "none"), ())]
+)
+def test_a_schedule_that_never_ended_is_kept_with_the_kinds_that_it_had(capfd, tmp_path, options, kinds):
+    keep = tmp_path / "kept"
+    _, lines, _ = run(capfd, "--schedules", "6", "--keep", str(keep), *options, run=rig.dies)
+    kept = read_kept(keep / f"rig-{rig.DIES_AT}.json")
+    assert kept.kinds == kinds
+    assert kept.replay == f'make rig ARGS="--replay {rig.DIES_AT} --kinds {",".join(kinds) or "none"}"'
+    assert lines[0].startswith(kept.replay)
+
+
+@pytest.mark.parametrize("kit", [fuzz.KIT, sim.KIT], ids=lambda kit: kit.name)
+def test_the_kinds_of_a_schedule_are_known_without_running_it(kit):
+    drawn = [kit.drawn(seed, None) for seed in range(20)]
+    assert len(set(drawn)) > 5
+    assert all(kit.kinds.issuperset(kinds) for kinds in drawn)
+    some = next(kinds for kinds in drawn if kinds)
+    assert kit.drawn(3, some) == some
+    assert kit.drawn(3, ()) == ()
+
+
 def test_no_more_are_kept_than_somebody_reads(capfd, tmp_path, monkeypatch):
     monkeypatch.setattr("witness.sim.campaign.keep.KEPT_MAX", 1)
     run(capfd, "--schedules", "9", "--keep", str(tmp_path / "kept"))

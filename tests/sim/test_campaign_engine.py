@@ -45,6 +45,7 @@ def test_workers_change_nothing():
     for seed in range(500, 508):
         alone.ended(fuzz.KIT.chosen(None)(seed))
     told = run(Plan(500, 8, None, 2), together, fuzz.KIT.chosen(None))
+    assert all(result.kinds == fuzz.KIT.drawn(result.seed, None) for result in told)
     assert sorted(result.seed for result in told) == list(range(500, 508))
     assert figures(together.total) == figures(alone.total)
     assert together.total.fire.spent_ns > 0

@@ -90,7 +90,7 @@ class Life(ProcessLife):
 
     @property
     def _living(self) -> LivingDriver:
-        return self.living  # type: ignore[return-value]
+        return self.living  # type: ignore[return-value]  # has all that is used here
 
     def reload(self) -> None:
         """Nothing to read again."""
@@ -117,7 +117,7 @@ async def life(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Life]:
     monkeypatch.setattr(life_module, "prepare", prepared)
     monkeypatch.setattr(life_module, "stand_by", stood_by)
     made = Life(structlog.stdlib.get_logger("test"), fatal, Path("agent.yaml"), 30.0)
-    made.living = Living(Core(), SystemClock(), fatal, lambda *_: None)  # type: ignore[arg-type]
+    made.living = Living(Core(), SystemClock(), fatal, lambda *_: None)  # type: ignore[arg-type]  # a core of a few lines
     made.next_turns = next_turns
     yield made
     take_signals()  # they wait for the next image, which never comes
@@ -136,7 +136,7 @@ async def test_the_hand_over_begins_when_the_release_is_answered(life: Life) -> 
     turn.setblocking(False)
     with pytest.raises(BlockingIOError):
         turn.recv(1)
-    core.words = ""  # type: ignore[attr-defined]
+    core.words = ""  # type: ignore[attr-defined]  # of our own core
     life.living.tick()
     successor = await asyncio.wait_for(ended, 10)
     assert turn.recv(1) == GO
@@ -159,7 +159,7 @@ async def test_a_stop_that_comes_meanwhile_is_obeyed(life: Life) -> None:
     life.living.finished.set()
     assert await asyncio.wait_for(life._until_told(), 10) is None
     assert life._upgrading is not None
-    life.living._core.words = ""  # type: ignore[attr-defined]
+    life.living._core.words = ""  # type: ignore[attr-defined]  # of our own core
     life.living.tick()
     await asyncio.wait_for(life._upgrading, 10)
     assert life._successor is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from witness.sim.campaign.kit import Counts, Kit
 from witness.sim.catalogue import CATALOGUE
 from witness.sim.faults import FAULTS
-from witness.sim.run import run_chosen, told
+from witness.sim.run import drawn, run_chosen, told
 
 OVERLAP = frozenset({"overlap"})
 """Two sites active at one true instant: the promise above all others."""
@@ -19,6 +19,7 @@ KIT = Kit(
     name="sim",
     run=run_chosen,
     story=told,
+    drawn=lambda seed, kinds: drawn(seed, kinds).kinds,
     kinds=frozenset(FAULTS),
     catalogue=CATALOGUE,
     schedules_default=100,

@@ -21,7 +21,7 @@ from witness.sim.campaign.crew import Signals
 from witness.sim.campaign.engine import Plan, campaign
 from witness.sim.campaign.keep import KEEP_DEFAULT, Keeper
 from witness.sim.campaign.kit import NO_KINDS, Kit
-from witness.sim.campaign.result import Result
+from witness.sim.campaign.result import DIED, HUNG, Result
 from witness.sim.campaign.state import Standing, StoredStanding, fingerprint
 from witness.sim.campaign.verdict import Verdict
 
@@ -115,6 +115,8 @@ def _many(kit: Kit, found: argparse.Namespace) -> int:
     bar = Bar(plan, standing.total, clock)
 
     def told(result: Result) -> None:
+        if result.broke & {HUNG, DIED}:
+            result.kinds = kit.drawn(result.seed, found.kinds)
         if result.violations and not kit.must_find:
             _say(kit.replay_line(result.seed, result.kinds, result.violations[0]))
             keeper.failed(result)

@@ -15,7 +15,7 @@ from functools import partial
 from proto.clock import Clock, SystemClock
 from proto.units import NS_PER_S
 from witness.sim.campaign.crew import Crew, Hung
-from witness.sim.campaign.result import Result
+from witness.sim.campaign.result import DIED, HUNG, Result
 from witness.sim.campaign.state import Standing
 from witness.sim.raft.checkers import Violation
 
@@ -77,7 +77,7 @@ def _seeds(plan: Plan, standing: Standing, clock: Clock) -> Iterator[int]:
 
 
 def _died(seed: int, code: int | None) -> Result:
-    return Result(seed, [Violation("died", 0, f"the process that ran the schedule ended with exit code {code}")])
+    return Result(seed, [Violation(DIED, 0, f"the process that ran the schedule ended with exit code {code}")])
 
 
 # -- inside of a worker --------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ def bounded(run: Run, seed: int) -> Result:
         result = run(seed)
     except Hung:
         says = f"the schedule did not end within {SCHEDULE_S_MAX} s of real time"
-        result = Result(seed, [Violation("hung", 0, says)])
+        result = Result(seed, [Violation(HUNG, 0, says)])
     result.spent_ns, result.cpu_ns = clock.now() - since_ns, _cpu_ns() - cpu_ns
     return result
 

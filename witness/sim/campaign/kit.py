@@ -31,6 +31,8 @@ class Kit:
     """A seed's schedule; None: with the kinds that it draws itself. Goes to worker processes."""
     story: Callable[[int, tuple[str, ...] | None, Note], Result]
     """The same, told."""
+    drawn: Callable[[int, tuple[str, ...] | None], tuple[str, ...]]
+    """The kinds of that schedule, without running it: of one that never came to its end nothing else tells them."""
     kinds: frozenset[str]
     """That can be drawn."""
     catalogue: tuple[Row, ...]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from witness.sim.raft.checkers import Violation
 
+HUNG, DIED = "hung", "died"
+"""The schedule did not come to its end in time, or not at all: nothing is known of it but its seed."""
 STUCK = "stuck"
 """The one kind of violation that breaks no safety: the system did not come back within its bound."""
 
