@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from agents.hook_test import command as hook_test
-from proto.errors import LocalFault, ThirdsiteError
+from proto.errors import BadValue, LocalFault, ThirdsiteError
 
 EXIT_USAGE = 64
 EXIT_UNAVAILABLE = 69
@@ -113,16 +113,15 @@ def upgrade(
     config: Config,
     wait_s: Annotated[float, typer.Option("--wait", help="Seconds until it must be done.", min=1)] = 90.0,
 ) -> None:
-    """Make the running agent the version that is installed now, without a stop of the platform.
+    """Make the running agent, or member, the version that is installed now, without a stop of the platform.
 
     The new version checks the configuration first; what it refuses changes nothing. Exit codes: 0 done, 69 no agent
     answers, 75 neither done nor refused in time, 78 refused.
     """
-    from agents.config import load_agent_config  # noqa: PLC0415 - see above
     from agents.local.upgrade import UpgradeTimedOut, upgrade_agent  # noqa: PLC0415 - see above
 
     try:
-        typer.echo(asyncio.run(upgrade_agent(load_agent_config(config).status_socket, wait_s)))
+        typer.echo(asyncio.run(upgrade_agent(_status_socket(config), wait_s)))
     except UpgradeTimedOut as error:
         typer.echo(f"site-agent: {error}", err=True)
         raise typer.Exit(EXIT_TEMPFAIL) from None
@@ -234,7 +233,7 @@ def main() -> int:
         return EXIT_UNAVAILABLE
     except (LocalFault, ThirdsiteError) as error:
         typer.echo(f"site-agent: {error}", err=True)
-        return EXIT_CONFIG
+        return EXIT_USAGE if isinstance(error, BadValue) and error.usage else EXIT_CONFIG
     except Verdict as verdict:
         return int(verdict.code or 0)
     except SystemExit as leaving:

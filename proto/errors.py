@@ -29,9 +29,15 @@ class BadValue(ThirdsiteError):
             shown = shown[:VALUE_CHARS_MAX] + "…"
         super().__init__(f"{field}: {shown} is refused: {rule}; {remedy}")
         self.field = field
+        """Of the command line as that shows it, '--option' or 'NAME': then the value is wrong usage."""
         self.value = value
         self.rule = rule
         self.remedy = remedy
+
+    @property
+    def usage(self) -> bool:
+        """The value was given on the command line."""
+        return self.field.startswith("--") or self.field.isupper()
 
 
 class RemoteFault(ThirdsiteError):

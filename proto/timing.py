@@ -82,27 +82,27 @@ def check_site(constants: LeaseConstants, budgets: SiteBudgets) -> Iterator[Timi
     floor_ms = limits.GUARD_FLOOR_LEAD_NS // NS_PER_MS
     if kill < 2 * floor_ms:
         yield TimingViolation(
-            "kill_budget_ms",
-            str(kill),
+            "kill_budget",
+            f"{kill} ms",
             f"the kill must begin before the kernel's floor: at least 2 x {floor_ms} ms",
-            f"set kill_budget_ms to {2 * floor_ms} or more",
+            f"set kill_budget to {2 * floor_ms}ms or more",
         )
     if stop <= kill:
         yield TimingViolation(
-            "stop_budget_ms",
-            str(stop),
-            f"the graceful stop must begin before the kill: stop_budget_ms > kill_budget_ms = {kill}",
-            f"set stop_budget_ms above {kill}",
+            "stop_budget",
+            f"{stop} ms",
+            f"the graceful stop must begin before the kill: stop_budget > kill_budget = {kill} ms",
+            f"set stop_budget above {kill}ms",
         )
     renew = renew_interval_ms(ttl)
     used = renew + ANSWER_WAIT_MS_MIN + stop
     if used > ttl:
         yield TimingViolation(
-            "stop_budget_ms",
-            str(stop),
+            "stop_budget",
+            f"{stop} ms",
             f"a renewal period ({renew} ms), one retry ({ANSWER_WAIT_MS_MIN} ms) and the stop ({stop} ms) make "
-            f"{used} ms and must fit into ttl_ms = {ttl}",
-            f"set stop_budget_ms to at most {max(0, ttl - renew - ANSWER_WAIT_MS_MIN)} or raise ttl_ms of the group",
+            f"{used} ms and must fit into ttl = {ttl} ms",
+            f"set stop_budget to at most {max(0, ttl - renew - ANSWER_WAIT_MS_MIN)}ms or raise the group's ttl",
         )
 
 
@@ -118,11 +118,11 @@ def check_ladder(budgets: SiteBudgets, *, watchdog: bool, reset_before_ms: int |
     floor_ms = limits.GUARD_FLOOR_LEAD_NS // NS_PER_MS
     if watchdog and kill < WATCHDOG_WINDOW_MS + KILL_PROOF_MS:
         yield TimingViolation(
-            "kill_budget_ms",
-            str(kill),
+            "kill_budget",
+            f"{kill} ms",
             f"a watchdog counts whole seconds and may reset the host {WATCHDOG_WINDOW_MS} ms before the deadline; the "
-            f"kill must be proven before that: kill_budget_ms >= {WATCHDOG_WINDOW_MS + KILL_PROOF_MS}",
-            f"set kill_budget_ms to {WATCHDOG_WINDOW_MS + KILL_PROOF_MS} or more, or remove the watchdog",
+            f"kill must be proven before that: kill_budget >= {WATCHDOG_WINDOW_MS + KILL_PROOF_MS} ms",
+            f"set kill_budget to {WATCHDOG_WINDOW_MS + KILL_PROOF_MS}ms or more, or remove the watchdog",
         )
     if reset_before_ms is None:
         return
@@ -135,11 +135,11 @@ def check_ladder(budgets: SiteBudgets, *, watchdog: bool, reset_before_ms: int |
         )
     if kill < reset_before_ms + KILL_PROOF_MS:
         yield TimingViolation(
-            "kill_budget_ms",
-            str(kill),
-            f"the kill must be proven before the reset: kill_budget_ms >= reset.before + {KILL_PROOF_MS} = "
-            f"{reset_before_ms + KILL_PROOF_MS}",
-            f"set kill_budget_ms to {reset_before_ms + KILL_PROOF_MS} or more, or lower reset.before",
+            "kill_budget",
+            f"{kill} ms",
+            f"the kill must be proven before the reset: kill_budget >= reset.before + {KILL_PROOF_MS} ms = "
+            f"{reset_before_ms + KILL_PROOF_MS} ms",
+            f"set kill_budget to {reset_before_ms + KILL_PROOF_MS}ms or more, or lower reset.before",
         )
 
 

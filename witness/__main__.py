@@ -181,8 +181,7 @@ def main() -> None:
         app()
     except ThirdsiteError as error:
         typer.echo(f"witness: {error}", err=True)
-        option = isinstance(error, BadValue) and error.field.startswith("--")
-        sys.exit(EXIT_USAGE if option else EXIT_CONFIG)
+        sys.exit(EXIT_USAGE if isinstance(error, BadValue) and error.usage else EXIT_CONFIG)
     except PermissionError as error:
         remedy = "run the command as the user that the witness runs as, or as root"
         typer.echo(f"witness: {error.filename}: this user has no right to it ({error.strerror}); {remedy}", err=True)

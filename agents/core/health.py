@@ -1,9 +1,11 @@
 """(2) Folds single looks at the platform into what the site says about itself, with hysteresis.
 
 Rule: a probe changes its verdict only after `rise` passes or `fall` failures in a row, and counts as failing
-until its first verdict: a site that has not looked yet is not ready. A role without a probe passes; without a
-data probe the data checks are NONE and without a lag probe nothing is measured. The words of a blocker change
-only when what was seen changes, because a report is compared as bytes on its way to the witnesses.
+until its first verdict: a site that has not looked yet is not ready. A service that was just started is an exception:
+while the site was dormant its probes failed, as they should, so it is unfit only once they fail in a row again.
+A role without a probe passes; without a data probe the data checks are NONE and without a lag probe nothing is
+measured. The words of a blocker change only when what was seen changes, because a report is compared as bytes on its
+way to the witnesses.
 Rejected: averages and scores (nobody can say afterwards why a site was not ready).
 """
 
@@ -78,6 +80,11 @@ class HealthFold:
         """`passing`: a former process looked until now, so that only failures in a row change the verdict."""
         self._probes = {settings.name: _ProbeFold(settings, passing=passing) for settings in probes}
         require(len(self._probes) == len(probes), "two probes of one group share a name")
+
+    def service_began(self) -> None:
+        """It has just been started, so what was seen before says nothing: failures in a row decide from here on."""
+        for fold in self._with(ProbeRole.SERVICE):
+            fold.passing, fold.row = True, 0
 
     def observe(self, name: str, passed: bool, detail: str, value_ms: int | None = None) -> None:
         """`detail` says why it failed, without figures that change at every look."""

@@ -11,7 +11,6 @@ configuration; its guards go on meanwhile.
 
 from __future__ import annotations
 
-import os
 import random
 import secrets
 from collections.abc import Callable
@@ -186,7 +185,8 @@ class Member(ProcessLife):
         view["told"] = list(self.telemetry.words)
         view["resident_bytes"] = int(resident_bytes())
         view["certificate"] = self._certificate.status()
-        view["process"] = {"pid": os.getpid(), "taken_over": sorted(self._found.guards)}
+        view["incarnation"] = self.core.instance.hex()
+        view["process"] = self._process({"taken_over": sorted(self._found.guards)})
         return view
 
     # -- life -----------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from agents.probes.base import ProbeResult
 from agents.runtime.loop import CoreLoop
 from agents.site_link.port import SiteAsk, SiteSays
 from proto.clock import Clock
+from proto.health import SiteState
 from proto.invariants import require
 from proto.messages import AgentMessage, WitnessMessage
 from proto.site_messages import HoldAnswer, HoldEndAnswer, HoldRefusal, HoldRequest, HoldVerdict
@@ -149,6 +150,9 @@ class Driver(CoreLoop):
     # -- RunnerReports ------------------------------------------------------------------------------------
 
     def plan_finished(self, group: GroupId, plan: int, ok: bool, text: str, *, orderly: bool = True) -> None:
+        if ok and self.agent.groups[group].state is SiteState.ACTIVATING:
+            self._folds[group].service_began()
+            self._observe(group, self._folds[group].summary())
         self._input(lambda now: self.agent.plan_finished(group, plan, ok, text, now, orderly=orderly))
 
     def fenced(self, group: GroupId, ok: bool, text: str) -> None:

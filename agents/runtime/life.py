@@ -10,6 +10,7 @@ such an end is proven and its release answered, for as long as a stop may take a
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
@@ -21,6 +22,7 @@ import structlog
 from agents.runtime.machine import read_generation
 from agents.runtime.turn import Successor, Turn, hold_signals, take_signals
 from agents.runtime.upgrade import prepare, stand_by
+from proto.clock import SystemClock
 from proto.errors import LocalFault
 from proto.invariants import InvariantViolation
 
@@ -64,6 +66,7 @@ class ProcessLife(ABC):
         `turn`: this process is a stand-in, and gives it back when it is asked (agents/runtime/turn.py).
         """
         self._turn = turn
+        self._started_ns = SystemClock().now()
         self._stop_s_max = stop_s_max
         self._log = log
         self._fatal = fatal
@@ -79,6 +82,12 @@ class ProcessLife(ABC):
         self._giving_back = False
         self._refusals: tuple[int, str] = (0, "")
         """How often the next program refused the configuration, and its last words."""
+
+    def _process(self, more: Mapping[str, object]) -> dict[str, object]:
+        """For the status, and for `site-agent upgrade`, which waits for the next process by it."""
+        count, why = self._refusals
+        refused = {"count": count, "why": why}
+        return {"pid": os.getpid(), "started_ns": self._started_ns, "upgrade_refused": refused, **more}
 
     @property
     @abstractmethod

@@ -11,7 +11,6 @@ SIGHUP reads the certificate files again. SIGUSR2 makes the process the program 
 from __future__ import annotations
 
 import gc
-import os
 import random
 import secrets
 import ssl
@@ -86,7 +85,6 @@ class Agent(ProcessLife):
         self._random = random.Random(secrets.randbits(64))  # noqa: S311 - jitter of pauses, no secret
         self.telemetry = Telemetry(self._clock)
         core, takeover = self._place.settings, self._found.takeover
-        self._started_ns = self._clock.now()
         self.core = SiteAgent(
             core,
             tokens=lambda: secrets.token_bytes(TOKEN_BYTES),
@@ -162,18 +160,12 @@ class Agent(ProcessLife):
         )
 
     def _status(self) -> dict[str, Any]:
-        count, why = self._refusals
         view = full_status(self.driver, self.streams, self.registry, self.telemetry, self.settings)
         view["site_link"] = self.sites.status()
         for group in view["groups"]:
             group["members"] = self.members.desk.status(group["group"])
         view["certificate"] = self._certificate.status()
-        view["process"] = {
-            "pid": os.getpid(),
-            "started_ns": self._started_ns,
-            "life": self.keeper.life,
-            "upgrade_refused": {"count": count, "why": why},
-        }
+        view["process"] = self._process({"life": self.keeper.life})
         return view
 
     # -- life ---------------------------------------------------------------------------------------------

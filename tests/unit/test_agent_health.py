@@ -44,6 +44,20 @@ def test_service_blockers_are_left_out_while_dormant() -> None:
     assert summary.blockers_while(active=True)[-1] == "service probe svc: refused"
 
 
+def test_a_service_that_was_just_started_is_unfit_only_when_it_fails_in_a_row() -> None:
+    """While the site was dormant its probes failed, as they should."""
+    fold = HealthFold((probe("svc", ProbeRole.SERVICE, fall=2), probe("disk", ProbeRole.READY)))
+    fold.observe("svc", False, "refused")
+    assert not fold.summary().healthy
+    fold.service_began()
+    assert fold.summary().healthy
+    assert not fold.summary().ready, "what is not about the service is as it was"
+    fold.observe("svc", False, "refused")
+    assert fold.summary().healthy
+    fold.observe("svc", False, "refused")
+    assert not fold.summary().healthy
+
+
 def test_lag_is_the_largest_and_unknown_when_one_fails() -> None:
     fold = HealthFold((probe("a", ProbeRole.LAG), probe("b", ProbeRole.LAG, fall=2)))
     fold.observe("a", True, "", 10)

@@ -108,7 +108,7 @@ def test_a_header_that_does_not_fit_is_refused(changes, says):
 
 
 def test_a_backup_of_a_newer_level_or_version_names_the_remedy():
-    with pytest.raises(UpgradeRequired, match="this backup needs feature level 2"):
+    with pytest.raises(UpgradeRequired, match=f"this backup needs feature level {FEATURE_MAX + 1}"):
         verify(io.BytesIO(file_of(Life(), feature_level=FEATURE_MAX + 1)))
     with pytest.raises(BackupRefused, match="use the version that wrote it"):
         verify(io.BytesIO(SMALL[:8] + struct.pack(">I", 2) + SMALL[12:]))
@@ -247,7 +247,7 @@ def test_a_refused_backup_leaves_no_file(tmp_path, monkeypatch):
     with pytest.raises(BackupRefused, match="in use by another process"):
         take_backup(where, out, silent)
     busy.close()
-    monkeypatch.setattr(take_room, "chunks", lambda *_: iter([b"half"]))
+    monkeypatch.setattr(take_room, "chunks", lambda *_: iter([b"3SIT"]))
     with pytest.raises(BackupRefused, match="cut short"):
         take_backup(where, out, silent)
     assert [path.name for path in tmp_path.iterdir()] == ["data-w1"]

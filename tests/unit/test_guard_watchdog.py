@@ -203,10 +203,10 @@ def test_a_real_device_that_is_not_there_is_named_with_a_remedy(tmp_path: object
 @pytest.mark.parametrize(
     ("kill_ms", "watchdog", "reset_ms", "expected"),
     [
-        (1_499, True, None, "kill_budget_ms >= 1500"),
+        (1_499, True, None, "kill_budget >= 1500 ms"),
         (1_500, True, None, ""),
         (1_000, False, 99, "at least 2 x 50 ms"),
-        (300, False, 200, "kill_budget_ms >= reset.before + 200 = 400"),
+        (300, False, 200, "kill_budget >= reset.before + 200 ms = 400 ms"),
         (400, False, 200, ""),
         (40, False, None, ""),
     ],

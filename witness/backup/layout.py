@@ -33,9 +33,10 @@ from witness.core.snapshot import IMAGE_BYTES_MAX, ImageRefused, decode_image
 from witness.core.state import ClusterState
 
 MAGIC: Final = b"3SITEBKP"
+CUT_SHORT: Final = "it is cut short: copy it again, or use another backup"
 VERSION: Final = 1
 HEADER_BYTES_MAX: Final = 64 * 1024
-_HEAD: Final = struct.Struct(">8sII")
+_HEAD: Final = struct.Struct(">II")
 _LENGTH: Final = struct.Struct(">I")
 _READ_BYTES: Final = 1024 * 1024
 _TELL_EVERY: Final = 1_000
@@ -107,7 +108,7 @@ def chunks(header: Header, image: bytes, events: Iterable[bytes]) -> Iterator[by
 
 
 def _body(packed: bytes, image: bytes, events: Iterable[bytes]) -> Iterator[bytes]:
-    yield _HEAD.pack(MAGIC, VERSION, len(packed)) + packed
+    yield MAGIC + _HEAD.pack(VERSION, len(packed)) + packed
     yield image
     for event in events:
         yield _LENGTH.pack(len(event)) + event
@@ -166,8 +167,9 @@ class _Hashed:
         self._file = file
         self._digest = hashlib.sha256()
 
-    def take(self, size: int) -> bytes:
-        data = self._exactly(size)
+    def take(self, size: int, *, or_less: bool = False) -> bytes:
+        """`or_less`: a file that is shorter than that is for the caller to judge."""
+        data = self._file.read(size) if or_less else self._exactly(size)
         self._digest.update(data)
         return data
 
@@ -181,14 +183,17 @@ class _Hashed:
     def _exactly(self, size: int) -> bytes:
         data = self._file.read(size)
         if len(data) != size:
-            raise BackupRefused("it is cut short: copy it again, or use another backup")
+            raise BackupRefused(CUT_SHORT)
         return data
 
 
 def _read_front(source: _Hashed) -> tuple[Header, bytes]:
-    magic, version, length = _HEAD.unpack(source.take(_HEAD.size))
-    if magic != MAGIC:
+    magic = source.take(len(MAGIC), or_less=True)
+    if not MAGIC.startswith(magic):
         raise BackupRefused("it is no backup of thirdsite; `witness backup` makes one")
+    if magic != MAGIC:
+        raise BackupRefused(CUT_SHORT)
+    version, length = _HEAD.unpack(source.take(_HEAD.size))
     if version != VERSION:
         raise BackupRefused(f"it has version {version}, this program reads {VERSION}: use the version that wrote it")
     if length > HEADER_BYTES_MAX:

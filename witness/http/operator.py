@@ -6,6 +6,7 @@ judged once more by the machine. The author of a command is the name in the cert
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,7 +54,14 @@ def _author(request: web.Request, body: Body) -> Author:
 
 
 async def _submit(request: web.Request, command: Command) -> web.Response:
-    return answer(await _cluster(request).submit(command))
+    return answer(_named(await _cluster(request).submit(command), request))
+
+
+def _named(outcome: Outcome, request: web.Request) -> Outcome:
+    """Whoever mistyped a name has to see it."""
+    if outcome.reason is Reason.UNKNOWN_GROUP and not outcome.detail:
+        return dataclasses.replace(outcome, detail=f"group {_group(request)}")
+    return outcome
 
 
 # -- reading ----------------------------------------------------------------------------------------------
@@ -76,7 +84,7 @@ async def get_group(request: web.Request) -> web.Response:
     cluster, group = _cluster(request), _group(request)
     status, found = cluster.group_status(group), cluster.group_config(group)
     if status is None or found is None:
-        return answer(Outcome(Reason.UNKNOWN_GROUP))
+        return answer(_named(Outcome(Reason.UNKNOWN_GROUP), request))
     return web.json_response({**status, "config": to_fields(found[0])})
 
 
@@ -146,7 +154,7 @@ async def post_switchover(request: web.Request) -> web.Response:
         return answer(Outcome(Reason.EPOCH_CONFLICT, detail))
     plan = cluster.plan_switchover(group, to, author)
     if isinstance(plan, Outcome):
-        return answer(plan)
+        return answer(_named(plan, request))
     return await _submit(request, plan)
 
 

@@ -6,11 +6,14 @@ must start without it.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from proto.errors import BadValue
 from witness.pki.break_glass_cli import app as break_glass_app
 
 app = typer.Typer(
@@ -28,6 +31,8 @@ Days = Annotated[int, typer.Option("--days", help="How long it is valid.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 Name = Annotated[str, typer.Argument(help="Its id, as the configuration names it.")]
 PKI_DIR = Path("pki")
+ARGUMENTS = dict.fromkeys(("name", "witness", "site", "member", "operator"), "NAME")
+ARGUMENTS |= {name: f"--{name.replace('_', '-')}" for name in ("host", "groups", "role", "days", "cluster_name")}
 
 
 @app.command("init")
@@ -40,7 +45,8 @@ def init(
     """Create the CA of a new cluster, with a new cluster id."""
     from witness.pki import store  # noqa: PLC0415 - cryptography is loaded only when it is used
 
-    made = store.create_ca(directory, cluster_name=cluster_name, days=days, force=force)
+    with _said_on_the_command_line():
+        made = store.create_ca(directory, cluster_name=cluster_name, days=days, force=force)
     typer.echo(f"cluster id   {made.cluster_id}")
     typer.echo(f"CA           {made.cert}")
     typer.echo(f"CA key       {made.key}   keep it here, back it up offline, copy it to no witness and no site")
@@ -114,12 +120,27 @@ def _issue(
 ) -> None:
     from witness.pki import store  # noqa: PLC0415 - cryptography is loaded only when it is used
 
-    made = store.issue(directory, kind, name, hosts=hosts or (), groups=groups or (), role=role, days=days, force=force)
+    with _said_on_the_command_line():
+        made = store.issue(
+            directory, kind, name, hosts=hosts or (), groups=groups or (), role=role, days=days, force=force
+        )
     typer.echo(f"issued       {made.identity}, until {made.not_after:%Y-%m-%d %H:%M} UTC")
     typer.echo(f"files        {made.ca.name} {made.cert.name} {made.key.name} in {made.directory}")
     place = "the operator's own machine" if kind == "operator" else f"the machine of {kind} {name}"
     typer.echo(f"copy         all three to {place}, readable by its user alone (key mode 0600)")
     typer.echo("configure    tls: {ca: ca.pem, cert: cert.pem, key: key.pem}")
+
+
+@contextlib.contextmanager
+def _said_on_the_command_line() -> Iterator[None]:
+    """A wrong value of an argument is wrong usage, by the argument's own name; what is wrong on the disk is not."""
+    try:
+        yield
+    except BadValue as error:
+        argument = ARGUMENTS.get(error.field)
+        if argument is None:
+            raise
+        raise BadValue(argument, error.value, error.rule, error.remedy) from error
 
 
 @app.command("show")
