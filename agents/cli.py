@@ -95,17 +95,10 @@ def status(
 
 
 def _status_socket(config: Path) -> Path:
-    """Of an agent's file, or of a member's, which is known by naming its member. Raises ConfigRefused."""
-    from agents.config import load_agent_config  # noqa: PLC0415 - see above
-    from agents.config_member import load_member_config  # noqa: PLC0415 - see above
-    from proto.edge.config_file import ConfigRefused  # noqa: PLC0415 - see above
+    """Of an agent's file, or of a member's. Raises ConfigRefused."""
+    from agents.config_any import load_any_config  # noqa: PLC0415 - see above
 
-    try:
-        return load_agent_config(config).status_socket
-    except ConfigRefused as refused:
-        if not any(problem.path == "member" for problem in refused.problems):
-            raise
-        return load_member_config(config).status_socket
+    return load_any_config(config).status_socket
 
 
 @app.command("upgrade")
@@ -176,7 +169,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
     root: Annotated[Path, typer.Option("--root", help="Read the host's files below this directory.")] = Path("/"),
 ) -> None:
-    """Look for everything on this host that would break the promise; change nothing.
+    """Look for everything on this host that would break the promise; change nothing. Takes a member's file, too.
 
     What starts the platform without the lease: units, timers, cron, containers.
     What runs in the active role right now though the site is dormant.

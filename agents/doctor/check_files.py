@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agents.doctor.finding import Finding, Promise, Severity
 from agents.doctor.host import Host
-from agents.runtime.identity import require_own
+from agents.runtime.identity import require_own, require_own_member
 from proto.edge.tls import EXPIRY_WARNING_DAYS
 from proto.errors import BadValue, RemoteFault
 
@@ -99,16 +99,18 @@ def _free_bytes(path: Path) -> int | None:
 
 def _identity(host: Host) -> Iterator[Finding]:
     tls = host.settings.tls
+    kind = "agent" if host.member is None else "member"
+    speaks = "no witness speaks with this site" if host.member is None else "the lead does not speak with this host"
     try:
-        own = require_own(host.settings)
+        own = require_own(host.settings) if host.member is None else require_own_member(host.member)
     except (BadValue, RemoteFault, OSError) as error:
-        why = "the agent does not start, or no witness speaks with it"
-        remedy = "issue it with `witness pki issue agent` and copy all three files"
+        why = f"the {kind} does not start, or {speaks}"
+        remedy = f"issue it with `witness pki issue {kind}` and copy all three files"
         yield Finding(Severity.BROKEN, str(tls.cert), str(error), Promise.COMES_BACK, why, remedy)
         return
     days = own.days_left(host.now_s)
     if days < EXPIRY_WARNING_DAYS:
         what = f"the certificate ends in {days:.0f} days"
-        why = "from then on no witness speaks with this site"
-        remedy = "issue it again with `witness pki issue agent`, copy the files, send SIGHUP"
+        why = f"from then on {speaks}"
+        remedy = f"issue it again with `witness pki issue {kind}`, copy the files, send SIGHUP"
         yield Finding(Severity.WARNING, str(tls.cert), what, Promise.COMES_BACK, why, remedy)

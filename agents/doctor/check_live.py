@@ -16,7 +16,7 @@ from agents.components.build import build_components
 from agents.doctor.finding import Finding, Promise, Severity
 from agents.doctor.host import Host
 from agents.probes.tcp import connect_problem
-from agents.runtime.identity import require_own, witness_contexts
+from agents.runtime.identity import lead_context, require_own, require_own_member, witness_contexts
 from agents.settings import Endpoint, GroupSpec
 from proto.errors import BadValue, RemoteFault
 from proto.timing import ANSWER_WAIT_MS_MIN
@@ -25,6 +25,10 @@ from proto.units import WitnessId
 ATTEMPTS = 3
 CONNECT_S = 3.0
 PORT_MS = 1_000
+LEAD = WitnessId("lead")
+"""Whom a member asks, in the place of witnesses."""
+MAJORITY_NEEDED = "the lease needs a majority of the witnesses; with fewer this site cannot hold it"
+LEAD_NEEDED = "this host holds its part of the lease only while its lead answers"
 LOCAL_NAMES = ("127.", "::1", "localhost")
 
 
@@ -83,23 +87,29 @@ async def _ports(host: Host, group: GroupSpec) -> list[Finding]:
 
 async def _witnesses(host: Host) -> list[Finding]:
     contexts: dict[WitnessId, ssl.SSLContext] = {}
+    asked, why = host.settings.witnesses, MAJORITY_NEEDED
+    if host.member is not None:
+        asked, why = ((LEAD, host.member.lead),), LEAD_NEEDED
     with contextlib.suppress(BadValue, RemoteFault, OSError):  # told by the check of the certificate
-        contexts = witness_contexts(host.settings, require_own(host.settings))
-    asked = host.settings.witnesses
+        if host.member is None:
+            contexts = witness_contexts(host.settings, require_own(host.settings))
+        else:
+            contexts = {LEAD: lead_context(host.member, require_own_member(host.member))}
     looks = [_one_witness(witness, address, contexts.get(witness)) for witness, address in asked]
     seen = await asyncio.gather(*looks)
-    return list(_judge(asked, seen))
+    return list(_judge(asked, seen, why))
 
 
-def _judge(asked: tuple[tuple[WitnessId, Endpoint], ...], seen: list[tuple[str, float]]) -> Iterator[Finding]:
+def _judge(
+    asked: tuple[tuple[WitnessId, Endpoint], ...], seen: list[tuple[str, float]], needed: str
+) -> Iterator[Finding]:
     reached = sum(not problem for problem, _ in seen)
     majority = len(asked) // 2 + 1
     for (witness, address), (problem, rtt_ms) in zip(asked, seen, strict=True):
         if problem:
             severity = Severity.WARNING if reached >= majority else Severity.BROKEN
-            why = "the lease needs a majority of the witnesses; with fewer this site cannot hold it"
-            remedy = "look at the network, the firewall, the witness's log and the names in its certificate"
-            yield Finding(severity, f"{witness} ({address})", problem, Promise.COMES_BACK, why, remedy)
+            remedy = "look at the network, the firewall, its log and the names in its certificate"
+            yield Finding(severity, f"{witness} ({address})", problem, Promise.COMES_BACK, needed, remedy)
         else:
             late = rtt_ms > ANSWER_WAIT_MS_MIN
             what = f"reached, {rtt_ms:.1f} ms a round trip"

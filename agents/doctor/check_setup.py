@@ -19,7 +19,7 @@ def check_setup(host: Host) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, "agent", what, Promise.COMES_BACK, why, "site-agent run -c FILE")
     yield from _site_link(host)
     for group in host.settings.groups:
-        yield from _group(group)
+        yield from _group(group, lead=host.member is None)
         yield from _said(host, group)
 
 
@@ -27,7 +27,7 @@ def _site_link(host: Host) -> Iterator[Finding]:
     """Nothing where no group is to go on without the witnesses, as far as a running agent knows."""
     said = {one["group"]: one for one in (() if host.status is None else host.status.get("groups", ()))}
     holding = [one.group for one in host.enforced() if said.get(one.group, {}).get("witness_loss", "hold") == "hold"]
-    if host.settings.site_link is not None or not holding:
+    if host.settings.site_link is not None or host.member is not None or not holding:
         return
     what = "no site_link is configured"
     why = (
@@ -38,7 +38,8 @@ def _site_link(host: Host) -> Iterator[Finding]:
     yield Finding(Severity.WARNING, "site-link", what, Promise.COMES_BACK, why, remedy)
 
 
-def _group(group: GroupSpec) -> Iterator[Finding]:
+def _group(group: GroupSpec, *, lead: bool) -> Iterator[Finding]:
+    """`lead`: not a member, whose platform is looked at by components, and whose steps are the lead's."""
     name = str(group.group)
     if not group.enforce:
         what = "enforce: false: this agent only watches"
@@ -51,7 +52,7 @@ def _group(group: GroupSpec) -> Iterator[Finding]:
         why = "only the guards prove it down; what was started beside them is not seen"
         remedy = "name what the platform consists of under components"
         yield Finding(Severity.WARNING, name, what, Promise.NO_SPLIT_BRAIN, why, remedy, name)
-    if not any(probe.role.value == "service" for probe in group.probes):
+    if lead and not any(probe.role.value == "service" for probe in group.probes):
         what = "no service probe is configured"
         why = "an active site whose platform hangs is never found unfit"
         remedy = "add a probe with role: service"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from agents.config import load_agent_config
+from agents.config_any import load_any_config
 from agents.doctor.check_clocks import check_clocks
 from agents.doctor.check_containers import check_containers
 from agents.doctor.check_cron import check_cron
@@ -24,7 +24,7 @@ from agents.doctor.check_setup import check_setup
 from agents.doctor.check_units import check_units
 from agents.doctor.check_watchdog import check_watchdog
 from agents.doctor.finding import Finding, Promise, Severity
-from agents.doctor.host import Host
+from agents.doctor.host import Host, site_of
 from agents.local.client import AgentUnreachable, agent_status
 from agents.settings import SiteSettings
 from proto.clock import SystemClock
@@ -40,10 +40,11 @@ _ORDER = (Severity.BROKEN, Severity.WARNING, Severity.NOTE)
 
 def examine(config: Path, root: Path = Path("/")) -> list[Finding]:
     """Raises ConfigRefused. Worst first."""
-    settings = load_agent_config(config)
+    found = load_any_config(config)
+    settings, member = (found, None) if isinstance(found, SiteSettings) else (site_of(found), found)
     clock = SystemClock()
     status = _status(settings)
-    host = Host(settings, root, _trial(), status, clock.read().wall_ns / NS_PER_S)
+    host = Host(settings, root, _trial(), status, member, clock.read().wall_ns / NS_PER_S)
     return judge(host)
 
 

@@ -12,11 +12,31 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from agents.settings import GroupSpec, SiteSettings
+from agents.settings import GroupSpec, MemberProcessSettings, SiteSettings
 from agents.units.starters import Starters
 from agents.units.tree import UnitTree
 
 TEXT_BYTES_MAX = 4 * 1024 * 1024
+
+
+MAY_RUN = ("active", "activating", "deactivating", "fencing", "holding", "starting", "stopping")
+"""States of an agent's group, and of a member's."""
+
+
+def site_of(member: MemberProcessSettings) -> SiteSettings:
+    """What checks of a host look at; whom it speaks with is asked elsewhere (agents/doctor/check_live.py)."""
+    return SiteSettings(
+        cluster=member.cluster,
+        site=member.site,
+        tls=member.tls,
+        state_dir=member.state_dir,
+        runtime_dir=member.runtime_dir,
+        witnesses=(),
+        http=member.http,
+        groups=tuple(one.held for one in member.groups),
+        log=member.log,
+        version=member.version,
+    )
 
 
 @dataclass(frozen=True)
@@ -27,6 +47,8 @@ class Host:
     root: Path = Path("/")
     trial: Mapping[str, Any] = field(default_factory=dict)
     status: Mapping[str, Any] | None = None
+    member: MemberProcessSettings | None = None
+    """The host is a member's: `settings` is then what a site of that host alone would have."""
     now_s: float = 0.0
     """Seconds since 1970 UTC."""
 
@@ -62,4 +84,4 @@ class Host:
 
     def dormant(self, group: str) -> bool:
         """Nothing of the group may run here now. Without an agent nothing may run either: nobody holds a lease."""
-        return self.state_of(group) not in ("active", "activating", "deactivating", "fencing")
+        return self.state_of(group) not in MAY_RUN

@@ -37,7 +37,9 @@ async def upgrade_agent(socket: Path, wait_s: float) -> str:
             now = await asyncio.to_thread(agent_status, socket)
         except AgentUnreachable:
             continue  # between two of them
-        if now["process"]["pid"] == pid and now["process"]["started_ns"] != life:
+        if now["process"]["pid"] != pid:
+            continue  # its stand-in (agents/runtime/turn.py)
+        if now["process"]["started_ns"] != life:
             return _words(before, now)
         said = now["process"]["upgrade_refused"]
         if said["count"] != refused:

@@ -113,6 +113,15 @@ async def test_outcomes_have_a_status_words_and_a_next_step(pki: Pki, reason: Re
         assert answer["next"] or answer["ok"]
 
 
+async def test_a_refusal_of_an_unknown_group_repeats_its_name(pki: Pki) -> None:
+    async with serve(pki) as running:
+        running.cluster.outcome = Outcome(Reason.UNKNOWN_GROUP)
+        status, answer = await running.call("operator", *MOVES[1])
+        assert (status, answer["detail"]) == (404, "group shop")
+        status, answer = await running.call("operator", "GET", "/v1/groups/shpo")
+        assert (status, answer["detail"]) == (404, "group shpo")
+
+
 async def test_a_switchover_is_refused_by_plan_or_by_another_epoch(pki: Pki) -> None:
     async with serve(pki) as running:
         status, answer = await running.call("operator", *MOVES[0])
