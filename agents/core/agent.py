@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from agents.core.clock_watch import ClockWatch
 from agents.core.effects import Effect, KeepRelays, ReopenStreams, Send, Tell
 from agents.core.group import GroupAgent
 from agents.core.health import HealthSummary
@@ -18,7 +19,7 @@ from agents.core.site import LIVE_STATES
 from agents.core.streams import Attempt, Route, StreamTable
 from agents.core.takeover import Takeover
 from proto import limits
-from proto.clock import ClockReading, clock_disagreement
+from proto.clock import ClockReading
 from proto.decisions import Reason
 from proto.health import DataChecks
 from proto.messages import (
@@ -50,7 +51,6 @@ _NOT_PROBED = HealthSummary(False, False, DataChecks.NONE, LAG_UNKNOWN_MS, ("not
 _INTERVAL_UNKNOWN_NS = DurationNs(1 * NS_PER_S)
 _URGENT_SPACING_NS = 10 * NS_PER_MS
 """Changes that come together leave in one heartbeat."""
-_CLOCK_BASE_NS = 10 * NS_PER_S
 _DRIFT_UNKNOWN_PPM = limits.DRIFT_MAX_PPM_DEFAULT
 _PINGS_KEPT = 4
 _HEAD_BYTES = 256
@@ -81,8 +81,7 @@ class SiteAgent:
         self._seq = 0 if takeover is None else takeover.seq_first
         self._heard_seq = -1
         """The newest heartbeat that was answered, and was not stale."""
-        self._clock_base = started
-        self._clock_last = started
+        self._clocks = ClockWatch(started)
         self._heartbeat_at = started.boottime_ns
         self._heartbeat_last = InstantNs(0)
         self._answer_by: tuple[InstantNs, Nonce, Route] | None = None
@@ -218,13 +217,9 @@ class SiteAgent:
     # -- clocks -------------------------------------------------------------------------------------------
 
     def _begin(self, now: ClockReading) -> None:
-        """Every input starts here: do the clocks still agree since the base reading?"""
-        trouble = clock_disagreement(self._clock_base, now, self._drift_ppm())
-        if trouble is not None:
-            self._new_incarnation(f"the clocks disagree: {trouble}", now)
-        elif now.boottime_ns - self._clock_base.boottime_ns > _CLOCK_BASE_NS:
-            self._clock_base = self._clock_last
-        self._clock_last = now
+        """Every input starts here: do the clocks still agree?"""
+        if trouble := self._clocks.look(now, self._drift_ppm()):
+            self._new_incarnation(trouble, now)
 
     def _drift_ppm(self) -> int:
         known = [g.known_constants.drift_max_ppm for g in self.groups.values() if g.known_constants is not None]
@@ -233,7 +228,7 @@ class SiteAgent:
     def _new_incarnation(self, text: str, now: ClockReading) -> None:
         """Counts as a cold start: nothing that was promised to the old incarnation is used again."""
         self._effects.append(Tell(None, f"{text}; this incarnation ends", alarm=True))
-        self._clock_base = now
+        self._clocks.begin_anew(now)
         self.incarnation = Incarnation(self._tokens())
         self._seq, self._heard_seq = 0, -1
         self.streams.forget_all()

@@ -13,20 +13,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from agents.core.clock_watch import ClockWatch
 from agents.core.effects import Effect
 from agents.core.lease_holder import NO_EPOCH
 from agents.core.member_group import LIVE_PHASES, Held, MemberGroup, MemberGroupSettings
 from proto import limits
-from proto.clock import ClockReading, clock_disagreement
+from proto.clock import ClockReading
 from proto.member_messages import LeadAnswer, MemberAsk, MemberPhase
-from proto.units import NS_PER_MS, NS_PER_S, Epoch, GroupId, Incarnation, InstantNs, MemberName, Nonce, SiteId
+from proto.units import NS_PER_MS, Epoch, GroupId, Incarnation, InstantNs, MemberName, Nonce, SiteId
 
 IDLE_ASK_NS = 500 * NS_PER_MS
 ASKS_PER_TTL = 8
 """While it holds: two asks may be lost between two renewals of the lead."""
 ASK_NS_MIN = 50 * NS_PER_MS
 URGENT_SPACING_NS = 10 * NS_PER_MS
-CLOCK_BASE_NS = 10 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,7 @@ class SiteMember:
         self._asks: OrderedDict[Nonce, ClockReading] = OrderedDict()
         self._ask_at = started.boottime_ns
         self._ask_last = InstantNs(0)
-        self._clock_base = started
-        self._clock_last = started
+        self._clocks = ClockWatch(started)
         self._closing = False
         self.groups = {
             one.group: MemberGroup(one, bounds.get(one.group, (NO_EPOCH, NO_EPOCH)), self._effects.append)
@@ -173,12 +172,8 @@ class SiteMember:
     # -- the work between -----------------------------------------------------------------------------------
 
     def _begin(self, now: ClockReading) -> None:
-        trouble = clock_disagreement(self._clock_base, now, self._drift_ppm())
-        if trouble is not None:
-            self._distrust(f"the clocks disagree: {trouble}", now)
-        elif now.boottime_ns - self._clock_base.boottime_ns > CLOCK_BASE_NS:
-            self._clock_base = self._clock_last
-        self._clock_last = now
+        if trouble := self._clocks.look(now, self._drift_ppm()):
+            self._distrust(trouble, now)
 
     def _drift_ppm(self) -> int:
         known = [one.held.constants.drift_max_ppm for one in self.groups.values() if one.held is not None]
@@ -186,7 +181,7 @@ class SiteMember:
 
     def _distrust(self, text: str, now: ClockReading) -> None:
         """What was asked by these clocks is void, and what they count is over."""
-        self._clock_base = now
+        self._clocks.begin_anew(now)
         self._asks.clear()
         self.instance = Incarnation(self._tokens())
         self.connected = False

@@ -123,9 +123,9 @@ def authority_comes_back(patch: pytest.MonkeyPatch) -> None:
 
 
 def clocks_are_believed(patch: pytest.MonkeyPatch) -> None:
-    from agents.core import agent
+    from agents.core import clock_watch
 
-    patch.setattr(agent, "clock_disagreement", lambda base, now, drift: None)
+    patch.setattr(clock_watch, "clock_disagreement", lambda base, now, drift: None)
 
 
 def a_twin_is_not_noticed(patch: pytest.MonkeyPatch) -> None:
