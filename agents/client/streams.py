@@ -18,6 +18,7 @@ import structlog
 
 from agents.client.backoff import Backoff
 from agents.client.stream_status import REMEDY, StreamState, StreamStatus
+from agents.client.together import until_one_ends
 from agents.client.transport import Connection, ConnectionLost, RelayTransport, Transport
 from proto.codec import AGENT_MESSAGES, WITNESS_MESSAGES
 from proto.errors import FrameRefused
@@ -152,20 +153,7 @@ class _Stream:
 
     async def _both_ways(self, connection: Connection, outbox: asyncio.Queue[AgentMessage]) -> None:
         """Until the first of: end of the connection, goodbye, bad frame, silence, overflow."""
-        tasks = (
-            asyncio.create_task(self._reading(connection)),
-            asyncio.create_task(self._writing(connection, outbox)),
-            asyncio.create_task(self._ending()),
-        )
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                if task in done:
-                    task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await until_one_ends(self._reading(connection), self._writing(connection, outbox), self._ending())
 
     async def _reading(self, connection: Connection) -> None:
         while True:

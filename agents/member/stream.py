@@ -14,6 +14,7 @@ import structlog
 
 from agents.client.backoff import Backoff
 from agents.client.stream_status import StreamState, StreamStatus
+from agents.client.together import until_one_ends
 from agents.client.transport import Connection, ConnectionLost, Transport
 from proto.errors import FrameRefused
 from proto.member_codec import LEAD_MESSAGES, MEMBER_MESSAGES
@@ -128,16 +129,9 @@ class LeadStream:
         self._log.info("lead.open")
         outbox = self._outbox = asyncio.Queue(QUEUE_FRAMES_MAX)
         self._events.stream_opened()
-        works = (self._reading(connection), self._writing(connection, outbox), self._until_reopened())
-        tasks = [asyncio.create_task(work) for work in works]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await until_one_ends(self._reading(connection), self._writing(connection, outbox), self._until_reopened())
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             self._outbox = None
             self._events.stream_closed()
 

@@ -15,6 +15,7 @@ from collections import deque
 
 from aiohttp import WSMsgType, web
 
+from agents.client.together import until_one_ends
 from agents.members.desk import MemberDesk
 from agents.settings import Endpoint
 from proto.clock import Clock
@@ -141,14 +142,10 @@ class MemberStream:
 
     async def run(self) -> None:
         """Until it is closed, whoever closed it. Raises nothing for what the member did."""
-        tasks: tuple[asyncio.Task[None], ...] = ()
         try:
             async with asyncio.timeout(HELLO_S):
                 self._greet(await self._message())
-            tasks = tuple(asyncio.create_task(work) for work in (self._read(), self._write(), self._ending()))
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await until_one_ends(self._read(), self._write(), self._ending())
         except (FrameRefused, PeerRefused) as refused:
             self._why = self._why or str(refused)
             await self._say_goodbye(self._why)
@@ -157,9 +154,6 @@ class MemberStream:
         except ConnectionError as error:
             self._why = self._why or str(error)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             if self._hello is not None:
                 self._endpoint.desk.closed(self, self._why)
             with contextlib.suppress(ConnectionError, RuntimeError):
