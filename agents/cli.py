@@ -104,7 +104,7 @@ def _status_socket(config: Path) -> Path:
 @app.command("upgrade")
 def upgrade(
     config: Config,
-    wait_s: Annotated[float, typer.Option("--wait", help="Seconds until it must be done.", min=1)] = 90.0,
+    wait_s: Annotated[float, typer.Option("--wait", help="Seconds until it must be done.", min=1)] = 180.0,
 ) -> None:
     """Make the running agent, or member, the version that is installed now, without a stop of the platform.
 

@@ -21,6 +21,8 @@ from proto.units import GroupId
 from witness.pki.store import create_ca, issue
 
 WAIT_S = 90.0
+CLI_S = 240.0
+"""An upgrade starts three interpreters one after the other: minutes on a machine that is busy with other things."""
 SITE_AGENT = (sys.executable, "-m", "agents")
 
 
@@ -118,7 +120,7 @@ groups:
             [*SITE_AGENT, *arguments],
             capture_output=True,
             text=True,
-            timeout=WAIT_S,
+            timeout=CLI_S,
             check=False,
         )
 

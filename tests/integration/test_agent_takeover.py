@@ -18,7 +18,7 @@ from agent_process import SITE_AGENT, World, make_pki, runs, until
 
 from proto.health import SiteState
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 
 # Beats every 5 ms into a file for as long as it lives.
 PLATFORM = """
@@ -113,7 +113,7 @@ async def test_an_upgrade_while_active_keeps_pid_incarnation_guard_and_platform(
         await active(world)
         guard, hellos = record(world), len(world.witness.hellos)
         for life in (2, 4):  # a stand-in held in between
-            done = await world.cli("upgrade", "-c", str(world.config))
+            done = await world.cli("upgrade", "-c", str(world.config), "--wait", "200")
             assert done.returncode == 0, done.stderr + world.log()
             assert "still holding shop" in done.stdout
             await renewed_by(world, hellos)
@@ -140,7 +140,7 @@ async def test_an_upgrade_that_would_not_start_is_refused_and_changes_nothing(wo
         await until(lambda: world.lease.renewal > renewal, "it no longer renews")
         world.config.write_text(good)
         with rotten(good):
-            done = await world.cli("upgrade", "-c", str(world.config))
+            done = await world.cli("upgrade", "-c", str(world.config), "--wait", "200")
         assert done.returncode == 78
         assert "refused, the agent goes on as it is" in done.stderr
         assert world.lease.state is SiteState.ACTIVE
@@ -187,7 +187,7 @@ async def test_an_upgrade_within_a_step_waits_for_it_too(world: World) -> None:
         await until(lambda: world.lease.state is SiteState.STANDBY, world.log())
         world.lease.grant(4)
         await until(ran.exists, world.log())
-        assert (await world.cli("upgrade", "-c", str(world.config))).returncode == 0, world.log()
+        assert (await world.cli("upgrade", "-c", str(world.config), "--wait", "200")).returncode == 0, world.log()
         go.touch()
         await until(lambda: world.lease.state is SiteState.ACTIVE, world.log())
         assert ran.read_text() == "x\n"

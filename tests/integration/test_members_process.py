@@ -158,7 +158,7 @@ async def test_a_member_is_upgraded_without_a_stop_and_refuses_what_it_cannot_re
         member.send_signal(signal.SIGUSR2)
         await world.until(lambda: "upgrade_refused" in world.member_log())
         world.member_config.write_text(text)
-        done = await world.cli("upgrade", "-c", str(world.member_config))
+        done = await world.cli("upgrade", "-c", str(world.member_config), "--wait", "200")
         assert done.returncode == 0, done.stderr + world.member_log()
         assert f"pid {member.pid}, still holding shop" in done.stdout
         await holds_on(world)

@@ -7,12 +7,14 @@ from mutant import Mutant, SimFocus, rewritten
 from agents.core import takeover
 from agents.core.release import EpochEnd
 from agents.core.takeover import Takeover
-from agents.runtime import take_over
+from agents.runtime import take_over, turn
 from proto.lease import LeaseConstants
 from witness.core import heartbeats
 
 COLD = "unit/test_agent_takeover_core.py::test_anything_that_does_not_fit_starts_cold"
 OTHERS = "unit/test_agent_takeover_core.py::test_an_incarnation_of_other_circumstances_is_over"
+TURNS = "unit/test_stand_in.py"
+ONE_PROCESS = "the simulated agent becomes its next process at one instant; the turns are between real processes"
 ALL_FIT = "what the simulated processes of one agent keep always fits, or the machine was started anew"
 
 
@@ -106,6 +108,22 @@ MUTANTS = (
         "",
         "unit/test_agent_takeover_core.py::test_a_guard_at_its_end_holds_nothing",
         "a simulated guard is asked without a status in words",
+    ),
+    Mutant(
+        "takes-its-turn-before-it-is-given",
+        "at an upgrade nobody takes over before the holder has let go",
+        "docs/adr/0013-the-guard-survives-its-agent.md",
+        rewritten(turn.Turn.take, "self._socket.recv(1) == GO", "True"),
+        tests=(TURNS,),
+        why=ONE_PROCESS,
+    ),
+    Mutant(
+        "leaves-its-stand-in-alone",
+        "a stand-in that did not let go is gone before its parent takes over",
+        "docs/adr/0013-the-guard-survives-its-agent.md",
+        rewritten(turn.have_turn, "turn.end_stand_in(0)", "turn.close()"),
+        tests=(TURNS,),
+        why=ONE_PROCESS,
     ),
     Mutant(
         "lock-delay-by-one-clock",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -55,12 +54,16 @@ def test_a_holder_that_is_silent_is_not_waited_for_without_end() -> None:
 
 
 def test_a_parent_whose_stand_in_did_not_let_go_ends_it_first_and_goes_on() -> None:
-    child = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"])
+    words = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"]
+    child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     turn, stand_in = pair(child.pid)
     stand_in.close()
-    assert have_turn(turn)
-    assert not Path(f"/proc/{child.pid}").exists(), "it was ended, and reaped"
-    child.returncode = -signal.SIGKILL
+    try:
+        assert have_turn(turn)
+        assert not Path(f"/proc/{child.pid}").exists(), "it was ended, and reaped"
+    finally:
+        child.kill()
+        child.wait()
 
 
 def test_a_turn_passes_through_a_command_line() -> None:
