@@ -253,6 +253,11 @@ class GroupConfig(ConfigModel):
     kill_budget: PlanTimeout | None = Field(default=None, description="default: a tenth of the group's ttl")
     activation: PlanConfig = Field(default_factory=PlanConfig)
     deactivation: PlanConfig = Field(default_factory=PlanConfig)
+    on_epoch: tuple[StepConfig, ...] = Field(
+        default=(),
+        max_length=STEPS_MAX,
+        description="steps that tell resources the new epoch of a site that goes on without a stop",
+    )
     verify_down: tuple[DownCheckConfig, ...] = Field(default=(), max_length=CHECKS_MAX)
     probes: tuple[ProbeConfig, ...] = Field(default=(), max_length=PROBES_MAX)
     components: tuple[ComponentConfig, ...] = Field(default=(), max_length=COMPONENTS_MAX)
@@ -285,6 +290,7 @@ class GroupConfig(ConfigModel):
             budgets=self.budgets,
             activation=self.activation.spec(),
             deactivation=self.deactivation.spec(),
+            on_epoch=tuple(step.spec() for step in self.on_epoch),
             checks=tuple(check.spec() for check in self.verify_down),
             probes=tuple(probe.spec() for probe in self.probes),
             components=tuple(component.spec() for component in self.components),

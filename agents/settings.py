@@ -153,6 +153,7 @@ class GroupSpec:
     probes: tuple[ProbeSpec, ...]
     components: tuple[ComponentSpec, ...] = ()
     resources: ResourceSpec = ResourceSpec()
+    on_epoch: tuple[StepSpec, ...] = ()
     ladder: LadderSpec = LadderSpec()
 
 

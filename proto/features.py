@@ -45,6 +45,10 @@ _LEVEL_2: Final = (
     "EventKind.HOLDS_ENDED",
     "EventKind.HOLDS_BROKEN",
     "EventKind.REGRANTED",
+    "Lease.holds",
+    "GroupState.former",
+    "GroupState.hold_wait",
+    "GroupState.settled",
 )
 """Holds, and the re-grant in place (docs/adr/0016)."""
 

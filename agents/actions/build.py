@@ -19,6 +19,7 @@ def group_plans(site: SiteId, group: GroupSpec, log_root: Path, components: tupl
         enforce=group.enforce,
         activation=group.activation.steps,
         deactivation=group.deactivation.steps,
+        on_epoch=group.on_epoch,
         checks=(*(_check(check) for check in group.checks), *resource_checks(group)),
         log_dir=log_root / group.group,
         components=components,

@@ -124,6 +124,10 @@ class GroupGuard:
         await self._has_started()
         return self.guard or await self._started(Epoch(max(finished, epoch - 1)))
 
+    def goes_on_under(self, epoch: Epoch) -> None:
+        """What runs was granted a later epoch in place: no later guard begins it again."""
+        self._epoch_seen = Epoch(max(self._epoch_seen, epoch))
+
     async def _has_started(self) -> None:
         if self._starting is not None:
             await asyncio.wait({self._starting})

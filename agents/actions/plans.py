@@ -20,6 +20,8 @@ class GroupPlans:
     deactivation: tuple[StepSpec, ...]
     checks: tuple[DownCheck, ...]
     log_dir: Path
+    on_epoch: tuple[StepSpec, ...] = ()
+    """What tells the resources a new epoch without a stop."""
     components: tuple[Component, ...] = ()
     resources: tuple[str, ...] = ()
     """What the group's guard times in the kernel, in words."""

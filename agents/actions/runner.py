@@ -37,6 +37,8 @@ from proto.units import NS_PER_MS, Epoch
 STOP_GRACE_MS_MAX = 10_000
 """After the deactivation steps: TERM to whatever still runs, and KILL after this."""
 PROOF_S = 5.0
+_IN_GUARD = frozenset({PlanKind.ACTIVATE, PlanKind.ON_EPOCH})
+"""Plans whose steps run in a guard that goes on holding after them."""
 WATCHES_ONLY = "enforce: false: this agent only watches"
 
 
@@ -174,7 +176,7 @@ class GroupRunner:
             text, ok = str(error), False
         else:
             ok = True
-        if plan.kind is PlanKind.ACTIVATE:
+        if plan.kind in _IN_GUARD:
             await self._notes.may(PlanEnd.SUCCEEDED if ok else PlanEnd.FAILED)
         self._finish(plan, ok=ok, text=text)
 
@@ -183,6 +185,8 @@ class GroupRunner:
             return await self._verify_down(plan)
         if plan.kind is PlanKind.ACTIVATE:
             return await self._activate(plan)
+        if plan.kind is PlanKind.ON_EPOCH:
+            return await self._tell_epoch(plan)
         return await self._deactivate(plan)
 
     def _finish(self, plan: StartPlan, *, ok: bool, text: str) -> None:
@@ -193,7 +197,7 @@ class GroupRunner:
         self._progress = ""
         self._log.log(20 if ok else 30, "plan.end", plan=plan.plan, kind=plan.kind.value, ok=ok, text=text)
         self._reports.plan_finished(self.plans.group, plan.plan, ok=ok, text=text, orderly=self._orderly)
-        if ok and plan.kind is not PlanKind.ACTIVATE:
+        if ok and plan.kind not in _IN_GUARD:
             self._guards.prepare()
 
     async def _may_prepare(self) -> bool:
@@ -225,6 +229,16 @@ class GroupRunner:
         await self._arming.attach(guard)
         await self._steps(plan, guard).run(self.plans.activation)
         return "active"
+
+    async def _tell_epoch(self, plan: StartPlan) -> str:
+        """The platform goes on; whatever keeps the highest epoch that it saw is told the new one."""
+        guard = self._guards.guard
+        if guard is None:
+            raise GuardError("no guard holds")
+        self._guards.goes_on_under(plan.epoch)
+        await self._notes.begin_plan(plan, self.plans.on_epoch, self._parts)
+        await self._steps(plan, guard).run(self.plans.on_epoch)
+        return "the resources know the new epoch"
 
     def _steps(self, plan: StartPlan, guard: Guard) -> StepRunner:
         places, now = StepPlaces(guard, self._parts.members, plan.epoch), self._parts.clock.now

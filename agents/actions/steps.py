@@ -196,7 +196,12 @@ def failure_words(result: StepResult, spec: StepSpec, tries: int, said: str) -> 
     return f"{spec.name}: {_words(result, spec)}{tried}{f'; it said: {said}' if said else ''}"
 
 
-_VERB = {PlanKind.ACTIVATE: "activate", PlanKind.DEACTIVATE: "deactivate", PlanKind.VERIFY_DOWN: "verify"}
+_VERB = {
+    PlanKind.ACTIVATE: "activate",
+    PlanKind.DEACTIVATE: "deactivate",
+    PlanKind.VERIFY_DOWN: "verify",
+    PlanKind.ON_EPOCH: "on-epoch",
+}
 
 
 def _words(result: StepResult, spec: StepSpec) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from agents.core.agent_link import SiteLinked
 from agents.core.clock_watch import ClockWatch
 from agents.core.effects import Effect, KeepRelays, ReopenStreams, Send, Tell
-from agents.core.group import GroupAgent
+from agents.core.group import GroupAgent, GroupLifeStart
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_EPOCH, LeaseHolder
+from agents.core.promise import Promise
 from agents.core.relay import Relays
 from agents.core.settings import AgentSettings
 from agents.core.site import LIVE_STATES
@@ -24,6 +26,7 @@ from proto.decisions import Reason
 from proto.health import DataChecks
 from proto.messages import (
     LAG_UNKNOWN_MS,
+    GroupSites,
     Heartbeat,
     HeartbeatAnswer,
     Notice,
@@ -58,7 +61,7 @@ _ENTRY_BYTES = 110
 """One group's part of a heartbeat beside its report: name, epoch, claim, lag."""
 
 
-class SiteAgent:
+class SiteAgent(SiteLinked):
     def __init__(
         self,
         settings: AgentSettings,
@@ -67,8 +70,13 @@ class SiteAgent:
         bounds: Mapping[GroupId, tuple[Epoch, Epoch]],
         started: ClockReading,
         takeover: Takeover | None = None,
+        promises: Mapping[GroupId, Promise] | None = None,
+        sites: Mapping[GroupId, GroupSites] | None = None,
     ) -> None:
-        """`takeover`: guards still hold for a former process's incarnation, which goes on (agents/core/takeover.py)."""
+        """`takeover`: guards still hold for a former process's incarnation, which goes on (agents/core/takeover.py).
+
+        `promises` and `sites` are what is on disk.
+        """
         self.settings = settings
         self.incarnation = Incarnation(tokens()) if takeover is None else takeover.kept.incarnation
         self.streams = StreamTable()
@@ -82,6 +90,7 @@ class SiteAgent:
         self._heard_seq = -1
         """The newest heartbeat that was answered, and was not stale."""
         self._clocks = ClockWatch(started)
+        self._start_linked(started.boottime_ns)
         self._heartbeat_at = started.boottime_ns
         self._heartbeat_last = InstantNs(0)
         self._answer_by: tuple[InstantNs, Nonce, Route] | None = None
@@ -89,8 +98,15 @@ class SiteAgent:
         self._closing = False
         for group in settings.groups:
             holder = LeaseHolder(*bounds.get(group.group, (NO_EPOCH, NO_EPOCH)))
+            life = GroupLifeStart(
+                started=started,
+                incarnation=lambda: self.incarnation,
+                promise=(promises or {}).get(group.group),
+                sites=(sites or {}).get(group.group),
+                number_first=self._seq,
+            )
             self.groups[group.group] = GroupAgent(
-                group, settings, holder, _NOT_PROBED, self._effects.append, self._tokens
+                group, settings, holder, _NOT_PROBED, self._effects.append, self._tokens, life
             )
         adopted = {} if takeover is None else takeover.groups
         for name, one in self.groups.items():
@@ -129,6 +145,9 @@ class SiteAgent:
         elif isinstance(message, Notice):
             if message.group in self.groups:
                 self.groups[message.group].noticed(message)
+        elif isinstance(message, GroupSites):
+            if message.group in self.groups:
+                self.groups[message.group].told_sites(message)
         elif isinstance(message, Pong):
             self._pong(Route(witness, via), message, now)
         self._work(now)
@@ -203,6 +222,8 @@ class SiteAgent:
         relay_at = self.relays.next_deadline(self.interval_ns())
         if relay_at is not None:
             wake.append(relay_at)
+        if self.settings.peers and not self._silent(self._clocks.last):
+            wake.append(self._silent_from())
         for group in self.groups.values():
             at = group.next_deadline()
             if at is not None:
@@ -236,7 +257,7 @@ class SiteAgent:
         self._answer_by = None
         self._effects.append(ReopenStreams())
         for group in self.groups.values():
-            group.abandon(text)
+            group.abandon(text, now)
             group.urgent = True
 
     # -- answers ------------------------------------------------------------------------------------------
@@ -247,6 +268,7 @@ class SiteAgent:
             return
         if self._answer_by is not None and self._answer_by[1] == message.nonce:
             self._answer_by = None
+        self._heard_at = now.boottime_ns
         self._note_route(attempt.route.via, now)
         if attempt.seq == self._seq and any(one.reason is Reason.STALE_HEARTBEAT for one in message.groups):
             # Our newest attempt cannot be stale: a twin with our incarnation and claims is ahead of us. Whatever
@@ -284,6 +306,8 @@ class SiteAgent:
         for group in self.groups.values():
             group.tick(now)
             group.end.down(self._seq, self._heard_seq)
+        if self.settings.peers:
+            self._look_aside(now)
         self._watch_answer(now)
         self._watch_routes(now)
         if any(group.urgent for group in self.groups.values()):

@@ -18,14 +18,15 @@ class ClockWatch:
 
     def __init__(self, started: ClockReading) -> None:
         self._base = started
-        self._last = started
+        self.last = started
+        """The newest reading."""
 
     def look(self, now: ClockReading, drift_max_ppm: int) -> str:
         """'' or in words which clocks disagree since the base."""
         trouble = clock_disagreement(self._base, now, drift_max_ppm)
         if trouble is None and now.boottime_ns - self._base.boottime_ns > BASE_NS:
-            self._base = self._last
-        self._last = now
+            self._base = self.last
+        self.last = now
         return "" if trouble is None else f"the clocks disagree: {trouble}"
 
     def begin_anew(self, now: ClockReading) -> None:

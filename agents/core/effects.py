@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from agents.core.promise import Promise
 from proto.lease import LeaseConstants
-from proto.messages import AgentMessage
+from proto.messages import AgentMessage, GroupSites
+from proto.site_messages import HoldAnswer, HoldEnd, HoldEndAnswer, HoldRequest
 from proto.timing import LocalDeadlines
 from proto.units import Claim, Epoch, GroupId, SiteId, WitnessId
 
@@ -23,6 +25,8 @@ class PlanKind(Enum):
     """Start a guard, arm it, run the activation steps in its namespace."""
     DEACTIVATE = "deactivate"
     """Run the deactivation steps, stop guards, prove that nothing is left."""
+    ON_EPOCH = "on-epoch"
+    """Tell the resources the new epoch of a site that goes on without a stop (docs/adr/0016)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,38 @@ class Send:
     message: AgentMessage
     via: SiteId | None = None
     """Over the stream that this site's agent carries; None: over the direct one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendSite:
+    """Ask this site over the connection that was dialled to it; when that is not open, drop it."""
+
+    site: SiteId
+    message: HoldRequest | HoldEnd
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSite:
+    """Answer this site over the connection that it dialled; when that is gone, drop it."""
+
+    site: SiteId
+    message: HoldAnswer | HoldEndAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class StorePromise:
+    """Make durable, with the boot id; answered by `promise_stored`. At most one of a group is under way."""
+
+    group: GroupId
+    promise: Promise
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSites:
+    """Make durable; answered by `sites_stored`. At most one of a group is under way."""
+
+    group: GroupId
+    sites: GroupSites
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +114,9 @@ class StartPlan:
 
 @dataclass(frozen=True, slots=True)
 class ExtendDeadline:
-    """A renewal came: re-arm every guard of the group. No answer; a guard that dies answers `guard_lost`."""
+    """A renewal came, or a round of holds: re-arm every guard of the group. A later epoch than before means that the
+    site goes on under it, in place. No answer; a guard that dies answers `guard_lost`.
+    """
 
     group: GroupId
     epoch: Epoch
@@ -118,4 +156,18 @@ class Tell:
     alarm: bool = False
 
 
-Effect = Send | ReopenStreams | KeepRelays | StoreBounds | KeepAuthority | StartPlan | ExtendDeadline | Fence | Tell
+Effect = (
+    Send
+    | ReopenStreams
+    | KeepRelays
+    | SendSite
+    | AnswerSite
+    | StorePromise
+    | StoreSites
+    | StoreBounds
+    | KeepAuthority
+    | StartPlan
+    | ExtendDeadline
+    | Fence
+    | Tell
+)

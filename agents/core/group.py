@@ -1,113 +1,82 @@
-"""(11) One group on this site: lease, life cycle and plans tied together; events in, effects out.
+"""(11) One group on this site: what witnesses and other sites say of its lease, and what is said to them.
 
-The order that matters: bounds are durable before an epoch is claimed; authority comes before activation; verified
-down and a durable `finished` come before a release. Whatever goes wrong leads to FENCING, from which only proof
-leads out. A plan that was overtaken answers to nobody: its number no longer matches.
+Its life cycle is agents/core/group_life.py. A grant is claimed only when this site could use it and has promised nobody
+not to; while no witness answers, holds of every other site extend what is held (agents/core/holds_taken.py), and this
+site's own promises keep it from beginning anything (agents/core/holds_given.py). docs/adr/0016 has the reasons.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import Enum
-
-from agents.core.effects import Effect, ExtendDeadline, Fence, KeepAuthority, PlanKind, StoreBounds, Tell
-from agents.core.health import HealthSummary
-from agents.core.lease_holder import NO_EPOCH, LeaseHolder
-from agents.core.plan_numbers import PlanNumbers
-from agents.core.release import EpochEnd
-from agents.core.report import report_bytes, site_budgets, timing_blockers
-from agents.core.settings import AgentSettings, GroupSettings
-from agents.core.site import LIVE_STATES, TAKEN_OVER, SiteInput, site_after
-from agents.core.takeover import ACTIVATION_FAILED, HANDOVER, AdoptedGroup
+from agents.core.effects import ExtendDeadline, KeepAuthority, PlanKind, StoreSites, Tell
+from agents.core.group_life import GroupLife, GroupLifeStart, _Storing
+from agents.core.holds_given import Standing
+from agents.core.lease_holder import NO_EPOCH
+from agents.core.report import HoldsReport, report_bytes
+from agents.core.site import LIVE_STATES, SiteInput
+from agents.core.takeover import HANDOVER
 from proto.clock import ClockReading
 from proto.decisions import Reason
+from proto.groups import WitnessLoss
 from proto.health import DORMANT_STATES, SiteState
 from proto.invariants import require
-from proto.lease import LeaseConstants, lock_delay_wait
-from proto.messages import GroupAnswer, GroupHeartbeat, Notice, NoticeKind, ReleaseKind, RevokePhase, Verdict
-from proto.timing import LocalDeadlines, SiteBudgets, local_deadlines
-from proto.units import NS_PER_MS, Claim, DurationNs, Epoch, InstantNs
-
-VERIFY_AGAIN_NS = 2_000 * NS_PER_MS
-"""A site that cannot prove itself down tries again after this."""
+from proto.lease import LeaseConstants
+from proto.messages import (
+    GroupAnswer,
+    GroupHeartbeat,
+    GroupSites,
+    Notice,
+    NoticeKind,
+    ReleaseKind,
+    RevokePhase,
+    Verdict,
+)
+from proto.site_messages import HoldAnswer, HoldEnd, HoldEndAnswer, HoldRequest
+from proto.units import Claim, Epoch, InstantNs, SiteId
 
 UNKNOWN_GROUP = "the witnesses know no such group, or it does not name this site: see `witnessctl groups`"
 _NOT_LOST = frozenset({Reason.STALE_HEARTBEAT, Reason.REVOKE_DUE})
 """Refusals that do not mean that the lease is lost: a reordered attempt; a handover whose time is over."""
+__all__ = ["UNKNOWN_GROUP", "GroupAgent", "GroupLifeStart", "_Storing"]
 
 
-class _Storing(Enum):
-    CLAIM = "claim"
-    FINISH = "finish"
+class GroupAgent(GroupLife):
+    """Everything that comes in over a stream or over the site link."""
 
-
-class GroupAgent:
-    """Owns one group's lease holder and state; `emit` takes effects in order."""
-
-    def __init__(
-        self,
-        settings: GroupSettings,
-        agent: AgentSettings,
-        holder: LeaseHolder,
-        health: HealthSummary,
-        emit: Callable[[Effect], None],
-        tokens: Callable[[], bytes],
-    ) -> None:
-        self.settings = settings
-        self.holder = holder
-        self.health = health
-        self.state = SiteState.UNKNOWN
-        self.containment = "not tried yet"
-        self.lacks: tuple[str, ...] = ()
-        """What the guard needs and cannot have here: rights, an interface, a device."""
-        self.urgent = True
-        """Something changed that the witnesses should hear now."""
-        self.end = EpochEnd()
-        self.trouble = ""
-        """Why the site was fenced or cannot prove itself down, for people."""
-        self.unknown = False
-        """The witnesses have no such group, or it has no such site."""
-        self.group_version = 0
-        self.known_constants: LeaseConstants | None = None
-        self._agent = agent
-        self._emit = emit
-        self._tokens = tokens
-        self._plans = PlanNumbers(settings.group, emit)
-        self._storing: _Storing | None = None
-        self._stored = (holder.bound, holder.finished)
-        self._verify_at: InstantNs | None = None
-        self._revoked = False
-        self._cause = "start"
-        self._closing = False
-        self._superseded = False
+    _heard_grant = NO_EPOCH
+    _sites_storing: GroupSites | None = None
+    _hold_interval_ns = 0
+    _epoch_version = 0
+    """The highest that a renewal of this epoch was answered with: the sites of an older one are not the whole set."""
+    _claims_at: InstantNs | None = None
 
     # -- what the witnesses hear --------------------------------------------------------------------------
+
+    @property
+    def group_version(self) -> int:
+        """The version whose sites are known here; without a site link what the witnesses said last."""
+        if not self._agent.peers:
+            return self.answered_version
+        known = self.sites if self.given.told or not self.given.cold else None
+        return 0 if known is None else known.version
+
+    @property
+    def holds(self) -> HoldsReport:
+        if not self.given.told and self.taken.mark is None:
+            return HoldsReport()
+        return HoldsReport(self.promising, self.given.mark, self.taken.mark)
 
     def heartbeat(self, *, terse: bool = False) -> GroupHeartbeat:
         """`terse`: without words for people, because the groups' reports together must fit one frame."""
         renewing = self.holder.epoch != NO_EPOCH and self.state is not SiteState.FENCING
         return GroupHeartbeat(
             group=self.settings.group,
-            epoch=self.holder.epoch if renewing else NO_EPOCH,
+            epoch=max(self.holder.epoch, self.holder.next) if renewing else NO_EPOCH,
             claim=self.holder.claim if renewing else Claim(bytes(16)),
             lag_ms=self.health.lag_ms,
             report=report_bytes(
                 self.settings, self._agent, self, stored=self._stored, closing=self._closing, terse=terse
             ),
         )
-
-    def budgets(self, constants: LeaseConstants) -> SiteBudgets:
-        return site_budgets(self.settings, constants)
-
-    def host_blockers(self) -> tuple[str, ...]:
-        """Why this host cannot carry the group: budgets that do not fit its lease, or what its guard lacks."""
-        return self.lacks + timing_blockers(self.known_constants, self.settings)
-
-    def deadlines(self) -> LocalDeadlines | None:
-        authority, constants = self.holder.authority, self.holder.constants
-        if authority is None or constants is None:
-            return None
-        return local_deadlines(authority.deadline, self.budgets(constants))
 
     # -- answers ------------------------------------------------------------------------------------------
 
@@ -118,12 +87,12 @@ class GroupAgent:
             self._emit(Tell(self.settings.group, UNKNOWN_GROUP, alarm=True))
         self.unknown = unknown
         if not unknown:
-            self.group_version = answer.group_version
+            self.answered_version = answer.group_version
             self.known_constants = LeaseConstants(answer.ttl_ms, answer.drift_max_ppm, answer.lock_delay_ms)
         if answer.verdict is Verdict.RENEWED and carried == answer.epoch:
             self._renewed(answer, sent, now)
         elif answer.verdict is Verdict.GRANTED:
-            self._granted(answer.epoch)
+            self._granted(answer.epoch, carried)
         elif answer.verdict is Verdict.REFUSED:
             self._refused(answer.reason, carried)
 
@@ -132,7 +101,11 @@ class GroupAgent:
             self._superseded = True
             self.trouble = "another agent speaks for this site: stop one of the two, then restart this one"
             self._emit(Tell(self.settings.group, self.trouble, alarm=True))
-        if carried != NO_EPOCH and carried == self.holder.epoch and reason not in _NOT_LOST:
+        if carried == NO_EPOCH or carried not in (self.holder.epoch, self.holder.next) or reason in _NOT_LOST:
+            return
+        if carried != self.holder.epoch and reason is Reason.NOT_HOLDER:
+            self.holder.decline_in_place()  # it ran out before it was claimed; the epoch before it goes on by holds
+        else:
             why = f"the witnesses refused the renewal of epoch {carried}: {reason.value}"
             self._lost_lease(f"{self.trouble} ({why})" if self._superseded else why)
 
@@ -142,9 +115,13 @@ class GroupAgent:
         if notice.kind is NoticeKind.GRANTED and self.known_constants is not None:
             self._granted(notice.epoch)
 
-    def _granted(self, epoch: Epoch) -> None:
+    def _granted(self, epoch: Epoch, carried: Epoch = NO_EPOCH) -> None:
         """Claims a grant, unless this site could not use it: an unclaimed grant simply runs out."""
-        able = self.settings.enforce and self.state in DORMANT_STATES and not self._closing
+        if self.state not in DORMANT_STATES:
+            self._granted_in_place(epoch, carried)
+            return
+        self._heard_grant = Epoch(max(self._heard_grant, epoch))
+        able = self.settings.enforce and not self._closing and not self.promising
         if not able or self.end.release is not None or self._storing is not None or not self.holder.may_begin(epoch):
             return
         if self.host_blockers():
@@ -152,29 +129,44 @@ class GroupAgent:
         self.holder.bound = epoch
         self._store(_Storing.CLAIM)
 
+    def _granted_in_place(self, epoch: Epoch, carried: Epoch) -> None:
+        """The witnesses are back and know the chain of holds: a new epoch, without a stop."""
+        runs = self.state in (SiteState.ACTIVE, SiteState.ACTIVATING) and self.taken.mark is not None
+        if not runs or carried != self.holder.epoch or epoch <= self.holder.bound or self._storing is not None:
+            return
+        self.holder.bound = epoch
+        self._store(_Storing.REGRANT)
+
     def _renewed(self, answer: GroupAnswer, sent: ClockReading, now: ClockReading) -> None:
         constants = LeaseConstants(answer.ttl_ms, answer.drift_max_ppm, answer.lock_delay_ms)
         first = self.holder.authority is None
-        if not self.holder.renewed(answer.epoch, sent, constants, now):
+        moved = self.state in LIVE_STATES and self.holder.moved(answer.epoch, sent, constants, now)
+        if not moved and not self.holder.renewed(answer.epoch, sent, constants, now):
             return
-        deadlines = self.deadlines()
-        if deadlines is None:
-            return
+        self._epoch_version = answer.group_version if first else max(self._epoch_version, answer.group_version)
+        if self.taken.renewed():
+            self.urgent = True
+            self._emit(Tell(self.settings.group, f"witnesses renew epoch {answer.epoch} again: holds are over"))
         if first:
             require(self._move(SiteInput.AUTHORITY), f"authority for epoch {answer.epoch} in state {self.state}")
+            self._told_epoch = answer.epoch
             self._emit(KeepAuthority(self.settings.group, answer.epoch, self.holder.claim, constants))
-            self._start(PlanKind.ACTIVATE, self.settings.activation_timeout_ms, deadlines)
+            self._start(PlanKind.ACTIVATE, self.settings.activation_timeout_ms, self.deadlines())
         elif self.state in LIVE_STATES:
-            self._emit(ExtendDeadline(self.settings.group, answer.epoch, deadlines, constants))
+            if moved:
+                self._emit(KeepAuthority(self.settings.group, answer.epoch, self.holder.claim, constants))
+            self._extend(constants)
         if answer.revoke is not RevokePhase.NONE and not self._revoked:
             self._revoked = True
             self._cause = HANDOVER
             self._stop_when_active(ReleaseKind.CLEAN, "handover: verified down")
+        if moved and self.state is SiteState.ACTIVE and not self._plans.running:
+            self._go_on_active()
 
-    def _stop_when_active(self, kind: ReleaseKind, text: str) -> None:
-        """An activation that runs is let to its end first: half an activation is harder to undo than a whole one."""
-        if self.state is SiteState.ACTIVE:
-            self._stop(kind, text)
+    def _extend(self, constants: LeaseConstants) -> None:
+        deadlines = self.deadlines()
+        if deadlines is not None:
+            self._emit(ExtendDeadline(self.settings.group, self.holder.epoch, deadlines, constants))
 
     def _lost_lease(self, text: str) -> None:
         if self.state in LIVE_STATES:
@@ -183,93 +175,15 @@ class GroupAgent:
             self.holder.end()
             self._store(_Storing.FINISH)
 
-    # -- what the shell reports ---------------------------------------------------------------------------
-
-    def start(self, adopted: AdoptedGroup | None = None) -> None:
-        """The worst is assumed until a plan proved that nothing runs (or the agent only watches).
-
-        `adopted`: a guard proves that this incarnation still holds, so it goes on where its former process was.
-        """
-        if adopted is not None and self.settings.enforce:
-            self._go_on(adopted)
-        elif self.settings.enforce:
-            self._start(PlanKind.VERIFY_DOWN, self.settings.deactivation_timeout_ms, None)
-
-    def _go_on(self, adopted: AdoptedGroup) -> None:
-        self.holder.adopt(adopted.epoch, adopted.claim, adopted.constants, adopted.authority)
-        self.known_constants = adopted.constants
-        self._move(TAKEN_OVER[adopted.state])
-        self._cause, self._revoked = adopted.cause, adopted.cause == HANDOVER
-        if adopted.cause == ACTIVATION_FAILED:
-            self.end.because(ReleaseKind.ACTIVATION_FAILED, "activation failed")
-        self._plans.go_on(adopted, self.settings, self.deadlines())
-
-    def observe(self, health: HealthSummary) -> None:
-        if health != self.health:
-            self.urgent = self.urgent or health.ready != self.health.ready or health.healthy != self.health.healthy
-            self.health = health
-
-    def plan_finished(self, plan: int, ok: bool, text: str, now: ClockReading, *, orderly: bool = True) -> None:
-        kind = self._plans.ended(plan)
-        if kind is None:
-            return
-        if kind is PlanKind.VERIFY_DOWN:
-            self._verified(ok, text, now)
-        elif kind is PlanKind.ACTIVATE:
-            self._activated(ok, text)
-        elif ok:
-            self._down(SiteInput.STOPPED, now, orderly=orderly)
-        else:
-            self.fence(f"deactivation could not be proven: {text}")
-
-    def _verified(self, ok: bool, text: str, now: ClockReading) -> None:
-        if ok:
-            self.trouble = ""
-            self._move(SiteInput.VERIFIED_DOWN)
-            self._finish_former()
-        else:
-            self.trouble = f"not proven down: {text}"
-            self._verify_at = InstantNs(now.boottime_ns + VERIFY_AGAIN_NS)
-            self._emit(Tell(self.settings.group, self.trouble, alarm=True))
-        self.urgent = True
-
-    def _finish_former(self) -> None:
-        """Whatever epoch a former life acted upon is over now: proven down."""
-        if self.holder.bound > self.holder.finished:
-            self.holder.finished = self.holder.bound
-            self._store(_Storing.FINISH)
-
-    def _activated(self, ok: bool, text: str) -> None:
-        if not ok:
-            self._emit(Tell(self.settings.group, f"activation failed: {text}", alarm=True))
-            self._cause = ACTIVATION_FAILED
-            self._stop(ReleaseKind.ACTIVATION_FAILED, f"activation failed: {text}")
-            return
-        self._move(SiteInput.ACTIVATED)
-        if self._revoked or self._closing:
-            self._stop(ReleaseKind.CLEAN, "verified down")
-
-    def fenced(self, ok: bool, text: str, now: ClockReading) -> None:
-        if self.state is not SiteState.FENCING:
-            return
-        if not ok:
-            self.trouble = f"fence not proven: {text}"
-            self._emit(Tell(self.settings.group, self.trouble, alarm=True))
-            return
-        self.end.fenced(self.trouble)
-        self._down(SiteInput.FENCED, now, orderly=False)
-
-    def guard_lost(self, text: str) -> None:
-        if self.state is SiteState.ACTIVATING:
-            self.end.because(ReleaseKind.ACTIVATION_FAILED, "")
-        if self.state in LIVE_STATES:
-            self.fence(f"guard lost: {text}")
-
     def bounds_stored(self, now: ClockReading) -> None:
         storing, self._storing = self._storing, None
         if storing is None:
             return
         self._stored = (self.holder.bound, self.holder.finished)
+        if self._finish_again:
+            self._finish_again = False
+            self._store(_Storing.FINISH)
+            return
         if storing is _Storing.FINISH and not self._superseded:
             self.trouble = ""  # it is over and proven; the ledger and the log keep why
         if storing is _Storing.CLAIM and self._closing:
@@ -279,118 +193,101 @@ class GroupAgent:
             self._cause = "grant"
             self.trouble = ""
             self.holder.begin(self.holder.bound, Claim(self._tokens()))
+        elif storing is _Storing.REGRANT and self.state in LIVE_STATES:
+            self.holder.begin_in_place(self.holder.bound)
         self.end.durable(now.boottime_ns)
+        if storing is _Storing.FINISH:
+            self.taken.durable(now.boottime_ns)
         self.urgent = True
 
-    # -- moves --------------------------------------------------------------------------------------------
+    # -- holds --------------------------------------------------------------------------------------------
 
-    def close(self, now: ClockReading) -> None:
-        """The agent process stops: deactivate in order, release, claim nothing more."""
-        self._closing = True
-        self._cause = "shutdown"
-        self._stop_when_active(ReleaseKind.CLEAN, "agent stopped: verified down")
-        if self.state in DORMANT_STATES and self.holder.epoch != NO_EPOCH:
-            # Claimed, not answered yet: declined, and released in case the claim was committed.
-            self.end.because(ReleaseKind.CLEAN, "agent stopped before it began")
-            self._end_epoch(self.known_constants, now)
+    def told_sites(self, message: GroupSites) -> None:
+        """A version is reported only when its sites are on disk; a lower one only while nothing is held."""
+        self.given.tell(message.wait)
+        self.urgent = True
+        known = self.sites
+        newer = known is None or message.version > known.version
+        again = message.version == self.answered_version and self.holder.epoch == NO_EPOCH
+        if self._agent.peers and self._sites_storing is None and message != known and (newer or again):
+            self._sites_storing = message
+            self._emit(StoreSites(self.settings.group, message))
+
+    def sites_stored(self) -> None:
+        self.sites, self._sites_storing = self._sites_storing or self.sites, None
         self.urgent = True
 
-    def closed(self) -> bool:
-        """Dormant with nothing left to release (or never enforcing)."""
-        if not self.settings.enforce:
-            return True
-        ended = self.end.release is None and self._storing is None
-        return ended and self.state not in LIVE_STATES | {SiteState.FENCING}
+    def hold(self, now: ClockReading, *, silent: bool, interval_ns: int) -> None:
+        """One look: is a round of holds due? `silent`: no witness has answered for longer than it should take."""
+        if not (silent or self.taken.on):
+            return
+        self._hold_interval_ns = interval_ns
+        held, known = self.held(), self._whole_set()
+        runs = self.state in (SiteState.ACTIVE, SiteState.ACTIVATING) and self.holder.alive(now)
+        if held is None or known is None or not runs or self._revoked or self._superseded:
+            self.taken.on = False
+            return
+        if not self.taken.on:
+            self._emit(Tell(self.settings.group, "no witness answers: the other sites are asked to hold", alarm=True))
+        others = tuple(site for site in known.sites if site != self._agent.site)
+        self.taken.tick(held, others, known.version, interval_ns, now)
 
-    def unsettled(self) -> str:
-        """'' or what only this process can bring to its end: the next one has neither the plan nor the claim."""
-        if self.state in (SiteState.DEACTIVATING, SiteState.FENCING):
-            return f"{self.settings.group} is {self.state.value}"
-        return "" if self.end.release is None else f"the release of {self.settings.group} is not answered yet"
+    def _whole_set(self) -> GroupSites | None:
+        """The sites that must all hold; None when they are not known, or the configuration says fence."""
+        known = self.sites
+        usable = known is not None and known.witness_loss is WitnessLoss.HOLD and known.version >= self._epoch_version
+        return known if usable else None
 
-    def fence(self, text: str) -> None:
-        if self._move(SiteInput.FENCE):
-            self.trouble = text
-            self._plans.drop()
-            self._emit(Tell(self.settings.group, f"fencing: {text}", alarm=True))
-            self._emit(Fence(self.settings.group, text))
-
-    def abandon(self, text: str) -> None:
-        """The identity that held the epoch is gone (clocks disagree): fence, and release nothing."""
-        self.end.release = None
-        if self.state in LIVE_STATES:
-            self.fence(text)
-        elif self.holder.epoch != NO_EPOCH and self.state in DORMANT_STATES:
-            self.holder.end()
-            self._store(_Storing.FINISH)
-
-    def _stop(self, kind: ReleaseKind, text: str) -> None:
-        if self._move(SiteInput.STOP):
-            self.end.because(kind, text)
-            self._start(PlanKind.DEACTIVATE, self.settings.deactivation_timeout_ms, self.deadlines())
-
-    def _down(self, how: SiteInput, now: ClockReading, *, orderly: bool) -> None:
-        """Verified down: the epoch ends here for good, durably, and then it is released.
-
-        What was not stopped by its own steps may have left a session open at a license server: the lock delay passes.
-        """
-        self._move(how)
-        constants = self.holder.constants
-        delay_ns = 0
-        if not orderly and constants is not None:
-            delay_ns = lock_delay_wait(constants)
-        self._end_epoch(constants, now, delay_ns)
-
-    def _end_epoch(self, constants: LeaseConstants | None, now: ClockReading, delay_ns: int = 0) -> None:
-        claim, epoch = self.holder.claim, self.holder.end()
-        if epoch != NO_EPOCH and constants is not None and not self._superseded:
-            # Superseded: the other one may be a copy of this machine that holds the same claim and still runs.
-            patience_ns = DurationNs(2 * constants.ttl_ns)
-            self.end.offer(epoch, claim, now, delay_ns, patience_ns)
-        self.end.over()
-        self._store(_Storing.FINISH)
-
-    def released(self, epoch: Epoch) -> None:
-        self.urgent = self.end.answered(epoch) or self.urgent
-
-    def _move(self, site_input: SiteInput) -> bool:
-        state = site_after(self.state, site_input)
-        if state is None:
+    def site_answered(self, site: SiteId, message: HoldAnswer | HoldEndAnswer, now: ClockReading) -> bool:
+        """True when a twin with this incarnation and claim is ahead."""
+        if isinstance(message, HoldEndAnswer):
+            self.taken.end_answered(site, message)
             return False
-        self.state = state
+        twin, mark = self.taken.answered(site, message), self.taken.mark
+        constants = self.holder.constants
+        grown = None if constants is None or not self.taken.on else self.taken.authority(constants)
+        counts = not twin and grown is not None and self.state in LIVE_STATES
+        if counts and grown is not None and constants is not None and self.holder.held(message.epoch, grown, now):
+            self._extend(constants)
+        self.urgent = self.urgent or (mark is None) != (self.taken.mark is None)
+        return twin
+
+    def site_asked(
+        self, site: SiteId, message: HoldRequest | HoldEnd, received: ClockReading, *, hears_witnesses: bool
+    ) -> None:
+        if isinstance(message, HoldEnd):
+            self.given.ended(site, message)
+            return
+        standing = Standing(
+            enforcing=self.settings.enforce,
+            down=self.state in DORMANT_STATES,
+            claiming=self.holder.epoch != NO_EPOCH or self.holder.bound > self.holder.finished or bool(self._storing),
+            bound=self.holder.bound,
+            granted=self._heard_grant,
+            holds=self.sites is None or self.sites.witness_loss is WitnessLoss.HOLD,
+            sites=() if self.sites is None else self.sites.sites,
+            hears_witnesses=hears_witnesses,
+        )
+        self.given.asked(site, message, received, standing)
+        self._look_at_promises(received)
+
+    def promise_stored(self) -> None:
+        self.given.promise_stored()
         self.urgent = True
-        return True
 
-    def _store(self, storing: _Storing) -> None:
-        self._storing = storing
-        self._emit(StoreBounds(self.settings.group, self.holder.bound, self.holder.finished))
-
-    def _start(self, kind: PlanKind, timeout_ms: int, deadlines: LocalDeadlines | None) -> None:
-        self._plans.start(kind, self.holder.epoch, self._cause, deadlines, timeout_ms)
+    def _look_at_promises(self, now: ClockReading) -> None:
+        promising = not self.given.may_claim(now)
+        self.urgent = self.urgent or promising != self.promising
+        self.promising = promising
+        self._claims_at = self.given.next_deadline(now) if promising else None
 
     # -- time ---------------------------------------------------------------------------------------------
 
     def tick(self, now: ClockReading) -> None:
-        if self._verify_at is not None and now.boottime_ns >= self._verify_at:
-            self._verify_at = None
-            self.start()
-        self.end.tick(now.boottime_ns, closing=self._closing)
-        if self.state not in LIVE_STATES:
-            return
-        deadlines = self.deadlines()
-        if deadlines is None or not self.holder.alive(now) or now.boottime_ns >= deadlines.kill_at:
-            self.fence("the lease ran out: no witness answered a renewal in time")
-        elif now.boottime_ns >= deadlines.stop_at:
-            if self.state is SiteState.ACTIVATING:
-                self.fence("the lease runs out during the activation")
-            elif self.state is SiteState.ACTIVE:
-                self._cause = "lease-end"
-                self._stop(ReleaseKind.CLEAN, "the lease ran out: verified down")
+        self._look_at_promises(now)
+        self.taken.tell_ends(now)
+        super().tick(now)
 
     def next_deadline(self) -> InstantNs | None:
-        wake = [at for at in (self._verify_at, self.end.next_deadline()) if at is not None]
-        deadlines = self.deadlines() if self.state in LIVE_STATES else None
-        if deadlines is not None:
-            running = self.state in (SiteState.ACTIVE, SiteState.ACTIVATING)
-            wake.append(deadlines.stop_at if running else deadlines.kill_at)
-        return min(wake, default=None)
+        wake = [super().next_deadline(), self._claims_at, self.taken.next_deadline(self._hold_interval_ns)]
+        return min((at for at in wake if at is not None), default=None)

@@ -4,6 +4,9 @@ Rules (DESIGN section 3; proto.lease has the arithmetic): authority comes only f
 belongs to an attempt of this incarnation that carried this epoch; it lasts until *sent* + ttl, on BOOTTIME and on
 MONOTONIC_RAW, whichever ends first; the arrival time of the answer is never used. An epoch not above `finished` is
 over for good, and an epoch is begun at most once.
+While no witness answers, holds of every other site extend it in the same way (agents/core/holds_taken.py): the greater
+of the two counts, and none revives what has ended. A re-grant in place is claimed, with the same claim, while the epoch
+before it goes on by holds; its first positive answer ends that one for good and begins the new one without a stop.
 """
 
 from __future__ import annotations
@@ -58,6 +61,8 @@ class LeaseHolder:
         self.claim = NO_CLAIM
         self.constants: LeaseConstants | None = None
         self.authority: Authority | None = None
+        self.next = NO_EPOCH
+        """Granted in place and claimed, not answered yet."""
 
     def may_begin(self, epoch: Epoch) -> bool:
         return self.epoch == NO_EPOCH and epoch > self.bound and epoch > self.finished
@@ -88,12 +93,46 @@ class LeaseHolder:
         self.constants, self.authority = constants, grown
         return True
 
+    def held(self, epoch: Epoch, grown: Authority, now: ClockReading) -> bool:
+        """Takes in what a complete set of holds gives; True when authority grew."""
+        if epoch != self.epoch or epoch <= self.finished or self.authority is None:
+            return False
+        if not grown.alive(now) or not self.authority.alive(now) or grown.deadline <= self.authority.deadline:
+            return False
+        self.authority = grown
+        return True
+
+    def begin_in_place(self, epoch: Epoch) -> None:
+        """From now on heartbeats claim this epoch; the one that is held goes on. Its bound is durable already."""
+        require(
+            self.epoch != NO_EPOCH and self.next == NO_EPOCH, f"epoch {epoch} in place of {self.epoch}, {self.next}"
+        )
+        require(epoch == self.bound and epoch > self.epoch, f"epoch {epoch}: bound {self.bound}, held {self.epoch}")
+        self.next = epoch
+
+    def decline_in_place(self) -> None:
+        self.next = NO_EPOCH
+
+    def moved(self, epoch: Epoch, sent: ClockReading, constants: LeaseConstants, now: ClockReading) -> bool:
+        """The first positive answer to a claim in place: the epoch before it is over for good. True when it counts."""
+        if epoch == NO_EPOCH or epoch != self.next or epoch <= self.finished or not self.alive(now):
+            return False
+        grown = Authority(holder_deadline(sent.boottime_ns, constants), sent.monotonic_raw_ns + constants.ttl_ns)
+        if not grown.alive(now):
+            return False
+        self.finished = Epoch(max(self.finished, self.epoch))
+        self.epoch, self.next, self.constants, self.authority = epoch, NO_EPOCH, constants, grown
+        return True
+
     def alive(self, now: ClockReading) -> bool:
         return self.authority is not None and self.authority.alive(now)
 
     def end(self) -> Epoch:
-        """The epoch is over here for good; answers to what is still in flight mean nothing any more."""
-        ended = self.epoch
-        self.finished = Epoch(max(self.finished, ended))
-        self.epoch, self.claim, self.constants, self.authority = NO_EPOCH, NO_CLAIM, None, None
+        """The epoch is over here for good; answers to what is still in flight mean nothing any more.
+
+        So is one that was to be claimed in place, or was claimed: the highest of them is what is to be released.
+        """
+        ended = Epoch(max(self.epoch, self.next))
+        self.finished = Epoch(max(self.finished, self.bound, ended))
+        self.epoch, self.next, self.claim, self.constants, self.authority = NO_EPOCH, NO_EPOCH, NO_CLAIM, None, None
         return ended

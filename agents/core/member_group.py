@@ -151,6 +151,22 @@ class MemberGroup:
                 self._store()
         elif self.held.epoch == order.epoch:
             self._extend(self.held, grown, constants, now)
+        elif self.held.epoch < order.epoch:
+            self._go_on_under(order.epoch, Held(order.epoch, constants, grown), now)
+
+    def _go_on_under(self, epoch: Epoch, held: Held, now: ClockReading) -> None:
+        """The lead was granted a new epoch in place: what runs here goes on under it, once its bound is durable."""
+        before = self.held
+        if self.phase not in LIVE_PHASES or before is None or not before.authority.alive(now) or self._storing:
+            return
+        if self.bound < epoch:
+            self.bound = epoch
+            self._store()
+            return
+        self.held = held
+        self._emit(KeepAuthority(self.settings.group, epoch, NO_CLAIM, held.constants))
+        deadlines = self._deadlines(held.authority, held.constants)
+        self._emit(ExtendDeadline(self.settings.group, epoch, deadlines, held.constants))
 
     def _extend(self, held: Held, grown: Authority, constants: LeaseConstants, now: ClockReading) -> None:
         stale = grown.deadline <= held.authority.deadline or constants != held.constants

@@ -59,5 +59,9 @@ class PlanNumbers:
         self._running = None
         return kind
 
+    @property
+    def running(self) -> bool:
+        return self._running is not None
+
     def drop(self) -> None:
         self._running = None

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from agents.core.health import HealthSummary
 from agents.core.settings import AgentSettings, GroupSettings
 from proto import limits
 from proto.codec import REPORTS
 from proto.health import HealthReport, SiteState
+from proto.holds import HoldMark
 from proto.lease import LeaseConstants
 from proto.timing import SiteBudgets, check_addresses, check_ladder, check_site, default_budgets
 from proto.units import Epoch
 
 _CONTAINMENT_BYTES_MAX = 400
-_BLOCKERS_BYTES_MAX = limits.REPORT_BYTES_MAX - 700
+_BLOCKERS_BYTES_MAX = limits.REPORT_BYTES_MAX - 800
 """What remains of a report for words, after its fixed fields."""
 _STOPPING = "this agent is being stopped"
 _TERSE_BYTES_MAX = 40
 """Of the containment's words in a terse report, which has no others."""
+
+
+class HoldsReport(NamedTuple):
+    """Nothing of it is said before a witness spoke of holds: an older one could not read it."""
+
+    promising: bool = False
+    promised: HoldMark | None = None
+    holding: HoldMark | None = None
 
 
 class Reported(Protocol):
@@ -26,10 +35,13 @@ class Reported(Protocol):
 
     state: SiteState
     health: HealthSummary
-    group_version: int
     containment: str
     trouble: str
 
+    @property
+    def group_version(self) -> int: ...
+    @property
+    def holds(self) -> HoldsReport: ...
     def host_blockers(self) -> tuple[str, ...]: ...
 
 
@@ -95,6 +107,9 @@ def report_bytes(
             agent_version=agent.agent_version,
             containment=_cut(group.containment, _TERSE_BYTES_MAX if terse else _CONTAINMENT_BYTES_MAX),
             blockers=() if terse else _fitting(said + health.blockers_while(active=state is SiteState.ACTIVE)),
+            promising=group.holds.promising,
+            promised=group.holds.promised,
+            holding=group.holds.holding,
         )
     )
 

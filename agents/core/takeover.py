@@ -134,7 +134,7 @@ def adopt_group(
     if (header.epoch, header.incarnation, header.boot_id) != (kept.epoch, incarnation.hex(), machine.boot_id):
         return "its journal is of another authority"
     activating = header.kind is PlanKind.ACTIVATE
-    state = SiteState.DEACTIVATING
+    state = SiteState.ACTIVE if header.kind is PlanKind.ON_EPOCH else SiteState.DEACTIVATING
     if activating and progress.end is not PlanEnd.FAILED:
         state = SiteState.ACTIVE if progress.end is PlanEnd.SUCCEEDED else SiteState.ACTIVATING
     failed = activating and progress.end is PlanEnd.FAILED

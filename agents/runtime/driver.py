@@ -8,6 +8,7 @@ from typing import Any, NoReturn, Protocol
 
 from agents.core.agent import SiteAgent
 from agents.core.effects import (
+    AnswerSite,
     Effect,
     ExtendDeadline,
     Fence,
@@ -15,8 +16,11 @@ from agents.core.effects import (
     KeepRelays,
     ReopenStreams,
     Send,
+    SendSite,
     StartPlan,
     StoreBounds,
+    StorePromise,
+    StoreSites,
     Tell,
 )
 from agents.core.health import HealthFold, HealthSummary
@@ -208,6 +212,8 @@ class Driver(CoreLoop):
             self.runners[effect.group].extend(effect)
         elif isinstance(effect, Fence):
             self.runners[effect.group].fence(effect)
+        elif isinstance(effect, SendSite | AnswerSite | StorePromise | StoreSites):
+            pass  # no agent has a site link that carries them yet: nothing is stored, so nothing is promised or held
         else:
             require(isinstance(effect, Tell), f"nobody performs {effect}")
 

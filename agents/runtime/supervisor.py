@@ -52,6 +52,7 @@ from proto.clock import Clock, SystemClock
 from proto.edge.fatal import fatal as end_process
 from proto.edge.logs import get_logger, setup_logging
 from proto.edge.tls import reload_files
+from proto.features import FEATURE_MAX
 from proto.messages import Hello
 from proto.units import TOKEN_BYTES, WitnessId
 
@@ -149,7 +150,7 @@ class Agent(ProcessLife):
     def _hello(self) -> Hello:
         core = self.core.settings
         groups = tuple(self.core.groups)
-        return Hello(core.site, self.core.incarnation, core.agent_version, core.cluster, groups)
+        return Hello(core.site, self.core.incarnation, core.agent_version, core.cluster, groups, FEATURE_MAX)
 
     def _looks(self) -> Looks:
         return Looks(

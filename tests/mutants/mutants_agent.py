@@ -180,9 +180,9 @@ def guard_takes_lower_epochs(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_lock_delay(patch: pytest.MonkeyPatch) -> None:
-    from agents.core import group
+    from agents.core import group_life
 
-    patch.setattr(group, "lock_delay_wait", lambda constants: 0)
+    patch.setattr(group_life, "lock_delay_wait", lambda constants: 0)
 
 
 MUTANTS = (

@@ -18,7 +18,10 @@ B = SiteId("dc-b")
 
 
 def rig() -> AgentRig:
-    return AgentRig(peers=(B,))
+    one = AgentRig(peers=(B,))
+    for group in one.agent.groups.values():
+        group.given.tell(None)
+    return one
 
 
 def wanted(one: AgentRig) -> list[tuple[str, ...]]:

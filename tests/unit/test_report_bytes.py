@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.core.health import HealthSummary
-from agents.core.report import report_bytes, timing_blockers
+from agents.core.report import HoldsReport, report_bytes, timing_blockers
 from proto import limits
 from proto.codec import REPORTS
 from proto.health import DataChecks, SiteState
@@ -36,7 +36,7 @@ def made(**changes) -> bytes:
     }
     said = {name: fields.pop(name) for name in ("state", "health", "group_version", "containment", "trouble")}
     timing = fields.pop("timing")
-    group = SimpleNamespace(**said, host_blockers=lambda: timing)
+    group = SimpleNamespace(**said, host_blockers=lambda: timing, holds=HoldsReport())
     return report_bytes(SETTINGS.groups[0], SETTINGS, group, **fields)
 
 

@@ -10,17 +10,20 @@ from dataclasses import replace
 
 from proto.commands import Cause, QuarantineCause
 from proto.decisions import Blocker, Decision, DecisionKind, Reason
-from proto.groups import Failback, Mode
+from proto.groups import Failback, Mode, WitnessLoss
 from proto.health import DataChecks, SiteState
+from proto.holds import promise_wait
 from proto.messages import LAG_UNKNOWN_MS
 from proto.units import NS_PER_MS, Epoch, InstantNs, SiteId
 from witness.core import permits
 from witness.core.heartbeats import proven_down
+from witness.core.holds_rules import RUNNING, contradictions, former_of, unproven
 from witness.core.sight import GroupSight, heard_max_ns, speaks_now_ns
 from witness.core.state import GroupState, SiteRecord
 from witness.core.transitions import LeaseInput, Phase
 
 _NOTHING = DecisionKind.NOTHING
+_HOLDS_AGAIN_NS = 200 * NS_PER_MS
 
 
 def decide(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision:
@@ -30,6 +33,9 @@ def decide(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision:
     adoption = _adoption(group, sight, now)
     if adoption is not None:
         return adoption
+    in_place = _in_place(group, sight, now)
+    if in_place is not None:
+        return in_place
     if group.mode is Mode.AUTOMATIC:
         return _automatic(group, sight, now)
     return _restrained(group, _automatic(group, sight, now))
@@ -78,6 +84,58 @@ def _restrained(group: GroupState, wished: Decision) -> Decision:
     if wished.kind is _NOTHING or begun_by_operator:
         return wished
     return replace(wished, kind=_NOTHING, reason=_RESTRAINT[group.mode], would=wished.kind)
+
+
+# -- a holder that went on by holds -----------------------------------------------------------------------
+
+
+def _in_place(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision | None:
+    """In every mode that grants: nothing moves. None unless the last holder is heard, alive, with an unbroken chain."""
+    former = former_of(group)
+    grants = group.phase is Phase.VACANT and group.mode is not Mode.OBSERVE
+    if former is None or not grants or former.site not in group.sites:
+        return None
+    record = group.sites[former.site]
+    report = record.report
+    holding = None if report is None else report.holding
+    if report is None or holding is None or holding.epoch != former.epoch or report.state not in RUNNING:
+        return None
+    if record.incarnation != former.incarnation or not _speaks(group, former.site, sight, now):
+        return None
+    name = group.config.group
+    found = [Blocker(former.site, Reason.CONFIG_NOT_KNOWN)] if report.group_version != group.version else []
+    for site, other in group.sites.items():
+        behind = other.report is not None and unproven(other.report, holding) and site != former.site
+        if behind and _speaks(group, site, sight, now) and not contradictions(group, holding, former.site):
+            found.append(Blocker(site, Reason.HOLDS_UNPROVEN))
+    if found:
+        return Decision(name, _NOTHING, Reason.HOLDER_HOLDS, former.site, tuple(found), retry_in_ns=_HOLDS_AGAIN_NS)
+    return Decision(name, DecisionKind.GRANT, Reason.HOLDS_UNBROKEN, former.site)
+
+
+def _speaks(group: GroupState, site: SiteId, sight: GroupSight, now: InstantNs) -> bool:
+    age_ns = sight.heard_age_ns(site, now)
+    return age_ns is not None and age_ns <= speaks_now_ns(group)
+
+
+def _unheard(group: GroupState, site: SiteId, sight: GroupSight, now: InstantNs) -> list[Blocker]:
+    """After a loss of witnesses: the last holder may go on by holds, and nobody has told us yet."""
+    former = group.former
+    if former is None or former.site == site or all(one in sight.heard for one in group.sites):
+        return []
+    wait_ns = promise_wait(group.hold_wait or group.config.constants) - (now - sight.started)
+    return [Blocker(site, Reason.SITES_UNHEARD, f"{wait_ns / 1e9:.1f} s left")] if wait_ns > 0 else []
+
+
+def _promises(group: GroupState, site: SiteId, sight: GroupSight, now: InstantNs) -> list[Blocker]:
+    """While a site that is heard promises not to begin, nobody does: the holder may live by that promise."""
+    found: list[Blocker] = []
+    for other, record in group.sites.items():
+        report, age_ns = record.report, sight.heard_age_ns(other, now)
+        heard = age_ns is not None and age_ns <= heard_max_ns(group)
+        if heard and report is not None and report.promising:
+            found.append(Blocker(site, Reason.PROMISE_OUTSTANDING, "" if other == site else f"by {other}"))
+    return found
 
 
 # -- vacancy ----------------------------------------------------------------------------------------------
@@ -157,8 +215,13 @@ def blockers_of(group: GroupState, site: SiteId, sight: GroupSight, now: Instant
         found.append(Blocker(site, Reason.QUARANTINED, causes))
     if not record.carried:
         found.append(Blocker(site, Reason.CONFIG_NOT_CARRIED))
+    if group.config.witness_loss is WitnessLoss.HOLD and report.group_version != group.version:
+        found.append(Blocker(site, Reason.CONFIG_NOT_KNOWN, f"it knows {report.group_version}, it is {group.version}"))
     found.extend(_lag(group, site, record))
     found.extend(_reconciling(group, site))
+    found.extend(_promises(group, site, sight, now))
+    if group.phase is Phase.VACANT:
+        found.extend(_unheard(group, site, sight, now))
     found.extend(_others_not_down(group, site, sight, now))
     return found
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from proto.decisions import Reason
 from proto.events import Event
-from proto.messages import GroupAnswer, Notice
+from proto.messages import GroupAnswer, GroupSites, Notice
 from proto.units import SiteId
 
 
@@ -22,6 +22,8 @@ class Outcome:
     detail: str = ""
     answers: tuple[GroupAnswer, ...] = ()
     """Of a heartbeat, one per group."""
+    sites: tuple[GroupSites, ...] = ()
+    """Of a heartbeat: what its agent does not know yet of the groups' sites; sent after the answer."""
 
     @property
     def ok(self) -> bool:

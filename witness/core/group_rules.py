@@ -20,7 +20,7 @@ from proto.groups import Mode, check_group
 from proto.lease import longest
 from proto.messages import NoticeKind
 from proto.units import NO_LINEAGE, RESTORE_GENERATION_SHIFT, Epoch
-from witness.core import permits
+from witness.core import holds_rules, permits
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
 from witness.core.lease_rules import DONE, barred, refused
@@ -66,6 +66,8 @@ def configure(scope: Scope, command: ConfigureGroup) -> Outcome:
     if group.successor is not None and group.successor.site in gone:
         group.successor = None
     group.config = command.config
+    if group.lease is not None:
+        holds_rules.may_be_held(group, group.lease)
     group.version += 1
     permits.configured(scope.state, group)
     _told(scope, EventKind.GROUP_CHANGED, f"version {group.version}", group, command.author)
@@ -108,6 +110,8 @@ def delete(scope: Scope, command: DeleteGroup) -> Outcome:
         return refused(Reason.UNKNOWN_GROUP)
     if group.phase is not Phase.VACANT:
         return refused(Reason.LEASE_HELD)
+    if holds_rules.may_live(group):
+        return refused(Reason.HOLDER_MAY_LIVE)
     _told(scope, EventKind.GROUP_DELETED, f"its epochs end at {group.epoch}", group, command.author)
     scope.state.tombstones[command.group] = group.epoch
     del scope.state.groups[command.group]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from proto import limits
 from proto.codec import AGENT_MESSAGES, REPORTS
-from proto.commands import HeartbeatFrame, QuarantineCause
+from proto.commands import Cause, HeartbeatFrame, QuarantineCause
 from proto.decisions import Reason
 from proto.errors import FrameRefused
 from proto.events import EventKind
@@ -23,7 +23,7 @@ from proto.messages import (
     Verdict,
 )
 from proto.units import EPOCH_MAX, Epoch, GroupId, Incarnation, RenewalNo, SiteId
-from witness.core import permits
+from witness.core import holds_rules, permits
 from witness.core.calendar import SINCE_LEVEL
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
@@ -50,7 +50,7 @@ def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
     groups = scope.state.groups
     if problem is not None:
         return _refuse_all(scope, beat, problem)
-    answers = []
+    answers, sites = [], []
     heard, renewed = [], []
     for entry in beat.groups:
         group = groups.get(entry.group)
@@ -75,8 +75,12 @@ def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
         answers.append(_lease_part(scope, group, record, beat, entry))
         if lease is not None and lease.renewal != number:
             renewed.append(entry.group)
+        if record.report is not None and record.report.group_version != group.version and scope.answering:
+            sites.append(holds_rules.group_sites(group))
     scope.changes.heard.append((beat.site, heard, renewed))
-    return Outcome(Reason.OK, answers=tuple(answers)) if scope.answering else DONE
+    if not scope.answering:
+        return DONE
+    return Outcome(Reason.OK, answers=tuple(answers), sites=tuple(sites) if holds_rules.known(scope.state) else ())
 
 
 def _refuse_all(scope: Scope, beat: Heartbeat, problem: Reason) -> Outcome:
@@ -134,6 +138,8 @@ def _report(
     record.incarnation = beat.incarnation
     record.report_bytes = entry.report
     record.report = report
+    if (before is not None and before.holding) or report.holding:
+        holds_rules.note_holding(scope, group, beat.site, before, report)
     if before is None or before.state is not report.state:
         epoch = Epoch(max(entry.epoch, report.epoch_bound))
         text = _state_words(before, report)
@@ -178,11 +184,14 @@ def _lease_part(
         if lease is not None and mine:
             if lease.incarnation != beat.incarnation:
                 return _answer(scope, group, Verdict.DORMANT, Reason.HELD_BY_OTHER_INCARNATION)
-            if group.phase is Phase.GRANTED and not permits.withholds(scope.state, group, lease, beat.site):
+            may = lease.cause is not Cause.REGRANT and not permits.withholds(scope.state, group, lease, beat.site)
+            if group.phase is Phase.GRANTED and may:
                 return _answer(scope, group, Verdict.GRANTED)
         overruled = permits.overrules(group, lease, beat.site)
         return _answer(scope, group, Verdict.DORMANT, Reason.PERMIT_OVERRULED if overruled else Reason.OK)
     if lease is None or not mine or lease.epoch != entry.epoch:
+        if group.former is not None and holds_rules.lives(group, record, beat, entry):
+            return _answer(scope, group, Verdict.HOLDING if lease is None else Verdict.GRANTED)
         return _answer(scope, group, Verdict.REFUSED, Reason.NOT_HOLDER)
     if lease.incarnation != beat.incarnation:
         return _answer(scope, group, Verdict.REFUSED, Reason.WRONG_INCARNATION)
@@ -196,18 +205,19 @@ def _claim_or_renew(
     name = group.config.group
     if lease.site is not None and permits.withholds(scope.state, group, lease, lease.site):
         return _answer(scope, group, Verdict.REFUSED, Reason.NOT_CLAIMED)
+    in_place = group.former if lease.cause is Cause.REGRANT and lease.claim is None else None
+    if in_place is not None and in_place.claim != entry.claim:
+        return _clash(scope, group, lease)
     if lease.claim is None:
+        group.former = None
         group.phase = next_phase(group.phase, LeaseInput.CLAIM)
         lease.claim = entry.claim
         group.unclaimed_by = None
-        scope.ledger.append(EventKind.CLAIMED, "authority begins", group=name, site=lease.site, epoch=lease.epoch)
+        text = "authority begins" if in_place is None else f"goes on without a stop, in place of epoch {in_place.epoch}"
+        scope.ledger.append(EventKind.CLAIMED, text, group=name, site=lease.site, epoch=lease.epoch)
         scope.changes.dirty.add(name)
     elif lease.claim != entry.claim:
-        if not lease.clash_told:
-            lease.clash_told = True
-            text = "another instance with this site's identity tried to use the lease"
-            scope.ledger.append(EventKind.CLAIM_CLASH, text, group=name, site=lease.site, epoch=lease.epoch)
-        return _answer(scope, group, Verdict.REFUSED, Reason.WRONG_CLAIM)
+        return _clash(scope, group, lease)
     else:
         problem = refusal(group.phase, LeaseInput.RENEWAL)
         if problem is not None:
@@ -216,9 +226,19 @@ def _claim_or_renew(
     lease.renewal += 1
     lease.votes.clear()
     scope.changes.counted.add(name)
+    if group.settled != lease.epoch:
+        holds_rules.settle(scope, group, lease, record)
     if group.carried_version != group.version and record.report is not None:
         carry(group, record.report.group_version)
     return _answer(scope, group, Verdict.RENEWED)
+
+
+def _clash(scope: Scope, group: GroupState, lease: Lease) -> GroupAnswer:
+    if not lease.clash_told:
+        lease.clash_told = True
+        text = "another instance with this site's identity tried to use the lease"
+        scope.ledger.append(EventKind.CLAIM_CLASH, text, group=group.config.group, site=lease.site, epoch=lease.epoch)
+    return _answer(scope, group, Verdict.REFUSED, Reason.WRONG_CLAIM)
 
 
 def _answer(scope: Scope, group: GroupState, verdict: Verdict, reason: Reason = Reason.OK) -> GroupAnswer:

@@ -14,7 +14,7 @@ from proto.invariants import require
 from proto.lease import LeaseConstants
 from proto.messages import NoticeKind, ReleaseKind
 from proto.units import Epoch
-from witness.core import permits
+from witness.core import holds_rules, permits
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
 from witness.core.state import (
@@ -58,12 +58,18 @@ def grant(scope: Scope, command: Grant) -> Outcome:
         return refused(Reason.EPOCH_CONFLICT, f"expected epoch {command.expected_epoch}, it is {group.epoch}")
     if command.epoch <= epoch_floor(group):
         return refused(Reason.EPOCH_TOO_LOW, f"epoch {command.epoch} is not above {epoch_floor(group)}")
-    if _forbidden(group.mode, command.reason) and not permits.moves_nothing(group.mode, command):
+    in_place = command.cause is Cause.REGRANT
+    moves = not in_place and not permits.moves_nothing(group.mode, command)
+    if moves and _forbidden(group.mode, command.reason):
         return refused(Reason.MODE_FORBIDS)
     record = group.sites.get(command.site)
     if record is None:
         return refused(Reason.UNKNOWN_SITE)
-    problem = permits.against_grant(scope.state, group, command) or grantable(record, command)
+    problem = permits.against_grant(scope.state, group, command)
+    problem = problem or (None if in_place else grantable(record, command))
+    problem = problem or holds_rules.grant_problem(scope, group, record, command)
+    if problem is Reason.HOLDS_BROKEN:
+        holds_rules.broken(scope, group, command.site)
     if problem is not None:
         return refused(problem)
     group.phase = next_phase(group.phase, LeaseInput.GRANT)
@@ -76,17 +82,23 @@ def grant(scope: Scope, command: Grant) -> Outcome:
         cause=command.cause,
     )
     group.successor = None
-    scope.ledger.append(
-        EventKind.GRANTED,
-        f"{command.cause.value}: {REASON_TEXT[command.reason]}" + _why(command.author.reason),
-        group=command.group,
-        site=command.site,
-        epoch=command.epoch,
-        author=command.author.name,
-    )
+    holds_rules.may_be_held(group, group.lease)
+    if in_place:
+        holds_rules.regranted(scope, group, command)
+    else:
+        scope.ledger.append(
+            EventKind.GRANTED,
+            f"{command.cause.value}: {REASON_TEXT[command.reason]}" + _why(command.author.reason),
+            group=command.group,
+            site=command.site,
+            epoch=command.epoch,
+            author=command.author.name,
+        )
     scope.changes.counted.add(command.group)
     scope.changes.dirty.add(command.group)
-    scope.changes.notices.append((command.site, command.group, NoticeKind.GRANTED, command.epoch))
+    # What is granted in place is told in the answer to the holder's heartbeat: a copy that holds nothing has none.
+    kind = NoticeKind.CHANGED if in_place else NoticeKind.GRANTED
+    scope.changes.notices.append((command.site, command.group, kind, command.epoch))
     return DONE
 
 
@@ -269,6 +281,7 @@ def _expire(scope: Scope, group: GroupState, lease: Lease) -> None:
         else:
             note = QuarantineNote(lease.epoch, REASON_TEXT[Reason.UNCLEAN_END])
             quarantine(scope, group, lease, QuarantineCause.UNCLEAN_END, note)
+            holds_rules.expired(scope, group, lease)
     end_lease(scope, group, LeaseInput.EXPIRY)
 
 

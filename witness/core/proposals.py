@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proto import limits
-from proto.commands import Author, Command, Grant, QuarantineCause, Revoke, SetQuarantine
+from proto.commands import Author, Cause, Command, Grant, QuarantineCause, Revoke, SetQuarantine
 from proto.decisions import Decision, DecisionKind, Reason, blocker_words
 from proto.units import Epoch, SiteId
 from witness.core.decide import grant_cause, revoke_cause
@@ -38,7 +38,7 @@ def grant_command(group: GroupState, site: SiteId, reason: Reason, author: Autho
         epoch=Epoch(epoch_floor(group) + 1),
         site=site,
         incarnation=incarnation,
-        cause=grant_cause(group, site),
+        cause=Cause.REGRANT if reason is Reason.HOLDS_UNBROKEN else grant_cause(group, site),
         reason=reason,
         author=author,
     )

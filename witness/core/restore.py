@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from proto import limits
 from proto.errors import BadValue
 from proto.events import Event, EventKind
+from proto.groups import WitnessLoss
 from proto.lease import LeaseConstants, longest, witness_wait
 from proto.permit import AFTER_MS_MAX
 from proto.units import (
@@ -172,6 +173,8 @@ def _restore_group(group: GroupState, generation: int, bar: LeaseConstants, ledg
     group.phase, group.lease = Phase.BARRED, barred(group.epoch, bar)
     group.successor = group.last_end = group.last_holder = group.unclaimed_by = None
     group.permits.since_ms, group.permits.seen_ms = 0, AFTER_MS_MAX  # one may be in use: each site is heard first
+    group.former, group.settled = None, Epoch(0)
+    group.hold_wait = bar if group.config.witness_loss is WitnessLoss.HOLD else None
     group.sites = {site: _restore_site(record) for site, record in group.sites.items()}
     text = f"barred; in the backup {holder} held epoch {former}"
     ledger.append(EventKind.RESTORED, text, group=name, epoch=group.epoch, author=AUTHOR)

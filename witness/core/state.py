@@ -50,6 +50,20 @@ class Lease:
     """Expiry votes for exactly (epoch, renewal); emptied by every renewal."""
     revocation: Revocation | None = None
     clash_told: bool = False
+    holds: bool = False
+    """The configuration allowed holds at some time of this lease: its holder may go on by them."""
+
+
+@dataclass(slots=True)
+class Former:
+    """Whose lease ended by expiry while it may go on by holds (witness.core.holds_rules)."""
+
+    site: SiteId
+    incarnation: Incarnation
+    claim: Claim
+    epoch: Epoch
+    through: Epoch
+    """The highest epoch that was granted since, to nobody but this holder in place."""
 
 
 @dataclass(slots=True)
@@ -132,6 +146,11 @@ class GroupState:
     unclaimed_by: SiteId | None = None
     """The site that let the last grant run out unclaimed: others come first until somebody claims."""
     permits: GroupPermits = field(default_factory=GroupPermits)
+    former: Former | None = None
+    hold_wait: LeaseConstants | None = None
+    """The longest of every lease that may still be lived on by holds: how long a site that starts cold waits."""
+    settled: Epoch = Epoch(0)  # noqa: RUF009 - a NewType of an int
+    """The newest epoch that its holder said, in a renewal, to live by: everything older is over."""
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ from proto.decisions import Reason
 from proto.edge.identity import Identity
 from proto.edge.logs import get_logger
 from proto.errors import FrameRefused, ThirdsiteError
+from proto.features import FEATURE_FIRST
 from proto.limits import FRAME_BYTES_MAX, TEXT_CHARS_MAX
 from proto.messages import (
     AgentMessage,
@@ -41,6 +42,7 @@ from proto.messages import (
 )
 from proto.units import NS_PER_S, GroupId, Incarnation, InstantNs, SiteId
 from witness.core.effects import Outcome
+from witness.core.holds_rules import HOLDS_LEVEL
 from witness.http.keys import Services
 from witness.http.stream_table import StreamRefused
 
@@ -68,6 +70,8 @@ class AgentStream:
         self._pending = 0
         self._goodbye: Goodbye | None = None
         self._over = False
+        self._features = FEATURE_FIRST
+        """What the agent can read."""
         self._allowance = float(services.limits.frames_per_s * BURST_S)
         self.site = SiteId(identity.name)
         self.incarnation = Incarnation(b"")
@@ -115,7 +119,7 @@ class AgentStream:
         self._require_site(hello.site)
         for group in hello.groups:
             self._require_group(group)
-        self.incarnation = hello.incarnation
+        self.incarnation, self._features = hello.incarnation, hello.features
         self._services.streams.admit(self.site, self)
         leading, _, _ = self._services.cluster.place()
         self._send(Welcome(self._services.witness, own, leading))
@@ -179,6 +183,8 @@ class AgentStream:
             self._pending -= 1
             if outcome.reason not in UNDECIDED and (outcome.ok or outcome.answers):
                 self._send(HeartbeatAnswer(nonce, outcome.answers))
+                for sites in outcome.sites if self._features >= HOLDS_LEVEL else ():
+                    self._send(sites)
 
         if self._take_place():
             try:
