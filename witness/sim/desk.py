@@ -106,6 +106,8 @@ class Desk:
         def answer(outcome: Outcome) -> None:
             if outcome.reason not in UNDECIDED and (outcome.ok or outcome.answers):
                 self._answer(stream, HeartbeatAnswer(beat.nonce, outcome.answers), asked)
+                for sites in outcome.sites:
+                    self._answer(stream, sites, asked)
 
         if self._quarantined_asks(beat):
             self._life.machine.watch.hit("quarantined-asks")

@@ -59,6 +59,53 @@ def cut_all(world: World, rng: random.Random) -> None:
     _cut(world, rng, pairs, "cut-all")
 
 
+def lose_third(world: World, rng: random.Random) -> None:
+    """The third location is gone for several leases; the sites see each other (FAULTS H1)."""
+    _cut(world, rng, _ways_to_witnesses(world), "lose-third", rng.randint(1, 4) * _longest_ttl_ns(world))
+
+
+def lose_third_and_link(world: World, rng: random.Random) -> None:
+    """First the third location, then, in the middle of it, what lies between the sites (FAULTS H2)."""
+    ttl_ns = _longest_ttl_ns(world)
+    _cut(world, rng, _ways_to_witnesses(world), "lose-third-and-link", 3 * ttl_ns)
+    world.events.after(rng.randint(0, 2 * ttl_ns), lambda: cut_site_link(world, rng))
+
+
+def cut_site_link(world: World, rng: random.Random) -> None:
+    """Two sites do not reach each other, both ways or one."""
+    one, other = rng.sample([site.name for site in world.sites], 2)
+    pairs = [(one, other), (other, one)] if rng.random() < 0.7 else [(one, other)]
+    _cut(world, rng, pairs, "cut-site-link")
+
+
+def hold_then_grant(world: World, rng: random.Random) -> None:
+    """The witnesses are gone until somebody has promised; then they come back to everybody but the holder (H3)."""
+    pairs, holders = _ways_to_witnesses(world), {site.name for site in world.sites if site.agent is not None}
+    holders &= {name for config in world.setup.groups for name in world.judges.activity.active(config.group)}
+    world.hit("hold-then-grant")
+    for sender, to in pairs:
+        world.network.cut(sender, to)
+    first_ns = _longest_ttl_ns(world) * 3 // 2
+    left = [pair for pair in pairs if holders & set(pair)]
+
+    def back(some: list[tuple[str, str]]) -> None:
+        for sender, to in some:
+            world.network.mend(sender, to)
+
+    world.events.after(first_ns, lambda: back([pair for pair in pairs if pair not in left]))
+    world.events.after(first_ns + world.some_ttls(rng), lambda: cut_site_link(world, rng))
+    world.events.after(first_ns + 2 * world.some_ttls(rng), lambda: back(left))
+
+
+def _ways_to_witnesses(world: World) -> list[tuple[str, str]]:
+    sites = [site.name for site in world.sites]
+    return [pair for w in world.witnesses.values() for s in sites for pair in ((s, w.name), (w.name, s))]
+
+
+def _longest_ttl_ns(world: World) -> int:
+    return max(config.constants.ttl_ns for config in world.setup.groups)
+
+
 def cut_off(world: World, rng: random.Random, site: str, kind: str, at_least_ns: int = 0) -> None:
     """A site loses all witnesses, both ways, for around a lease longer than `at_least_ns`."""
     pairs = [pair for w in world.witnesses.values() for pair in ((site, w.name), (w.name, site))]
@@ -94,5 +141,9 @@ BLOWS: dict[str, tuple[Strike, float]] = {
     "cut-link": (cut_link, 3.0),
     "cut-leader": (cut_leader, 4.0),
     "cut-all": (cut_all, 8.0),
+    "lose-third": (lose_third, 12.0),
+    "lose-third-and-link": (lose_third_and_link, 12.0),
+    "cut-site-link": (cut_site_link, 5.0),
+    "hold-then-grant": (hold_then_grant, 12.0),
     "flap": (flap, 2.0),
 }

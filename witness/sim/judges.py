@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from proto.events import Event
 from proto.groups import GroupConfig
 from proto.messages import GroupAnswer
-from proto.units import NS_PER_MS, Epoch, GroupId, Nonce
+from proto.site_messages import HoldAnswer
+from proto.units import NS_PER_MS, Epoch, GroupId, Nonce, SiteId
 from witness.core.state import majority
 from witness.sim.checkers.activity import ActivityChecker
 from witness.sim.checkers.authority import AuthorityChecker
@@ -15,6 +16,7 @@ from witness.sim.checkers.durable import DurableChecker, Told
 from witness.sim.checkers.effects import EffectChecker
 from witness.sim.checkers.expiry import ExpiryChecker
 from witness.sim.checkers.held import HeldChecker
+from witness.sim.checkers.holds import HoldsChecker
 from witness.sim.checkers.license import LicenseChecker
 from witness.sim.checkers.quarantine import QuarantineChecker
 from witness.sim.checkers.replicas import ReplicaChecker
@@ -32,6 +34,7 @@ class Judges:
         self.authority = AuthorityChecker(findings, now)
         self.held = HeldChecker(findings, now, self.authority.until_ns)
         self.license = LicenseChecker(findings, now)
+        self.holds = HoldsChecker(findings, now, groups)
         self.effects = EffectChecker(findings)
         self.replicas = ReplicaChecker(findings)
         self.durable = DurableChecker(findings)
@@ -51,6 +54,14 @@ class Judges:
         self.license.opened(group, host, excused=self.activity.thawing(group))
         self.activity.begun(group, host, epoch)
         self.authority.begun(group, host, epoch)
+        self.holds.begun(group, host)
+
+    def moved(self, group: GroupId, host: str, epoch: Epoch) -> bool:
+        """A guard was armed for an epoch; True when what runs there goes on under a new one."""
+        if not self.authority.moved(group, host, epoch):
+            return False
+        self.activity.moved(group, host, epoch)
+        return True
 
     def down(self, group: GroupId, host: str, *, clean: bool) -> None:
         """Nothing of the group's active role runs on the host any more; `clean`: an orderly stop did it."""
@@ -83,6 +94,17 @@ class Judges:
     def answered(self, host: str, nonce: Nonce, answers: tuple[GroupAnswer, ...]) -> None:
         for group in self.authority.answered(host, nonce, answers, since_ns=self._thawed_at.get(host, 0)):
             self.activity.renewed(group, host)
+
+    def held_by(self, host: str, site: SiteId, answer: HoldAnswer) -> None:
+        held = self.holds.held(host, site, answer)
+        if held is not None:
+            self.authority.held(answer.group, host, *held)
+            self.activity.renewed(answer.group, host)
+
+    def hold_ends(self, group: GroupId, host: str, epoch: Epoch) -> None:
+        """It tells the other sites that its epoch is over."""
+        if self.authority.runs(group, host) == epoch:
+            self.found("promise", f"{host} ends the holds of {group} in epoch {epoch} while it runs")
 
     # -- what the witnesses decide ---------------------------------------------------------------------------
 

@@ -80,6 +80,7 @@ class GroupShell:
             PlanKind.VERIFY_DOWN: lambda: self._end_guard(plan, "verify"),
             PlanKind.ACTIVATE: lambda: self._activate(plan),
             PlanKind.DEACTIVATE: lambda: self._deactivate(plan),
+            PlanKind.ON_EPOCH: lambda: self._tell_epoch(plan),
         }[plan.kind]
         if plan.kind is PlanKind.ACTIVATE and plan.deadlines is not None:
             self.post.latest = (plan.epoch, plan.deadlines)
@@ -87,6 +88,9 @@ class GroupShell:
 
     def extend(self, effect: ExtendDeadline) -> None:
         self.post.latest = (effect.epoch, effect.deadlines)
+        if self._host.judges.moved(self.group, self._host.name, effect.epoch):
+            self._epoch = effect.epoch
+            self._host.hit("regranted-in-place")
         self.post.arm()
 
     def fence(self, effect: Fence) -> None:
@@ -141,6 +145,11 @@ class GroupShell:
         self._steps = self.platform.start_steps()
         self._begin_journal(plan, tuple(f"start-{number}" for number in range(len(self._steps))))
         self._step(plan, 0)
+
+    def _tell_epoch(self, plan: StartPlan) -> None:
+        if self._plan is plan:
+            self._begin_journal(plan, ())
+            self._host.later(self._host.rng.randint(1, 50) * NS_PER_MS, lambda: self._finish(plan, ok=True, text=""))
 
     def _incarnation(self) -> str:
         agent = self._host.agent
@@ -299,7 +308,7 @@ class GroupShell:
         if self._plan is not plan:
             return
         self._plan = None
-        if plan.kind is PlanKind.ACTIVATE:
+        if plan.kind in (PlanKind.ACTIVATE, PlanKind.ON_EPOCH):
             if self.journal is not None and self.journal.end is PlanEnd.RUNNING:
                 self.journal.note(PlanEnd.SUCCEEDED if ok else PlanEnd.FAILED)
         elif ok:

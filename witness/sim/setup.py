@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from agents.components.spec import ComponentRole
-from proto.groups import Failback, GroupConfig
+from proto.groups import Failback, GroupConfig, WitnessLoss
 from proto.health import DataChecks
 from proto.lease import LeaseConstants
 from proto.units import NS_PER_MS, GroupId, SiteId, WitnessId
@@ -26,6 +26,9 @@ KINDS_MAX = 8
 CALM_DRIFT_PPM = 50
 """What crystals do."""
 FREE_OF_FAULTS = 0.1
+LINKED = 0.3
+OF_THE_LINK = frozenset({"lose-third", "lose-third-and-link", "cut-site-link", "hold-then-grant"})
+"""Kinds of faults that mean nothing without a link between sites."""
 RAFT_KIND = "witness-"
 """Before the Raft fuzz's name of a kind of fault: sites have disks, networks and processes too."""
 IMAGE_BYTES, ENTRY_BYTES = 500_000, 8_000
@@ -78,6 +81,8 @@ class Setup:
     raft: raft_setup.Setup
     """The witnesses and their engine."""
     fitting: Fitting = NOTHING
+    site_link: bool = False
+    """Agents reach each other, and carry each other's streams."""
 
 
 def rng_for(seed: int, name: str) -> random.Random:
@@ -92,10 +97,13 @@ def draw(seed: int, kinds_known: Sequence[str]) -> Setup:
     count = 0 if rng.random() < FREE_OF_FAULTS else rng.randint(1, KINDS_MAX)
     # A stream of its own: a kind more moves nothing else of a seed, and `--kinds` replays it for ever.
     kinds = tuple(sorted(rng_for(seed, "kinds").sample(sorted(kinds_known), min(count, len(kinds_known)))))
+    linked = rng_for(seed, "site-link").random() < LINKED or any(kind in OF_THE_LINK for kind in kinds)
+    groups = tuple(draw_group(rng, name, sites) for name in names)
     return Setup(
         seed=seed,
         sites=sites,
-        groups=tuple(draw_group(rng, name, sites) for name in names),
+        groups=tuple(replace(one, witness_loss=WitnessLoss.HOLD) for one in groups) if linked else groups,
+        site_link=linked,
         kinds=kinds,
         safety_s=rng.uniform(8, 40),
         data_checks=rng.choice(list(DataChecks)[:2]),

@@ -14,6 +14,7 @@ from functools import partial
 
 from agents.core.agent import SiteAgent
 from agents.core.effects import (
+    AnswerSite,
     Effect,
     ExtendDeadline,
     Fence,
@@ -21,8 +22,11 @@ from agents.core.effects import (
     KeepRelays,
     ReopenStreams,
     Send,
+    SendSite,
     StartPlan,
     StoreBounds,
+    StorePromise,
+    StoreSites,
 )
 from agents.core.settings import AgentSettings
 from agents.core.takeover import (
@@ -36,19 +40,28 @@ from agents.core.takeover import (
 )
 from proto.clock import ClockReading
 from proto.health import SiteState
-from proto.invariants import require
 from proto.messages import Heartbeat, HeartbeatAnswer, WitnessMessage
-from proto.units import NS_PER_MS, GroupId, WitnessId
+from proto.units import NS_PER_MS, GroupId, SiteId, WitnessId
 from witness.sim.clock import NEVER_NS, NodeClock
 from witness.sim.guest import Guest
 from witness.sim.plans import GroupShell
 from witness.sim.platform import Platform
+from witness.sim.site_link import SiteLink
 from witness.sim.stream import StreamKeeper
 from witness.sim.surroundings import Disk, Surroundings
 
 Input = Callable[[SiteAgent, ClockReading], None]
 FIRST_PROBE_NS_MAX = 300 * NS_PER_MS
 INBOX_MAX = 20_000
+Stored = Callable[[GroupId, ClockReading], None]
+
+
+def _promises_of(agent: SiteAgent) -> Stored:
+    return agent.promise_stored
+
+
+def _sites_of(agent: SiteAgent) -> Stored:
+    return agent.sites_stored
 
 
 class SiteHost:
@@ -87,6 +100,7 @@ class SiteHost:
         """Told once, when a step of an activation begins."""
         self.shells = {group: GroupShell(self, group, platform) for group, platform in platforms.items()}
         self.streams = StreamKeeper(self)
+        self.link = SiteLink(self)
         self.disturbed = 0
         """How often something kept the agent from its work."""
         self._life = 0
@@ -114,6 +128,8 @@ class SiteHost:
             bounds=dict(self.disk.bounds),
             started=self.clock.read(),
             takeover=takeover,
+            promises=dict(self.disk.promises),
+            sites=dict(self.disk.sites),
         )
         for group in () if takeover is None else takeover.groups:
             self.agent.observe(group, self.shells[group].platform.health(), self.clock.read())
@@ -277,10 +293,10 @@ class SiteHost:
             step(self.agent, self.clock.read())
             self._perform()
 
-    def received(self, witness: WitnessId, message: WitnessMessage) -> None:
+    def received(self, witness: WitnessId, message: WitnessMessage, via: SiteId | None = None) -> None:
         if isinstance(message, HeartbeatAnswer):
             self.judges.answered(self.name, message.nonce, message.groups)
-        self._feed(lambda agent, now: agent.received(witness, message, now))
+        self._feed(lambda agent, now: agent.received(witness, message, now, via))
 
     def probe(self, group: GroupId) -> None:
         health = self.shells[group].platform.health()
@@ -309,7 +325,7 @@ class SiteHost:
         if isinstance(effect, Send):
             if isinstance(effect.message, Heartbeat):
                 self.judges.sent(self.name, effect.message.nonce)
-            self.streams.send(effect.witness, effect.message)
+            self.streams.send(effect.witness, effect.message, effect.via)
         elif isinstance(effect, ReopenStreams):
             self.later(0, self.streams.reopen)
         elif isinstance(effect, StoreBounds):
@@ -323,7 +339,15 @@ class SiteHost:
         elif isinstance(effect, Fence):
             self.shells[effect.group].fence(effect)
         elif isinstance(effect, KeepRelays):
-            require(False, "simulated sites have no peers to ask")
+            self.streams.keep_relays(effect.witnesses)
+        elif isinstance(effect, SendSite):
+            self.link.ask(effect.site, effect.message)
+        elif isinstance(effect, AnswerSite):
+            self.link.answer(effect.message)
+        elif isinstance(effect, StorePromise):
+            self._write(lambda: self.disk.promises.update({effect.group: effect.promise}), effect.group, _promises_of)
+        elif isinstance(effect, StoreSites):
+            self._write(lambda: self.disk.sites.update({effect.group: effect.sites}), effect.group, _sites_of)
         else:
             self.note(self.name, effect.text)
 
@@ -336,6 +360,17 @@ class SiteHost:
             if outages == self._outages and (life == self._life or self.agent is None):
                 self.disk.bounds[effect.group] = bounds
                 self.feed(lambda agent, now: agent.bounds_stored(effect.group, now))
+
+        self.events.after(self.rng.randint(1, self.disk.write_ns_max), on_disk)
+
+    def _write(self, write: Callable[[], None], group: GroupId, told: Callable[[SiteAgent], Stored]) -> None:
+        """As bounds are: on disk a moment later, and then the core is told."""
+        life, outages = self._life, self._outages
+
+        def on_disk() -> None:
+            if outages == self._outages and (life == self._life or self.agent is None):
+                write()
+                self.feed(lambda agent, now: told(agent)(group, now))
 
         self.events.after(self.rng.randint(1, self.disk.write_ns_max), on_disk)
 

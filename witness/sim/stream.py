@@ -7,13 +7,15 @@ whole life. Below them lies the simulated network, message by message.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from agents.client.backoff import Backoff
 from agents.client.streams import IDLE_S, STABLE_S, WELCOME_S
+from agents.core.streams import Route
 from proto.messages import AgentMessage, WitnessMessage
-from proto.units import NS_PER_S, Incarnation, WitnessId, seconds
+from proto.units import NS_PER_S, Incarnation, SiteId, WitnessId, seconds
 
 if TYPE_CHECKING:
     from witness.sim.site import SiteHost
@@ -22,14 +24,24 @@ if TYPE_CHECKING:
 WELCOME_NS = seconds(WELCOME_S)
 IDLE_NS = seconds(IDLE_S)
 STABLE_NS = seconds(STABLE_S)
+RELAY_AGAIN_NS = NS_PER_S // 4
 
 
 class Stream:
     """One connection. Each end has its own view of whether it is open."""
 
-    def __init__(self, host: SiteHost, witness: WitnessHost, incarnation: Incarnation, now_ns: int) -> None:
+    def __init__(
+        self,
+        host: SiteHost,
+        witness: WitnessHost,
+        incarnation: Incarnation,
+        now_ns: int,
+        carrier: SiteHost | None = None,
+    ) -> None:
         self.host = host
         self.witness = witness
+        self.carrier = carrier
+        """Whose agent carries it."""
         self.incarnation = incarnation
         self.began_ns = now_ns
         self.agent_open = False
@@ -38,11 +50,30 @@ class Stream:
         self.agent_heard_ns = now_ns
         self.witness_heard_ns = now_ns
 
+    @property
+    def via(self) -> SiteId | None:
+        return None if self.carrier is None else self.carrier.settings.site
+
+    def out(self, deliver: Callable[[], None]) -> None:
+        """From the agent to the witness."""
+        self._carry(self.host.name, self.witness.name, deliver)
+
+    def back(self, deliver: Callable[[], None]) -> None:
+        self._carry(self.witness.name, self.host.name, deliver)
+
+    def _carry(self, sender: str, to: str, deliver: Callable[[], None]) -> None:
+        network, carrier = self.host.network, self.carrier
+        if carrier is None:
+            network.carry(sender, to, deliver)
+        else:
+            onward = partial(network.carry, carrier.name, to, deliver)
+            network.carry(sender, carrier.name, lambda: carrier.do(onward))
+
     def to_witness(self, message: AgentMessage) -> None:
-        self.host.network.carry(self.host.name, self.witness.name, lambda: self.witness.arrives(self, message))
+        self.out(lambda: self.witness.arrives(self, message))
 
     def to_agent(self, message: WitnessMessage) -> None:
-        self.host.network.carry(self.witness.name, self.host.name, lambda: self._arrived(message))
+        self.back(lambda: self._arrived(message))
 
     def _arrived(self, message: WitnessMessage) -> None:
         self.host.do(lambda: self._take(message))
@@ -50,57 +81,77 @@ class Stream:
     def _take(self, message: WitnessMessage) -> None:
         if self.agent_open:
             self.agent_heard_ns = self.host.guest.own_ns()
-            self.host.received(self.witness.id, message)
+            self.host.received(self.witness.id, message, self.via)
 
     def welcome(self, *, leading: bool) -> None:
-        self.host.network.carry(
-            self.witness.name,
-            self.host.name,
-            lambda: self.host.do(lambda: self.host.streams.opened(self, leading)),
-        )
+        self.back(lambda: self.host.do(lambda: self.host.streams.opened(self, leading)))
 
     def goodbye(self, *, refused: bool) -> None:
         """The witness closes its end and says so, if it can."""
         self.witness_open = False
-        self.host.network.carry(
-            self.witness.name,
-            self.host.name,
-            lambda: self.host.do(lambda: self.host.streams.over(self, refused=refused)),
-        )
+        self.back(lambda: self.host.do(lambda: self.host.streams.over(self, refused=refused)))
 
     def hang_up(self) -> None:
         """The agent's end is closed; its kernel says so."""
         if not self.agent_over:
             self.agent_open, self.agent_over = False, True
-            self.host.network.carry(self.host.name, self.witness.name, lambda: self.witness.hung_up(self))
+            self.out(lambda: self.witness.hung_up(self))
 
 
 class StreamKeeper:
-    """The agent's side: one stream to every witness, kept open."""
+    """The agent's side: one stream to every witness, kept open, and those through other sites that its core wants."""
 
     def __init__(self, host: SiteHost) -> None:
         self._host = host
-        self._streams: dict[WitnessId, Stream] = {}
-        self._backoff: dict[WitnessId, Backoff] = {}
+        self._streams: dict[Route, Stream] = {}
+        self._backoff: dict[Route, Backoff] = {}
+        self._relayed: frozenset[WitnessId] = frozenset()
 
     def begin(self) -> None:
+        self._relayed = frozenset()
         for witness in self._host.witnesses:
-            self._backoff[witness] = Backoff(self._host.rng.random)
-            self._connect(witness)
+            self._backoff[Route(witness)] = Backoff(self._host.rng.random)
+            self._connect(Route(witness))
 
-    def send(self, witness: WitnessId, message: AgentMessage) -> None:
-        stream = self._streams.get(witness)
+    def send(self, witness: WitnessId, message: AgentMessage, via: SiteId | None = None) -> None:
+        stream = self._streams.get(Route(witness, via))
         if stream is not None and stream.agent_open:
             stream.to_witness(message)
 
-    def _connect(self, witness: WitnessId) -> None:
+    def keep_relays(self, witnesses: tuple[WitnessId, ...]) -> None:
+        """Through the first of its peers that carries; those that are not wanted any more end."""
+        wanted, before = frozenset(witnesses), self._relayed
+        self._relayed = wanted
+        for stream in [one for route, one in self._streams.items() if route.via is not None]:
+            if stream.witness.id not in wanted:
+                self.over(stream, refused=False)
+        for witness in sorted(wanted - before):
+            self._relay(witness)
+
+    def _relay(self, witness: WitnessId) -> None:
+        host = self._host
+        if witness not in self._relayed or host.agent is None:
+            return
+        for site in host.settings.peers:
+            peer, route = host.link.peers.get(site), Route(witness, site)
+            if peer is None or route in self._streams:
+                continue
+            if peer.runs and peer.agent is not None and peer.agent.carries(peer.clock.read()):
+                host.hit("relay-opened")
+                self._backoff.setdefault(route, Backoff(host.rng.random))
+                self._connect(route)
+                return
+        host.later(RELAY_AGAIN_NS, partial(self._relay, witness))
+
+    def _connect(self, route: Route) -> None:
         host = self._host
         agent = host.agent
         if agent is None:
             return
-        stream = Stream(host, host.witnesses[witness], agent.incarnation, host.guest.own_ns())
-        self._streams[witness] = stream
-        host.network.carry(host.name, stream.witness.name, lambda: stream.witness.hello(stream))
+        carrier = None if route.via is None else host.link.peers[route.via]
+        stream = Stream(host, host.witnesses[route.witness], agent.incarnation, host.guest.own_ns(), carrier)
+        self._streams[route] = stream
+        stream.out(lambda: stream.witness.hello(stream))
         host.later(WELCOME_NS, lambda: self._unwelcome(stream))
 
     def _unwelcome(self, stream: Stream) -> None:
@@ -108,11 +159,11 @@ class StreamKeeper:
             self.over(stream, refused=False)
 
     def opened(self, stream: Stream, leading: bool) -> None:
-        if stream.agent_over or stream.agent_open or self._streams.get(stream.witness.id) is not stream:
+        if stream.agent_over or stream.agent_open or self._streams.get(_route(stream)) is not stream:
             return
         stream.agent_open = True
         stream.agent_heard_ns = self._host.guest.own_ns()
-        self._host.feed(lambda agent, now: agent.stream_opened(stream.witness.id, leading, now))
+        self._host.feed(lambda agent, now: agent.stream_opened(stream.witness.id, leading, now, stream.via))
         self._host.later(IDLE_NS, lambda: self._watch(stream))
 
     def _watch(self, stream: Stream) -> None:
@@ -129,21 +180,26 @@ class StreamKeeper:
         """The stream has ended at this end; the next attempt follows."""
         if stream.agent_over:
             return
-        host, witness = self._host, stream.witness.id
+        host, route = self._host, _route(stream)
         was_open = stream.agent_open
         stream.hang_up()
-        if self._streams.get(witness) is not stream:
+        if self._streams.get(route) is not stream:
             return
         if was_open:
-            host.feed(lambda agent, now: agent.stream_closed(witness, now))
-        backoff = self._backoff[witness]
+            host.feed(lambda agent, now: agent.stream_closed(route.witness, now, route.via))
+        backoff = self._backoff[route]
         if host.guest.own_ns() - stream.began_ns >= STABLE_NS:
             backoff.succeeded()
-        host.later(round(backoff.next_s(refused=refused) * NS_PER_S), partial(self._connect, witness))
+        wait_ns = round(backoff.next_s(refused=refused) * NS_PER_S)
+        if route.via is None:
+            host.later(wait_ns, partial(self._connect, route))
+        else:
+            del self._streams[route]
+            host.later(wait_ns, partial(self._relay, route.witness))
 
     def flap(self, witness: WitnessId) -> bool:
         """A reset from somewhere in between, seen by the agent."""
-        stream = self._streams.get(witness)
+        stream = self._streams.get(Route(witness))
         if stream is None or not stream.agent_open:
             return False
         self._host.do(lambda: self.over(stream, refused=False))
@@ -161,3 +217,7 @@ class StreamKeeper:
                 stream.hang_up()
             stream.agent_open, stream.agent_over = False, True
         self._streams.clear()
+
+
+def _route(stream: Stream) -> Route:
+    return Route(stream.witness.id, stream.via)

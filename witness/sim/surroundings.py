@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from agents.core.promise import Promise
+from proto.messages import GroupSites
 from proto.units import NS_PER_MS, Epoch, GroupId, WitnessId
 from witness.sim.clock import Events
 from witness.sim.judges import Judges
@@ -22,6 +24,8 @@ class Disk:
     """What survives a power failure."""
 
     bounds: dict[GroupId, tuple[Epoch, Epoch]] = field(default_factory=dict)
+    promises: dict[GroupId, Promise] = field(default_factory=dict)
+    sites: dict[GroupId, GroupSites] = field(default_factory=dict)
     write_ns_max: int = DISK_NS_MAX
 
 

@@ -65,6 +65,8 @@ class World:
         self.network = Network(self.events, rng_for(setup.seed, "network"), self.hit)
         self.resource = Resource(self.events, rng_for(setup.seed, "resource"), self.hit, self.note, self.judges.effects)
         self.sites = [self._site(site, str(site)) for site in setup.sites]
+        for one in self.sites:
+            one.link.peers.update({other.settings.site: other for other in self.sites if other is not one})
         self.restores = Restores(self.cluster, self.judges, self.hit)
         self.faults = FaultDriver(self)
         self.caretaker = Caretaker(self)
@@ -93,6 +95,7 @@ class World:
             store_id=rng_for(self.setup.seed, f"store/{site}").randbytes(16),
             witnesses=self.setup.raft.witnesses,
             groups=tuple(group_settings(config.group, self.setup.fitting) for config in groups),
+            peers=tuple(one for one in self.setup.sites if one != site) if self.setup.site_link else (),
         )
         around = Surroundings(
             self.events,
@@ -119,6 +122,8 @@ class World:
         """A machine with the same identity, disk and runtime directory as they are now; it starts at once."""
         twin = self._site(site.settings.site, f"{site.settings.site}-twin-{len(self.sites)}")
         twin.disk.bounds, twin.kept = dict(site.disk.bounds), site.kept
+        twin.disk.promises, twin.disk.sites = dict(site.disk.promises), dict(site.disk.sites)
+        twin.link.peers.update(site.link.peers)
         for group, shell in site.shells.items():
             twin.shells[group].platform.data_fails = shell.platform.data_fails  # its data are a copy, too
         self.sites.append(twin)
@@ -228,7 +233,9 @@ class World:
         config = max(self.setup.groups, key=lambda one: one.handover_timeout_ms + one.activation_backoff_ms)
         waits_ms = config.handover_timeout_ms + config.activation_backoff_ms + config.failback_after_ms
         plans_ms = 2 * (ACTIVATION_MS + DEACTIVATION_MS)
-        wait_ns = 3 * takeover_wait_max(constants) + (waits_ms + plans_ms) * (NS_PER_S // 1_000)
+        # With a site link: a promise that is outstanding, and a cold start's wait, both of a full lease.
+        rounds = 5 if self.setup.site_link else 3
+        wait_ns = rounds * takeover_wait_max(constants) + (waits_ms + plans_ms) * (NS_PER_S // 1_000)
         wait_ns += self.restores.wait_ns()
         raft_ns = liveness_bound_ns(self.setup.raft, CONNECTED_WITHIN_NS, SLOW_NS_MAX)
         return RECONNECT_NS + raft_ns + wait_ns * PPM // (PPM - constants.drift_max_ppm)

@@ -29,6 +29,8 @@ class _Thaw:
 class ActivityChecker:
     def __init__(self, findings: Findings, now: Callable[[], int]) -> None:
         self.activations = 0
+        self.moves = 0
+        """Epochs that were begun in place."""
         self.windows = 0
         """Times in which a site that had been frozen and another one were active."""
         self.window_ns_max = 0
@@ -52,6 +54,14 @@ class ActivityChecker:
             self._found("epoch", f"{host} begins {group} under epoch {epoch}, epoch {highest} was begun before")
         begun.add(epoch)
         self.running(group, host)
+
+    def moved(self, group: GroupId, host: str, epoch: Epoch) -> None:
+        """What runs goes on under a new epoch, without a stop."""
+        begun = self._begun.setdefault(group, set())
+        if epoch <= max(begun, default=Epoch(0)) and not self.excused(group, host):
+            self._found("epoch", f"{host} goes on with {group} under epoch {epoch}, {max(begun)} was begun before")
+        begun.add(epoch)
+        self.moves += 1
 
     def running(self, group: GroupId, host: str) -> None:
         """It executes: it began, or its machine goes on."""

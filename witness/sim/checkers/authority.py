@@ -60,6 +60,29 @@ class AuthorityChecker:
                     known.until_ns = max(known.until_ns, until_ns)
         return renewed
 
+    def held(self, group: GroupId, host: str, epoch: Epoch, until_ns: int) -> None:
+        """Every other site holds: as much as a renewal, for an authority that there is."""
+        known = self._authority.get((group, host))
+        if known is not None and known.epoch == epoch:
+            known.until_ns = max(known.until_ns, until_ns)
+            self._longest_ns[group, host] = max(self._longest_ns.get((group, host), 0), until_ns - self._now())
+
+    def moved(self, group: GroupId, host: str, epoch: Epoch) -> bool:
+        """What runs goes on under a later epoch; False when nothing runs, or it is no other one."""
+        before = self._runs.get((group, host))
+        if before is None or before == epoch:
+            return False
+        authority = self._authority.get((group, host))
+        if epoch < before or authority is None or authority.epoch != epoch:
+            self._found(
+                "authority", f"{host} goes on with {group} under epoch {epoch} after {before}: no answer says so"
+            )
+        self._runs[group, host] = epoch
+        return True
+
+    def runs(self, group: GroupId, host: str) -> Epoch | None:
+        return self._runs.get((group, host))
+
     def frozen(self, host: str, span_ns: int) -> None:
         """All clocks of the host stood still for so long, and its attempts left so much later by what it counted."""
         for nonce in self._sent.get(host, ()):

@@ -38,6 +38,7 @@ class _Story:
 
     epoch: int = 0
     holder: str | None = None
+    last_holder: str | None = None
     claimed: bool = False
     vacant: bool = False
     last_end: EventKind = EventKind.UNBARRED
@@ -60,6 +61,7 @@ class StoryChecker:
         """Epochs of all lives: a restore of the witnesses forgets what its backup does not know, this does not."""
         self._tell: dict[EventKind, Callable[[_Story, Event], None]] = {
             EventKind.GRANTED: self._granted,
+            EventKind.REGRANTED: self._regranted,
             EventKind.CLAIMED: self._claimed,
             EventKind.REVOKED: self._revoked,
             EventKind.REVOKE_DUE: self._holders,
@@ -119,6 +121,17 @@ class StoryChecker:
             self._wrong(event, f"'{reason}' without a handover for it")
         story.epoch, story.holder, story.vacant, story.revoked_for = event.epoch, event.site, False, None
 
+    def _regranted(self, story: _Story, event: Event) -> None:
+        """To the very site whose lease ran out, and to nobody else; its unclean end is explained by that."""
+        highest = max(story.epoch, self._highest.get(GroupId(str(event.group)), 0))
+        if not story.vacant or event.epoch <= highest or story.last_end is not EventKind.EXPIRED:
+            self._wrong(event, f"epoch {event.epoch} after {highest}, {story.last_end.value}")
+        if story.last_holder != event.site or story.mode is Mode.OBSERVE:
+            self._wrong(event, f"{event.site} goes on, but {story.last_holder} was the holder, mode {story.mode.value}")
+        self._highest[GroupId(str(event.group))] = max(highest, event.epoch)
+        story.quarantine.get(str(event.site), set()).discard(QuarantineCause.UNCLEAN_END.value)
+        story.epoch, story.holder, story.vacant = event.epoch, event.site, False
+
     def _may_have(self, story: _Story, event: Event, site: str) -> None:
         if story.quarantine.get(site):
             causes = ", ".join(sorted(story.quarantine[site]))
@@ -151,6 +164,7 @@ class StoryChecker:
             causes.add(QuarantineCause.UNCLEAN_END.value)
         if event.kind is EventKind.RELEASED and event.text.startswith(ACTIVATION_FAILED):
             causes.add(QuarantineCause.ACTIVATION_FAILED.value)
+        story.last_holder = story.holder
         story.vacant, story.holder, story.last_end, story.claimed = True, None, event.kind, False
 
     def _holders(self, story: _Story, event: Event) -> None:

@@ -1,0 +1,92 @@
+"""Holds, by an account of its own: who was promised what, until when by true time; what that gives, and forbids.
+
+A round of requests gives authority only when *every* other site of the group has promised, and then until the earliest
+of the newest requests that were answered so, plus ttl, by the slowest clock allowed. A promise forbids its giver to
+begin for D by the fastest clock allowed, from when the request arrived there, unless its holder ended it; also after
+whatever has happened to the giver's process and machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from proto.groups import GroupConfig
+from proto.holds import promise_wait
+from proto.lease import LeaseConstants
+from proto.site_messages import HoldAnswer, HoldRequest, HoldVerdict
+from proto.units import PPM, Epoch, GroupId, Nonce, SiteId
+from witness.sim.clock import RATE_ROUNDING_NS
+from witness.sim.raft.checkers import Findings
+
+ASKS_KEPT = 2_048
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    host: str
+    to: SiteId
+    group: GroupId
+    epoch: Epoch
+    sent_ns: int
+    constants: LeaseConstants
+
+
+@dataclass(slots=True)
+class _Promise:
+    epoch: Epoch
+    until_ns: int
+
+
+class HoldsChecker:
+    def __init__(self, findings: Findings, now: Callable[[], int], groups: Iterable[GroupConfig]) -> None:
+        self._found = findings.found
+        self._now = now
+        self._sites = {config.group: config.sites for config in groups}
+        self._asks: dict[Nonce, _Ask] = {}
+        self._given: dict[tuple[GroupId, str, Epoch], dict[SiteId, int]] = {}
+        """By holder's host and epoch: when the newest request left that each site answered so."""
+        self._promises: dict[tuple[GroupId, str], _Promise] = {}
+
+    def asked(self, host: str, to: SiteId, request: HoldRequest) -> None:
+        constants = LeaseConstants(request.ttl_ms, request.drift_max_ppm, request.lock_delay_ms)
+        self._asks[request.nonce] = _Ask(host, to, request.group, request.epoch, self._now(), constants)
+        while len(self._asks) > ASKS_KEPT:
+            del self._asks[next(iter(self._asks))]
+
+    def promised(self, host: str, answer: HoldAnswer) -> None:
+        """It leaves now, so the request arrived before: a lower bound of what must be waited."""
+        ask = self._asks.get(answer.nonce)
+        if ask is None:
+            return
+        wait_ns = promise_wait(ask.constants) * PPM // (PPM + ask.constants.drift_max_ppm)
+        # Counted from when it was sent: what arrived later is promised for longer.
+        until_ns = ask.sent_ns + wait_ns
+        known = self._promises.get((answer.group, host))
+        if known is None or known.until_ns < until_ns:
+            self._promises[answer.group, host] = _Promise(answer.epoch, until_ns)
+
+    def ended(self, group: GroupId, host: str, epoch: Epoch) -> None:
+        known = self._promises.get((group, host))
+        if known is not None and known.epoch <= epoch:
+            del self._promises[group, host]
+
+    def held(self, host: str, site: SiteId, answer: HoldAnswer) -> tuple[Epoch, int] | None:
+        """An answer arrived at the holder: the epoch, and until when it may live by all of its holds; or nothing."""
+        ask = self._asks.get(answer.nonce)
+        if ask is None or answer.verdict is not HoldVerdict.HELD or (ask.host, ask.to) != (host, site):
+            return None
+        given = self._given.setdefault((ask.group, host, ask.epoch), {})
+        given[site] = max(given.get(site, 0), ask.sent_ns)
+        own = [one for one in self._sites[ask.group] if host == one or host.startswith(f"{one}-twin")]
+        if len(given) + len(own) < len(self._sites[ask.group]):
+            return None
+        constants = ask.constants
+        return ask.epoch, min(given.values()) + constants.ttl_ns * PPM // (PPM - constants.drift_max_ppm)
+
+    def begun(self, group: GroupId, host: str) -> None:
+        promise = self._promises.get((group, host))
+        if promise is not None and self._now() < promise.until_ns - RATE_ROUNDING_NS:
+            left_ms = (promise.until_ns - self._now()) / 1e6
+            says = f"{left_ms:.3f} ms before its promise to the holder of epoch {promise.epoch} is over"
+            self._found("promise", f"{host} begins {group} {says}")
