@@ -17,7 +17,7 @@ from proto.messages import LAG_UNKNOWN_MS
 from proto.units import NS_PER_MS, Epoch, InstantNs, SiteId
 from witness.core import permits
 from witness.core.heartbeats import proven_down
-from witness.core.holds_rules import RUNNING, contradictions, former_of, unproven
+from witness.core.holds_rules import RUNNING, contradictions, unproven
 from witness.core.sight import GroupSight, heard_max_ns, speaks_now_ns
 from witness.core.state import GroupState, SiteRecord
 from witness.core.transitions import LeaseInput, Phase
@@ -91,7 +91,7 @@ def _restrained(group: GroupState, wished: Decision) -> Decision:
 
 def _in_place(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision | None:
     """In every mode that grants: nothing moves. None unless the last holder is heard, alive, with an unbroken chain."""
-    former = former_of(group)
+    former = group.former
     grants = group.phase is Phase.VACANT and group.mode is not Mode.OBSERVE
     if former is None or not grants or former.site not in group.sites:
         return None
@@ -119,9 +119,18 @@ def _speaks(group: GroupState, site: SiteId, sight: GroupSight, now: InstantNs) 
 
 
 def _unheard(group: GroupState, site: SiteId, sight: GroupSight, now: InstantNs) -> list[Blocker]:
-    """After a loss of witnesses: the last holder may go on by holds, and nobody has told us yet."""
+    """The last holder may go on by holds, and nobody has told us yet.
+
+    What a site said before the lease ran out says nothing of what it promised since. After a loss of witnesses every
+    site is heard, or one full lease passes.
+    """
     former = group.former
-    if former is None or former.site == site or all(one in sight.heard for one in group.sites):
+    if former is None or former.site == site:
+        return []
+    since, heard = sight.former_since, sight.heard.get(site)
+    if since is not None and heard is not None and heard <= since:
+        return [Blocker(site, Reason.SITES_UNHEARD, "not heard since the lease ran out")]
+    if all(one in sight.heard for one in group.sites):
         return []
     wait_ns = promise_wait(group.hold_wait or group.config.constants) - (now - sight.started)
     return [Blocker(site, Reason.SITES_UNHEARD, f"{wait_ns / 1e9:.1f} s left")] if wait_ns > 0 else []

@@ -191,7 +191,8 @@ def _lease_part(
         return _answer(scope, group, Verdict.DORMANT, Reason.PERMIT_OVERRULED if overruled else Reason.OK)
     if lease is None or not mine or lease.epoch != entry.epoch:
         if group.former is not None and holds_rules.lives(group, record, beat, entry):
-            return _answer(scope, group, Verdict.HOLDING if lease is None else Verdict.GRANTED)
+            in_place = lease is not None and lease.cause is Cause.REGRANT
+            return _answer(scope, group, Verdict.GRANTED if in_place else Verdict.HOLDING)
         return _answer(scope, group, Verdict.REFUSED, Reason.NOT_HOLDER)
     if lease.incarnation != beat.incarnation:
         return _answer(scope, group, Verdict.REFUSED, Reason.WRONG_INCARNATION)

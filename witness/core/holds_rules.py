@@ -1,11 +1,11 @@
 """Holds as the replicated machine keeps them: who may live on by them, and the re-grant in place (docs/adr/0016).
 
 Rules (DESIGN section 6): a lease that ended by expiry while its group's configuration allowed holds leaves a *former*
-holder. As long as no later epoch was granted to anybody else, that very instance (site, incarnation, claim, epoch) is
-not refused but told to go on by its holds, without authority from here; and it may be granted a new epoch in place,
-which it claims with the claim of the former one: a copy of it that holds nothing has none. A site that promises is not
-granted, nor anybody while it does; nor a site whose agent does not know the whole set of sites of now. Everything here
-is of feature level 2: below it nothing is noted and nothing is refused.
+holder. As long as nobody has claimed a later epoch (a grant alone gives no authority), that very instance of the site
+(incarnation, claim, epoch) is not refused but told to go on by its holds, without authority from here; and it may be
+granted a new epoch in place, which it claims with the claim of the former one: a copy of it that holds nothing has
+none. A site that promises is not granted, nor anybody while it does; nor a site whose agent does not know the whole
+set of sites of now. Everything here is of feature level 2: below it nothing is noted and nothing is refused.
 """
 
 from __future__ import annotations
@@ -72,18 +72,12 @@ def expired(scope: Scope, group: GroupState, lease: Lease) -> None:
     if not known(scope.state) or not lease.holds or lease.claim is None:
         return
     if lease.site is not None and lease.incarnation is not None:
-        group.former = Former(lease.site, lease.incarnation, lease.claim, lease.epoch, lease.epoch)
-
-
-def former_of(group: GroupState) -> Former | None:
-    """The former holder, while no epoch was granted since to anybody else."""
-    former = group.former
-    return former if former is not None and former.through == group.epoch else None
+        group.former = Former(lease.site, lease.incarnation, lease.claim, lease.epoch)
 
 
 def lives(group: GroupState, record: SiteRecord, beat: Heartbeat, entry: GroupHeartbeat) -> bool:
     """The former holder speaks, and says that it goes on by holds of its epoch."""
-    former, report = former_of(group), record.report
+    former, report = group.former, record.report
     if former is None or report is None or report.holding is None or report.holding.epoch != former.epoch:
         return False
     spoken = (beat.site, beat.incarnation, entry.epoch, entry.claim)
@@ -118,7 +112,7 @@ def grant_problem(scope: Scope, group: GroupState, record: SiteRecord, command: 
 
 
 def regrant_problem(group: GroupState, record: SiteRecord, command: Grant) -> Reason | None:
-    former, report = former_of(group), record.report
+    former, report = group.former, record.report
     if former is None or (former.site, former.incarnation) != (command.site, command.incarnation):
         return Reason.NOT_HOLDER
     if group.mode is Mode.OBSERVE:
@@ -176,8 +170,6 @@ def regranted(scope: Scope, group: GroupState, command: Grant) -> None:
     before = command.expected_epoch if former is None else former.epoch
     text = f"in place of epoch {before}: proven unbroken chain of holds{rounds}"
     scope.ledger.append(EventKind.REGRANTED, text, group=name, site=command.site, epoch=command.epoch)
-    if former is not None:
-        former.through = command.epoch
     if record.quarantine.pop(QuarantineCause.UNCLEAN_END, None) is not None:
         text = "its lease had run out while it went on by holds of every other site"
         scope.ledger.append(EventKind.QUARANTINE_CLEARED, text, group=name, site=command.site, epoch=command.epoch)

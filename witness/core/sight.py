@@ -28,6 +28,8 @@ class GroupSight:
     """Whose last heartbeat renewed the lease: who falls silent then is judged by that lease alone."""
     unfit_since: InstantNs | None = None
     preferred_fit_since: InstantNs | None = None
+    former_since: InstantNs | None = None
+    """Since when the last holder may live on by holds; None while nobody may."""
     moves: deque[InstantNs] = field(default_factory=deque)
     failed_at: dict[SiteId, InstantNs] = field(default_factory=dict)
 
@@ -73,7 +75,9 @@ class Sights:
             if group is None:
                 self._groups.pop(name, None)
             else:
-                self._fitness(group, self.of(name, now), now)
+                sight = self.of(name, now)
+                self._fitness(group, sight, now)
+                sight.former_since = None if group.former is None else (sight.former_since or now)
 
     def _fitness(self, group: GroupState, sight: GroupSight, now: InstantNs) -> None:
         lease = group.lease

@@ -56,14 +56,12 @@ class Lease:
 
 @dataclass(slots=True)
 class Former:
-    """Whose lease ended by expiry while it may go on by holds (witness.core.holds_rules)."""
+    """Whose lease ended by expiry while it may go on by holds, until somebody claims (witness.core.holds_rules)."""
 
     site: SiteId
     incarnation: Incarnation
     claim: Claim
     epoch: Epoch
-    through: Epoch
-    """The highest epoch that was granted since, to nobody but this holder in place."""
 
 
 @dataclass(slots=True)

@@ -53,15 +53,6 @@ from witness.sim.surroundings import Disk, Surroundings
 Input = Callable[[SiteAgent, ClockReading], None]
 FIRST_PROBE_NS_MAX = 300 * NS_PER_MS
 INBOX_MAX = 20_000
-Stored = Callable[[GroupId, ClockReading], None]
-
-
-def _promises_of(agent: SiteAgent) -> Stored:
-    return agent.promise_stored
-
-
-def _sites_of(agent: SiteAgent) -> Stored:
-    return agent.sites_stored
 
 
 class SiteHost:
@@ -340,14 +331,8 @@ class SiteHost:
             self.shells[effect.group].fence(effect)
         elif isinstance(effect, KeepRelays):
             self.streams.keep_relays(effect.witnesses)
-        elif isinstance(effect, SendSite):
-            self.link.ask(effect.site, effect.message)
-        elif isinstance(effect, AnswerSite):
-            self.link.answer(effect.message)
-        elif isinstance(effect, StorePromise):
-            self._write(lambda: self.disk.promises.update({effect.group: effect.promise}), effect.group, _promises_of)
-        elif isinstance(effect, StoreSites):
-            self._write(lambda: self.disk.sites.update({effect.group: effect.sites}), effect.group, _sites_of)
+        elif isinstance(effect, SendSite | AnswerSite | StorePromise | StoreSites):
+            self.link.perform(effect)
         else:
             self.note(self.name, effect.text)
 
@@ -363,14 +348,14 @@ class SiteHost:
 
         self.events.after(self.rng.randint(1, self.disk.write_ns_max), on_disk)
 
-    def _write(self, write: Callable[[], None], group: GroupId, told: Callable[[SiteAgent], Stored]) -> None:
+    def write_down(self, write: Callable[[], None], told: Input) -> None:
         """As bounds are: on disk a moment later, and then the core is told."""
         life, outages = self._life, self._outages
 
         def on_disk() -> None:
             if outages == self._outages and (life == self._life or self.agent is None):
                 write()
-                self.feed(lambda agent, now: told(agent)(group, now))
+                self.feed(told)
 
         self.events.after(self.rng.randint(1, self.disk.write_ns_max), on_disk)
 

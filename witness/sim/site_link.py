@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from agents.core.effects import AnswerSite, SendSite, StorePromise, StoreSites
 from proto.site_messages import HoldAnswer, HoldEnd, HoldEndAnswer, HoldRequest, HoldVerdict
 from proto.units import Nonce, SiteId
 
@@ -28,6 +29,27 @@ class SiteLink:
         self.peers: dict[SiteId, SiteHost] = {}
         """By whose address; filled when the world is built."""
         self._askers: OrderedDict[Nonce, SiteHost] = OrderedDict()
+
+    def perform(self, effect: SendSite | AnswerSite | StorePromise | StoreSites) -> None:
+        if isinstance(effect, SendSite):
+            self.ask(effect.site, effect.message)
+        elif isinstance(effect, AnswerSite):
+            self.answer(effect.message)
+        else:
+            self._store(effect)
+
+    def _store(self, effect: StorePromise | StoreSites) -> None:
+        host, group = self._host, effect.group
+        if isinstance(effect, StorePromise):
+            promise = effect.promise
+            host.write_down(
+                lambda: host.disk.promises.update({group: promise}), lambda agent, now: agent.promise_stored(group, now)
+            )
+        else:
+            sites = effect.sites
+            host.write_down(
+                lambda: host.disk.sites.update({group: sites}), lambda agent, now: agent.sites_stored(group, now)
+            )
 
     def ask(self, site: SiteId, message: HoldRequest | HoldEnd) -> None:
         host, peer = self._host, self.peers.get(site)
