@@ -105,7 +105,7 @@ class Together:
         self.sites: dict[SiteId, Site] = {}
         self.overlaps: list[str] = []
         for name, rate in zip(sites, rates, strict=False):
-            self.sites[name] = Site(name, ManualClock(), rate, None)  # type: ignore[arg-type]
+            self.sites[name] = Site(name, ManualClock(), rate, None)  # type: ignore[arg-type]  # restart makes the agent
             self.restart(name)
         self.witness.push = self._hint
 
