@@ -46,6 +46,7 @@ class StepWorld:
     start_undo_guard: Callable[[Epoch], Awaitable[Guard]]
     """Bare; every epoch up to the given one is refused by it."""
     end_undo_guard: Callable[[Guard], Awaitable[None]]
+    fresh_log: Callable[[Path, str], Path] = fresh_log
 
 
 class MemberSteps:
@@ -123,7 +124,7 @@ class MemberSteps:
             "THIRDSITE_CAUSE": order.cause,
             "THIRDSITE_PLAN": order.plan,
         }
-        log = fresh_log(self._world.log_dir, f"{'undo' if order.undo else 'step'}.{spec.name}")
+        log = self._world.fresh_log(self._world.log_dir, f"{'undo' if order.undo else 'step'}.{spec.name}")
         argv = spec.undo if order.undo else spec.argv
         step = step_of(spec, argv, order.step_id, about, deadlines(), log, max(1, order.timeout_ms))
         self._running = (guard, step.step_id)

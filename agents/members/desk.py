@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from agents.actions.parts import MemberStep
 from agents.core.lease_holder import Authority, LeaseHolder
-from agents.core.members import NO_EPOCH, MemberBook, Seat, left_by_a_former_lead
+from agents.core.members import NO_EPOCH, Handed, MemberBook, Seat, left_by_a_former_lead
 from agents.fencing.base import GuardError, StepEnd, StepResult
 from agents.members.handed_file import HandedFile
 from agents.settings import MemberSpec, SiteSettings
@@ -46,6 +46,15 @@ class MemberLink(Protocol):
     def end(self, why: str) -> None: ...
 
 
+class HandedStore(Protocol):
+    """One group's file (agents/members/handed_file.py)."""
+
+    def load(self, members: tuple[MemberName, ...]) -> Handed | None: ...
+
+    def store(self, epoch: Epoch, ttl_ms: int, processes: Mapping[MemberName, bytes]) -> None:
+        """Blocking; returns when it is on disk."""
+
+
 @dataclass(slots=True)
 class _Pending:
     step: MemberStep
@@ -67,8 +76,9 @@ class MemberDesk:
         holder: Callable[[GroupId], LeaseHolder],
         known: Callable[[GroupId], LeaseConstants | None],
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+        file_of: Callable[[GroupId], HandedStore] | None = None,
     ) -> None:
-        """`over`: of each group, every epoch up to this one has ended or must end.
+        """`over`: of each group, every epoch up to this one has ended or must end. `file_of`: in place of a real file.
 
         `holder`: of the group's lease, with its authority on both clocks; `known`: of the group's lease, held or not.
         """
@@ -79,7 +89,7 @@ class MemberDesk:
         self._spawn = spawn
         self.links: dict[MemberName, MemberLink] = {}
         self.books: dict[GroupId, MemberBook] = {}
-        self._files: dict[GroupId, HandedFile] = {}
+        self._files: dict[GroupId, HandedStore] = {}
         self._durable: dict[GroupId, tuple[Epoch, dict[MemberName, bytes]]] = {}
         self._storing: dict[GroupId, asyncio.Lock] = {}
         self._to_store: dict[GroupId, Epoch] = {}
@@ -88,7 +98,7 @@ class MemberDesk:
         self._heard = asyncio.Event()
         for group in (one.group for one in settings.groups):
             members = settings.members_of(group)
-            file = HandedFile(settings.state_dir, group)
+            file = HandedFile(settings.state_dir, group) if file_of is None else file_of(group)
             left = left_by_a_former_lead(file.load(members), clock.read())
             if members or left:
                 self._files[group] = file

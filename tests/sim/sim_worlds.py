@@ -12,12 +12,12 @@ from proto.lease import LeaseConstants
 from proto.units import NS_PER_MS, NS_PER_S
 from witness.sim.faults import FAULTS
 from witness.sim.host.fitting import with_fitting
-from witness.sim.setup import NOTHING, Fitting, draw
+from witness.sim.setup import NOTHING, Fitting, Setup, draw
 from witness.sim.site import SiteHost
 from witness.sim.world import World, quiet
 
 
-def calm_world(seed: int = 3, fitting: Fitting = NOTHING) -> World:
+def calm_setup(seed: int = 3) -> Setup:
     drawn = draw(seed, list(FAULTS))
     config = replace(
         drawn.groups[0],
@@ -28,7 +28,11 @@ def calm_world(seed: int = 3, fitting: Fitting = NOTHING) -> World:
     )
     names = drawn.raft.witnesses[:3]
     setup = replace(quiet(drawn), sites=drawn.sites[:2], groups=(config,), raft=replace(drawn.raft, witnesses=names))
-    world = World(with_fitting(replace(setup, kinds=("by hand",)), fitting))
+    return replace(setup, kinds=("by hand",))
+
+
+def calm_world(seed: int = 3, fitting: Fitting = NOTHING) -> World:
+    world = World(with_fitting(calm_setup(seed), fitting))
     world.begin()
     return world
 

@@ -245,9 +245,9 @@ def test_a_resource_refuses_older_epochs_of_each_group(court: Court):
 def test_an_orderly_end_gives_the_license_back_at_once(court: Court):
     checker = LicenseChecker(court.findings, court.now)
     checker.lock_delay(G, S)
-    checker.opened(G, A)
+    checker.opened(G, A, Epoch(1))
     checker.ended(G, A, clean=True)
-    checker.opened(G, B)
+    checker.opened(G, B, Epoch(2))
     assert (court.kinds(), checker.waited) == ([], 0)
 
 
@@ -255,10 +255,10 @@ def test_an_orderly_end_gives_the_license_back_at_once(court: Court):
 def test_an_unclean_end_keeps_the_session_for_the_lock_delay(court: Court, after_ns: int, found: list[str]):
     checker = LicenseChecker(court.findings, court.now)
     checker.lock_delay(G, S)
-    checker.opened(G, A)
+    checker.opened(G, A, Epoch(1))
     checker.ended(G, A, clean=False)
     court.now_ns = after_ns
-    checker.opened(G, B)
+    checker.opened(G, B, Epoch(2))
     assert (court.kinds(), checker.waited) == (found, 1)
 
 
@@ -274,18 +274,18 @@ def test_what_outlived_its_lease_by_frozen_clocks_leaves_no_session(court: Court
     if renewed:
         judges.activity.renewed(G, A)
     judges.down(G, A, clean=False)
-    judges.license.opened(G, B)
+    judges.license.opened(G, B, Epoch(2))
     assert [kind for kind in court.kinds() if kind == "license"] == found
 
 
 def test_two_activated_instances_are_seen_and_a_frozen_one_is_excused(court: Court):
     checker = LicenseChecker(court.findings, court.now)
-    checker.opened(G, A)
+    checker.opened(G, A, Epoch(1))
     checker.ended(G, A, clean=False)
     checker.went_on(G, A)
-    checker.opened(G, B)
+    checker.opened(G, B, Epoch(2))
     assert court.kinds() == ["license"]
-    checker.opened(G, A, excused=True)
+    checker.opened(G, A, Epoch(3), excused=True)
     assert court.kinds() == ["license"]
 
 

@@ -117,6 +117,64 @@ HOSTS = (
         ("clocks-part", "down-by-clocks"),
     ),
 )
+MEMBERS = (
+    Row(
+        "G1 G3 P13",
+        "a member's agent, its guards, or all of them are killed",
+        ("member-kill",),
+        ("member-agent-kill", "member-guard-kill", "member-both-kill"),
+    ),
+    Row(
+        "P4 P5",
+        "a member's agent, or every process of its machine, is stopped",
+        ("member-stop",),
+        ("member-agent-stop", "member-freeze"),
+    ),
+    Row(
+        "C4",
+        "a member's machine loses its power and starts cold, or is suspended",
+        ("member-outage",),
+        ("member-power", "member-suspend"),
+    ),
+    Row(
+        "C5",
+        "a member's machine stands still with all its clocks, often cut off from its lead when it goes on",
+        ("member-guest-freeze",),
+        ("member-guest-freeze", "member-guest-cut-off"),
+    ),
+    Row(
+        "N1 N2 N9",
+        "a member and its lead do not reach each other, both ways or one, or their connection breaks",
+        ("member-cut",),
+        ("member-cut", "member-cut-one-way", "member-flap", "proof-waits-for-members"),
+    ),
+    Row(
+        "G2",
+        "a member is replaced while its guards hold, or told to stop; where the next process goes on",
+        ("member-upgrade",),
+        ("member-upgrade", "member-shutdown", "member-taken-over"),
+    ),
+    Row(
+        "P11 P12 D9",
+        "what runs on members fails, hangs, is slow, ignores TERM, cannot be proven down; their disks are slow",
+        ("member-platform",),
+        (
+            "member-start-fails",
+            "member-start-hangs",
+            "member-start-slow",
+            "member-stop-deaf",
+            "member-stop-unproven",
+            "member-slow-disk",
+        ),
+    ),
+    drawn("C2", "BOOTTIME of a member goes wrong beside its other clocks", "member-clocks"),
+    Row(
+        "P11",
+        "steps of a plan run on members; something is left there, by whomever it is ended",
+        (),
+        ("member-step", "member-start-forks", "member-down-by-guard", "member-down-by-kernel"),
+    ),
+)
 NETWORK = (
     Row(
         "N1 N2",
@@ -259,4 +317,4 @@ REAL = (
     ),
     _shown("S8", "a pickle in a log entry", "tests/unit/test_raft_parts.py::test_reaching_pickle_ends_the_process"),
 )
-CATALOGUE = (*PROCESSES, *HOSTS, *NETWORK, *DISKS_AND_CLOCKS, *PEOPLE, *_of_witnesses(), *REAL)
+CATALOGUE = (*PROCESSES, *HOSTS, *MEMBERS, *NETWORK, *DISKS_AND_CLOCKS, *PEOPLE, *_of_witnesses(), *REAL)

@@ -2,8 +2,8 @@
 
 A kind is either a mood that lasts (a lossy network, a platform that ignores TERM) or a blow that falls again and
 again. Every blow ends by itself, and `heal` (witness.sim.world) ends all of them; nothing of a fault is known to
-the code under test. The kinds stand in seven rooms: faults_net, faults_node, faults_host, faults_cpu, faults_witness,
-faults_restore and workload; witness.sim.catalogue says what each of them must have hit.
+the code under test. The kinds stand in eight rooms: faults_net, faults_node, faults_host, faults_member, faults_cpu,
+faults_witness, faults_restore and workload; witness.sim.catalogue says what each of them must have hit.
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from proto.units import NS_PER_S, seconds
-from witness.sim import faults_cpu, faults_host, faults_net, faults_node, faults_restore, faults_witness, workload
+from witness.sim import (
+    faults_cpu,
+    faults_host,
+    faults_member,
+    faults_net,
+    faults_node,
+    faults_restore,
+    faults_witness,
+    workload,
+)
 from witness.sim.setup import rng_for
 
 if TYPE_CHECKING:
@@ -34,11 +43,16 @@ def _together(world: World, rng: random.Random) -> None:
     """A mood between witnesses: all of them are set at once (FaultDriver.begin)."""
 
 
-_MOODS = {**faults_net.MOODS, **faults_node.MOODS, **faults_host.MOODS}
+_MOODS = {**faults_net.MOODS, **faults_node.MOODS, **faults_host.MOODS, **faults_member.MOODS}
 FAULTS: dict[str, Fault] = {
     **{
         name: Fault(strike, None)
-        for name, strike in {**faults_net.MOODS, **faults_node.MOODS, **faults_host.MOODS}.items()
+        for name, strike in {
+            **faults_net.MOODS,
+            **faults_node.MOODS,
+            **faults_host.MOODS,
+            **faults_member.MOODS,
+        }.items()
     },
     **{
         name: Fault(strike, every_s)
@@ -47,6 +61,7 @@ FAULTS: dict[str, Fault] = {
             **faults_node.BLOWS,
             **faults_host.BLOWS,
             **faults_cpu.BLOWS,
+            **faults_member.BLOWS,
             **faults_witness.BLOWS,
             **faults_restore.BLOWS,
             **workload.BLOWS,

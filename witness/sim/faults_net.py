@@ -35,13 +35,13 @@ def cut_site(world: World, rng: random.Random) -> None:
     inbound = rng.random() < 0.5
     pairs = [(site, w.name) for w in world.witnesses.values()] if both or not inbound else []
     pairs += [(w.name, site) for w in world.witnesses.values()] if both or inbound else []
-    _cut(world, rng, pairs, "cut-site" if both else "cut-one-way")
+    cut_pairs(world, rng, pairs, "cut-site" if both else "cut-one-way")
 
 
 def cut_link(world: World, rng: random.Random) -> None:
     """One site and one witness, both ways; the others carry on."""
     site, witness = rng.choice(world.sites).name, rng.choice(list(world.witnesses.values())).name
-    _cut(world, rng, [(site, witness), (witness, site)], "cut-link")
+    cut_pairs(world, rng, [(site, witness), (witness, site)], "cut-link")
 
 
 def cut_leader(world: World, rng: random.Random) -> None:
@@ -49,25 +49,25 @@ def cut_leader(world: World, rng: random.Random) -> None:
     leader = world.cluster.leader()
     if leader is not None:
         site, witness = rng.choice(world.sites).name, str(leader.name)
-        _cut(world, rng, [(site, witness), (witness, site)], "cut-leader")
+        cut_pairs(world, rng, [(site, witness), (witness, site)], "cut-leader")
 
 
 def cut_all(world: World, rng: random.Random) -> None:
     """The third location is gone for everybody."""
     sites = [site.name for site in world.sites]
     pairs = [pair for w in world.witnesses.values() for s in sites for pair in ((s, w.name), (w.name, s))]
-    _cut(world, rng, pairs, "cut-all")
+    cut_pairs(world, rng, pairs, "cut-all")
 
 
 def lose_third(world: World, rng: random.Random) -> None:
     """The third location is gone for several leases; the sites see each other (FAULTS H1)."""
-    _cut(world, rng, _ways_to_witnesses(world), "lose-third", rng.randint(1, 4) * _longest_ttl_ns(world))
+    cut_pairs(world, rng, _ways_to_witnesses(world), "lose-third", rng.randint(1, 4) * _longest_ttl_ns(world))
 
 
 def lose_third_and_link(world: World, rng: random.Random) -> None:
     """First the third location, then, in the middle of it, what lies between the sites (FAULTS H2)."""
     ttl_ns = _longest_ttl_ns(world)
-    _cut(world, rng, _ways_to_witnesses(world), "lose-third-and-link", 3 * ttl_ns)
+    cut_pairs(world, rng, _ways_to_witnesses(world), "lose-third-and-link", 3 * ttl_ns)
     world.events.after(rng.randint(0, 2 * ttl_ns), lambda: cut_site_link(world, rng))
 
 
@@ -75,7 +75,7 @@ def cut_site_link(world: World, rng: random.Random) -> None:
     """Two sites do not reach each other, both ways or one."""
     one, other = rng.sample([site.name for site in world.sites], 2)
     pairs = [(one, other), (other, one)] if rng.random() < 0.7 else [(one, other)]
-    _cut(world, rng, pairs, "cut-site-link")
+    cut_pairs(world, rng, pairs, "cut-site-link")
 
 
 def hold_then_grant(world: World, rng: random.Random) -> None:
@@ -109,10 +109,11 @@ def _longest_ttl_ns(world: World) -> int:
 def cut_off(world: World, rng: random.Random, site: str, kind: str, at_least_ns: int = 0) -> None:
     """A site loses all witnesses, both ways, for around a lease longer than `at_least_ns`."""
     pairs = [pair for w in world.witnesses.values() for pair in ((site, w.name), (w.name, site))]
-    _cut(world, rng, pairs, kind, at_least_ns)
+    cut_pairs(world, rng, pairs, kind, at_least_ns)
 
 
-def _cut(world: World, rng: random.Random, pairs: list[tuple[str, str]], kind: str, at_least_ns: int = 0) -> None:
+def cut_pairs(world: World, rng: random.Random, pairs: list[tuple[str, str]], kind: str, at_least_ns: int = 0) -> None:
+    """Each of them one way, for around a lease longer than `at_least_ns`."""
     world.hit(kind)
     world.note("network", f"{kind}: {pairs[0][0]} -> {pairs[0][1]} ...")
     for sender, to in pairs:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from agents.core.takeover import HeldLease
-from agents.fencing.base import Down, GuardError, GuardRefused, Step
+from agents.fencing.base import Down, GuardError, GuardGone, GuardRefused, Step
 from agents.fencing.guard_clock import Clocks
 from agents.fencing.guard_model import Behaviour, GuardEvent, GuardModel
 from agents.fencing.warden import CLOCK_CHECK_MS
@@ -19,9 +19,10 @@ from proto.clock import ClockReading
 from proto.timing import LocalDeadlines
 from proto.units import NS_PER_MS, PPM, Epoch, GroupId, InstantNs
 from witness.sim.host.hardware import Hardware
+from witness.sim.resource import EFFECT_EVERY_NS
 
 if TYPE_CHECKING:
-    from witness.sim.site import SiteHost
+    from witness.sim.machine import SimHost
 
 PREPARE_NS = (50 * NS_PER_MS, 300 * NS_PER_MS)
 """What starting an interpreter takes."""
@@ -29,9 +30,11 @@ TELL_NS = NS_PER_MS
 
 
 class GuardPost:
+    """Owned by the shell of its group on this host."""
+
     def __init__(
         self,
-        host: SiteHost,
+        host: SimHost,
         group: GroupId,
         behave: Callable[[Step], Behaviour],
         told: Callable[[GuardEvent], None],
@@ -69,6 +72,26 @@ class GuardPost:
         self.guard, self._spare = self._spare or self._new(), None
         self.guard.bind(holder)
 
+    def authority_ends_at(self) -> InstantNs | None:
+        """By the host's clock, as the guard was told last."""
+        return None if self.latest is None else self.latest[1].deadline
+
+    def prepared(self, over: Epoch) -> GuardModel:
+        """For a runner that asks for each guard itself: dormant, it ends with its agent."""
+        self._spare = GuardModel(self._behave, over, self.hardware.ladder())
+        return self._spare
+
+    def take(self, model: GuardModel) -> None:
+        """It is about to be armed."""
+        self.guard, self._spare = model, None
+
+    def let_spare_go(self, model: GuardModel) -> None:
+        """One that holds nothing is asked to end."""
+        if self._spare is model:
+            self._spare = None
+        for event in model.advance(self._host.clock.now()):
+            self._told(event)
+
     def prepare_soon(self) -> None:
         """Proven down: the guard of the next activation may start."""
         if self.hardware.fitting.anything:
@@ -83,8 +106,7 @@ class GuardPost:
         lacks = () if guard.ladder is None else tuple(guard.ladder.lacks())
         if lacks != self._lacks:
             self._lacks = lacks
-            tell = self._host.feed
-            self._host.later(TELL_NS, lambda: tell(lambda agent, now: agent.guard_lacks(self._group, lacks, now)))
+            self._host.later(TELL_NS, lambda: self._host.guard_lacks(self._group, lacks))
 
     def taken_over(self) -> None:
         """A new process of the agent found it armed."""
@@ -94,6 +116,17 @@ class GuardPost:
     def arm(self) -> bool:
         if self.guard is None or self.latest is None:
             return False
+        try:
+            self.armed()
+        except GuardError:
+            return False
+        self.tell_lacks(self.guard)
+        return True
+
+    def armed(self) -> None:
+        """With the latest. Raises GuardError."""
+        if self.guard is None or self.latest is None:
+            raise GuardGone("there is nothing to arm")
         epoch, at = self.latest
         host = self._host
         try:
@@ -102,11 +135,9 @@ class GuardPost:
             if isinstance(error, GuardRefused) and error.code == "unfit":
                 host.hit("watchdog-refused")
             self.wake()
-            return False
+            raise
         self._armed_at = host.clock.read()
-        self.tell_lacks(self.guard)
         self.wake()
-        return True
 
     def held(self) -> HeldLease | None:
         """What the guard would say of itself to the next process."""
@@ -207,3 +238,15 @@ class GuardPost:
         self.undead = False
         self.hardware.power_off()
         return ran
+
+
+def works_on(host: SimHost, post: GuardPost, act: Callable[[], None]) -> None:
+    """What runs does something again and again, as long as what this guard keeps is there."""
+    guard = post.guard
+
+    def work() -> None:
+        if guard is not None and post.guard is guard and not guard.emptied:
+            act()
+            host.guest.after(EFFECT_EVERY_NS, work)
+
+    work()

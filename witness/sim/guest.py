@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from witness.sim.site import SiteHost
+    from witness.sim.machine import SimHost
 
 
 class Guest:
-    def __init__(self, host: SiteHost) -> None:
+    def __init__(self, host: SimHost) -> None:
         self._host = host
         self._since_ns: int | None = None
         self._clocks = host.clock.read()
@@ -53,7 +53,7 @@ class Guest:
         self._since_ns, self._clocks = host.events.now_ns, host.clock.read()
         host.suspended = True
         host.disturbed += 1
-        for shell in host.shells.values():
+        for shell in host.groups.values():
             shell.post.wake()
             if shell.runs():
                 host.judges.stands_still(shell.group, host.name)
@@ -67,8 +67,8 @@ class Guest:
         host.clock.step_wall(self._clocks.wall_ns - host.clock.read().wall_ns)
         self.off()
         host.suspended = False
-        host.judges.thaws(host.name, host.shells, span_ns)
-        for shell in host.shells.values():
+        host.judges.thaws(host.name, host.groups, span_ns)
+        for shell in host.groups.values():
             if shell.runs():
                 host.judges.goes_on(shell.group, host.name)
                 shell.act()

@@ -18,6 +18,7 @@ from witness.sim.checkers.expiry import ExpiryChecker
 from witness.sim.checkers.held import HeldChecker
 from witness.sim.checkers.holds import HoldsChecker
 from witness.sim.checkers.license import LicenseChecker
+from witness.sim.checkers.members import MembersChecker
 from witness.sim.checkers.quarantine import QuarantineChecker
 from witness.sim.checkers.replicas import ReplicaChecker
 from witness.sim.checkers.restored import RestoreChecker
@@ -30,8 +31,10 @@ class Judges:
     def __init__(self, findings: Findings, now: Callable[[], int], groups: Iterable[GroupConfig]) -> None:
         self.violations = findings.violations
         self.found = findings.found
-        self.activity = ActivityChecker(findings, now)
-        self.authority = AuthorityChecker(findings, now)
+        self._places: dict[str, str] = {}
+        self.activity = ActivityChecker(findings, now, self.place_of)
+        self.authority = AuthorityChecker(findings, now, self.place_of)
+        self.members = MembersChecker(findings, now, self.activity.excused)
         self.held = HeldChecker(findings, now, self.authority.until_ns)
         self.license = LicenseChecker(findings, now)
         self.holds = HoldsChecker(findings, now, groups)
@@ -47,11 +50,18 @@ class Judges:
         for config in groups:
             self.license.lock_delay(config.group, config.constants.lock_delay_ms * NS_PER_MS)
 
+    def belongs(self, member: str, lead: str) -> None:
+        """To the site of this lead."""
+        self._places[member] = lead
+
+    def place_of(self, host: str) -> str:
+        return self._places.get(host, host)
+
     # -- what runs at the sites ------------------------------------------------------------------------------
 
     def begun(self, group: GroupId, host: str, epoch: Epoch) -> None:
         """The first activation step of an epoch is about to start."""
-        self.license.opened(group, host, excused=self.activity.thawing(group))
+        self.license.opened(group, host, epoch, excused=self.activity.thawing(group))
         self.activity.begun(group, host, epoch)
         self.authority.begun(group, host, epoch)
         self.holds.begun(group, host)
@@ -105,6 +115,12 @@ class Judges:
         """It tells the other sites that its epoch is over."""
         if self.authority.runs(group, host) == epoch:
             self.found("promise", f"{host} ends the holds of {group} in epoch {epoch} while it runs")
+
+    def member_renewed(self, host: str, nonce: Nonce, groups: Iterable[GroupId]) -> None:
+        """Its lead handed it authority for an ask of its."""
+        if self.members.answered(host, nonce) > self._thawed_at.get(host, 0):
+            for group in groups:
+                self.activity.renewed(group, host)
 
     # -- what the witnesses decide ---------------------------------------------------------------------------
 

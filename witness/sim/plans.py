@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 from agents.actions.proof import AGAIN_S
 from agents.actions.runner import PROOF_S, STOP_GRACE_MS_MAX
 from agents.core.effects import ExtendDeadline, Fence, PlanKind, StartPlan
-from agents.core.plan_progress import PlanEnd, PlanHeader, PlanProgress, StepInput, StepMark
-from agents.core.takeover import HeldLease
+from agents.core.plan_progress import PlanProgress, StepInput
 from agents.fencing.base import Down, DownBy, GuardError, Step, StepEnd, StepResult
 from agents.fencing.guard_model import Behaviour, GuardEvent, GuardModel
-from proto.units import NS_PER_MS, NS_PER_S, Epoch, GroupId, InstantNs
-from witness.sim.guards import GuardPost
+from proto.units import NS_PER_MS, NS_PER_S, Epoch, GroupId
+from witness.sim.guards import GuardPost, works_on
 from witness.sim.host.component import ComponentCare
+from witness.sim.members.placing import Placing
+from witness.sim.notes import Notes
 from witness.sim.platform import Platform
-from witness.sim.resource import EFFECT_EVERY_NS
 
 if TYPE_CHECKING:
     from witness.sim.site import SiteHost
@@ -57,13 +57,19 @@ class GroupShell:
         """Under which it began."""
         self._orderly = False
         """The deactivation's steps were done."""
-        self.journal: PlanProgress | None = None
-        """On disk."""
+        self._notes = Notes(host, platform)
         self._steps: list[Behaviour] = []
+        """Of the activation, on this host, after those that are placed on members."""
+        self._members = Placing(host, group)
 
     @property
     def guard(self) -> GuardModel | None:
         return self.post.guard
+
+    @property
+    def journal(self) -> PlanProgress | None:
+        """On disk."""
+        return self._notes.progress
 
     @property
     def dormant(self) -> bool:
@@ -84,6 +90,7 @@ class GroupShell:
         }[plan.kind]
         if plan.kind is PlanKind.ACTIVATE and plan.deadlines is not None:
             self.post.latest = (plan.epoch, plan.deadlines)
+            self._members.begin(self.post.latest)
         self._host.later(self._host.rng.randint(1, 15) * NS_PER_MS, start)
 
     def extend(self, effect: ExtendDeadline) -> None:
@@ -92,11 +99,18 @@ class GroupShell:
             self._epoch = effect.epoch
             self._host.hit("regranted-in-place")
         self.post.arm()
+        self._members.extend(self.post.latest)
+
+    def adopted(self) -> None:
+        """A new process of the agent goes on where the former one was."""
+        self.post.taken_over()
+        self._members.begin(self.post.latest)
 
     def fence(self, effect: Fence) -> None:
         del effect
         self._plan = None
         self._fencing = True
+        self._members.fence()
         if self.guard is not None:
             self.guard.fence(self._host.clock.now())
             self._on_down.append(self._fenced)
@@ -105,9 +119,12 @@ class GroupShell:
             self._host.later(HOUSEKEEPING_NS, self._fenced)
 
     def _fenced(self) -> None:
-        self._prove("fence", self._fence_proven)
+        """Its own part is down; members are waited for."""
+        self._members.end(0, lambda: self._prove("fence", self._fence_proven))
 
     def _fence_proven(self, ok: bool) -> None:
+        if ok and self._members.undo(self.journal, lambda: self._fence_proven(ok)):
+            return
         if ok:
             self._fencing = False
             self.post.prepare_soon()
@@ -118,12 +135,13 @@ class GroupShell:
 
     def _prove(self, what: str, then: Callable[[bool], None], tries: int = PROOF_TRIES) -> None:
         """Nothing is left that no kill ends, no resource, no component in the active role; that is waited for."""
-        seen = self.components.end() + self.post.hardware.left()
+        seen = self._members.still_out() or self.components.end() + self.post.hardware.left()
         if seen and tries:
             self._host.later(PROOF_AGAIN_NS, lambda: self._prove(what, then, tries - 1))
             return
         ok = not seen and not self.post.undead and self.platform.proves(what)
         if ok:
+            self._host.judges.members.said_down(self.group, self._host.name)
             self._host.judges.held.said_down(self.group, self._host.name, active=self.components.active)
         then(ok)
 
@@ -143,45 +161,48 @@ class GroupShell:
             self._finish(plan, ok=False, text="the guard refused the deadline")
             return
         self._steps = self.platform.start_steps()
-        self._begin_journal(plan, tuple(f"start-{number}" for number in range(len(self._steps))))
-        self._step(plan, 0)
+        steps = self._members.count + len(self._steps)
+        self._notes.begin(plan, self._incarnation(), tuple(f"start-{number}" for number in range(steps)))
+        self._after_members(plan, lambda: self._step(plan, 0))
+
+    def _after_members(self, plan: StartPlan, then: Callable[[], None]) -> None:
+        """No step before each required member holds the lease."""
+
+        def armed(why: str) -> None:
+            if self._plan is not plan:
+                return
+            if why:
+                self._finish(plan, ok=False, text=why)
+            else:
+                then()
+
+        self._members.held(plan, armed)
 
     def _tell_epoch(self, plan: StartPlan) -> None:
         if self._plan is plan:
-            self._begin_journal(plan, ())
+            self._notes.begin(plan, self._incarnation(), ())
             self._host.later(self._host.rng.randint(1, 50) * NS_PER_MS, lambda: self._finish(plan, ok=True, text=""))
 
     def _incarnation(self) -> str:
         agent = self._host.agent
         return "" if agent is None else agent.incarnation.hex()
 
-    def _begin_journal(self, plan: StartPlan, steps: tuple[str, ...]) -> None:
-        now, boot = self._host.clock.now(), self._host.machine().boot_id
-        header = PlanHeader(plan.plan, plan.kind, plan.epoch, plan.cause, self._incarnation(), boot, now, steps)
-        self.journal = PlanProgress(header)
-
-    def _note(self, step: int, what: StepInput) -> bool:
-        """False: the agent died before it, or just after it (FAULTS A1)."""
-        if self._crashes():
-            return False
-        if self.journal is not None:
-            self.journal.note(StepMark(self.journal.header.steps[step], what, 0))
-        return not self._crashes()
-
-    def _crashes(self) -> bool:
-        if not self.platform.crashes_agent():
-            return False
-        self._host.crash_and_restart(self._host.rng.randint(5, 1_500) * NS_PER_MS)
-        return True
-
     def _step(self, plan: StartPlan, number: int) -> None:
         """Noted, then begun; what is done already is passed over."""
-        while number < len(self._steps) and self.journal is not None and self.journal.done(f"start-{number}"):
+        placed = self._members.count
+        while number < placed + len(self._steps) and self.journal is not None and self.journal.done(f"start-{number}"):
             number += 1
-        if number == len(self._steps):
+        if number == placed + len(self._steps):
             self._finish(plan, ok=True, text="")
-        elif self._note(number, StepInput.BEGIN):
-            self._run(plan, f"start-{plan.plan}-{number}", self._steps[number])
+        elif self._notes.note(number, StepInput.BEGIN):
+            if number < placed:
+                self._place(plan, number)
+            else:
+                self._run(plan, f"start-{plan.plan}-{number}", self._steps[number - placed])
+
+    def _place(self, plan: StartPlan, number: int) -> None:
+        step_id = f"start-{plan.plan}-{number}"
+        self._members.run(plan, number, step_id, lambda result: self._stepped(plan, result))
 
     def _go_on(self, plan: StartPlan) -> None:
         """Where a former process of this agent was: a begun step is asked for at the guard."""
@@ -200,19 +221,23 @@ class GroupShell:
             if journal.begun(name) is not None:
                 self._ask(plan, guard, number)
                 return
-        self._step(plan, 0) if plan.kind is PlanKind.ACTIVATE else self._end_guard(plan, "stop")
+        if plan.kind is PlanKind.ACTIVATE:
+            self._after_members(plan, lambda: self._step(plan, 0))
+        else:
+            self._end_guard(plan, "stop")
 
     def _ask(self, plan: StartPlan, guard: GuardModel, number: int) -> None:
         step_id = f"{_VERB[plan.kind]}-{plan.plan}-{number}"
-        if step_id in guard.ended:
+        placed = self._members.count if plan.kind is PlanKind.ACTIVATE else 0
+        if number < placed:
+            self._host.hit("member-step-asked-again")
+            self._after_members(plan, lambda: self._place(plan, number))
+        elif step_id in guard.ended:
             self._host.hit("step-outcome-asked")
             self._stepped(plan, guard.ended[step_id])
         elif step_id not in guard.running:
-            behaviour = self._steps[number] if plan.kind is PlanKind.ACTIVATE else self._stop_step
+            behaviour = self._steps[number - placed] if plan.kind is PlanKind.ACTIVATE else self._stop_step
             self._run(plan, step_id, behaviour)
-
-    def held(self) -> HeldLease | None:
-        return self.post.held()
 
     def _run(self, plan: StartPlan, step_id: str, behaviour: Behaviour) -> bool:
         guard = self.guard
@@ -232,7 +257,7 @@ class GroupShell:
             hardware = self.post.hardware
             unwatched = hardware.fitting.required and not hardware.counts()
             self._host.judges.held.begun(self.group, self._host.name, unwatched=unwatched)
-            self._work(guard)
+            works_on(self._host, self.post, self.act)
         if plan.kind is PlanKind.ACTIVATE:
             if behaviour is self._steps[-1]:
                 self.components.begins()
@@ -245,7 +270,7 @@ class GroupShell:
             return
         number = int(result.step_id.rpartition("-")[2])
         noted = StepInput.SUCCEED if result.ok else StepInput.FAIL
-        if result.end is not StepEnd.GUARD_DOWN and not self._note(number, noted):
+        if result.end is not StepEnd.GUARD_DOWN and not self._notes.note(number, noted):
             return
         if plan.kind is PlanKind.DEACTIVATE:
             self._orderly = result.ok
@@ -259,7 +284,7 @@ class GroupShell:
 
     def _deactivate(self, plan: StartPlan) -> None:
         """Steps that fail or take too long delay nothing: what they did not end is ended by the guard."""
-        if self._plan is not plan:
+        if self._plan is not plan or self._members.undo(self.journal, lambda: self._deactivate(plan)):
             return
         if plan.resumed:
             self._go_on(plan)
@@ -274,9 +299,9 @@ class GroupShell:
         """False when its step could not be begun; True also when the agent is dead now."""
         if self.guard is None:
             return False
-        self._begin_journal(plan, ("stop-0",))
+        self._notes.begin(plan, self._incarnation(), ("stop-0",))
         self._stop_step = self.platform.stop_step()
-        if not self._note(0, StepInput.BEGIN):
+        if not self._notes.note(0, StepInput.BEGIN):
             return True
         return self._run(plan, f"stop-{plan.plan}-0", self._stop_step)
 
@@ -284,10 +309,22 @@ class GroupShell:
         if self._plan is not plan or self._ending is plan:
             return
         self._ending = plan  # by identity: each life of an agent numbers its plans from one
+        waits = 1 if what == "verify" else 2
+        """For its own part, and for its members; a verification asks of those by its proof alone."""
+
+        def proven(ok: bool) -> None:
+            if not ok or self._plan is not plan or not self._members.undo(self.journal, lambda: proven(ok)):
+                self._finish(plan, ok=ok, text="" if ok else "a process is still seen")
 
         def down() -> None:
-            self._prove(what, lambda ok: self._finish(plan, ok=ok, text="" if ok else "a process is still seen"))
+            nonlocal waits
+            waits -= 1
+            if waits == 0:
+                tries = PROOF_TRIES if what != "verify" else plan.timeout_ms * NS_PER_MS * 4 // 5 // PROOF_AGAIN_NS
+                self._prove(what, proven, tries)
 
+        if waits > 1:
+            self._members.end(STOP_GRACE_NS, down)
         if self.guard is None:
             self._host.later(HOUSEKEEPING_NS, down)
             return
@@ -309,25 +346,21 @@ class GroupShell:
             return
         self._plan = None
         if plan.kind in (PlanKind.ACTIVATE, PlanKind.ON_EPOCH):
-            if self.journal is not None and self.journal.end is PlanEnd.RUNNING:
-                self.journal.note(PlanEnd.SUCCEEDED if ok else PlanEnd.FAILED)
+            self._notes.ended(ok=ok)
         elif ok:
             self.post.prepare_soon()
-        orderly, group = self._orderly or plan.kind is not PlanKind.DEACTIVATE, self.group
+        group = self.group
+        orderly = plan.kind is not PlanKind.DEACTIVATE or (self._orderly and self._members.orderly())
         self._host.feed(lambda agent, now: agent.plan_finished(group, plan.plan, ok, text, now, orderly=orderly))
 
     # -- the guard ----------------------------------------------------------------------------------------
 
     def _heard(self, event: GuardEvent) -> None:
+        plan = self._plan
         if isinstance(event, Down):
             self._went_down(event)
-        else:
-            self._tell_step(event)
-
-    def _tell_step(self, result: StepResult) -> None:
-        plan = self._plan
-        if plan is not None:
-            self._host.do(lambda: self._stepped(plan, result))
+        elif plan is not None:
+            self._host.do(lambda: self._stepped(plan, event))
 
     def _emptied(self) -> None:
         """No process of the active role is left; what its guard waits for is judged by itself (checkers/held.py)."""
@@ -355,21 +388,11 @@ class GroupShell:
 
     # -- what the platform does ---------------------------------------------------------------------------
 
-    def _work(self, guard: GuardModel) -> None:
-        """Again and again, as long as what this guard keeps is there."""
-        if self.guard is guard and not guard.emptied:
-            self.act()
-            self._host.guest.after(EFFECT_EVERY_NS, lambda: self._work(guard))
-
     def act(self) -> None:
         if self.guard is not None and not self.guard.frozen and not self._host.suspended:
             self._host.resource.effect(self.group, self._host.name, self._epoch)
 
     # -- life ---------------------------------------------------------------------------------------------
-
-    def authority_ends_at(self) -> InstantNs | None:
-        """By the host's clock, as the guard was told last."""
-        return None if self.post.latest is None else self.post.latest[1].deadline
 
     def runs(self) -> bool:
         return self.guard is not None and self._ran and not self.guard.emptied
@@ -378,6 +401,7 @@ class GroupShell:
         """The agent's process ended: its plans and what it waited for are gone, the guard goes on."""
         self._plan = None
         self._fencing = False
+        self._members.gone()
         self._on_down.clear()
         self.post.agent_gone()
 

@@ -95,6 +95,15 @@ class Platform:
             return Behaviour(takes_ns, ignores_term=deaf, term_takes_ns=term_ns, leaves_running=True)
         return behaviour
 
+    def placed_step(self) -> Behaviour:
+        """A step of the lead's plan, on a member."""
+        leaves = self._rng.random() < 0.5
+        if leaves:
+            self._hit("start-forks")
+        deaf = self._happens("stop-deaf", self.moods.stop_deaf)
+        takes_ns, term_ns = self._rng.randint(2, 60) * NS_PER_MS, self._rng.randint(1, 100) * NS_PER_MS
+        return self._spoilt(Behaviour(takes_ns, 0, False, deaf, term_ns, leaves))
+
     def stop_step(self) -> Behaviour:
         if self._happens("stop-hangs", self.moods.stop_hangs):
             return Behaviour(hangs=True)

@@ -12,6 +12,8 @@ from witness.sim.campaign.kit import Note
 from witness.sim.campaign.result import Result
 from witness.sim.faults import FAULTS
 from witness.sim.host.fitting import fitted
+from witness.sim.members.draw import with_members
+from witness.sim.quiet import silent
 from witness.sim.raft.setup import tuned
 from witness.sim.raft.world import where_of
 from witness.sim.setup import Setup, draw
@@ -20,7 +22,7 @@ from witness.sim.world import World
 
 def run_schedule(seed: int, *, trace: Note | None = None, setup: Setup | None = None) -> Result:
     setup = setup or drawn(seed, None)
-    with tuned(setup.raft.tuning):
+    with tuned(setup.raft.tuning), silent():
         return _run(seed, World(setup, trace), trace)
 
 
@@ -35,6 +37,8 @@ def _run(seed: int, world: World, trace: Note | None) -> Result:
         world.judges.found("crash", f"{type(error).__name__}: {error}{where_of(error)}")
         if trace is not None:
             trace(world.events.now_ns, "world", traceback.format_exc())
+    finally:
+        world.end_processes()
     activity = world.judges.activity
     return Result(
         seed,
@@ -51,7 +55,7 @@ def _run(seed: int, world: World, trace: Note | None) -> Result:
 def drawn(seed: int, kinds: tuple[str, ...] | None) -> Setup:
     """The seed's own schedule, or the same one under other kinds of faults."""
     setup = draw(seed, list(FAULTS))
-    return fitted(setup if kinds is None else replace(setup, kinds=kinds))
+    return with_members(fitted(setup if kinds is None else replace(setup, kinds=kinds)))
 
 
 def run_chosen(seed: int, /, *, kinds: tuple[str, ...] | None) -> Result:

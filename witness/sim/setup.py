@@ -19,6 +19,7 @@ from proto.units import NS_PER_MS, GroupId, SiteId, WitnessId
 from witness.raft.messages import BATCH_BYTES, CHUNK_BYTES_MAX, ENTRIES_PER_MESSAGE_MAX
 from witness.raft.space import SpaceLimits
 from witness.raft.timers import PROFILES, CompactionLimits, RaftTimers
+from witness.sim.members.plan import MemberPlan
 from witness.sim.raft import setup as raft_setup
 from witness.sim.raft.setup import Tuning
 
@@ -83,6 +84,11 @@ class Setup:
     fitting: Fitting = NOTHING
     site_link: bool = False
     """Agents reach each other, and carry each other's streams."""
+    members: tuple[tuple[SiteId, MemberPlan], ...] = ()
+    """Further hosts of sites (witness.sim.members)."""
+
+    def members_of(self, site: SiteId) -> tuple[MemberPlan, ...]:
+        return tuple(plan for name, plan in self.members if name == site)
 
 
 def rng_for(seed: int, name: str) -> random.Random:

@@ -28,34 +28,37 @@ from agents.core.effects import (
     StorePromise,
     StoreSites,
 )
+from agents.core.health import HealthSummary
+from agents.core.lease_holder import NO_EPOCH
 from agents.core.settings import AgentSettings
 from agents.core.takeover import (
     AdoptedGroup,
     KeptGroup,
     KeptIncarnation,
-    Machine,
     Takeover,
     adopt_group,
     incarnation_problem,
 )
 from proto.clock import ClockReading
 from proto.health import SiteState
-from proto.messages import Heartbeat, HeartbeatAnswer, WitnessMessage
+from proto.limits import BLOCKERS_MAX
+from proto.messages import Heartbeat, HeartbeatAnswer, Release, WitnessMessage
 from proto.units import NS_PER_MS, GroupId, SiteId, WitnessId
 from witness.sim.clock import NEVER_NS, NodeClock
-from witness.sim.guest import Guest
+from witness.sim.machine import SimHost
+from witness.sim.members.lead import LeadHouse
+from witness.sim.members.plan import MemberPlan
 from witness.sim.plans import GroupShell
 from witness.sim.platform import Platform
 from witness.sim.site_link import SiteLink
 from witness.sim.stream import StreamKeeper
-from witness.sim.surroundings import Disk, Surroundings
+from witness.sim.surroundings import Surroundings
 
 Input = Callable[[SiteAgent, ClockReading], None]
 FIRST_PROBE_NS_MAX = 300 * NS_PER_MS
-INBOX_MAX = 20_000
 
 
-class SiteHost:
+class SiteHost(SimHost):
     def __init__(
         self,
         name: str,
@@ -64,44 +67,27 @@ class SiteHost:
         around: Surroundings,
         rng: random.Random,
         platforms: Mapping[GroupId, Platform],
+        members: tuple[MemberPlan, ...] = (),
     ) -> None:
-        self.name = name
+        super().__init__(name, clock, around, rng)
         self.settings = settings
-        self.clock = clock
-        self.rng = rng
-        self.events = around.events
-        self.network = around.network
-        self.judges = around.judges
-        self.resource = around.resource
         self.witnesses = around.witnesses
-        self.hit = around.hit
-        self.note = around.note
-        self.parts = around.parts
-        self.fitting = around.fitting
-        self.disk = Disk()
-        self.kept: KeptIncarnation | None = None
-        """In the runtime directory: a power failure empties it."""
         self.agent: SiteAgent | None = None
-        self.stopped = False
-        """SIGSTOP to the agent's process."""
-        self.suspended = False
-        """Nothing executes, in a suspend or under a hypervisor that stopped it."""
-        self.guest = Guest(self)
         self.at_next_step: Callable[[], None] | None = None
         """Told once, when a step of an activation begins."""
         self.shells = {group: GroupShell(self, group, platform) for group, platform in platforms.items()}
         self.streams = StreamKeeper(self)
         self.link = SiteLink(self)
-        self.disturbed = 0
-        """How often something kept the agent from its work."""
-        self._life = 0
-        self._suspended_ns = 0
-        self._outages = 0
-        self.off = False
-        """Without power: no process begins until it is back."""
-        self._inbox: list[Callable[[], None]] = []
-        self._armed_ns = NEVER_NS
+        self.house = LeadHouse(self, members)
         self._states: dict[GroupId, SiteState] = {}
+
+    @property
+    def groups(self) -> Mapping[GroupId, GroupShell]:
+        return self.shells
+
+    @property
+    def alive(self) -> bool:
+        return self.agent is not None
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -122,18 +108,19 @@ class SiteHost:
             promises=dict(self.disk.promises),
             sites=dict(self.disk.sites),
         )
-        for group in () if takeover is None else takeover.groups:
-            self.agent.observe(group, self.shells[group].platform.health(), self.clock.read())
+        goes_on = () if takeover is None else tuple(takeover.groups)
+        if self.house.any:
+            every = {group: self.disk.bounds.get(group, (NO_EPOCH, NO_EPOCH)) for group in self.shells}
+            self.house.begin({group: found[1] if group in goes_on else found[0] for group, found in every.items()})
+        for group in goes_on:
+            self.agent.observe(group, self.health(group), self.clock.read())
         for group in self.shells:
             self.later(self.rng.randint(1, FIRST_PROBE_NS_MAX), partial(self.probe, group))
             self.shells[group].components.watch()
-        for group in () if takeover is None else takeover.groups:
-            self.shells[group].post.taken_over()
+        for group in goes_on:
+            self.shells[group].adopted()
         self._perform()
         self.streams.begin()
-
-    def machine(self) -> Machine:
-        return Machine(f"boot-{self._outages}", "")
 
     def _takeover(self) -> Takeover | None:
         """As agents.runtime.take_over does it, with the same judge."""
@@ -142,7 +129,7 @@ class SiteHost:
             return None
         adopted: dict[GroupId, AdoptedGroup] = {}
         for group, one in kept.groups.items():
-            held, bounds = self.shells[group].held(), self.disk.bounds.get(group)
+            held, bounds = self.shells[group].post.held(), self.disk.bounds.get(group)
             if held is None or bounds is None:
                 self.hit("not-taken-over")
                 continue
@@ -169,107 +156,12 @@ class SiteHost:
         group = KeptGroup(effect.epoch, effect.claim, effect.constants)
         self.kept = replace(kept, groups={**kept.groups, effect.group: group})
 
-    def crash(self) -> None:
-        """SIGKILL to the agent's process alone."""
-        if self.agent is None:
-            return
-        self.note(self.name, "agent is killed")
-        self.disturbed += 1
+    def process_gone(self, *, told: bool) -> None:
         self.agent = None
-        self.stopped = False
-        self._inbox.clear()
-        self.streams.process_gone(told=True)
-        for shell in self.shells.values():
-            shell.agent_gone()
-
-    def crash_and_restart(self, after_ns: int) -> None:
-        """The next process is there soon, unless the machine goes down meanwhile."""
-        outages = self._outages
-        self.crash()
-        self.events.after(after_ns, lambda: self.start() if outages == self._outages else None)
-
-    def power_off(self) -> None:
-        self.note(self.name, "power is off")
-        self._outages += 1
-        self.off = True
-        self.streams.process_gone(told=False)
-        self.crash()
-        for shell in self.shells.values():
-            shell.power_off()
-        self.guest.off()
-        self.suspended = False
-        self.kept = None
-
-    def power_on(self) -> None:
-        self.off = False
-        self.clock.reboot()
-        self.start()
-
-    def stop(self) -> None:
-        self.disturbed += 1
-        self.stopped = self.agent is not None
-
-    def go_on(self) -> None:
-        if self.stopped:
-            self.stopped = False
-            self.drain()
-
-    def freeze(self, *, frozen: bool) -> None:
-        """SIGSTOP, later SIGCONT, to every process of the site, guards included: only the kernel acts."""
-        for shell in self.shells.values():
-            shell.post.freeze(frozen=frozen)
-        if frozen:
-            self.stop()
-        else:
-            self.go_on()
-
-    def suspend(self) -> None:
-        """Nothing executes; BOOTTIME goes on. What does not execute is not active."""
-        self.note(self.name, "suspends")
-        self.disturbed += 1
-        self.suspended = True
-        self._suspended_ns = self.events.now_ns
-        self.clock.suspend()
-        for shell in self.shells.values():
-            if shell.runs():
-                self.judges.stands_still(shell.group, self.name)
-
-    def resume(self) -> None:
-        """The kernel's timers come before everything else; one that was frozen knows of no time that passed."""
-        if self.guest.frozen:
-            self.guest.thaw()
-        if not self.suspended:
-            return
-        self.note(self.name, "resumes")
-        self.clock.resume()
-        for shell in self.shells.values():
-            shell.post.hardware.slept(self.events.now_ns - self._suspended_ns)
-            shell.post.freeze(frozen=True)
-            shell.post.advance()
-        self.suspended = False
-        for shell in self.shells.values():
-            shell.post.freeze(frozen=self.stopped)
-            if shell.runs():
-                self.judges.goes_on(shell.group, self.name)
-            shell.post.wake()
-        self.drain()
+        self.streams.process_gone(told=told)
+        self.house.gone()
 
     # -- inputs -------------------------------------------------------------------------------------------
-
-    @property
-    def runs(self) -> bool:
-        return self.agent is not None and not self.stopped and not self.suspended
-
-    def do(self, action: Callable[[], None]) -> None:
-        """Within the agent's process: now, when it goes on, or never when it is gone."""
-        if self.runs:
-            action()
-        elif self.agent is not None and len(self._inbox) < INBOX_MAX:
-            self._inbox.append(action)
-
-    def later(self, delay_ns: int, action: Callable[[], None]) -> None:
-        life = self._life
-        self.guest.after(delay_ns, lambda: self.do(action) if life == self._life else None)
 
     def step_begins(self) -> None:
         told, self.at_next_step = self.at_next_step, None
@@ -290,15 +182,30 @@ class SiteHost:
         self._feed(lambda agent, now: agent.received(witness, message, now, via))
 
     def probe(self, group: GroupId) -> None:
-        health = self.shells[group].platform.health()
+        health = self.health(group)
         self.feed(lambda agent, now: agent.observe(group, health, now))
 
-    def drain(self) -> None:
-        while self._inbox and self.runs:
-            self._inbox.pop(0)()
-        if self.runs:
-            self._armed_ns = NEVER_NS
-            self._perform()
+    def health(self, group: GroupId) -> HealthSummary:
+        """Of its platform, and of its members, as they were seen last."""
+        health, against = self.shells[group].platform.health(), self.house.against(group)
+        if not against:
+            return health
+        service = tuple(words for words in against if words.startswith("service"))
+        others = tuple(words for words in against if not words.startswith("service"))
+        return replace(
+            health,
+            ready=health.ready and not others,
+            healthy=health.healthy and not service,
+            blockers=(*others, *health.blockers, *service)[:BLOCKERS_MAX],
+            service_blockers=health.service_blockers + len(service),
+        )
+
+    def guard_lacks(self, group: GroupId, lacks: tuple[str, ...]) -> None:
+        self.feed(lambda agent, now: agent.guard_lacks(group, lacks, now))
+
+    def woken(self) -> None:
+        self._armed_ns = NEVER_NS
+        self._perform()
 
     # -- effects ------------------------------------------------------------------------------------------
 
@@ -316,6 +223,8 @@ class SiteHost:
         if isinstance(effect, Send):
             if isinstance(effect.message, Heartbeat):
                 self.judges.sent(self.name, effect.message.nonce)
+            elif isinstance(effect.message, Release):
+                self.judges.members.released(effect.message.group, self.name, effect.message.epoch)
             self.streams.send(effect.witness, effect.message, effect.via)
         elif isinstance(effect, ReopenStreams):
             self.later(0, self.streams.reopen)
@@ -370,11 +279,9 @@ class SiteHost:
     # -- time ---------------------------------------------------------------------------------------------
 
     def rearm(self) -> None:
-        """The clock changed its pace or leapt: timers that the kernel keeps follow it."""
         self._armed_ns = NEVER_NS
         self._arm()
-        for shell in self.shells.values():
-            shell.post.wake()
+        super().rearm()
 
     def _arm(self) -> None:
         if self.agent is None or not self.runs:

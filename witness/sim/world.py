@@ -14,7 +14,7 @@ from functools import partial
 
 from agents.core.settings import AgentSettings
 from proto.events import Event
-from proto.health import SiteState
+from proto.health import DataChecks, SiteState
 from proto.lease import takeover_wait_max
 from proto.limits import ENTRY_BYTES_MAX
 from proto.units import NS_PER_S, PPM, GroupId, SiteId
@@ -26,6 +26,9 @@ from witness.sim.faults import FaultDriver
 from witness.sim.host.fitting import ACTIVATION_MS, DEACTIVATION_MS, group_settings
 from witness.sim.judges import Judges
 from witness.sim.life import Life
+from witness.sim.machine import SimHost
+from witness.sim.members.host import MemberHost
+from witness.sim.members.plan import MemberPlan
 from witness.sim.network import Network
 from witness.sim.platform import Moods, Platform
 from witness.sim.raft.checkers import Findings
@@ -67,6 +70,7 @@ class World:
         self.sites = [self._site(site, str(site)) for site in setup.sites]
         for one in self.sites:
             one.link.peers.update({other.settings.site: other for other in self.sites if other is not one})
+        self.members = [self._member(site, plan) for site in self.sites for plan in site.house.plans]
         self.restores = Restores(self.cluster, self.judges, self.hit)
         self.faults = FaultDriver(self)
         self.caretaker = Caretaker(self)
@@ -85,6 +89,10 @@ class World:
     def _platform(self, host: str) -> Platform:
         return Platform(rng_for(self.setup.seed, f"platform/{host}"), self.hit, self.setup.data_checks)
 
+    def _member_platform(self, host: str, group: GroupId) -> Platform:
+        rng = rng_for(self.setup.seed, f"platform/{host}/{group}")
+        return Platform(rng, lambda kind: self.hit(f"member-{kind}"), DataChecks.NONE)
+
     def _site(self, site: SiteId, name: str) -> SiteHost:
         rng = rng_for(self.setup.seed, f"site/{name}")
         groups = [config for config in self.setup.groups if site in config.sites]
@@ -97,7 +105,12 @@ class World:
             groups=tuple(group_settings(config.group, self.setup.fitting) for config in groups),
             peers=tuple(one for one in self.setup.sites if one != site) if self.setup.site_link else (),
         )
-        around = Surroundings(
+        platforms = {config.group: self._platform(name) for config in groups}
+        clock, members = NodeClock(self.events, self._rate_ppm(rng)), self.setup.members_of(site)
+        return SiteHost(name, settings, clock, self._around(), rng, platforms, members)
+
+    def _around(self) -> Surroundings:
+        return Surroundings(
             self.events,
             self.network,
             self.judges,
@@ -108,8 +121,17 @@ class World:
             partial(rng_for, self.setup.seed),
             self.setup.fitting,
         )
-        platforms = {config.group: self._platform(name) for config in groups}
-        return SiteHost(name, settings, NodeClock(self.events, self._rate_ppm(rng)), around, rng, platforms)
+
+    def _member(self, lead: SiteHost, plan: MemberPlan) -> MemberHost:
+        rng = rng_for(self.setup.seed, f"member/{plan.host_of(lead.name)}")
+        platforms = {group: self._member_platform(plan.host_of(lead.name), group) for group in lead.shells}
+        host = MemberHost(lead, plan, NodeClock(self.events, self._rate_ppm(rng)), self._around(), rng, platforms)
+        self.judges.belongs(host.name, lead.name)
+        self.judges.members.watch(host.name, lead.name, host.holds)
+        return host
+
+    def members_of(self, site: SiteHost) -> list[MemberHost]:
+        return [member for member in self.members if member.lead is site]
 
     def leap(self, hosts: list[WitnessHost], ahead_ns: int) -> None:
         """These witnesses' clocks jump ahead together."""
@@ -121,7 +143,7 @@ class World:
     def clone(self, site: SiteHost) -> SiteHost:
         """A machine with the same identity, disk and runtime directory as they are now; it starts at once."""
         twin = self._site(site.settings.site, f"{site.settings.site}-twin-{len(self.sites)}")
-        twin.disk.bounds, twin.kept = dict(site.disk.bounds), site.kept
+        twin.disk.bounds, twin.disk.handed, twin.kept = dict(site.disk.bounds), dict(site.disk.handed), site.kept
         twin.disk.promises, twin.disk.sites = dict(site.disk.promises), dict(site.disk.sites)
         twin.link.peers.update(site.link.peers)
         for group, shell in site.shells.items():
@@ -169,6 +191,8 @@ class World:
             self.hit("drift-at-the-bound")
         for site in self.sites:
             self.events.after(self._rng.randint(0, NS_PER_S // 2), site.start)
+        for member in self.members:
+            self.events.after(member.rng.randint(0, NS_PER_S // 2), member.start)
         self.caretaker.begin()
 
     def run_until(self, end_ns: int) -> None:
@@ -198,6 +222,8 @@ class World:
                 site.crash()  # an agent that was superseded by its twin asks for exactly this
                 site.kept = None  # an operator stops it and starts it: nothing goes on
             self._heal_site(site)
+        for member in self.members:
+            self._heal_member(member)
         self.caretaker.heal()
 
     def break_again(self) -> None:
@@ -207,11 +233,11 @@ class World:
         self.caretaker.rest()
 
     @staticmethod
-    def _heal_site(site: SiteHost) -> None:
+    def _heal_machine(site: SimHost) -> None:
         site.resume()
         site.freeze(frozen=False)
         site.disk.write_ns_max = Disk().write_ns_max
-        for group, shell in site.shells.items():
+        for group, shell in site.groups.items():
             shell.platform.moods = Moods()
             shell.platform.ready = shell.platform.healthy = True
             shell.platform.lag_ms = 5
@@ -220,6 +246,16 @@ class World:
             site.probe(group)
         if site.clock.parted:
             site.clock.agree()
+
+    def _heal_member(self, member: MemberHost) -> None:
+        self._heal_machine(member)
+        if member.off:
+            member.power_on()
+        elif not member.alive:
+            member.start()
+
+    def _heal_site(self, site: SiteHost) -> None:
+        self._heal_machine(site)
         if site.agent is not None and any(one.lacks for one in site.agent.groups.values()):
             site.crash()  # operators mend what a host lacks, and start its agent anew
         if site.off:
@@ -269,7 +305,8 @@ class World:
 
     def _served(self, group: GroupId) -> bool:
         active = self.judges.activity.active(group)
-        served = [site for site in self.sites if [site.name] == active and site.agent is not None]
+        places = {self.judges.place_of(host) for host in active}
+        served = [site for site in self.sites if {site.name} == places and site.agent is not None]
         if not served or served[0].agent is None:
             return False
         one = served[0].agent.groups[group]
@@ -278,7 +315,8 @@ class World:
         agreed = bool(known) and all(
             state and state.epoch == one.holder.epoch and state.phase is Phase.HELD for state in known
         )
-        return agreed and one.state is SiteState.ACTIVE
+        whole = all(member.active(group) for member in self.members_of(served[0]) if member.plan.required)
+        return agreed and whole and one.state is SiteState.ACTIVE
 
     def close(self, *, settled: bool) -> None:
         """The last looks: equal states, an unbroken ledger, and peace where no fault was."""
@@ -289,8 +327,8 @@ class World:
             self.cluster.damage.look_at_learners()
             self._catch_up(lives)
             judges.ends(lives)
-        for site in self.sites:
-            for group in site.shells:
+        for site in [*self.sites, *self.members]:
+            for group in site.groups:
                 if judges.authority.until_ns(group, site.name) < self.events.now_ns:
                     judges.held.look(group, site.name)
         if not self.setup.kinds:
@@ -299,6 +337,13 @@ class World:
                 says = f"{judges.activity.activations} activations, {story.expired} expiries without any fault"
                 judges.found("story", says)
         self.cluster.close()
+
+    def end_processes(self) -> None:
+        """Coroutines that wait are unwound; nothing happens any more."""
+        for site in self.sites:
+            site.house.gone()
+        for member in self.members:
+            member.process_gone(told=False)
 
     def _catch_up(self, lives: list[Life]) -> None:
         """Whatever was told until now reaches every replica and every disk within moments, as nothing is broken."""

@@ -1,5 +1,6 @@
 """I1 and I2: at most one site of a group is active at any true instant, under an epoch that nobody had before.
 
+What runs on any host of a site makes the site active.
 A site is *active* from the first activation step in its guard until the guard's namespace is dead; a machine that
 stands still (suspended, without power, frozen) is not. After a guest was frozen with all its clocks, no software in it
 can know that time passed: what it does until its lease ends by those clocks is counted apart, bounded, and left to the
@@ -27,7 +28,11 @@ class _Thaw:
 
 
 class ActivityChecker:
-    def __init__(self, findings: Findings, now: Callable[[], int]) -> None:
+    def __init__(
+        self, findings: Findings, now: Callable[[], int], place_of: Callable[[str], str] = lambda host: host
+    ) -> None:
+        """`place_of`: the host that stands for the site of a host; a copy of a machine is a place of its own."""
+        self._place_of = place_of
         self.activations = 0
         self.moves = 0
         """Epochs that were begun in place."""
@@ -37,7 +42,8 @@ class ActivityChecker:
         self._found = findings.found
         self._now = now
         self._active: dict[GroupId, set[str]] = {}
-        self._begun: dict[GroupId, set[Epoch]] = {}
+        self._begun: dict[GroupId, dict[Epoch, set[str]]] = {}
+        """By which hosts, all of one place."""
         self._thaws: dict[Place, _Thaw] = {}
         self._window_ns: dict[GroupId, int] = {}
         """Since when one is open."""
@@ -47,27 +53,29 @@ class ActivityChecker:
 
     def begun(self, group: GroupId, host: str, epoch: Epoch) -> None:
         """The first activation step of an epoch is about to start."""
-        self.activations += 1
-        begun = self._begun.setdefault(group, set())
-        highest = max(begun, default=Epoch(0))
-        if epoch in begun or (epoch < highest and not self.excused(group, host)):
+        place = self._place_of(host)
+        self.activations += place == host
+        begun = self._begun.setdefault(group, {})
+        highest, hosts = max(begun, default=Epoch(0)), begun.setdefault(epoch, set())
+        again = host in hosts or any(self._place_of(other) != place for other in hosts)
+        if again or (epoch < highest and not self.excused(group, host)):
             self._found("epoch", f"{host} begins {group} under epoch {epoch}, epoch {highest} was begun before")
-        begun.add(epoch)
+        hosts.add(host)
         self.running(group, host)
 
     def moved(self, group: GroupId, host: str, epoch: Epoch) -> None:
         """What runs goes on under a new epoch, without a stop."""
-        begun = self._begun.setdefault(group, set())
+        begun = self._begun.setdefault(group, {})
         if epoch <= max(begun, default=Epoch(0)) and not self.excused(group, host):
             self._found("epoch", f"{host} goes on with {group} under epoch {epoch}, {max(begun)} was begun before")
-        begun.add(epoch)
+        begun.setdefault(epoch, set()).add(host)
         self.moves += 1
 
     def running(self, group: GroupId, host: str) -> None:
         """It executes: it began, or its machine goes on."""
         active = self._active.setdefault(group, set())
         active.add(host)
-        for other in sorted(active - {host}):
+        for other in sorted(one for one in active if self._place_of(one) != self._place_of(host)):
             if self.excused(group, host) or self.excused(group, other):
                 self._window_ns.setdefault(group, self._now())
             else:
@@ -90,7 +98,7 @@ class ActivityChecker:
     def _ends(self, group: GroupId, host: str) -> None:
         active = self._active.setdefault(group, set())
         active.discard(host)
-        if len(active) < 2 and group in self._window_ns:
+        if len({self._place_of(one) for one in active}) < 2 and group in self._window_ns:
             self.windows += 1
             self.window_ns_max = max(self.window_ns_max, self._now() - self._window_ns.pop(group))
 
@@ -103,9 +111,11 @@ class ActivityChecker:
         return any(known == group and self.excused(group, host) for known, host in self._thaws)
 
     def excused(self, group: GroupId, host: str) -> bool:
-        """It goes on by clocks that had been frozen; no witness has confirmed anything to it since."""
-        thaw = self._thaws.get((group, host))
-        return thaw is not None and self._now() - thaw.since_ns <= thaw.bound_ns + RATE_ROUNDING_NS
+        """It goes on by clocks that had been frozen; no witness has confirmed anything to it since. So do members under
+        the authority of a lead that does.
+        """
+        thaws = [self._thaws.get((group, one)) for one in {host, self._place_of(host)}]
+        return any(one and self._now() - one.since_ns <= one.bound_ns + RATE_ROUNDING_NS for one in thaws)
 
     def renewed(self, group: GroupId, host: str) -> None:
         """The witnesses confirmed an attempt that it made after its thaw."""

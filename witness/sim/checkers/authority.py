@@ -25,7 +25,15 @@ class _Authority:
 
 
 class AuthorityChecker:
-    def __init__(self, findings: Findings, now: Callable[[], int]) -> None:
+    def __init__(
+        self, findings: Findings, now: Callable[[], int], place_of: Callable[[str], str] = lambda host: host
+    ) -> None:
+        """`place_of`: the host whose authority it is that a host of a site runs under; a member has none of its own."""
+        self._place_of = place_of
+        self._former: dict[tuple[GroupId, str, Epoch], _Authority] = {}
+        """Of epochs before the newest: a member must not outlive those either."""
+        self._behind_until: dict[Place, int] = {}
+        """A member that goes on by clocks that had been frozen: until then it may."""
         self._found = findings.found
         self._now = now
         self._sent: dict[str, dict[Nonce, int]] = {}
@@ -55,6 +63,8 @@ class AuthorityChecker:
                 until_ns = sent_ns + full_ns
                 known = self._authority.get(place)
                 if known is None or known.epoch < answer.epoch:
+                    if known is not None:
+                        self._former[answer.group, host, known.epoch] = known
                     self._authority[place] = _Authority(answer.epoch, until_ns)
                 elif known.epoch == answer.epoch:
                     known.until_ns = max(known.until_ns, until_ns)
@@ -90,20 +100,27 @@ class AuthorityChecker:
         for (_, name), authority in self._authority.items():
             if name == host:
                 authority.until_ns += span_ns
+        for (_, name, _), authority in self._former.items():
+            if name == host:
+                authority.until_ns += span_ns
+        if self._place_of(host) != host:
+            for group, name in list(self._longest_ns):
+                if name == self._place_of(host):
+                    self._behind_until[group, host] = self._now() + self._longest_ns[group, name]
 
     def until_ns(self, group: GroupId, host: str) -> int:
         """By when the newest authority of the host has ended, by true time; 0 when it never had one."""
-        authority = self._authority.get((group, host))
-        return 0 if authority is None else authority.until_ns
+        authority = self._authority.get((group, self._place_of(host)))
+        return max(0 if authority is None else authority.until_ns, self._behind_until.get((group, host), 0))
 
     def longest_ns(self, group: GroupId, host: str) -> int:
         """By true time: no answer ever gave it authority for longer."""
-        return self._longest_ns.get((group, host), 0)
+        return self._longest_ns.get((group, self._place_of(host)), 0)
 
     def begun(self, group: GroupId, host: str, epoch: Epoch) -> None:
         self._runs[group, host] = epoch
-        authority = self._authority.get((group, host))
-        if authority is None or authority.epoch != epoch:
+        authority = self._of(group, host, epoch)
+        if authority is None:
             self._found("authority", f"{host} begins {group} under epoch {epoch}, for which no answer came")
         else:
             self._late(group, host, authority, "begins")
@@ -112,8 +129,8 @@ class AuthorityChecker:
         """It ends now, whatever ended it; also asked of what still runs at the end."""
         epoch = self._runs.pop((group, host), None)
         self._still.pop((group, host), None)
-        authority = self._authority.get((group, host))
-        if epoch is not None and authority is not None and authority.epoch == epoch:
+        authority = None if epoch is None else self._of(group, host, epoch)
+        if authority is not None:
             self._late(group, host, authority, "still ran")
 
     def stands_still(self, group: GroupId, host: str) -> None:
@@ -132,12 +149,19 @@ class AuthorityChecker:
     def look(self) -> None:
         """Of all that runs now."""
         for (group, host), epoch in self._runs.items():
-            authority = self._authority.get((group, host))
-            if authority is not None and authority.epoch == epoch:
+            authority = self._of(group, host, epoch)
+            if authority is not None:
                 self._late(group, host, authority, "still runs")
 
+    def _of(self, group: GroupId, host: str, epoch: Epoch) -> _Authority | None:
+        place = self._place_of(host)
+        newest = self._authority.get((group, place))
+        if newest is not None and newest.epoch == epoch:
+            return newest
+        return None if place == host else self._former.get((group, place, epoch))
+
     def _late(self, group: GroupId, host: str, authority: _Authority, what: str) -> None:
-        late_ns = self._now() - authority.until_ns
+        late_ns = self._now() - max(authority.until_ns, self._behind_until.get((group, host), 0))
         if late_ns > RATE_ROUNDING_NS:
             says = f"{late_ns / NS_PER_S:.6f} s after its authority ended"
             self._found("authority", f"{host} {what} {group} under epoch {authority.epoch} {says}")

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proto.units import NS_PER_S, GroupId
+from proto.units import NS_PER_S, Epoch, GroupId
 from witness.sim.raft.checkers import Findings
 
 
 @dataclass(slots=True)
 class _Session:
-    host: str
+    """Of one host under one epoch; all hosts of a site share the license under it."""
+
+    epoch: Epoch
     ended_ns: int | None = None
     """None while the instance lives."""
 
@@ -28,41 +30,45 @@ class LicenseChecker:
         self._found = findings.found
         self._now = now
         self._delay_ns: dict[GroupId, int] = {}
-        self._open: dict[GroupId, _Session] = {}
+        self._open: dict[GroupId, dict[str, _Session]] = {}
 
     def lock_delay(self, group: GroupId, delay_ns: int) -> None:
         self._delay_ns[group] = delay_ns
 
-    def opened(self, group: GroupId, host: str, *, excused: bool = False) -> None:
+    def opened(self, group: GroupId, host: str, epoch: Epoch, *, excused: bool = False) -> None:
         """`excused`: one of the two had been frozen with all its clocks."""
         self.sessions += 1
-        known = self._open.get(group)
-        self._open[group] = _Session(host)
-        if known is None or excused:
-            return
-        if known.ended_ns is None:
-            self._found("license", f"{host} activates the license of {group} while {known.host} has it")
-            return
-        self.waited += 1
-        gone_ns, delay_ns = self._now() - known.ended_ns, self._delay_ns.get(group, 0)
-        if gone_ns < delay_ns:
-            says = (
-                f"{gone_ns / NS_PER_S:.6f} s after {known.host} ended uncleanly, {delay_ns / NS_PER_S:.6f} s must pass"
-            )
-            self._found("license", f"{host} activates the license of {group} {says}")
+        known = self._open.setdefault(group, {})
+        others = {name: one for name, one in known.items() if one.epoch != epoch}
+        known[host] = _Session(epoch)
+        for name, other in others.items():
+            if excused:
+                continue
+            if other.ended_ns is None:
+                self._found("license", f"{host} activates the license of {group} while {name} has it")
+                continue
+            self.waited += 1
+            gone_ns, delay_ns = self._now() - other.ended_ns, self._delay_ns.get(group, 0)
+            if gone_ns < delay_ns:
+                says = f"{gone_ns / NS_PER_S:.6f} s after {name} ended uncleanly, {delay_ns / NS_PER_S:.6f} s must pass"
+                self._found("license", f"{host} activates the license of {group} {says}")
+        for name in others:
+            if name != host:
+                del known[name]
 
     def ended(self, group: GroupId, host: str, *, clean: bool, excused: bool = False) -> None:
         """`excused`: its clocks had stood still, and the lock delay counts from its lease's end, not from its own."""
-        known = self._open.get(group)
-        if known is None or known.host != host or known.ended_ns is not None:
+        known = self._open.get(group, {})
+        session = known.get(host)
+        if session is None or session.ended_ns is not None:
             return
         if clean or excused:
-            del self._open[group]
+            del known[host]
         else:
-            known.ended_ns = self._now()
+            session.ended_ns = self._now()
 
     def went_on(self, group: GroupId, host: str) -> None:
         """What had stood still executes again; its session is its own."""
-        known = self._open.get(group)
-        if known is not None and known.host == host:
-            known.ended_ns = None
+        session = self._open.get(group, {}).get(host)
+        if session is not None:
+            session.ended_ns = None

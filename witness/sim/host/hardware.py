@@ -25,7 +25,7 @@ from witness.sim.host.kernel import KernelResource, SimWatchdog
 
 if TYPE_CHECKING:
     from agents.fencing.timed_resources import TimedResource
-    from witness.sim.site import SiteHost
+    from witness.sim.machine import SimHost
 
 RESET_MS = (500, 3_000)
 """How long a machine takes from a reset to its agent."""
@@ -72,7 +72,7 @@ class SimLadder(Ladder):
 
 
 class Hardware:
-    def __init__(self, host: SiteHost, group: GroupId, rng: random.Random) -> None:
+    def __init__(self, host: SimHost, group: GroupId, rng: random.Random) -> None:
         self.host = host
         self.group = group
         self.fitting = host.fitting
@@ -200,7 +200,7 @@ class Hardware:
 
         def reset() -> None:
             host.power_off()
-            host.events.after(back_ns, lambda: None if host.agent else host.power_on())
+            host.events.after(back_ns, lambda: None if host.alive else host.power_on())
 
         host.events.after(0, reset)
 

@@ -14,6 +14,8 @@ from typing import NoReturn
 
 from proto.units import NS_PER_MS, GroupId
 from witness.core.effects import Outcome
+from witness.sim.machine import SimHost
+from witness.sim.quiet import silent
 from witness.sim.raft.setup import tuned
 from witness.sim.scenario.command import Wrong
 from witness.sim.scenario.narrator import Detail, Narrator
@@ -48,6 +50,7 @@ class Stage:
         if self._world is not None:
             raise Wrong("there is a cluster already: a scenario has one")
         self._tuning.enter_context(tuned(setup.raft.tuning))
+        self._tuning.enter_context(silent())
         self._world = ToldWorld(setup, self.narrator, start_ns)
         self._world.begin()
 
@@ -55,6 +58,7 @@ class Stage:
         """The last looks of the judges; the world is gone afterwards."""
         if self._world is not None:
             self._world.close(settled=self.settled)
+            self._world.end_processes()
         self._tuning.close()
 
     # -- what was told ---------------------------------------------------------------------------------------
@@ -113,6 +117,11 @@ class Stage:
             return found
         return [site for site in sites if site.name == word] or self._unknown(word)
 
+    def hosts(self, word: str) -> list[SimHost]:
+        """As `sites`, or a member by its name."""
+        found: list[SimHost] = [member for member in self.world.members if member.name == word]
+        return found or [*self.sites(word)]
+
     def witnesses(self, word: str) -> list[WitnessHost]:
         machines = self.world.witnesses
         if word == "witnesses":
@@ -127,18 +136,21 @@ class Stage:
         return [host for host in machines.values() if host.name == word] or self._unknown(word)
 
     def is_site(self, word: str) -> bool:
-        return word in ("sites", "active", "standby") or any(site.name == word for site in self.world.sites)
+        """Or a member."""
+        known = [host.name for host in [*self.world.sites, *self.world.members]]
+        return word in ("sites", "active", "standby", *known)
 
-    def machines(self, word: str) -> list[SiteHost | WitnessHost]:
+    def machines(self, word: str) -> list[SimHost | WitnessHost]:
         if self.is_site(word):
-            return [*self.sites(word)]
+            return [*self.hosts(word)]
         return [*self.witnesses(word)]
 
     def names(self, word: str) -> list[str]:
         return [machine.name for machine in self.machines(word)]
 
     def _unknown(self, word: str) -> NoReturn:
-        known = [site.name for site in self.world.sites] + [host.name for host in self.world.witnesses.values()]
+        agents = [*self.world.sites, *self.world.members]
+        known = [host.name for host in agents] + [host.name for host in self.world.witnesses.values()]
         raise Wrong(f"no such machine: {word!r}; there are {', '.join([*known, *ROLES])}")
 
     # -- operators -------------------------------------------------------------------------------------------

@@ -39,6 +39,9 @@ class PlainPlatform(Platform):
         whole = Behaviour(self.start_ns, leaves_running=True, ignores_term=deaf, term_takes_ns=TERM_TAKES_NS)
         return [self._spoilt(whole)]
 
+    def placed_step(self) -> Behaviour:
+        return self._spoilt(Behaviour(STOP_TAKES_NS, leaves_running=True, term_takes_ns=TERM_TAKES_NS))
+
     def stop_step(self) -> Behaviour:
         hangs = self._happens("stop-hangs", self.moods.stop_hangs)
         return Behaviour(hangs=True) if hangs else Behaviour(takes_ns=STOP_TAKES_NS)
@@ -109,9 +112,9 @@ class ToldWorld(World):
 
     def _authority_ends(self, group: GroupId, host: str) -> str:
         """By the host's own clock, in true time, as its guard was told last."""
-        site = next(site for site in self.sites if site.name == host)
-        at = site.shells[group].authority_ends_at()
-        return "" if at is None else f"authority ends at {site.clock.true_at(at) // NS_PER_MS}"
+        machine = next(one for one in [*self.sites, *self.members] if one.name == host)
+        at = machine.groups[group].post.authority_ends_at()
+        return "" if at is None else f"authority ends at {machine.clock.true_at(at) // NS_PER_MS}"
 
     def _platform(self, host: str) -> Platform:
         if self._start_ns is None:
@@ -119,6 +122,9 @@ class ToldWorld(World):
         plain = PlainPlatform(rng_for(self.setup.seed, f"platform/{host}"), self.hit, self.setup.data_checks)
         plain.start_ns = self._start_ns
         return plain
+
+    def _member_platform(self, host: str, group: GroupId) -> Platform:
+        return super()._member_platform(host, group) if self._start_ns is None else self._platform(host)
 
     def _rate_ppm(self, rng: random.Random) -> int:
         return super()._rate_ppm(rng) if self._start_ns is None or self.setup.drift_extreme else 0

@@ -66,7 +66,7 @@ def component(stage: Stage, command: Command) -> None:
 
 def upgrade(stage: Stage, command: Command) -> None:
     command.choice("what is upgraded", ["agent"])
-    sites = stage.sites(command.word("the site"))
+    sites = stage.hosts(command.word("the site"))
     after_ns = command.last(forward_ns, 0)
     command.done()
     for site in sites:

@@ -9,13 +9,13 @@ import random
 from collections.abc import Callable
 from functools import partial
 
+from witness.sim.machine import SimHost
 from witness.sim.raft.faults_identity import new_disk, readmit_host
 from witness.sim.raft.sim_drive import SimDrive
 from witness.sim.scenario.command import Command, Wrong, forward_ns, rate_ppm, span_ns
 from witness.sim.scenario.stage import GROUP, Stage
 from witness.sim.scenario.verb import Verb
 from witness.sim.setup import rng_for
-from witness.sim.site import SiteHost
 from witness.sim.surroundings import Disk
 from witness.sim.witness import WitnessHost
 
@@ -29,13 +29,13 @@ def kill(stage: Stage, command: Command) -> None:
     """Kill agent site-a 5s, kill guard site-a, kill w1 2s."""
     who = command.word("who")
     if who == "guard":
-        sites = stage.sites(command.word("the site"))
+        sites = stage.hosts(command.word("the site"))
         command.done()
         for site in sites:
-            if not site.shells[GROUP].post.kill():
+            if not site.groups[GROUP].post.kill():
                 raise Wrong(f"no guard runs on {site.name}")
         return
-    agents = stage.sites(command.word("the site")) if who == "agent" else []
+    agents = stage.hosts(command.word("the site")) if who == "agent" else []
     witnesses = [] if who == "agent" else stage.witnesses(who)
     back_ns = command.last(forward_ns, 0)
     command.done()
@@ -53,7 +53,7 @@ def power_off(stage: Stage, command: Command) -> None:
     back_ns = command.last(forward_ns, 0)
     command.done()
     for machine in machines:
-        if isinstance(machine, SiteHost):
+        if isinstance(machine, SimHost):
             machine.power_off()
             if back_ns:
                 stage.after(back_ns, partial(_power_on, machine))
@@ -62,9 +62,9 @@ def power_off(stage: Stage, command: Command) -> None:
             machine.host.power_off()
 
 
-def _power_on(site: SiteHost) -> None:
-    if site.agent is None:
-        site.power_on()
+def _power_on(host: SimHost) -> None:
+    if not host.alive:
+        host.power_on()
 
 
 def _down(stage: Stage, host: WitnessHost, back_ns: int) -> None:
@@ -83,7 +83,7 @@ def _up(stage: Stage, host: WitnessHost) -> None:
 def start(stage: Stage, command: Command) -> None:
     who = command.word("who")
     if who == "agent":
-        sites = stage.sites(command.word("the site"))
+        sites = stage.hosts(command.word("the site"))
         command.done()
         for site in sites:
             site.start()
@@ -91,7 +91,7 @@ def start(stage: Stage, command: Command) -> None:
     machines = stage.machines(who)
     command.done()
     for machine in machines:
-        if isinstance(machine, SiteHost):
+        if isinstance(machine, SimHost):
             _power_on(machine)
         else:
             _up(stage, machine)
@@ -110,7 +110,7 @@ def stop(stage: Stage, command: Command) -> None:
 def pause(stage: Stage, command: Command) -> None:
     who = command.word("who")
     if who == "agent":
-        sites = stage.sites(command.word("the site"))
+        sites = stage.hosts(command.word("the site"))
         back_ns = command.last(forward_ns, 0)
         command.done()
         for site in sites:
@@ -129,7 +129,7 @@ def pause(stage: Stage, command: Command) -> None:
 
 def resume(stage: Stage, command: Command) -> None:
     who = command.word("who")
-    machines = stage.sites(command.word("the site")) if who == "agent" else stage.machines(who)
+    machines = stage.hosts(command.word("the site")) if who == "agent" else stage.machines(who)
     command.done()
     for machine in machines:
         if isinstance(machine, WitnessHost) or who == "agent":
@@ -140,7 +140,7 @@ def resume(stage: Stage, command: Command) -> None:
 
 
 def freeze(stage: Stage, command: Command) -> None:
-    sites = stage.sites(command.word("the site"))
+    sites = stage.hosts(command.word("the site"))
     back_ns = command.last(forward_ns, 0)
     command.done()
     for site in sites:
@@ -150,21 +150,21 @@ def freeze(stage: Stage, command: Command) -> None:
             stage.after(back_ns, partial(_thaw, stage, site))
 
 
-def _thaw(stage: Stage, site: SiteHost) -> None:
+def _thaw(stage: Stage, site: SimHost) -> None:
     stage.world.note(site.name, "every process goes on")
     site.freeze(frozen=False)
 
 
 def suspend(stage: Stage, command: Command) -> None:
-    _stand_still(stage, command, SiteHost.suspend)
+    _stand_still(stage, command, SimHost.suspend)
 
 
 def halt(stage: Stage, command: Command) -> None:
     _stand_still(stage, command, lambda site: site.guest.freeze())
 
 
-def _stand_still(stage: Stage, command: Command, begin: Callable[[SiteHost], None]) -> None:
-    sites = stage.sites(command.word("the site"))
+def _stand_still(stage: Stage, command: Command, begin: Callable[[SimHost], None]) -> None:
+    sites = stage.hosts(command.word("the site"))
     back_ns = command.last(forward_ns, 0)
     command.done()
     for site in sites:

@@ -34,7 +34,8 @@ def heal(stage: Stage, command: Command) -> None:
     if command.left():
         pairs, _ = _pairs(stage, command)
     else:
-        names = stage.names("sites") + stage.names("witnesses")
+        members = [member.name for member in stage.world.members]
+        names = stage.names("sites") + members + stage.names("witnesses")
         pairs = [(one, other) for one in names for other in names if one != other]
     command.done()
     _mend(stage, pairs)
@@ -47,7 +48,8 @@ def _pairs(stage: Stage, command: Command) -> tuple[list[Pair], int]:
     one_way = command.flag("one-way")
     span_ns = command.last(forward_ns, 0)
     pairs = [(one, other) for one in ones for other in others if one != other]
-    if any(stage.is_site(one) and stage.is_site(other) for one, other in pairs):
+    place_of = stage.world.judges.place_of
+    if any(stage.is_site(one) and stage.is_site(other) and place_of(one) != place_of(other) for one, other in pairs):
         raise Wrong("sites do not talk to each other: cut a site from witnesses, or witnesses from one another")
     return pairs + ([] if one_way else [(other, one) for one, other in pairs]), span_ns
 

@@ -40,7 +40,7 @@ LOOKS = {"ready": ("ready", True), "not-ready": ("ready", False), "healthy": ("h
 
 
 def platform(stage: Stage, command: Command) -> None:
-    sites = stage.sites(command.word("the site"))
+    sites = stage.hosts(command.word("the site"))
     what = command.choice("what", [*MOODS, *LOOKS, "lag"])
     how, lag_ms = WORKS, 0
     if what in MOODS:
@@ -49,7 +49,7 @@ def platform(stage: Stage, command: Command) -> None:
         lag_ms = command.last(lambda text: LAG_UNKNOWN_MS if text == "unknown" else span_ms(text), 0)
     command.done()
     for site in sites:
-        one = site.shells[GROUP].platform
+        one = site.groups[GROUP].platform
         if what in MOODS:
             for name in MOODS[what].values():
                 setattr(one.moods, name, float(MOODS[what].get(how) == name))

@@ -10,10 +10,11 @@ from proto.events import Event, EventKind
 from proto.groups import Failback, GroupConfig, Mode, check_group
 from proto.health import DataChecks, SiteState
 from proto.lease import LeaseConstants
-from proto.units import NS_PER_MS, NS_PER_S, SiteId, WitnessId
+from proto.units import NS_PER_MS, NS_PER_S, MemberName, SiteId, WitnessId
 from witness.raft.space import SpaceLimits
 from witness.raft.timers import PROFILES, CompactionLimits
 from witness.sim.host.fitting import with_fitting
+from witness.sim.members.plan import MemberPlan
 from witness.sim.raft import faults
 from witness.sim.raft import setup as raft_setup
 from witness.sim.raft.setup import LARGE_TUNING
@@ -63,9 +64,20 @@ def cluster(stage: Stage, command: Command) -> None:
         drift_extreme=take("drift", one_of("none", "extreme"), "none") == "extreme",
         raft=replace(raft, witnesses=tuple(WitnessId(f"w{one}") for one in range(1, witnesses + 1))),
     )
-    setup = with_fitting(setup, take("fitted", fitting_of, NOTHING))
+    setup = with_fitting(replace(setup, members=take("members", members_of, ())), take("fitted", fitting_of, NOTHING))
     command.done()
     stage.found(setup, None if drawn else start_ns)
+
+
+def members_of(words: str) -> tuple[tuple[SiteId, MemberPlan], ...]:
+    """SITE.NAME,.. ; each has a step of its lead's plan, and a program of its own."""
+    found = []
+    for word in words.split(","):
+        site, _, name = word.partition(".")
+        if site not in SITE_NAMES or not name:
+            raise Wrong(f"members: {word!r} is no member, write SITE.NAME")
+        found.append((SiteId(site), MemberPlan(MemberName(name), steps=("start-db",))))
+    return tuple(found)
 
 
 def _group(command: Command, sites: tuple[SiteId, ...]) -> GroupConfig:
@@ -159,7 +171,8 @@ def _missing(stage: Stage, what: str, command: Command) -> Callable[[], bool]:
         return lambda: world.cluster.leader() in (None, known)
     sites = stage.sites(command.word("the site"))
     if what == "down":
-        return lambda: any(site.name in world.judges.activity.active(GROUP) for site in sites)
+        names, place_of = [site.name for site in sites], world.judges.place_of
+        return lambda: any(place_of(host) in names for host in world.judges.activity.active(GROUP))
     state = SiteState(what)
     return lambda: any(site.agent is None or site.agent.groups[GROUP].state is not state for site in sites)
 
@@ -183,7 +196,8 @@ def settle(stage: Stage, command: Command) -> None:
     since_ns = world.events.now_ns
     stage.settled = world.settle()
     if stage.settled:
-        served = ", ".join(world.judges.activity.active(GROUP))
+        places = {world.judges.place_of(host) for host in world.judges.activity.active(GROUP)}
+        served = ", ".join(sorted(places))
         stage.say("world", f"{served} has served alone, after {(world.events.now_ns - since_ns) / NS_PER_S:.1f} s")
     world.break_again()
 
@@ -193,12 +207,14 @@ VERBS = {
         "cluster [witnesses=3] [sites=2] [ttl=3s] [drift-max=1%] [lock-delay=0s] [mode=automatic] [max-lag=SPAN] "
         "[unhealthy-for=2s] [failback=manual] [failback-after=5s] [cooldown=0s] [moves-max=1000] "
         "[handover-timeout=10s] [backoff=5s] [start=1s] [data-checks=passed] [timers=standard] [seed=1] "
-        "[drift=none] [stale-frames=no] [drawn=no] [fitted=PART,..]",
+        "[drift=none] [stale-frames=no] [drawn=no] [fitted=PART,..] "
+        "[members=SITE.NAME,..]",
         "Founds a cluster of w1, w2, ... and sites site-a, site-b, ..., the preferred one first, with one group. "
         "`start` is what the platform takes to start; `drift=extreme` puts every clock at the bound; "
         "`stale-frames=yes` allows for `strike` with faults that bring old frames again; `drawn=yes` leaves engine, "
         "platforms, links and clocks to the seed, as the campaign does; `fitted` gives the sites' machines an address, "
-        "ports, a watchdog, a required-watchdog, a reset line, or an exclusive or dual-role component.",
+        "ports, a watchdog, a required-watchdog, a reset line, or an exclusive or dual-role component; "
+        "`members` gives sites further hosts, each with a program of its own and one step of its lead's plan.",
         cluster,
     ),
     "detail": Verb("detail none|brief|normal|full", "How much is told from now on; normal at first.", detail),
