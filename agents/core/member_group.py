@@ -185,6 +185,10 @@ class MemberGroup:
         else:
             self._stop(order.grace_ms)
 
+    def down(self) -> bool:
+        """Everything is verified down, and no epoch is about to begin."""
+        return self.phase is MemberPhase.DOWN and self.held is None
+
     def deadlines(self) -> LocalDeadlines | None:
         held = self.held
         if held is None:

@@ -155,6 +155,7 @@ class Member(ProcessLife):
                 clock=self._clock,
                 guard_of=runner.guard_of,
                 deadlines=lambda: self._deadlines(held.group),
+                down=self.core.groups[held.group].down,
                 start_undo_guard=lambda finished: start_bare_guard(held.group, settings.runtime_dir, finished, options),
                 end_undo_guard=_end_undo_guard,
             )

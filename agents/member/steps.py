@@ -3,8 +3,9 @@
 Rule: one attempt (epoch and step id) is begun once; whoever asks again is told how it ended, by this process or by the
 guard that it took over. One step of a group runs at a time: an attempt that comes while another one runs means that the
 lead has given that one up, so it is ended first. A step runs only while this member holds the very epoch; an undo also
-when everything is down, in a guard of its own that has no lease, no address and no port (agents/actions/unwind.py has
-the same rule). Nothing that came over the network is executed, and commands are told this host's own deadline.
+when everything is down, for which it waits within its own time, in a guard of its own that has no lease, no address and
+no port (agents/actions/unwind.py has the same rule). Nothing that came over the network is executed, and commands are
+told this host's own deadline.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ STEPS_KEPT_MAX = 256
 ALONE_MARGIN_NS = 5 * NS_PER_S
 """The guard of an undo outlives its command by this."""
 ALONE_KILL_NS = 1 * NS_PER_S
+DOWN_LOOK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class StepWorld:
     guard_of: Callable[[Epoch], Guard | None]
     """That is armed for this epoch."""
     deadlines: Callable[[], LocalDeadlines | None]
+    down: Callable[[], bool]
+    """Everything is verified down, and nothing is about to begin."""
     start_undo_guard: Callable[[Epoch], Awaitable[Guard]]
     """Bare; every epoch up to the given one is refused by it."""
     end_undo_guard: Callable[[Guard], Awaitable[None]]
@@ -104,6 +108,8 @@ class MemberSteps:
         return await self._alone(order, spec)
 
     async def _alone(self, order: RunStep, spec: StepSpec) -> StepResult:
+        if not await self._until_down(order.timeout_ms):
+            return _not_started(order, "what it would take back is not verified down here yet")
         epoch = Epoch(max(1, order.epoch))
         guard = await self._world.start_undo_guard(Epoch(epoch - 1))
         try:
@@ -113,6 +119,16 @@ class MemberSteps:
             return await self._in(guard, lambda: rungs, order, spec)
         finally:
             await self._world.end_undo_guard(guard)
+
+    async def _until_down(self, limit_ms: int) -> bool:
+        """A stop or a fence may be under way, and an undo command beside what it ends could start it anew."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + limit_ms / 1_000
+        while not self._world.down():
+            if loop.time() >= ends:
+                return False
+            await asyncio.sleep(DOWN_LOOK_S)
+        return True
 
     async def _in(
         self, guard: Guard, deadlines: Callable[[], LocalDeadlines | None], order: RunStep, spec: StepSpec

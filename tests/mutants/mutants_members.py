@@ -11,6 +11,7 @@ from agents.core import member_group, members
 from agents.core.lease_holder import Authority
 from agents.core.member import SiteMember
 from agents.core.members import MemberBook
+from agents.member.steps import MemberSteps
 from proto.lease import member_deadline
 from proto.units import InstantNs
 
@@ -117,7 +118,19 @@ def an_over_epoch_begins_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(member_group.MemberGroup, "_hold", hold)
 
 
+def undone_beside_an_end(patch: pytest.MonkeyPatch) -> None:
+    async def at_once(_self, _limit_ms):
+        return True
+
+    patch.setattr(MemberSteps, "_until_down", at_once)
+
+
 MUTANTS = (
+    Mutant(
+        "undo-beside-an-end", "an undo without a lease runs when everything is down there", WHERE,
+        undone_beside_an_end, tests=("unit/test_members_steps.py",),
+        why="most schedules end a member's part before the undo comes",
+    ),
     Mutant(
         "member-counts-from-answer", "a member counts from before it asked", WHERE, counted_from_the_answer,
         tests=(*PROPERTY, *CORE), why=WHY,

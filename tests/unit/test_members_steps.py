@@ -34,6 +34,7 @@ class Rig:
         self.undo_guards: list[MemoryGuard] = []
         self.ended_undo_guards: list[Guard] = []
         self.epoch = Epoch(7)
+        self.down = True
         at = self.clock.now()
         rungs = [InstantNs(at + ms * NS_PER_MS) for ms in (60_000, 80_000, 100_000)]
         self.deadlines = LocalDeadlines(*rungs)
@@ -47,6 +48,7 @@ class Rig:
                 clock=self.clock,
                 guard_of=lambda epoch: self.guard if epoch == self.epoch else None,
                 deadlines=lambda: self.deadlines,
+                down=lambda: self.down,
                 start_undo_guard=self._undo_guard,
                 end_undo_guard=self._end_undo_guard,
             )
@@ -179,3 +181,17 @@ async def test_as_many_attempts_are_remembered_as_is_said(rig: Rig, monkeypatch:
     assert [step_id for _, step_id in rig.steps._known] == [order.step_id for order in orders]
     await rig.run(other("1-start-db-6"))
     assert len(rig.steps._known) == 6
+
+
+async def test_an_undo_waits_until_everything_is_down_here_and_does_not_run_beside_an_end(rig: Rig) -> None:
+    rig.epoch, rig.down = Epoch(8), False
+    given_up = await rig.run(RunStep(G, Epoch(7), "undo-1", "start-db", True, "unwind", "undo-7-1", 100))
+    assert (given_up.end, rig.undo_guards, rig.begun) == ("not-started", [], [])
+    assert "not verified down" in given_up.text
+    waits = asyncio.create_task(rig.steps.run(other("undo-2", undo=True)))
+    await asyncio.sleep(0)
+    assert rig.undo_guards == []
+    rig.down = True
+    await rig.until(waits.done)
+    assert waits.result().exit_code == 0
+    assert len(rig.begun) == len(rig.undo_guards) == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -137,7 +138,8 @@ class MemberProcess:
                 clock=host.clock,
                 guard_of=runner.guard_of,
                 deadlines=self.core.groups[group].deadlines,
-                start_undo_guard=self._bare_guard,
+                down=self.core.groups[group].down,
+                start_undo_guard=partial(self._bare_guard, shell),
                 end_undo_guard=_end_undo_guard,
                 fresh_log=lambda _directory, _name: NOWHERE,
             )
@@ -174,8 +176,10 @@ class MemberProcess:
             incarnation=lambda: self.core.instance.hex(),  # noqa: PLW0108  # the core's instance of that moment
         )
 
-    async def _bare_guard(self, over: Epoch) -> Guard:
+    async def _bare_guard(self, shell: MemberShell, over: Epoch) -> Guard:
         host = self._host
+        if shell.runs() and not self.loop.dead:
+            host.judges.found("undo", f"{host.name} takes back a step of {shell.group} beside what still runs")
         await asyncio.sleep(host.rng.randint(*PREPARE_NS) / NS_PER_S)
         host.hit("member-undo")
         takes_ns = host.rng.randint(2, 400) * NS_PER_MS
