@@ -184,7 +184,7 @@ def test_a_stopped_process_waits_with_all_that_it_would_do_and_a_busy_one_is_fou
     loop, done = member.process.loop, []
 
     async def works() -> None:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # simulated time: ten milliseconds of it must pass
         done.append(world.events.now_ns)
 
     began_ns = world.events.now_ns

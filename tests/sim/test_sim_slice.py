@@ -61,7 +61,7 @@ SEEDS_MAX = 30
 FOLLOWS = frozenset(counter for row in CATALOGUE if not row.kinds for counter in row.counters)
 NOT_JUDGED = frozenset(
     {"witness-readmit-again", "backup-refused", "member-not-taken-over", "member-step-asked-again"}
-    | {"member-undo", "undo-on-member", "member-down-by-clocks"}
+    | {"member-undo", "undo-on-member", "proof-waits-for-members", "member-down-by-clocks"}
 )
 """Counted, and no part of the catalogue: what operators are told to do once more, what they cannot do yet, and what
 needs two faults at once."""

@@ -144,9 +144,9 @@ MEMBERS = (
     ),
     Row(
         "N1 N2 N9",
-        "a member and its lead do not reach each other, both ways or one, or their connection breaks",
+        "a member and its lead do not reach each other, both ways or one, or their connection breaks; a lead waits",
         ("member-cut",),
-        ("member-cut", "member-cut-one-way", "member-flap", "proof-waits-for-members"),
+        ("member-cut", "member-cut-one-way", "member-flap", "members-awaited"),
     ),
     Row(
         "G2",

@@ -194,6 +194,7 @@ class SimHost(ABC):
             shell.post.advance()
         self.suspended = False
         for shell in self.groups.values():
+            shell.post.hardware.goes_on()
             shell.post.freeze(frozen=self.stopped)
             if shell.runs():
                 self.judges.goes_on(shell.group, self.name)

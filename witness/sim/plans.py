@@ -169,12 +169,8 @@ class GroupShell:
         """No step before each required member holds the lease."""
 
         def armed(why: str) -> None:
-            if self._plan is not plan:
-                return
-            if why:
-                self._finish(plan, ok=False, text=why)
-            else:
-                then()
+            if self._plan is plan:
+                self._finish(plan, ok=False, text=why) if why else then()
 
         self._members.held(plan, armed)
 
@@ -319,7 +315,9 @@ class GroupShell:
         def down() -> None:
             nonlocal waits
             waits -= 1
-            if waits == 0:
+            if waits:
+                self._members.awaited()
+            else:
                 tries = PROOF_TRIES if what != "verify" else plan.timeout_ms * NS_PER_MS * 4 // 5 // PROOF_AGAIN_NS
                 self._prove(what, proven, tries)
 

@@ -161,9 +161,8 @@ class Hardware:
         fire()
 
     def slept(self, span_ns: int) -> None:
-        """The machine was suspended for so long, and now it goes on."""
+        """The machine was suspended for so long; `goes_on` follows when it executes again."""
         self.host.judges.held.slept(self.group, self.host.name, span_ns)
-        self.goes_on()
 
     def goes_on(self) -> None:
         """What was due while nothing executed."""

@@ -63,6 +63,11 @@ class Placing:
             self._host.hit("proof-waits-for-members")
         return [out] if out else []
 
+    def awaited(self) -> None:
+        """The lead's own part is down."""
+        if self._host.house.still_out(self._group):
+            self._host.hit("members-awaited")
+
     def orderly(self) -> bool:
         return self._host.house.orderly(self._group)
 
