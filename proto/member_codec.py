@@ -17,5 +17,5 @@ MEMBER_MESSAGES: Family[said.MemberMessage] = Family(
 LEAD_MESSAGES: Family[said.LeadMessage] = Family(
     "lead message",
     MEMBER_FRAME_BYTES_MAX,
-    {1: said.LeadWelcome, 2: said.LeadGoodbye, 3: said.LeadAnswer, 4: said.AskNow, 5: said.RunStep},
+    {1: said.LeadWelcome, 2: said.LeadGoodbye, 3: said.LeadAnswer, 4: said.AskNow, 5: said.RunStep, 6: said.TwinSeen},
 )

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from proto.units import ClusterId, Epoch, GroupId, MemberName, Nonce, SiteId
 
-MEMBER_PROTOCOL: Final = 1
+MEMBER_PROTOCOL: Final = 2
 """Of this family alone; lead and member of one site run the same one."""
 NO_EXIT_CODE: Final = -1
 
@@ -62,6 +62,9 @@ class MemberHello:
     """128 random bits of this process: what one process was handed, another one's word does not end."""
     version: str
     groups: tuple[GroupOffer, ...]
+    number: int
+    """Of this connection: greater than that of any former one of this instance, over its processes too. Two live copies
+    of one process count alike, so the second one to connect shows a number that was seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,13 @@ class LeadAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class TwinSeen:
+    """Two machines speak as this instance: nobody's word counts for it any more. End what it holds, be another one."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class AskNow:
     """A hint: something changed."""
 
@@ -145,4 +155,4 @@ class RunStep:
 
 
 MemberMessage = MemberHello | MemberAsk | StepEnded
-LeadMessage = LeadWelcome | LeadGoodbye | LeadAnswer | AskNow | RunStep
+LeadMessage = LeadWelcome | LeadGoodbye | LeadAnswer | AskNow | RunStep | TwinSeen

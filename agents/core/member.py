@@ -27,6 +27,7 @@ ASKS_PER_TTL = 8
 """While it holds: two asks may be lost between two renewals of the lead."""
 ASK_NS_MIN = 50 * NS_PER_MS
 URGENT_SPACING_NS = 10 * NS_PER_MS
+NUMBER_BITS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ class MemberSettings:
 
 
 MemberEffect = Effect | Ask | Reconnect
+
+
+def connection_number(life: int, connections: int) -> int:
+    """Of the so-manieth connection of the so-manieth process of an instance (proto/member_messages.py)."""
+    return life << NUMBER_BITS | min(connections, (1 << NUMBER_BITS) - 1)
 
 
 class SiteMember:

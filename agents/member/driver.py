@@ -16,7 +16,7 @@ from agents.probes.base import ProbeResult
 from agents.runtime.loop import CoreLoop
 from agents.runtime.telemetry import Telemetry
 from proto.clock import Clock
-from proto.member_messages import AskNow, LeadAnswer, LeadMessage, RunStep
+from proto.member_messages import AskNow, LeadAnswer, LeadMessage, RunStep, TwinSeen
 from proto.units import Epoch, GroupId, Incarnation
 
 STEPS_ASKED_MAX = 64
@@ -67,6 +67,8 @@ class MemberDriver(CoreLoop):
             self._input(lambda now: self.member.answered(message, now))
         elif isinstance(message, AskNow):
             self._input(self.member.told_to_ask)
+        elif isinstance(message, TwinSeen):
+            self.machine_changed(message.text)
         elif isinstance(message, RunStep) and message.group in self.steps and len(self._asked) < STEPS_ASKED_MAX:
             task = self.spawn(self._run_step(message), f"step {message.step_id}")
             self._asked.add(task)

@@ -24,7 +24,7 @@ from agents.actions.runner import GroupRunner
 from agents.client.websocket import WebSocketTransport
 from agents.components.build import build_components
 from agents.components.watching import component_probes
-from agents.core.member import MemberSettings, SiteMember
+from agents.core.member import MemberSettings, SiteMember, connection_number
 from agents.core.member_group import MemberGroupSettings
 from agents.core.takeover import Machine
 from agents.fencing.base import Guard
@@ -87,6 +87,8 @@ class Member(ProcessLife):
         self._clock = SystemClock()
         former = found.takeover
         self.keeper = Keeper(kept_as(settings, store), settings.runtime_dir, machine, former)
+        self._connections = 0
+        """That were begun by this process."""
         self._random = random.Random(secrets.randbits(64))  # noqa: S311 - jitter of pauses, no secret
         self.telemetry = Telemetry(self._clock)
         groups = tuple(_core_settings(one.held) for one in settings.groups)
@@ -166,6 +168,7 @@ class Member(ProcessLife):
 
     def _hello(self) -> MemberHello:
         settings = self.settings
+        self._connections += 1
         offers = tuple(GroupOffer(one.held.group, tuple(step.name for step in one.steps)) for one in settings.groups)
         return MemberHello(
             MEMBER_PROTOCOL,
@@ -175,6 +178,7 @@ class Member(ProcessLife):
             Nonce(self.core.instance),
             settings.version[:64],
             offers,
+            connection_number(self.keeper.life, self._connections),
         )
 
     def _status(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ with its guards, so that the lead knows the process that it handed authority to;
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agents.core.member_group import Held
 from agents.core.settings import AgentSettings
@@ -19,6 +19,7 @@ from agents.settings import MemberProcessSettings
 from agents.store import AgentStore
 from proto.clock import Clock
 from proto.edge.logs import get_logger
+from proto.errors import DurabilityLost
 from proto.timing import LocalDeadlines
 from proto.units import GroupId
 
@@ -42,7 +43,8 @@ async def take_over_guards(
     settings: MemberProcessSettings, store: AgentStore, machine: Machine, clock: Clock
 ) -> FoundGuards:
     found = FoundGuards()
-    kept = IncarnationFile(settings.runtime_dir).load()
+    file = IncarnationFile(settings.runtime_dir)
+    kept = file.load()
     problem = kept if isinstance(kept, str) else incarnation_problem(kept, kept_as(settings, store), machine)
     if isinstance(kept, str) or problem:
         log.info("cold_start", why=problem)
@@ -50,8 +52,17 @@ async def take_over_guards(
     for one in settings.groups:
         if one.held.group in kept.groups:
             await _try_group(settings, store, kept, one.held.group, clock, found)
-    if found.guards:
-        found.takeover = Takeover(kept, {})
+    if not found.guards:
+        return found
+    ours = replace(kept, life=kept.life + 1)
+    try:
+        file.store(ours)  # before the first connection of this process: its number is above all of the former one's
+    except DurabilityLost as error:
+        log.warning("cold_start", why=str(error))
+        for guard, _ in found.guards.values():
+            guard.close()
+        return FoundGuards()
+    found.takeover = Takeover(ours, {})
     return found
 
 

@@ -9,6 +9,7 @@ or its time is over.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -23,13 +24,26 @@ from proto.clock import Clock
 from proto.edge.logs import get_logger
 from proto.errors import FrameRefused
 from proto.lease import LeaseConstants
-from proto.member_messages import AskNow, LeadAnswer, LeadMessage, MemberAsk, MemberHello, Order, RunStep, StepEnded
+from proto.member_messages import (
+    AskNow,
+    LeadAnswer,
+    LeadMessage,
+    MemberAsk,
+    MemberHello,
+    Order,
+    RunStep,
+    StepEnded,
+    TwinSeen,
+)
 from proto.units import NS_PER_MS, NS_PER_S, Epoch, GroupId, InstantNs, MemberName
 
 ARMED_S = 10.0
 """A member's guard is ready while it is dormant; then it takes a look at the disk and a message or two."""
 STEP_MARGIN_S = 5.0
 STEPS_PENDING_MAX = 64
+INSTANCES_KEPT_MAX = 256
+"""Of the last processes of all members."""
+TWINS = "another machine speaks as this very process: it is a copy of this one, or this one is"
 _ENDS = frozenset(one.value for one in StepEnd)
 
 log = get_logger("agents.members")
@@ -94,6 +108,9 @@ class MemberDesk:
         self._storing: dict[GroupId, asyncio.Lock] = {}
         self._to_store: dict[GroupId, Epoch] = {}
         """What the next write has to say waits for the lock: one writer a group is asked for, not one for each ask."""
+        self._numbers: OrderedDict[bytes, int] = OrderedDict()
+        """Of each instance, the highest number of a connection that was seen."""
+        self._twins: OrderedDict[bytes, None] = OrderedDict()
         self._steps: dict[MemberName, list[_Pending]] = {spec.name: [] for spec in settings.members}
         self._heard = asyncio.Event()
         for group in (one.group for one in settings.groups):
@@ -149,7 +166,7 @@ class MemberDesk:
         """Who may hold authority, and of the members that may be handed it next whoever is connected."""
         out = {name: seat.instance for name, seat in book.may_hold(self._clock.read()).items()}
         ours = {name: link.hello.instance for name, link in self.links.items() if self._serves(name, book.group)}
-        return {**ours, **out}
+        return {**{name: one for name, one in ours.items() if one not in self._twins}, **out}
 
     def _serves(self, name: MemberName, group: GroupId) -> bool:
         return group in self._specs[name].groups
@@ -219,6 +236,9 @@ class MemberDesk:
     def opened(self, link: MemberLink) -> None:
         name = link.hello.member
         former = self.links.get(name)
+        if self._is_twin(link.hello):
+            self._part_twins(link, former)
+            return
         if former is not None:
             log.warning("second_member", member=name, why="its former connection is closed: a restart, or a copy?")
             former.end("another connection of this member was opened")
@@ -226,6 +246,31 @@ class MemberDesk:
         log.info("member_connected", member=name, version=link.hello.version)
         for pending in self._steps[name]:
             self._ask_for(pending)
+
+    def _is_twin(self, hello: MemberHello) -> bool:
+        known = self._numbers.get(hello.instance, -1)
+        self._numbers[hello.instance] = max(known, hello.number)
+        self._numbers.move_to_end(hello.instance)
+        while len(self._numbers) > INSTANCES_KEPT_MAX:
+            self._numbers.popitem(last=False)
+        return hello.number <= known or hello.instance in self._twins
+
+    def _part_twins(self, link: MemberLink, former: MemberLink | None) -> None:
+        """Both end what they hold and become others; until it has run out, nobody's word ends what was handed out."""
+        name, instance = link.hello.member, link.hello.instance
+        log.error("twin_member", member=name, why="two machines speak as one process of it: end the copy")
+        self._twins[instance] = None
+        while len(self._twins) > INSTANCES_KEPT_MAX:
+            self._twins.popitem(last=False)
+        for book in self.books.values():
+            if name in book.seats:
+                book.seats[name].disown(instance)
+        for group, (epoch, named) in self._durable.items():
+            self._durable[group] = epoch, {one: whose for one, whose in named.items() if whose != instance}
+        for one in (link, former):
+            if one is not None and one.hello.instance == instance:
+                one.send(TwinSeen(TWINS))
+        link.end(TWINS)
 
     def closed(self, link: MemberLink, why: str) -> None:
         """Proves nothing, and changes nothing but what can be sent."""
@@ -254,7 +299,8 @@ class MemberDesk:
     def _name_process(self, book: MemberBook, name: MemberName, instance: bytes) -> None:
         """It came after the file was written: it is handed its part once the file names it."""
         constants = self._holder(book.group).constants
-        if constants is not None and book.epoch != NO_EPOCH and not book.seats[name].held_by_another(instance):
+        may = instance not in self._twins and not book.seats[name].held_by_another(instance)
+        if constants is not None and book.epoch != NO_EPOCH and may:
             self._begin_store(book, book.epoch, constants.ttl_ms)
 
     def step_ended(self, link: MemberLink, ended: StepEnded) -> None:

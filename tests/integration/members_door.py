@@ -91,6 +91,7 @@ class Door:
             Nonce(os.urandom(16)),
             "1",
             (GroupOffer(GroupId("shop"), ()),),
+            1,
         )
         return dataclasses.replace(one, **changes)
 

@@ -12,6 +12,7 @@ from agents.core.lease_holder import Authority
 from agents.core.member import SiteMember
 from agents.core.members import MemberBook
 from agents.member.steps import MemberSteps
+from agents.members.desk import MemberDesk
 from proto.lease import member_deadline
 from proto.units import InstantNs
 
@@ -125,7 +126,25 @@ def undone_beside_an_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemberSteps, "_until_down", at_once)
 
 
+def a_twin_is_taken_for_a_reconnect(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(MemberDesk, "_is_twin", lambda _self, _hello: False)
+
+
+def twins_go_on_as_they_are(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(members.Seat, "disown", lambda _self, _instance: None)
+
+
 MUTANTS = (
+    Mutant(
+        "member-twin-is-a-reconnect", "two machines that speak as one process of a member are told apart", WHERE,
+        a_twin_is_taken_for_a_reconnect, tests=("unit/test_members_desk.py",),
+        why="no simulated machine is copied with the memory of its processes",
+    ),
+    Mutant(
+        "member-twins-word-counts", "of a process with a twin nobody's word ends what was handed out", WHERE,
+        twins_go_on_as_they_are, tests=("unit/test_members_desk.py",),
+        why="no simulated machine is copied with the memory of its processes",
+    ),
     Mutant(
         "undo-beside-an-end", "an undo without a lease runs when everything is down there", WHERE,
         undone_beside_an_end, tests=("unit/test_members_steps.py",),

@@ -63,7 +63,7 @@ class World:
         self.stream = LeadStream("lead", self.wires, self.hello, self, lambda: 0.0)
 
     def hello(self) -> MemberHello:
-        return MemberHello(MEMBER_PROTOCOL, SITE, MemberName("db1"), CLUSTER, Nonce(self.instance), "1", ())
+        return MemberHello(MEMBER_PROTOCOL, SITE, MemberName("db1"), CLUSTER, Nonce(self.instance), "1", (), 1)
 
     def stream_opened(self) -> None:
         self.events.append("opened")
@@ -96,7 +96,9 @@ async def test_another_instance_speaks_over_a_new_connection_alone() -> None:
     await until(lambda: world.events == ["opened", "closed", "opened"])
     former, present = world.wires.made
     assert former.closed
-    assert former.heard == [MemberHello(MEMBER_PROTOCOL, SITE, MemberName("db1"), CLUSTER, Nonce(b"a" * 16), "1", ())]
+    assert former.heard == [
+        MemberHello(MEMBER_PROTOCOL, SITE, MemberName("db1"), CLUSTER, Nonce(b"a" * 16), "1", (), 1)
+    ]
     assert present.heard == [world.hello()]
     running.cancel()
 

@@ -33,6 +33,7 @@ from proto.member_messages import (
     Order,
     RunStep,
     StepEnded,
+    TwinSeen,
 )
 from proto.units import ClusterId, Epoch, GroupId, InstantNs, MemberName, Nonce, SiteId
 
@@ -53,9 +54,11 @@ STEP = MemberStep(DB, G, Epoch(7), "1-start-db-0", "start-db", False, "takeover"
 
 
 class Link:
-    def __init__(self, instance: bytes = b"i" * 16) -> None:
+    def __init__(self, instance: bytes = b"i" * 16, number: int = 1) -> None:
         offers = (GroupOffer(G, ("start-db",)),)
-        self.hello = MemberHello(MEMBER_PROTOCOL, SiteId("dc-a"), DB, ClusterId("0" * 32), Nonce(instance), "1", offers)
+        self.hello = MemberHello(
+            MEMBER_PROTOCOL, SiteId("dc-a"), DB, ClusterId("0" * 32), Nonce(instance), "1", offers, number
+        )
         self.sent: list[LeadMessage] = []
         self.ended = ""
 
@@ -183,6 +186,7 @@ async def test_the_end_waits_for_the_members_word(rig: Rig) -> None:
     ending = asyncio.create_task(rig.desk.end_and_wait(G, 0))
     await until(lambda: rig.ask(MemberPhase.HOLDING, 7) is Order.STOP)
     rig.desk.closed(rig.link, "gone")
+    rig.link = Link(number=2)
     rig.desk.opened(rig.link)
     assert "may hold epoch 7" in rig.desk.still_out(G)
     assert not ending.done()
@@ -244,7 +248,7 @@ async def test_a_step_is_asked_for_again_when_its_member_comes_back(rig: Rig) ->
     running = asyncio.create_task(rig.desk.run_step(replace(STEP, timeout_ms=5_000)))
     await until(rig.link.steps)
     rig.desk.closed(rig.link, "parted")
-    again = Link()
+    again = Link(number=2)
     rig.desk.opened(again)
     assert [one.step_id for one in again.steps()] == [STEP.step_id]
     rig.desk.step_ended(again, StepEnded(G, Epoch(6), STEP.step_id, "exited", 0, -1, ""))
@@ -270,3 +274,41 @@ async def test_a_second_connection_of_a_member_ends_the_first(rig: Rig) -> None:
     assert rig.link.ended
     rig.desk.closed(rig.link, "late")
     assert rig.desk.links[DB] is second
+
+
+async def test_two_machines_that_speak_as_one_process_are_both_ended_and_nobodys_word_counts_for_them(rig: Rig) -> None:
+    rig.give()
+    await rig.stored()
+    assert rig.ask() is Order.HOLD
+    copy = Link(number=2)
+    rig.desk.opened(copy)
+    assert rig.link.ended
+    assert not any(isinstance(one, TwinSeen) for one in copy.sent), "it may be the same process, over a new connection"
+    original = Link(number=2)
+    rig.desk.opened(original)
+    assert original.ended
+    assert all(any(isinstance(one, TwinSeen) for one in link.sent) for link in (copy, original))
+    assert rig.ask(MemberPhase.HOLDING, 7, link=copy) is not Order.HOLD
+    rig.desk.fence(G)
+    rig.ask(finished=7, link=copy)
+    assert "may hold epoch 7" in rig.desk.still_out(G)
+    await asyncio.wait_for(rig.desk.end_and_wait(G, 0), 10)
+    assert rig.desk.still_out(G) == ""
+
+
+async def test_a_copied_process_that_comes_again_is_told_again_and_is_handed_nothing(rig: Rig) -> None:
+    for number in (2, 2):
+        rig.desk.opened(Link(number=number))
+    rig.give()
+    await rig.stored()
+    late = Link(number=9)
+    rig.desk.opened(late)
+    assert late.ended
+    assert rig.ask(link=late) is not Order.HOLD
+    await rig.stored()
+    assert rig.ask(link=late) is not Order.HOLD
+    other = Link(b"k" * 16)
+    rig.desk.opened(other)
+    assert rig.ask(link=other) is not Order.HOLD
+    await rig.stored()
+    assert rig.ask(link=other) is Order.HOLD

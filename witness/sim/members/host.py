@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agents.core.member_group import Held
@@ -79,7 +80,10 @@ class MemberHost(SimHost):
                 continue
             found[group] = Held(one.epoch, one.constants, judged)
             self.hit("member-taken-over")
-        return found, kept.incarnation if found else None
+        if not found:
+            return found, None
+        self.kept = replace(kept, life=kept.life + 1)
+        return found, kept.incarnation
 
     def process_gone(self, *, told: bool) -> None:
         del told  # without power nothing is carried

@@ -17,7 +17,7 @@ from agents.actions.parts import RunnerParts
 from agents.actions.plans import GroupPlans
 from agents.actions.runner import GroupRunner
 from agents.core.effects import Effect, KeepAuthority, Tell
-from agents.core.member import Ask, MemberSettings, SiteMember
+from agents.core.member import Ask, MemberSettings, SiteMember, connection_number
 from agents.core.member_group import Held, MemberGroupSettings
 from agents.core.takeover import KeptGroup, KeptIncarnation
 from agents.fencing.base import Guard, GuardError, NotProvenDown
@@ -95,6 +95,8 @@ class MemberProcess:
     def __init__(self, host: MemberHost, held: Mapping[GroupId, Held], instance: Incarnation | None) -> None:
         self._host = host
         self._held = held
+        self._life = 0 if host.kept is None or instance is None else host.kept.life
+        self._connections = 0
         self.loop = ProcessLoop(host, self._failed)  # type: ignore[abstract]  # what else a loop can do nobody here asks for
         lead = host.lead.settings
         self.core = SiteMember(
@@ -189,6 +191,7 @@ class MemberProcess:
 
     def _hello(self) -> MemberHello:
         host, lead = self._host, self._host.lead.settings
+        self._connections += 1
         offers = tuple(GroupOffer(group, host.plan.steps) for group in host.shells)
         return MemberHello(
             MEMBER_PROTOCOL,
@@ -198,6 +201,7 @@ class MemberProcess:
             Nonce(self.core.instance),
             lead.agent_version,
             offers,
+            connection_number(self._life, self._connections),
         )
 
     def _told(self, effect: Effect) -> None:
