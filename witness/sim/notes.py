@@ -21,9 +21,14 @@ class Notes:
         self._host = host
         self._platform = platform
 
-    def begin(self, plan: StartPlan, incarnation: str, steps: tuple[str, ...]) -> None:
+    @property
+    def incarnation(self) -> str:
+        agent = self._host.agent
+        return "" if agent is None else agent.incarnation.hex()
+
+    def begin(self, plan: StartPlan, steps: tuple[str, ...]) -> None:
         now, boot = self._host.clock.now(), self._host.machine().boot_id
-        header = PlanHeader(plan.plan, plan.kind, plan.epoch, plan.cause, incarnation, boot, now, steps)
+        header = PlanHeader(plan.plan, plan.kind, plan.epoch, plan.cause, self.incarnation, boot, now, steps)
         self.progress = PlanProgress(header)
 
     def note(self, step: int, what: StepInput) -> bool:

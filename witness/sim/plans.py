@@ -119,7 +119,6 @@ class GroupShell:
             self._host.later(HOUSEKEEPING_NS, self._fenced)
 
     def _fenced(self) -> None:
-        """Its own part is down; members are waited for."""
         self._members.end(0, lambda: self._prove("fence", self._fence_proven))
 
     def _fence_proven(self, ok: bool) -> None:
@@ -156,13 +155,13 @@ class GroupShell:
         if self.guard is not None:
             self._host.judges.found("guard", f"{self._host.name} activates {self.group} over a living guard")
         self._ran = self._orderly = False
-        self.post.begin(self._incarnation())
+        self.post.begin(self._notes.incarnation)
         if not self.post.arm():
             self._finish(plan, ok=False, text="the guard refused the deadline")
             return
         self._steps = self.platform.start_steps()
         steps = self._members.count + len(self._steps)
-        self._notes.begin(plan, self._incarnation(), tuple(f"start-{number}" for number in range(steps)))
+        self._notes.begin(plan, tuple(f"start-{number}" for number in range(steps)))
         self._after_members(plan, lambda: self._step(plan, 0))
 
     def _after_members(self, plan: StartPlan, then: Callable[[], None]) -> None:
@@ -176,12 +175,8 @@ class GroupShell:
 
     def _tell_epoch(self, plan: StartPlan) -> None:
         if self._plan is plan:
-            self._notes.begin(plan, self._incarnation(), ())
+            self._notes.begin(plan, ())
             self._host.later(self._host.rng.randint(1, 50) * NS_PER_MS, lambda: self._finish(plan, ok=True, text=""))
-
-    def _incarnation(self) -> str:
-        agent = self._host.agent
-        return "" if agent is None else agent.incarnation.hex()
 
     def _step(self, plan: StartPlan, number: int) -> None:
         """Noted, then begun; what is done already is passed over."""
@@ -250,9 +245,7 @@ class GroupShell:
             self._ran = True
             self._epoch = plan.epoch
             self._host.judges.begun(self.group, self._host.name, plan.epoch)
-            hardware = self.post.hardware
-            unwatched = hardware.fitting.required and not hardware.counts()
-            self._host.judges.held.begun(self.group, self._host.name, unwatched=unwatched)
+            self._host.judges.held.begun(self.group, self._host.name, unwatched=self.post.hardware.unwatched)
             works_on(self._host, self.post, self.act)
         if plan.kind is PlanKind.ACTIVATE:
             if behaviour is self._steps[-1]:
@@ -295,7 +288,7 @@ class GroupShell:
         """False when its step could not be begun; True also when the agent is dead now."""
         if self.guard is None:
             return False
-        self._notes.begin(plan, self._incarnation(), ("stop-0",))
+        self._notes.begin(plan, ("stop-0",))
         self._stop_step = self.platform.stop_step()
         if not self._notes.note(0, StepInput.BEGIN):
             return True
@@ -327,10 +320,8 @@ class GroupShell:
             self._host.later(HOUSEKEEPING_NS, down)
             return
         self._on_down.append(down)
-        if what == "verify":
-            self.guard.fence(self._host.clock.now())
-        else:
-            self.guard.stop(STOP_GRACE_NS, self._host.clock.now())
+        now = self._host.clock.now()
+        self.guard.fence(now) if what == "verify" else self.guard.stop(STOP_GRACE_NS, now)
         self.post.wake()
 
     def _timed_out(self, plan: StartPlan) -> None:

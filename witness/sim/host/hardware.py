@@ -140,6 +140,11 @@ class Hardware:
         """The watchdog does."""
         return self.watchdog is not None and self.watchdog.counts
 
+    @property
+    def unwatched(self) -> bool:
+        """A required watchdog does not count."""
+        return self.fitting.required and not self.counts()
+
     # -- what the kernel does -----------------------------------------------------------------------------
 
     def now(self) -> int:

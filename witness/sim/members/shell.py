@@ -100,9 +100,7 @@ class MemberShell:
         if not self._ran:
             self._ran = True
             self.host.judges.begun(self.group, self.host.name, self._epoch)
-            hardware = self.post.hardware
-            unwatched = hardware.fitting.required and not hardware.counts()
-            self.host.judges.held.begun(self.group, self.host.name, unwatched=unwatched)
+            self.host.judges.held.begun(self.group, self.host.name, unwatched=self.post.hardware.unwatched)
             works_on(self.host, self.post, self.act)
         self.post.wake()
 
