@@ -52,7 +52,7 @@ async def door(pki: Path, tmp_path: Path) -> AsyncIterator[Door]:
 @pytest.mark.parametrize(
     ("changes", "certificate", "says"),
     [
-        ({"protocol": 2}, "member-db1.dc-a", "speaks protocol 2"),
+        ({"protocol": 3}, "member-db1.dc-a", "speaks protocol 3"),
         ({"site": SiteId("dc-b")}, "member-db1.dc-a", "this is site dc-a"),
         ({"cluster": ClusterId("f" * 32)}, "member-db1.dc-a", "of cluster"),
         ({}, "member-web9.dc-a", "does not speak for 'db1.dc-a'"),

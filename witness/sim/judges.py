@@ -71,6 +71,7 @@ class Judges:
         if not self.authority.moved(group, host, epoch):
             return False
         self.activity.moved(group, host, epoch)
+        self.license.moved(group, host, epoch)
         return True
 
     def down(self, group: GroupId, host: str, *, clean: bool) -> None:

@@ -56,6 +56,12 @@ class LicenseChecker:
             if name != host:
                 del known[name]
 
+    def moved(self, group: GroupId, host: str, epoch: Epoch) -> None:
+        """What runs goes on under a later epoch, and its session with it."""
+        session = self._open.get(group, {}).get(host)
+        if session is not None:
+            session.epoch = epoch
+
     def ended(self, group: GroupId, host: str, *, clean: bool, excused: bool = False) -> None:
         """`excused`: its clocks had stood still, and the lock delay counts from its lease's end, not from its own."""
         known = self._open.get(group, {})
