@@ -338,7 +338,11 @@ class SiteAgent(SiteLinked):
 
     def carries(self, now: ClockReading) -> bool:
         """This site hears the witnesses itself, so it may carry another site's streams (agents/core/relay.py)."""
-        return not self.streams.unanswered and self.relays.hears(now.boottime_ns, self.interval_ns())
+        return self.relays.carries(now.boottime_ns, self.interval_ns())
+
+    def hears(self, now: ClockReading) -> bool:
+        """This site hears the witnesses itself, so it gives no holds."""
+        return self.relays.hears(now.boottime_ns, self.streams, self.interval_ns())
 
     def interval_ns(self) -> DurationNs:
         ttls = [g.known_constants.ttl_ms for g in self.groups.values() if g.known_constants is not None]

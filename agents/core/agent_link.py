@@ -37,7 +37,7 @@ class Agent(Protocol):
     def _silent_from(self) -> InstantNs: ...
     def _silent(self, now: ClockReading) -> bool: ...
     def interval_ns(self) -> DurationNs: ...
-    def carries(self, now: ClockReading) -> bool: ...
+    def hears(self, now: ClockReading) -> bool: ...
 
 
 class SiteLinked:
@@ -74,7 +74,7 @@ class SiteLinked:
         self._begin(now)
         group = self.groups.get(message.group)
         if group is not None:
-            group.site_asked(site, message, received, hears_witnesses=self.carries(now))
+            group.site_asked(site, message, received, hears_witnesses=self.hears(now))
         elif isinstance(message, HoldRequest):
             refusal = HoldVerdict.REFUSED, HoldRefusal.UNKNOWN_GROUP
             answer = HoldAnswer(message.nonce, message.group, message.epoch, message.number, *refusal)

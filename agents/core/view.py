@@ -57,6 +57,9 @@ def group_view(group: GroupAgent, now: ClockReading) -> dict[str, object]:
         "ready": group.health.ready,
         "healthy": group.health.healthy,
         "lag_ms": None if group.health.lag_ms == LAG_UNKNOWN_MS else group.health.lag_ms,
+        "holds": holds_view(group, now),
+        "sites": [] if group.sites is None else list(group.sites.sites),
+        "witness_loss": None if group.sites is None else group.sites.witness_loss.value,
         "containment": group.containment,
         "trouble": group.trouble,
         "blockers": [
@@ -64,4 +67,19 @@ def group_view(group: GroupAgent, now: ClockReading) -> dict[str, object]:
             *group.host_blockers(),
             *group.health.blockers_while(active=group.state is SiteState.ACTIVE),
         ],
+    }
+
+
+def holds_view(group: GroupAgent, now: ClockReading) -> dict[str, object]:
+    """What is lived on, and what was promised: both with what is left of it."""
+    promise, claims_at = group.given.promise, group.given.next_deadline(now)
+    outstanding = promise is not None and promise.outstanding(now)
+    return {
+        "on": group.taken.on,
+        "round": 0 if group.taken.mark is None else group.taken.mark.number,
+        "said": dict(group.taken.said) if group.taken.on else {},
+        "promised_to": promise.site if promise is not None and outstanding else None,
+        "promised_epoch": promise.epoch if promise is not None and outstanding else 0,
+        "cold": group.given.cold and not group.given.may_claim(now),
+        "claims_in_ms": 0 if claims_at is None else max(0, claims_at - now.boottime_ns) // NS_PER_MS,
     }

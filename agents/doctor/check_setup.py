@@ -26,7 +26,7 @@ def check_setup(host: Host) -> Iterator[Finding]:
 def _site_link(host: Host) -> Iterator[Finding]:
     """Nothing where no group is to go on without the witnesses, as far as a running agent knows."""
     said = {one["group"]: one for one in (() if host.status is None else host.status.get("groups", ()))}
-    holding = [one.group for one in host.enforced() if said.get(one.group, {}).get("witness_loss", "hold") == "hold"]
+    holding = [one.group for one in host.enforced() if said.get(one.group, {}).get("witness_loss") != "fence"]
     if host.settings.site_link is not None or host.member is not None or not holding:
         return
     what = "no site_link is configured"

@@ -25,7 +25,7 @@ class Looks:
     """What the endpoint may see; each call is one look."""
 
     group: Callable[[GroupId], dict[str, Any] | None]
-    """Of agents.core.view.group_view: `active`, `epoch`, `remaining_ms`, `state`."""
+    """Of agents.core.view.group_view: `active`, `epoch`, `remaining_ms`, `state`, `holds`."""
     groups: Callable[[], tuple[GroupId, ...]]
     status: Callable[[], dict[str, Any]]
     metrics: Callable[[], tuple[bytes, str]]
@@ -66,7 +66,10 @@ def _group(request: web.Request, group: GroupId) -> web.Response:
         "Thirdsite-Remaining-Ms": str(view["remaining_ms"] if active else 0),
         **NO_STORE,
     }
-    body = {"group": group, "active": active, "state": view["state"]}
+    on_holds = active and view.get("holds", {}).get("on") is True
+    if on_holds:
+        headers["Thirdsite-On-Holds"] = "1"
+    body = {"group": group, "active": active, "state": view["state"], **({"on_holds": True} if on_holds else {})}
     return web.json_response(body, status=200 if active else 503, headers=headers)
 
 

@@ -146,15 +146,38 @@ def _problems(view: dict[str, Any]) -> list[str]:
     if via is not None:
         lines.append(f"no witness answers directly: the agent of {via} carries the renewals")
     for group in view["groups"]:
+        lines += _on_holds(group)
         lines += [f"{group['group']}: {group['trouble']}"] if group["trouble"] else []
         lines += [f"{group['group']}: {blocker}" for blocker in group["blockers"]]
     return lines
+
+
+def _on_holds(group: dict[str, Any]) -> list[str]:
+    """The countdown of a site that lives on what the other sites promise."""
+    holds = group.get("holds")
+    if not holds or not holds["on"]:
+        return []
+    said = ", ".join(f"{site} {words}" for site, words in sorted(holds["said"].items())) or "no other site has answered"
+    left = f"{group['remaining_ms'] / 1_000:.1f} s"
+    return [f"{group['group']}: no witness answers; it goes on by holds ({said}) and ends in {left} without a new one"]
+
+
+def _promised(group: dict[str, Any]) -> list[str]:
+    holds = group.get("holds")
+    if not holds or not (holds["promised_to"] or holds["cold"]):
+        return []
+    why = f"promised to the holder at {holds['promised_to']}, epoch {holds['promised_epoch']}"
+    if not holds["promised_to"]:
+        why = "what its former life promised is not known"
+    left = f"for {holds['claims_in_ms'] / 1_000:.1f} s more" if holds["claims_in_ms"] else "until a witness was heard"
+    return [f"{group['group']}: begins nothing {left}: {why}"]
 
 
 def _facts(view: dict[str, Any]) -> list[str]:
     """What there is nothing to do about."""
     lines: list[str] = []
     for group in view["groups"]:
+        lines += _promised(group)
         lines += [f"{group['group']}: is ended by {', '.join(group['ladder'])}"] if group.get("ladder") else []
         lines += [
             f"{group['group']}: {one['name']}: held by the kernel for at most {one['at_most_ms'] / 1_000:.1f} s more"

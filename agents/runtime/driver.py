@@ -24,6 +24,7 @@ from agents.core.effects import (
     Tell,
 )
 from agents.core.health import HealthFold, HealthSummary
+from agents.core.promise import Promise
 from agents.core.view import agent_view, group_view
 from agents.probes.base import ProbeResult
 from agents.runtime.loop import CoreLoop
@@ -31,8 +32,7 @@ from agents.site_link.port import SiteAsk, SiteSays
 from proto.clock import Clock
 from proto.health import SiteState
 from proto.invariants import require
-from proto.messages import AgentMessage, WitnessMessage
-from proto.site_messages import HoldAnswer, HoldEndAnswer, HoldRefusal, HoldRequest, HoldVerdict
+from proto.messages import AgentMessage, GroupSites, WitnessMessage
 from proto.units import Epoch, GroupId, Incarnation, SiteId, WitnessId
 
 
@@ -54,7 +54,15 @@ class Shell(Protocol):
     def keep_relays(self, witnesses: tuple[WitnessId, ...]) -> None:
         """Streams through another site's agent to these witnesses, and to no other."""
 
+    def ask_site(self, site: SiteId, request: SiteAsk) -> bool: ...
+
     def answer_site(self, site: SiteId, answer: SiteSays) -> bool: ...
+
+    def store_promise(self, group: GroupId, promise: Promise) -> None:
+        """Blocking and durable; called from a thread, one call at a time for each group."""
+
+    def store_sites(self, group: GroupId, sites: GroupSites) -> None:
+        """Blocking and durable; called from a thread, one call at a time for each group."""
 
     def reopen_streams(self) -> None:
         """Ends every stream; each opens again with a Hello of the core's present incarnation."""
@@ -118,22 +126,17 @@ class Driver(CoreLoop):
     # -- the site link ------------------------------------------------------------------------------------
 
     def site_opened(self, site: SiteId) -> None:
-        """What is to be asked of it is asked when it is due."""
+        self._input(lambda now: self.agent.site_link_opened(site, now))
 
     def site_closed(self, site: SiteId) -> None:
-        """What was asked stays unanswered."""
+        self._input(lambda now: self.agent.site_link_closed(site, now))
 
     def site_asked(self, site: SiteId, request: SiteAsk) -> None:
-        """This agent gives no holds, so it has none to end."""
-        if isinstance(request, HoldRequest):
-            verdict, refusal = HoldVerdict.REFUSED, HoldRefusal.HOLDS_OFF
-            answer: SiteSays = HoldAnswer(request.nonce, request.group, request.epoch, request.number, verdict, refusal)
-        else:
-            answer = HoldEndAnswer(request.nonce, request.group, request.epoch)
-        self._shell.answer_site(site, answer)
+        received = self._clock.read()
+        self._input(lambda now: self.agent.site_asked(site, request, received, now))
 
     def site_answered(self, site: SiteId, answer: SiteSays) -> None:
-        """Nothing was asked."""
+        self._input(lambda now: self.agent.site_received(site, answer, now))
 
     def carries(self) -> bool:
         """With a reading of the clock of its own: may another site's streams go through this agent?"""
@@ -212,11 +215,27 @@ class Driver(CoreLoop):
             self.runners[effect.group].extend(effect)
         elif isinstance(effect, Fence):
             self.runners[effect.group].fence(effect)
-        elif isinstance(effect, SendSite | AnswerSite | StorePromise | StoreSites):
-            pass  # no agent has a site link that carries them yet: nothing is stored, so nothing is promised or held
+        elif isinstance(effect, SendSite):
+            self._shell.ask_site(effect.site, effect.message)
+        elif isinstance(effect, AnswerSite):
+            self._shell.answer_site(effect.site, effect.message)
+        elif isinstance(effect, StorePromise):
+            self.spawn(self._store_promise(effect), f"promise {effect.group}")
+        elif isinstance(effect, StoreSites):
+            self.spawn(self._store_sites(effect), f"sites {effect.group}")
         else:
             require(isinstance(effect, Tell), f"nobody performs {effect}")
 
     async def _keep(self, incarnation: Incarnation, effect: KeepAuthority) -> None:
         async with self._keep_lock:
             await asyncio.to_thread(self._shell.keep_authority, incarnation, effect)
+
+    async def _store_promise(self, effect: StorePromise) -> None:
+        """The core has one of a group under way at most."""
+        await asyncio.to_thread(self._shell.store_promise, effect.group, effect.promise)
+        self._input(lambda now: self.agent.promise_stored(effect.group, now))
+
+    async def _store_sites(self, effect: StoreSites) -> None:
+        """The core has one of a group under way at most."""
+        await asyncio.to_thread(self._shell.store_sites, effect.group, effect.sites)
+        self._input(lambda now: self.agent.sites_stored(effect.group, now))

@@ -7,26 +7,29 @@ from typing import Any
 from agents.client.streams import WitnessStreams
 from agents.components.held import Around, component_rows
 from agents.core.effects import Effect, KeepAuthority
+from agents.core.promise import Promise
 from agents.fencing.exec_registry import ExecRegistry
+from agents.holds_store import HoldsStore
 from agents.runtime.driver import Driver
 from agents.runtime.take_over import Keeper
 from agents.runtime.telemetry import Telemetry, resident_bytes
 from agents.settings import SiteSettings
 from agents.site_link.build import Sites
-from agents.site_link.port import SiteSays
+from agents.site_link.port import SiteAsk, SiteSays
 from agents.store import AgentStore
-from proto.messages import AgentMessage
+from proto.messages import AgentMessage, GroupSites
 from proto.units import Epoch, GroupId, Incarnation, SiteId, WitnessId
 
 
 class AgentShell:
     """Implements agents.runtime.driver.Shell. The streams come after the driver that they report to."""
 
-    def __init__(self, store: AgentStore, telemetry: Telemetry, keeper: Keeper) -> None:
+    def __init__(self, store: AgentStore, holds: HoldsStore, telemetry: Telemetry, keeper: Keeper) -> None:
         self.streams: WitnessStreams | None = None
         self.sites: Sites | None = None
         self._keeper = keeper
         self._store = store
+        self._holds = holds
         self._telemetry = telemetry
 
     def send(self, witness: WitnessId, message: AgentMessage, via: SiteId | None) -> bool:
@@ -35,6 +38,9 @@ class AgentShell:
     def keep_relays(self, witnesses: tuple[WitnessId, ...]) -> None:
         if self.streams is not None:
             self.streams.keep_relays(witnesses)
+
+    def ask_site(self, site: SiteId, request: SiteAsk) -> bool:
+        return self.sites is not None and self.sites.ask(site, request)
 
     def answer_site(self, site: SiteId, answer: SiteSays) -> bool:
         return self.sites is not None and self.sites.answer(site, answer)
@@ -45,6 +51,12 @@ class AgentShell:
 
     def store_bounds(self, group: GroupId, bound: Epoch, finished: Epoch) -> None:
         self._store.store_bounds(group, bound, finished)
+
+    def store_promise(self, group: GroupId, promise: Promise) -> None:
+        self._holds.store_promise(group, promise)
+
+    def store_sites(self, group: GroupId, sites: GroupSites) -> None:
+        self._holds.store_sites(group, sites)
 
     def keep_authority(self, incarnation: Incarnation, effect: KeepAuthority) -> None:
         self._keeper.keep(incarnation, effect)

@@ -31,6 +31,7 @@ from agents.components.watching import component_probes
 from agents.core.agent import SiteAgent
 from agents.core.health import HealthFold
 from agents.fencing.exec_registry import ExecRegistry
+from agents.holds_store import HoldsStore
 from agents.local.endpoint import Looks, build_app
 from agents.local.server import LocalServer
 from agents.members.build import Members
@@ -86,15 +87,18 @@ class Agent(ProcessLife):
         self._random = random.Random(secrets.randbits(64))  # noqa: S311 - jitter of pauses, no secret
         self.telemetry = Telemetry(self._clock)
         core, takeover = self._place.settings, self._found.takeover
+        holds = HoldsStore(settings.state_dir, [group.group for group in settings.groups], self._place.machine.boot_id)
         self.core = SiteAgent(
             core,
             tokens=lambda: secrets.token_bytes(TOKEN_BYTES),
             bounds=store.bounds(),
             started=self._clock.read(),
             takeover=takeover,
+            promises=holds.promises,
+            sites=holds.sites,
         )
         self.keeper = Keeper(core, settings.runtime_dir, self._place.machine, takeover)
-        self.shell = AgentShell(store, self.telemetry, self.keeper)
+        self.shell = AgentShell(store, holds, self.telemetry, self.keeper)
         folds = {
             group.group: HealthFold(group.probes, passing=group.group in self._found.guards) for group in core.groups
         }

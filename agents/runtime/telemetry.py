@@ -113,6 +113,7 @@ class _Collector:
             opened.add_metric([stream["witness"]], float(stream["connected"]))
         yield opened
         yield from _ways(view)
+        yield from _holds([group for group in view["groups"] if "holds" in group])
         yield GaugeMetricFamily("thirdsite_agent_resident_bytes", "Resident memory.", value=resident_bytes())
 
 
@@ -135,6 +136,19 @@ def _ways(view: dict[str, Any]) -> Iterator[Metric]:
         carried.add_metric([peer["site"]], float(len(peer["carried"])))
     yield connected
     yield carried
+
+
+def _holds(groups: list[dict[str, Any]]) -> Iterator[Metric]:
+    """Who lives on holds, and who promised."""
+    on = GaugeMetricFamily("thirdsite_agent_group_on_holds", "1 while it lives on holds.", labels=("group",))
+    waits = GaugeMetricFamily(
+        "thirdsite_agent_group_promise_seconds", "For how long the site begins nothing.", labels=("group",)
+    )
+    for group in groups:
+        on.add_metric([group["group"]], float(group["holds"]["on"]))
+        waits.add_metric([group["group"]], group["holds"]["claims_in_ms"] / 1_000)
+    yield on
+    yield waits
 
 
 def resident_bytes() -> float:

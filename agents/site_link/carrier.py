@@ -41,6 +41,8 @@ class Carrier:
         self.refused = 0
         self._witnesses = witnesses
         self._carries = carries
+        self._told: dict[tuple[SiteId, WitnessId], RelayRefusal] = {}
+        """What was refused last, and logged: an outage of hours must not fill the log."""
         self._tunnels: dict[tuple[SiteId, WitnessId], tuple[asyncio.Task[None], Shovel]] = {}
 
     def status(self) -> list[dict[str, Any]]:
@@ -65,6 +67,7 @@ class Carrier:
         if former is not None:
             former[0].cancel()
         self.opened += 1
+        self._told.pop(key, None)
         log.info("relay_opened", site=site, witness=witness)
         try:
             await asyncio.wait({task})
@@ -92,7 +95,9 @@ class Carrier:
 
     def _refuse(self, site: SiteId, witness: WitnessId, refusal: RelayRefusal, text: str) -> NotCarried:
         self.refused += 1
-        log.info("relay_refused", site=site, witness=witness, why=refusal.value)
+        if refusal is not RelayRefusal.UNKNOWN_WITNESS and self._told.get((site, witness)) is not refusal:
+            self._told[site, witness] = refusal
+            log.info("relay_refused", site=site, witness=witness, why=refusal.value)
         return NotCarried(RelayRefused(witness, refusal, text[:400]))
 
     async def watch(self) -> None:

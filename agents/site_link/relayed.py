@@ -41,13 +41,9 @@ class _SocketConnector(aiohttp.BaseConnector):
             raise OSError("the tunnel was used already")
         loop = asyncio.get_running_loop()
         name = None if self._context is None else self._host
-        try:
-            _, protocol = await loop.create_unix_connection(
-                lambda: ResponseHandler(loop), sock=end, ssl=self._context, server_hostname=name
-            )
-        except BaseException:
-            end.close()
-            raise
+        _, protocol = await loop.create_unix_connection(  # from here on the loop closes the socket, whatever happens
+            lambda: ResponseHandler(loop), sock=end, ssl=self._context, server_hostname=name
+        )
         return protocol
 
     def drop(self) -> None:

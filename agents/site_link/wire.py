@@ -53,7 +53,7 @@ def words(error: BaseException) -> str:
     """Why, for the status; TLS libraries and systems say it in different places."""
     if isinstance(error, TimeoutError) and not str(error):
         return "no answer in time"
-    if isinstance(error, EOFError):
+    if isinstance(error, EOFError | ConnectionResetError | BrokenPipeError):
         return "closed by the other end"
     verify = getattr(error, "verify_message", "")
     if verify:

@@ -143,9 +143,9 @@ class TlsListener:
     async def _shake_hands(self, connection: socket.socket) -> None:
         """Who is refused, or does not end in time, is closed by the loop; the context tells why (`on_refused`)."""
         connection.setblocking(False)
-        try:
-            with contextlib.suppress(OSError):
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(OSError):  # a failure of TLS is one, and so is the loop's time-out
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._protocol,
                 connection,
@@ -153,8 +153,6 @@ class TlsListener:
                 ssl_handshake_timeout=self._bounds.handshake_s,
                 ssl_shutdown_timeout=SHUTDOWN_S,
             )
-        except (OSError, TimeoutError):  # ssl.SSLError is an OSError; ConnectionAbortedError is the loop's time-out
-            connection.close()
 
 
 def _listening(family: int, kind: int, proto: int, address: tuple[object, ...]) -> socket.socket:

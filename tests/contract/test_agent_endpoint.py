@@ -109,3 +109,13 @@ async def test_an_address_that_is_taken_is_refused_with_the_field(world: World, 
     with pytest.raises(BadValue, match=r"local\.http"):
         await other.server.start()
     await other.server.close()
+
+
+async def test_a_site_that_lives_on_holds_says_so(world: World) -> None:
+    world.views[GroupId("shop")] |= {"holds": {"on": True}}
+    status, headers, body = await world.ask("/")
+    assert (status, headers["Thirdsite-On-Holds"], json.loads(body)["on_holds"]) == (200, "1", True)
+    world.views[GroupId("shop")] |= {"holds": {"on": False}}
+    _, headers, body = await world.ask("/")
+    assert "Thirdsite-On-Holds" not in headers
+    assert "on_holds" not in json.loads(body)

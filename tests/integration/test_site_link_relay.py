@@ -12,7 +12,7 @@ TTL_MS = 6_000
 KEEP_S = 20.0
 """A relay ends five seconds after a direct stream is back; opening one may take three."""
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

@@ -83,8 +83,9 @@ class TwoSites:
         groups = self.directory / "groups.yaml"
         entry = {"group": "shop", "sites": [A, B], "ttl": f"{self.ttl_ms}ms", "cooldown": "0ms"}
         groups.write_text(json.dumps({"groups": [entry]}), encoding="utf-8")
-        code, applied = await self.cluster.ctl("apply", "-f", str(groups), "--reason", "test")
-        assert (code, applied["ok"]) == (0, True), self.cluster.logs()
+        async with asyncio.timeout(WAIT_S):  # the cluster agrees on what all witnesses can write first
+            while (await self.cluster.ctl("apply", "-f", str(groups), "--reason", "test"))[0] != 0:  # noqa: ASYNC110 - as below
+                await asyncio.sleep(0.2)
         for site in (A, B):
             self.start(site)
             await self.until(lambda: self.look(A)["state"] == "active", "dc-a is active")
@@ -140,6 +141,10 @@ class TwoSites:
     def look(self, site: str) -> dict[str, Any]:
         (group,) = self.status(site).get("groups") or ({"state": "", "active": False, "epoch": 0},)
         return dict(group)
+
+    def holds(self, site: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.look(site).get("holds", {})
+        return found
 
     def via(self, site: str) -> str | None:
         """Who carries the site's renewals."""

@@ -12,16 +12,20 @@ import pytest
 from agents.core.agent import SiteAgent
 from agents.core.effects import Effect, ExtendDeadline, Fence, PlanKind, StartPlan, StoreBounds
 from agents.core.health import HealthFold
+from agents.core.promise import Promise
 from agents.core.settings import AgentSettings, GroupSettings, ProbeRole, ProbeSettings
 from agents.probes.base import ProbeResult
 from agents.runtime.driver import Driver
+from agents.site_link.port import SiteAsk, SiteSays
 from proto.clock import ManualClock
 from proto.errors import DurabilityLost
 from proto.invariants import InvariantViolation
 from proto.messages import AgentMessage, Heartbeat, Hello, Ping
-from proto.units import ClusterId, Epoch, GroupId, SiteId, WitnessId
+from proto.site_messages import HoldAnswer, HoldRequest, HoldVerdict
+from proto.units import Chain, Claim, ClusterId, Epoch, GroupId, Incarnation, Nonce, SiteId, WitnessId
 
 G, W1 = GroupId("g"), WitnessId("w1")
+B = SiteId("dc-b")
 PROBE = ProbeSettings("disk", ProbeRole.READY, rise=1, fall=1)
 
 
@@ -55,6 +59,8 @@ class World:
         self.may_store = threading.Event()
         self.may_store.set()
         self.disk_fails = False
+        self.sites: list[tuple[str, object]] = []
+        """What was done for the site link, in order."""
         self.ends: list[BaseException] = []
         numbers = iter(range(1, 100_000))
         settings = AgentSettings(
@@ -82,6 +88,20 @@ class World:
 
     def send(self, witness: WitnessId, message: AgentMessage, via: SiteId | None) -> bool:
         self.sent.append(message)
+        return True
+
+    def store_promise(self, group: GroupId, promise: Promise) -> None:
+        assert self.may_store.wait(10)
+        if self.disk_fails:
+            raise DurabilityLost("the disk is full")
+        self.sites.append(("stored", promise.number))
+
+    def ask_site(self, site: SiteId, request: SiteAsk) -> bool:
+        self.sites.append(("asked", request))
+        return True
+
+    def answer_site(self, site: SiteId, answer: SiteSays) -> bool:
+        self.sites.append((site, answer))
         return True
 
     def store_bounds(self, group: GroupId, bound: Epoch, finished: Epoch) -> None:
@@ -194,4 +214,45 @@ async def test_a_stop_that_has_nothing_to_do_is_finished_at_once() -> None:
     await world.until(lambda: world.stored)
     world.driver.shutdown()
     await world.until(world.driver.finished.is_set)
+    world.driver.stop()
+
+
+def hold_request(number: int) -> HoldRequest:
+    nonce, claim = Nonce(number.to_bytes(16, "big")), Claim(b"c" * 16)
+    return HoldRequest(
+        nonce, G, B, Incarnation(b"i" * 16), Epoch(9), claim, 10_000, 10_000, 0, number, Chain(bytes(16)), 1
+    )
+
+
+async def standing_by() -> World:
+    world = World()
+    world.runner.on_plan = lambda plan: world.driver.plan_finished(G, plan.plan, ok=True, text="nothing runs")
+    world.driver.start()
+    await world.until(lambda: world.stored == [(5, 5)])
+    return world
+
+
+async def test_a_promise_is_on_disk_before_its_answer_leaves() -> None:
+    world = await standing_by()
+    world.may_store.clear()
+    world.driver.site_asked(B, hold_request(1))
+    world.driver.site_asked(B, hold_request(2))
+    assert world.sites == []
+    world.may_store.set()
+    await world.until(lambda: len(world.sites) == 4)
+    (first, second) = (
+        HoldAnswer(hold_request(number).nonce, G, Epoch(9), number, HoldVerdict.HELD) for number in (1, 2)
+    )
+    assert world.sites == [("stored", 1), (B, first), ("stored", 2), (B, second)]
+    assert world.driver.status()["groups"][0]["holds"]["promised_to"] == B
+    world.driver.stop()
+
+
+async def test_a_promise_that_cannot_be_stored_is_not_given_and_ends_the_process() -> None:
+    world = await standing_by()
+    world.disk_fails = True
+    world.driver.site_asked(B, hold_request(1))
+    await world.until(lambda: world.ends)
+    assert isinstance(world.ends[0], DurabilityLost)
+    assert world.sites == []
     world.driver.stop()

@@ -11,7 +11,7 @@ from agents.core.streams import Route
 from agents.core.view import agent_view
 from proto.health import SiteState
 from proto.messages import Heartbeat, Pong
-from proto.timing import renew_interval_ms
+from proto.timing import ANSWER_WAIT_MS_MIN, renew_interval_ms
 from proto.units import NS_PER_MS, SiteId, WitnessId
 
 B = SiteId("dc-b")
@@ -142,23 +142,40 @@ def test_witnesses_without_a_majority_are_reached_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("via", [None, B])
-def test_who_hears_the_witnesses_itself_carries_for_one_renewal_period(via: SiteId | None) -> None:
+def test_who_hears_the_witnesses_itself_carries_a_little_longer_than_it_gives_no_holds(via: SiteId | None) -> None:
     one = rig()
-    assert not one.agent.carries(one.clock.read())
+
+    def stands() -> tuple[bool, bool]:
+        now = one.clock.read()
+        return one.agent.hears(now), one.agent.carries(now)
+
+    assert stands() == (False, False)
     one.fresh_beat()
     if via is not None:
         one.agent.stream_opened(W1, leading=False, now=one.clock.read(), via=via)
-        one.agent._effects.clear()
         for witness in (W1, W2, W3):
             one.agent.stream_closed(witness, one.clock.read())
         one.take()
         one.fresh_beat()
     one.answer(via=via)
-    assert one.agent.carries(one.clock.read()) is (via is None), "no chain of relays"
-    one.passes(renew_interval_ms(TTL_MS))
-    assert one.agent.carries(one.clock.read()) is (via is None)
+    direct = via is None
+    assert stands() == (direct, direct), "no chain of relays"
     one.clock.advance(renew_interval_ms(TTL_MS) * NS_PER_MS)
-    assert not one.agent.carries(one.clock.read())
+    assert stands() == (direct, direct)
+    one.clock.advance(ANSWER_WAIT_MS_MIN * NS_PER_MS + NS_PER_MS)
+    assert stands() == (False, direct)
+    one.clock.advance(renew_interval_ms(TTL_MS) * NS_PER_MS)
+    assert stands() == (False, False)
+
+
+def test_a_site_whose_witnesses_lost_their_majority_hears_none() -> None:
+    one = rig().standby()
+    one.passes(1_000)
+    one.answer(one.fresh_beat())
+    assert one.agent.hears(one.clock.read())
+    for witness in (W1, W2, W3):
+        pong(one, witness, has_quorum=False)
+    assert not one.agent.hears(one.clock.read())
 
 
 def test_another_incarnation_has_heard_nobody_yet() -> None:

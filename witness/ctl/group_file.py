@@ -12,7 +12,7 @@ from proto import limits
 from proto.edge.config_file import ConfigModel, config_schema, load_config, refusal
 from proto.edge.config_types import DurationMs, GroupName, SiteName, duration_between
 from proto.errors import BadValue
-from proto.groups import BOUNDS, LAG_MS_MAX, Failback, GroupConfig, Mode, check_group
+from proto.groups import BOUNDS, LAG_MS_MAX, Failback, GroupConfig, Mode, WitnessLoss, check_group
 from proto.lease import LeaseConstants
 from proto.permit import AFTER_MS_DEFAULT, AFTER_MS_MAX, AFTER_MS_MIN
 
@@ -85,6 +85,7 @@ class GroupSpec(ConfigModel):
     handover_timeout: Annotated[DurationMs, _between("handover_timeout_ms")] = _ms("handover_timeout_ms")
     activation_backoff: Annotated[DurationMs, _between("activation_backoff_ms")] = _ms("activation_backoff_ms")
     labels: dict[str, str] = Field(default_factory=dict)
+    witness_loss: WitnessLoss = WitnessLoss.HOLD
     break_glass: BreakGlassSpec | None = None
 
     @model_validator(mode="after")
@@ -112,6 +113,7 @@ class GroupSpec(ConfigModel):
             handover_timeout_ms=self.handover_timeout,
             activation_backoff_ms=self.activation_backoff,
             labels=tuple(sorted(self.labels.items())),
+            witness_loss=self.witness_loss,
             break_glass_key="" if self.break_glass is None else self.break_glass.key,
             break_glass_after_ms=AFTER_MS_DEFAULT if self.break_glass is None else self.break_glass.after,
         )
