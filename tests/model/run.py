@@ -24,12 +24,22 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 
 from leasemodel import checks, engine
-from leasemodel.removed import REDUNDANT_RULES, REMOVED_RULES, REMOVED_WAYS_OUT, Removed
-from leasemodel.report import trace_words
-from leasemodel.scenarios import BY_NAME, LARGE, SMALL, Bounds
+from leasemodel.layers import (
+    EVERY_BY_NAME,
+    EVERY_LARGE,
+    EVERY_REDUNDANT,
+    EVERY_REMOVED,
+    EVERY_REMOVED_LARGE,
+    EVERY_SMALL,
+    EVERY_WAYS_OUT,
+    WAYS_BACK,
+    WAYS_OUT,
+    AnyBounds,
+    layer_of,
+)
+from leasemodel.removed import Removed
 
-WAYS_OUT = ("basic", "grants", "restore", "revoke")
-REMOVABLE = {removed.name: removed for removed in (*REMOVED_RULES, *REDUNDANT_RULES)}
+REMOVABLE = {removed.name: removed for removed in (*EVERY_REMOVED, *EVERY_REMOVED_LARGE, *EVERY_REDUNDANT)}
 OK, FAILED, GAVE_UP = 0, 1, 3
 
 
@@ -125,42 +135,47 @@ def _jobs(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Itera
     limits = engine.Limits(options.max_states, float(options.time_limit))
     noisy = not options.quiet and not options.json
     for name in (options.scenario, options.within):
-        if name is not None and name not in BY_NAME:
-            parser.error(f"scenario {name!r} is not known: choose one of {', '.join(BY_NAME)}")
+        if name is not None and name not in EVERY_BY_NAME:
+            parser.error(f"scenario {name!r} is not known: choose one of {', '.join(EVERY_BY_NAME)}")
     if options.removed:
         names = list(REMOVABLE) if options.removed == "all" else [options.removed]
         for name in names:
             if name not in REMOVABLE:
                 parser.error(f"rule {name!r} is not known: choose 'all' or one of {', '.join(REMOVABLE)}")
-            expect = "held" if REMOVABLE[name] in REDUNDANT_RULES else "broken"
+            expect = "held" if REMOVABLE[name] in EVERY_REDUNDANT else "broken"
             scenario = options.within or REMOVABLE[name].scenario
             yield Job("removed", name, scenario, limits, noisy, "either" if options.within else expect)
     elif options.ways_out:
         for name in WAYS_OUT:
             yield Job("ways-out", "full rules", name, limits, noisy, "held")
-        for removed in REMOVED_WAYS_OUT:
-            yield Job("ways-out", removed.name, removed.scenario, limits, noisy, "broken")
+        for name in WAYS_BACK:
+            yield Job("ways-back", "full rules", name, limits, noisy, "held")
+        for removed in EVERY_WAYS_OUT:
+            kind = "ways-back" if removed.scenario in WAYS_BACK else "ways-out"
+            yield Job(kind, removed.name, removed.scenario, limits, noisy, "broken")
     else:
-        chosen = (BY_NAME[options.scenario],) if options.scenario else SMALL if options.bound == "ci" else LARGE
+        chosen = EVERY_SMALL if options.bound == "ci" else EVERY_LARGE
+        if options.scenario:
+            chosen = (EVERY_BY_NAME[options.scenario],)
         for bounds in chosen:
             yield Job("rules", "full rules", bounds.name, limits, noisy, "held")
 
 
 def _run(job: Job) -> Line:
     progress = _progress(job) if job.progress else None
-    if job.kind == "ways-out":
-        return _run_ways_out(job)
+    if job.kind.startswith("ways"):
+        return _run_ways(job)
     if job.kind == "removed":
         found = checks.check_removed(REMOVABLE[job.name], job.limits, progress, job.scenario)
     else:
-        found = checks.check_rules(BY_NAME[job.scenario], job.limits, progress)
+        found = checks.check_rules(EVERY_BY_NAME[job.scenario], job.limits, progress)
     return _line(job, found, found.broken, gave_up=found.broken is None and not found.exhausted)
 
 
-def _run_ways_out(job: Job) -> Line:
-    rules = {removed.name: removed.rules for removed in REMOVED_WAYS_OUT}
-    bounds = BY_NAME[job.scenario]
-    ends = checks.check_ways_out(bounds, rules[job.name]) if job.name in rules else checks.check_ways_out(bounds)
+def _run_ways(job: Job) -> Line:
+    rules = {removed.name: removed.rules for removed in EVERY_WAYS_OUT}.get(job.name)
+    bounds = EVERY_BY_NAME[job.scenario]
+    ends = checks.check_ways_back(bounds, rules) if job.kind == "ways-back" else checks.check_ways_out(bounds, rules)
     found = checks.Found(ends.states, ends.transitions, seconds=ends.seconds, exhausted=True, trace=ends.trace)
     broken = f"{ends.stuck} of {ends.asked} states are dead ends" if ends.stuck else None
     return _line(job, found, broken, gave_up=False)
@@ -171,7 +186,8 @@ def _line(job: Job, found: checks.Found, broken: str | None, *, gave_up: bool) -
     if job.kind == "removed" and broken is None and not gave_up:
         verdict = "not needed here"
     wanted = {"held": broken is None, "broken": broken is not None, "either": True}[job.expect]
-    trace = trace_words(found.trace, BY_NAME[job.scenario]) if found.trace else ""
+    bounds = EVERY_BY_NAME[job.scenario]
+    trace = layer_of(bounds).words(found.trace, bounds) if found.trace else ""
     return Line(
         job.kind,
         job.name,
@@ -226,14 +242,15 @@ def _as_json(lines: list[Line], *, with_trace: bool) -> dict[str, object]:
 
 
 def _print_list() -> None:
-    for title, group in (("CI scenarios", SMALL), ("Large scenarios", LARGE)):
+    for title, group in (("CI scenarios", EVERY_SMALL), ("Large scenarios", EVERY_LARGE)):
         print(f"{title}:")
         for bounds in group:
             print(f"  {bounds.name:<20} {bounds.about}\n  {'':<20} {_bounds_words(bounds)}")
     for title, rules in (
-        ("Rules that can be removed, each caught in the scenario named", REMOVED_RULES),
-        ("Clauses that another rule doubles (removing one alone breaks nothing)", REDUNDANT_RULES),
-        ("Rules without which the service cannot come back (--ways-out)", REMOVED_WAYS_OUT),
+        ("Rules that can be removed, each caught in the scenario named", EVERY_REMOVED),
+        ("The same, in searches that CI does without", EVERY_REMOVED_LARGE),
+        ("Clauses that another rule doubles (removing one alone breaks nothing)", EVERY_REDUNDANT),
+        ("Rules without which the service cannot come back (--ways-out)", EVERY_WAYS_OUT),
     ):
         print(f"{title}:")
         for removed in rules:
@@ -244,7 +261,7 @@ def _first_line(removed: Removed) -> str:
     return removed.about.split("\n", 1)[0]
 
 
-def _bounds_words(bounds: Bounds) -> str:
+def _bounds_words(bounds: AnyBounds) -> str:
     return ", ".join(f"{f.name}={getattr(bounds, f.name)}" for f in fields(bounds) if f.name not in ("name", "about"))
 
 

@@ -77,10 +77,10 @@ def test_dead_ends_are_found_and_ways_out_by_fault_do_not_count() -> None:
             yield "break", 9
 
     model: Model[int, str] = Model(0, line, lambda s: s, lambda _s: None)
-    ends = dead_ends(model, lambda s: s == 2, lambda _s: True, lambda _s, move: move == "repair")
+    ends = dead_ends(model, lambda s: s == 2, lambda _s: True, lambda _s, move, _after: move == "repair")
     assert ends.stuck == 2
     assert [state for _, state in ends.trace] in ([0, 1, 9], [0, 1, 2, 3])
-    assert dead_ends(model, lambda s: s == 2, lambda s: s < 3, lambda _s, _move: False).stuck == 0
+    assert dead_ends(model, lambda s: s == 2, lambda s: s < 3, lambda _s, _move, _after: False).stuck == 0
 
 
 @pytest.mark.parametrize("kind", sorted(EVERYTHING))

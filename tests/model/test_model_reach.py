@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
-from leasemodel.checks import lease_model
 from leasemodel.engine import Limits, search
+from leasemodel.layers import LEASE
 from leasemodel.moves import Move, successors
 from leasemodel.report import move_words
 from leasemodel.rules import Rules
@@ -60,7 +60,7 @@ STORIES: tuple[tuple[str, str, Callable[[State], bool]], ...] = (
 
 @pytest.mark.parametrize(("story", "scenario", "happens"), STORIES, ids=[story[0] for story in STORIES])
 def test_story_happens(story: str, scenario: str, happens: Callable[[State], bool]) -> None:
-    model = lease_model(Rules(BY_NAME[scenario]))
+    model = LEASE.model(Rules(BY_NAME[scenario]))
     found = search(replace(model, judge=lambda state: "found" if happens(state) else None))
     assert found.broken == "found", f"{story}: never within {found.states} states of {scenario}"
 
@@ -74,7 +74,7 @@ def kinds_in(bounds: Bounds) -> set[str]:
             kinds.add(move[0])
             yield move, after
 
-    search(replace(lease_model(rules), successors=noting), Limits(states_max=3_000))
+    search(replace(LEASE.model(rules), successors=noting), Limits(states_max=3_000))
     return kinds
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from proto import limits
 from proto.lease import LeaseConstants, holder_deadline, witness_wait
-from proto.units import PPM, InstantNs
+from proto.units import NS_PER_MS, PPM, InstantNs
 
 TTLS = st.integers(limits.TTL_MS_MIN, limits.TTL_MS_MAX)
 DRIFTS = st.integers(100, limits.DRIFT_MAX_PPM_MAX)
@@ -48,3 +48,11 @@ def test_without_the_drift_in_the_wait_it_would_be_too_short(drift_ppm: int) -> 
     """The removed rule no-drift-in-timer, in the product's units."""
     constants = LeaseConstants(3_000, drift_ppm, 0)
     assert constants.ttl_ns / (1 + Fraction(drift_ppm, PPM)) < latest_end_ns(constants)
+
+
+@given(TTLS, DRIFTS, st.integers(0, limits.LOCK_DELAY_MS_MAX))
+def test_a_promise_outlasts_hold_and_session(ttl_ms: int, drift_ppm: int, lock_delay_ms: int) -> None:
+    """A promise lasts for witness_wait from its receipt on the promiser's clock, a hold for ttl from before it was
+    asked for on the holder's, and the lock delay is true time that no clock of ours stretches."""
+    constants = LeaseConstants(ttl_ms, drift_ppm, lock_delay_ms)
+    assert earliest_vote_ns(constants) >= latest_end_ns(constants) + lock_delay_ms * NS_PER_MS

@@ -1,4 +1,4 @@
-"""The explicit-state model of lease, expiry votes, grant, release and restart (docs/lease-safety.md).
+"""The explicit-state model of the lease, of holds and of permits, in three layers (docs/lease-safety.md).
 
 Read in this order:
 
@@ -13,6 +13,9 @@ Read in this order:
     removed.py    REMOVED_RULES: which variant must be caught where, and what it breaks
     checks.py     the searches that the tests and the command line share
     report.py     traces that people can read
+    holds/        the layer of holds, re-grant in place, promises and added sites: the same files again
+    permits/      the layer of break-glass permits
+    layers.py     the three side by side
 
 Run it with `python tests/model/run.py --help`.
 """

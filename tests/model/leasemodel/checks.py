@@ -2,56 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
-from leasemodel import claims, engine
-from leasemodel.moves import FAULTS, MAD_WITNESS, Move, initial, successors
-from leasemodel.reduce import Canonical
+from leasemodel import engine
+from leasemodel.holds.claims import may_come_back
+from leasemodel.layers import EVERY_BY_NAME, HOLDS, LEASE, AnyBounds, layer_of
+from leasemodel.moves import MAD_WITNESS, Move
 from leasemodel.removed import Removed
-from leasemodel.rules import Rules
-from leasemodel.scenarios import BY_NAME, Bounds
-from leasemodel.state import State
 
-LeaseModel = engine.Model[State, Move]
-Found = engine.Outcome[State, Move]
+Found = engine.Outcome[Any, Move]
+Ends = engine.DeadEnds[Any, Move]
 WITNESS_MOVES = frozenset({"apply", "cast_vote", "commit_vote"})
 
 
-def lease_model(rules: Rules, only: tuple[str, ...] = ()) -> LeaseModel:
-    """Judged by all promises and lemmas, or by `only` the promises named."""
-
-    def judge(state: State) -> str | None:
-        if only:
-            return claims.broken_promise(state, only)
-        return claims.broken_promise(state) or claims.broken_lemma(state, rules)
-
-    return engine.Model(
-        start=initial(rules),
-        successors=lambda state: successors(state, rules),
-        canonical=Canonical(rules),
-        judge=judge,
-        intern=_interner(),
-    )
-
-
-def _interner() -> Callable[[State], State]:
-    """Equal parts of different states become one object: that is most of the memory."""
-    parts: dict[object, object] = {}
-
-    def intern(state: State) -> State:
-        return State(*[parts.setdefault(part, part) if type(part) is not int else part for part in state])  # type: ignore[arg-type]  # setdefault returns an equal part of the same type
-
-    return intern
-
-
 def check_rules(
-    bounds: Bounds,
+    bounds: AnyBounds,
     limits: engine.Limits | None = None,
     progress: engine.Progress | None = None,
-    rules: type[Rules] = Rules,
+    rules: type[Any] | None = None,
 ) -> Found:
     """Promises and lemmas in every reachable state of one scenario."""
-    return engine.search(lease_model(rules(bounds)), limits, progress)
+    layer = layer_of(bounds)
+    return engine.search(layer.model((rules or layer.rules)(bounds)), limits, progress)
 
 
 def check_removed(
@@ -61,16 +33,34 @@ def check_removed(
     scenario: str | None = None,
 ) -> Found:
     """A removed rule must break the promise that it names; lemmas, and lesser promises on the way, do not count."""
-    rules = removed.rules(BY_NAME[scenario or removed.scenario])
-    return engine.search(lease_model(rules, removed.breaks), limits, progress)
+    bounds = EVERY_BY_NAME[scenario or removed.scenario]
+    return engine.search(layer_of(bounds).model(removed.rules(bounds), removed.breaks), limits, progress)
 
 
-def check_ways_out(bounds: Bounds, rules: type[Rules] = Rules) -> engine.DeadEnds[State, Move]:
+def check_ways_out(bounds: AnyBounds, rules: type[Any] | None = None) -> Ends:
     """From every state with an epoch to spare some site can become active, without a fault and without the mad
     witness: it may as well be dead."""
+    layer = layer_of(bounds)
+
+    def is_fault(before: Any, move: Move, after: Any) -> bool:
+        del before, after
+        if move[0] in layer.faults:
+            return True
+        return layer is LEASE and move[0] in WITNESS_MOVES and move[1] == MAD_WITNESS
+
     return engine.dead_ends(
-        lease_model(rules(bounds)),
-        goal=claims.has_authority,
-        must_reach=lambda state: state.top < bounds.epochs,
-        is_fault=lambda _state, move: move[0] in FAULTS or (move[0] in WITNESS_MOVES and move[1] == MAD_WITNESS),
+        layer.model((rules or layer.rules)(bounds)),
+        goal=layer.goal,
+        must_reach=lambda state: layer.to_spare(state, bounds),
+        is_fault=is_fault,
+    )
+
+
+def check_ways_back(bounds: AnyBounds, rules: type[Any] | None = None) -> Ends:
+    """Whoever lives by holds can come back to a lease without a stop, while nothing is granted to another site."""
+    return engine.dead_ends(
+        HOLDS.model((rules or HOLDS.rules)(bounds)),
+        goal=lambda state: any(copy.authority for copy in state.copies),
+        must_reach=lambda state: may_come_back(state, bounds.epochs),
+        is_fault=lambda before, move, after: move[0] in HOLDS.faults or (HOLDS.goal(before) and not HOLDS.goal(after)),
     )

@@ -178,9 +178,10 @@ def dead_ends(
     model: Model[S, M],
     goal: Callable[[S], bool],
     must_reach: Callable[[S], bool],
-    is_fault: Callable[[S, M], bool],
+    is_fault: Callable[[S, M, S], bool],
 ) -> DeadEnds[S, M]:
-    """Reverse reachability on the whole graph: faults lead into states, but no way out may need one."""
+    """Reverse reachability on the whole graph: faults, judged by (before, move, after), lead into states, but no way
+    out may need one."""
     start = model.intern(model.canonical(model.start))
     began = time.monotonic()
     transitions = 0
@@ -198,7 +199,7 @@ def dead_ends(
                 order.append(after)
                 parents[after] = state
                 into.append([])
-            if not is_fault(state, move):
+            if not is_fault(state, move, after):
                 into[number[after]].append(at)
     saved = [goal(state) for state in order]
     stack = [i for i, reached_goal in enumerate(saved) if reached_goal]

@@ -9,10 +9,10 @@ grant's compare-and-set.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from leasemodel import mutations as wrong
 from leasemodel.claims import OVERLAP, REPEATED_GRANT
-from leasemodel.rules import Rules
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Removed:
     """One rule that was taken away, where that is caught, and what it breaks."""
 
     name: str
-    rules: type[Rules]
+    rules: type[Any]
     scenario: str
     breaks: tuple[str, ...] = (OVERLAP,)
     """The promise that the search goes on for; a lesser one that breaks on the way does not end it."""

@@ -6,15 +6,20 @@ from one step to the next.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 from leasemodel.moves import Move
 from leasemodel.scenarios import Bounds
 from leasemodel.state import NO_RECORD, NOBODY, Attempt, Copy, State, Witness
 
+S = TypeVar("S")
 
-def copy_name(index: int, bounds: Bounds) -> str:
+
+def copy_name(index: int, copies: tuple[int, ...]) -> str:
     """dc-a, dc-b, ...; dc-a' is a clone of dc-a."""
-    site = bounds.copies[index]
-    clones = bounds.copies[:index].count(site)
+    site = copies[index]
+    clones = copies[:index].count(site)
     return site_name(site) + "'" * clones
 
 
@@ -26,7 +31,8 @@ def move_words(move: Move, bounds: Bounds) -> str:
     kind, one, two, three = move
     about_site = kind in {"propose_grant", "commit_grant", "lose_grant"}
     about_witness = kind in {"apply", "cast_vote", "commit_vote", "witness_restart", "replica_answer"}
-    number = "" if about_site or about_witness or kind in {"tick", "configure", "recreate"} else copy_name(one, bounds)
+    nobody = about_site or about_witness or kind in {"tick", "configure", "recreate"}
+    number = "" if nobody else copy_name(one, bounds.copies)
     who = site_name(one) if about_site else f"w{one}" if about_witness else number
     words = {
         "tick": "one tick of true time passes",
@@ -63,13 +69,13 @@ def state_words(state: State, bounds: Bounds) -> list[str]:
     if lease is None:
         held = f"vacant, epoch {state.machine.epoch}"
     else:
-        claim = "unclaimed" if lease.claim == NOBODY else f"claimed by {copy_name(lease.claim, bounds)}"
+        claim = "unclaimed" if lease.claim == NOBODY else f"claimed by {copy_name(lease.claim, bounds.copies)}"
         holder = f"{site_name(lease.site)}, incarnation {lease.incarnation}, {claim}"
         if lease.site == NOBODY:
             holder = "nobody (barred)"
         refusing = ", renewals refused" if lease.refusing else ""
         held = f"epoch {lease.epoch} held by {holder}, renewal {lease.renewal}, ttl {lease.ttl}{refusing}"
-    copies = [f"{copy_name(i, bounds)}: {_copy_words(c)}" for i, c in enumerate(state.copies)]
+    copies = [f"{copy_name(i, bounds.copies)}: {_copy_words(c)}" for i, c in enumerate(state.copies)]
     witnesses = "; ".join(f"w{i} {_witness_words(w)}" for i, w in enumerate(state.witnesses))
     return [f"lease: {held}", *copies, f"witnesses: {witnesses}"]
 
@@ -108,11 +114,16 @@ def _witness_words(witness: Witness) -> str:
 
 def trace_words(trace: list[tuple[Move | None, State]], bounds: Bounds) -> str:
     """Every step with the lines that it changed; the last state in full."""
+    return story(trace, lambda move: move_words(move, bounds), lambda state: state_words(state, bounds))
+
+
+def story(trace: Sequence[tuple[Move | None, S]], moved: Callable[[Move], str], stood: Callable[[S], list[str]]) -> str:
+    """The same for the states of any layer."""
     lines: list[str] = []
     shown: list[str] = []
     for step, (move, state) in enumerate(trace):
-        lines.append(f"{step:3d}. {'start' if move is None else move_words(move, bounds)}")
-        now = state_words(state, bounds)
+        lines.append(f"{step:3d}. {'start' if move is None else moved(move)}")
+        now = stood(state)
         lines += [f"       {line}" for line in now if line not in shown or step == len(trace) - 1]
         shown = now
     return "\n".join(lines)
