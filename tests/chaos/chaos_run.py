@@ -28,7 +28,7 @@ from pathlib import Path
 from types import FrameType
 
 from chaosrig import chaos_own
-from chaosrig.chaos_campaign import Campaign, Interrupted
+from chaosrig.chaos_campaign import SIGNALS, Campaign, Interrupted
 from chaosrig.chaos_compare import compare, compare_table
 from chaosrig.chaos_kinds import KINDS
 from chaosrig.chaos_plan import Step, make_plan, simulator_line, with_line
@@ -49,7 +49,7 @@ def say(text: str) -> None:
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
     """Once; cleaning up is bounded and is not to be interrupted."""
-    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for one in SIGNALS:
         signal.signal(one, signal.SIG_IGN)
     raise Interrupted(number)
 
@@ -122,7 +122,7 @@ def main(argv: list[str]) -> int:
     if why:
         say(f"CANNOT RUN HERE: {why}")
         return CANNOT
-    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for one in SIGNALS:
         signal.signal(one, _interrupt)
     programs = product()
     chaos_own.enter()

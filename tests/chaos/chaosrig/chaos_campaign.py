@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from chaosrig.chaos_fault import Blow, Kind
@@ -16,6 +18,7 @@ from chaosrig.chaos_plan import Step, simulator_line
 
 from witness.sim.scenario.command import Command
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 RECOVER_S = 60.0
 QUIET_S = 0.5
 """All must still be well then: what overlaps or falls late is still seen."""
@@ -27,6 +30,16 @@ class Interrupted(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
+
+
+@contextlib.contextmanager
+def signals_wait() -> Iterator[None]:
+    """A world is made whole and taken away whole; a signal that comes meanwhile is heard afterwards."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 @dataclass(slots=True)
@@ -61,7 +74,8 @@ class Campaign:
 
     def _in_one_world(self, steps: list[Step]) -> list[Step]:
         """As far as it goes; what is left."""
-        world = self.make()
+        with signals_wait():
+            world = self.make()
         good = False
         left = list(steps)
         try:
@@ -82,13 +96,16 @@ class Campaign:
             good = True
             raise
         finally:
-            self._close(world, good=good)
+            with signals_wait():
+                self._close(world, good=good)
 
     def _close(self, world: Ground, *, good: bool) -> None:
         for name, value in _looks(world).items():
             self.looks[name] = (
                 max(self.looks.get(name, 0), value) if name == "longest_ms" else self.looks.get(name, 0) + value
             )
+        if self.keep or not good:
+            world.keep_evidence()
         world.end()
         if self.keep or not good:
             self.kept.append(str(world.root))

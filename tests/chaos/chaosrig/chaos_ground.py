@@ -134,6 +134,9 @@ class Ground:
         """The newest that anybody who decides knows of."""
         raise NotImplementedError
 
+    def keep_evidence(self) -> None:
+        """What is gone with the world and should be looked at."""
+
     def settled(self, seconds: float = SETTLE_S) -> Active:
         """One site is whole and active, the other ready, all witnesses well."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ from chaosrig.chaos_net import Net
 from agents.fencing.kernel_calls import check, library
 
 COMMAND_S = 40.0
+EVENTS_MAX = 1_000
 WITNESS_DISK = "1g"
 """More than a witness wants to see free; little of it is ever used."""
 DORMANT = ("standby", "fenced")
@@ -139,6 +141,13 @@ class World(Ground):
         """The newest that any witness has applied."""
         seen = [self.looks.group(name) for name in WITNESSES]
         return max((one["epoch"] for one in seen if one is not None), default=0)
+
+    def keep_evidence(self) -> None:
+        """The ledger, as each witness that answers has it."""
+        for name in WITNESSES:
+            events = self.looks.witness(name, f"/v1/events?limit={EVENTS_MAX}")
+            if events is not None:
+                (self.root / f"events-{name}.json").write_text(json.dumps(events, indent=1), encoding="utf-8")
 
     def guard_pid(self, host: str) -> int:
         """0 without one."""
