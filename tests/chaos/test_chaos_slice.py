@@ -174,7 +174,7 @@ def step_of(*faults: tuple[str, str]) -> Step:
 
 
 STOPPED = step_of(("P5", "freeze active 4s"))
-CUT = step_of(("N1", "cut active witnesses 4s"))
+CUT = step_of(("N1-all", "cut active witnesses 4s"))
 
 
 def test_two_places_at_once_are_seen_also_of_one_epoch_and_also_when_one_is_stopped() -> None:
@@ -209,7 +209,9 @@ def test_a_site_that_is_cut_off_and_outlives_its_lease_is_said(gone_ms: int | No
         ([("P3", "pause leader 2s")], False),
         ([("N4", "cut active leader 4s")], False),
         ([("N1", "cut standby witnesses 4s")], False),
-        ([("N1", "cut active witnesses 4s")], True),
+        ([("N1-all", "cut active witnesses 4s")], True),
+        ([("N1", "cut active witnesses 4s")], not chaos_expect.RELAY),
+        ([("N1", "cut active witnesses 4s"), ("P5", "freeze standby 4s")], True),
         ([("P3", "pause leader 2s"), ("P1", "kill w2 1s")], True),
         ([("P3", "pause leader 2s"), ("P5", "freeze standby 4s")], False),
         ([("C1", "clock leader wall 1h")], False),
@@ -219,6 +221,13 @@ def test_an_epoch_may_move_only_for_a_fault_that_justifies_it(faults: list[tuple
     assert chaos_expect.justified(faults) is allowed
     outcome = judged(step_of(*faults), seen("site-b", 2, 2_000, 8_000, None), after=2)
     assert outcome.false_takeover is not allowed
+
+
+def test_a_site_that_goes_on_through_the_other_must_not_end() -> None:
+    relayed = step_of(("N1", "cut active witnesses 4s"))
+    ended = judged(relayed, seen("site-a", 1, 0, 3_400, 3_500), seen("site-b", 2, 4_250, 8_000, None), after=2)
+    assert ended.false_takeover is chaos_expect.RELAY
+    assert len(ended.broken) == chaos_expect.RELAY
 
 
 def test_a_step_that_did_not_recover_is_bad() -> None:

@@ -55,6 +55,7 @@ def lines(ttl_ms: int) -> dict[str, Lines]:
         "P13": _line("strike agent-crash-loop", DRAWS.map("draw={}".format)),
         "power": _line("power-off", role, blow),
         "N1": _line("cut", role, "witnesses", blow),
+        "N1-all": _line("cut", role, "witnesses", blow),
         "N1-witness": _line("cut", witness, "witnesses", blow),
         "N2-out": _line("cut", role, "witnesses", blow, "one-way"),
         "N2-in": _line("cut witnesses", role, blow, "one-way"),

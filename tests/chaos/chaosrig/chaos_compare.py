@@ -1,6 +1,6 @@
 """The faults of the peers' table on the product and on etcd's lock, in one run with one referee.
 
-Kill: the active site loses its power. Partition: it reaches no witness, silently. Stop: every process of it is stopped
+Kill: the active site loses its power. Partition: it reaches nobody, silently. Stop: every process of it is stopped
 for two leases and goes on. Both: it and the leading witness are killed at once. Fault and measure are the same code.
 """
 
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 AWAY_TTLS = 3
 ROWS: dict[str, tuple[tuple[str, str], ...]] = {
     "kill": (("power", "power-off active {away}ms"),),
-    "partition": (("N1", "cut active witnesses {away}ms"),),
+    "partition": (("N1-all", "cut active witnesses {away}ms"),),
     "stop": (("P5", "freeze active {stop}ms"),),
     "both": (("P1", "kill leader {away}ms"), ("power", "power-off active {away}ms")),
 }

@@ -29,14 +29,20 @@ class Loss(Enum):
     STAYS = "it stays active in its epoch"
 
 
-SITE_LINK = False
-"""Whether the leads' configurations name the other site (`site_link`): else nothing is relayed and nobody holds."""
+RELAY = True
+"""The leads' configurations name the other site (`site_link`): a site that reaches no witness goes on through it."""
+HOLDS = False
+"""While no site reaches a witness the active one goes on by the other one's promise. Nobody does that yet."""
 WITNESS_LOSS = {
-    "site_cut_from_witnesses": Loss.STAYS if SITE_LINK else Loss.FENCES,  # N1, N2, O9, H3-site: relay
-    "third_location_cut": Loss.STAYS if SITE_LINK else Loss.FENCES,  # H1: holds
-    "site_link_cut": Loss.FENCES,  # H2: the third location and the link between the sites
+    "site_cut_from_witnesses": Loss.STAYS if RELAY else Loss.FENCES,
+    "third_location_cut": Loss.STAYS if HOLDS else Loss.FENCES,
+    "site_link_cut": Loss.FENCES,
+    "site_isolated": Loss.FENCES,
 }
-"""Today nobody relays and nobody holds. When both are there, SITE_LINK becomes True, and nothing else here."""
+"""Who is cut off: one site, all sites, all sites and each other, one site from everybody.
+
+When holds are there, HOLDS becomes True, and nothing else changes here.
+"""
 
 WEAK = frozenset({"witness", "way"})
 """Two of a step's faults that touch one of these may together take the majority away."""
@@ -51,6 +57,8 @@ class Expectation:
     """A key of WITNESS_LOSS, for faults that cut the active site off."""
 
     def justifies(self, line: str) -> bool:
+        if self.loss and WITNESS_LOSS[self.loss] is Loss.STAYS:
+            return False
         if self.moves is Moves.IF_ACTIVE:
             return "active" in line.split()
         return self.moves is Moves.MAY
@@ -79,6 +87,7 @@ EXPECTED: dict[str, Expectation] = {
     "P13": Expectation(Moves.MAY, "site"),
     "power": SITE,
     "N1": WAY,
+    "N1-all": Expectation(Moves.IF_ACTIVE, "way", "site_isolated"),
     "N1-witness": NEVER_WITNESS,
     "N2-out": WAY,
     "N2-in": WAY,
@@ -104,7 +113,7 @@ EXPECTED: dict[str, Expectation] = {
     "O4": NEVER_WITNESS,
     "O5": NEVER_WITNESS,
     "O6": NEVER_WITNESS,
-    "O9": Expectation(Moves.MAY, "way", "site_cut_from_witnesses"),
+    "O9": Expectation(Moves.MAY, "way"),
     "O10": PEOPLE,
     "O11": SITE,
     "G1": SITE,
@@ -119,8 +128,19 @@ EXPECTED: dict[str, Expectation] = {
 }
 
 
+def moves_in_words(kind: str) -> str:
+    """Of a fault alone."""
+    expected = EXPECTED[kind]
+    if expected.loss and WITNESS_LOSS[expected.loss] is Loss.STAYS:
+        return "no: it goes on through the other site"
+    words = {Moves.NEVER: "no", Moves.MAY: "yes", Moves.IF_ACTIVE: "when the active site is hit"}
+    return words[expected.moves]
+
+
 def justified(blows: list[tuple[str, str]]) -> bool:
-    """Of a step, by kinds and lines."""
+    """Of a step, by kinds and lines. Who lives on through the other site needs that site, and nothing else broken."""
+    if len(blows) > 1 and any(EXPECTED[kind].loss and "active" in line.split() for kind, line in blows):
+        return True
     if any(EXPECTED[kind].justifies(line) for kind, line in blows):
         return True
     return sum(EXPECTED[kind].touches in WEAK for kind, _ in blows) > 1

@@ -40,6 +40,15 @@ def cut(world: World, command: Command) -> Blow:
     return Blow(span_s, partial(world.net.heal, world.net.cut(ways)), note)
 
 
+def isolate(world: World, command: Command) -> Blow:
+    """The site reaches nobody, as when its cables are pulled; its own hosts reach each other."""
+    own = [host.name for host in world.site_hosts(command.word("the site"))]
+    command.word("from whom")
+    span_s = span_of(command, HOLD_TTLS * world.ttl_s)
+    table = world.net.cut(_both([(one, other) for one in own for other in world.net.names if other not in own]))
+    return Blow(span_s, partial(world.net.heal, table), "+".join(own))
+
+
 def flap(world: World, command: Command) -> Blow:
     """`cut ONE OTHER SPAN every=SPAN`: it goes and comes in that rhythm, by the kernel's own clock."""
     pairs, note = _pairs(world, command)
@@ -170,6 +179,7 @@ def _all(world: World, tables: list[str]) -> None:
 
 NET = (
     Kind("N1", "N1", "a site reaches no witness", cut),
+    Kind("N1-all", "N1", "a site reaches nobody", isolate),
     Kind("N1-witness", "N1", "a witness reaches no other witness", cut),
     Kind("N2-out", "N2", "a site is not heard", cut),
     Kind("N2-in", "N2", "a site does not hear", cut),

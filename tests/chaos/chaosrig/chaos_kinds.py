@@ -3,7 +3,7 @@ what it justifies, and one in `tests/sim/sim_real_kinds.py` for how it is drawn.
 
 from __future__ import annotations
 
-from chaosrig.chaos_expect import EXPECTED, Moves
+from chaosrig.chaos_expect import moves_in_words
 from chaosrig.chaos_fault import Kind
 from chaosrig.chaos_faults_machine import MACHINES
 from chaosrig.chaos_faults_net import NET
@@ -27,7 +27,6 @@ ELSEWHERE = {
     "H3": ("a hold is promised, then the promiser is granted the lease", ""),
 }
 """Faults that others show, or that nobody does yet (no file)."""
-WORDS = {Moves.NEVER: "no", Moves.MAY: "yes", Moves.IF_ACTIVE: "when the active site is hit"}
 
 
 def catalogue() -> list[str]:
@@ -35,7 +34,7 @@ def catalogue() -> list[str]:
     lines = ["| kind | faults | what happens | may the epoch move |", "|---|---|---|---|"]
     for kind in KINDS.values():
         says = f"{kind.says}; alone" if kind.alone else kind.says
-        lines.append(f"| `{kind.name}` | {kind.ids} | {says} | {WORDS[EXPECTED[kind.name].moves]} |")
+        lines.append(f"| `{kind.name}` | {kind.ids} | {says} | {moves_in_words(kind.name)} |")
     lines += ["", "Shown by others:", "", "| faults | what | by |", "|---|---|---|"]
     lines += [f"| {ids} | {says} | {f'`{by}`' if by else 'nobody yet'} |" for ids, (says, by) in ELSEWHERE.items()]
     return lines

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from chaosrig.chaos_expect import SITE_LINK
+from chaosrig.chaos_expect import RELAY
 from fencerig import fenced_platform
 
 from witness.pki.store import create_ca, issue
@@ -27,6 +27,8 @@ HOSTS = (*WITNESSES, *(host for hosts in SITES.values() for host in hosts), OPER
 MEMBER = "db1"
 API, PEER, METRICS, LOCAL, MEMBERS, LINK, PLATFORM = 7410, 7411, 7412, 7413, 7420, 7430, 8080
 RAFT_DEFAULTS_TTL_MS = 3_000
+UNHEALTHY_MS = 5_000
+"""A busy machine is not an unfit platform."""
 PROGRAM = Path(fenced_platform.__file__)
 
 
@@ -136,7 +138,7 @@ class Layout:
             "group": GROUP,
             "sites": list(SITES),
             "ttl": f"{self.ttl_ms}ms",
-            "unhealthy_for": "3s",
+            "unhealthy_for": f"{UNHEALTHY_MS}ms",
             "cooldown": "0s",
             "moves_max": 1_000,
             "activation_backoff": "1s",
@@ -181,12 +183,12 @@ class Layout:
             steps.insert(0, {"name": "start-db", "member": MEMBER, "timeout": "8s"})
             content["members_listen"] = self.addresses.at(host, MEMBERS)
             content["members"] = [{"name": MEMBER, "groups": [GROUP]}]
-        if SITE_LINK and not home:
+        if RELAY and not home:
             peer = next(name for name in SITES if name != site)
             peers = [{"site": peer, "address": self.addresses.at(SITES[peer][0], LINK)}]
             content["site_link"] = {"listen": self.addresses.at(host, LINK), "peers": peers}
         stop = [*_python(), "stop", str(self.data(host))]
-        probe = {"name": "port", "kind": "tcp", "target": f"127.0.0.1:{PLATFORM}", "timeout": "400ms"}
+        probe = {"name": "port", "kind": "tcp", "target": f"127.0.0.1:{PLATFORM}", "timeout": "1500ms"}
         data = {"name": "data", "kind": "exec", "command": ["/bin/true"], "rise": 1, "fall": 1}
         content["groups"] = [
             {
@@ -194,7 +196,7 @@ class Layout:
                 "activation": {"timeout": "20s", "steps": steps},
                 "deactivation": {"timeout": "6s", "steps": [{"name": "stop", "command": stop, "timeout": "3s"}]},
                 "verify_down": [self._port_closed()],
-                "probes": [{**probe, "role": "service", "interval": "500ms"}, {**data, "role": "data"}],
+                "probes": [{**probe, "role": "service", "interval": "2s"}, {**data, "role": "data"}],
             }
         ]
         return content

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import hypothesis
 from chaosrig.chaos_fault import Kind
+from chaosrig.chaos_layout import UNHEALTHY_MS
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 
@@ -115,7 +116,10 @@ def _draw(strategy: SearchStrategy[T], name: str) -> T:
 
 def simulator_line(step: Step, ttl_ms: int) -> str:
     """What plays this step in the simulator."""
-    asks = [f"cluster ttl={ttl_ms}ms unhealthy-for=3s seed=0", f"run {2 * ttl_ms + 5_000 + step.wait_ms}ms"]
+    asks = [
+        f"cluster ttl={ttl_ms}ms unhealthy-for={UNHEALTHY_MS}ms seed=0",
+        f"run {2 * ttl_ms + 5_000 + step.wait_ms}ms",
+    ]
     for fault in step.faults:
         if fault.after_ms:
             asks.append(f"run {fault.after_ms}ms")
