@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from chaosrig import chaos_expect, chaos_own
-from chaosrig.chaos_judge import Outcome, measure
+from chaosrig.chaos_judge import Outcome, measure, too_busy
 from chaosrig.chaos_kinds import ELSEWHERE, KINDS
 from chaosrig.chaos_plan import Fault, Step, lines, make_plan, simulator_line
 from fencerig.activity import MS, Report, Seen
@@ -228,6 +228,20 @@ def test_a_site_that_goes_on_through_the_other_must_not_end() -> None:
     ended = judged(relayed, seen("site-a", 1, 0, 3_400, 3_500), seen("site-b", 2, 4_250, 8_000, None), after=2)
     assert ended.false_takeover is chaos_expect.RELAY
     assert len(ended.broken) == chaos_expect.RELAY
+
+
+def test_an_overrun_machine_excuses_a_relay_that_comes_late_and_nothing_else() -> None:
+    relayed = step_of(("N1", "cut active witnesses 4s"))
+    assert bool(too_busy(relayed, 7.0, 2)) is chaos_expect.RELAY
+    assert not too_busy(relayed, 6.0, 2)
+    assert not too_busy(CUT, 30.0, 2)
+    outcome = Outcome(
+        relayed, life_before=1, epoch_before=1, epoch_after=2, recovery_ms=1.0, excuse="load 30 on 2 cores"
+    )
+    rows = (seen("site-a", 1, 0, 3_400, 3_500), seen("site-b", 2, 3_400, 8_000, None))
+    measure(outcome, Report(9_000 * MS, rows, {"dual": 0}), 1_000 * MS, 5_000 * MS, 0, TTL_MS)
+    assert not outcome.false_takeover
+    assert outcome.bad, "two at once are never excused"
 
 
 def test_a_step_that_did_not_recover_is_bad() -> None:

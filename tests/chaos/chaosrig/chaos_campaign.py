@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from chaosrig.chaos_fault import Blow, Kind
 from chaosrig.chaos_ground import Ground, Missing, now_ns, pass_time
-from chaosrig.chaos_judge import Outcome, measure
+from chaosrig.chaos_judge import Outcome, measure, too_busy
 from chaosrig.chaos_plan import Step, simulator_line
 
 from witness.sim.scenario.command import Command
@@ -123,6 +123,7 @@ class Campaign:
                 self.say(f"NOT TRIED {fault.kind}: {why}")
                 return None
         outcome = Outcome(step, load=os.getloadavg()[0])
+        outcome.excuse = too_busy(step, outcome.load, os.cpu_count() or 1)
         before = world.settled()
         outcome.site_before, outcome.epoch_before, outcome.life_before = before.site, before.epoch, before.life
         looks_before = world.referee().looks["dual"]

@@ -17,6 +17,8 @@ from chaosrig.chaos_plan import Step
 from fencerig.activity import MS, Report
 
 STOOD_SHARE = 0.8
+BUSY_PER_CORE = 3
+"""Runnable processes for each core above which nothing starts or answers in time."""
 LOSS_SLACK_MS = 0.0
 """A lease that was renewed at the very blow ends one ttl later, and not a moment after that."""
 
@@ -126,6 +128,15 @@ def measure(outcome: Outcome, report: Report, struck_ns: int, until_ns: int, loo
         outcome.broken += loss_broken(outcome, (until_ns - struck_ns) / MS, ttl_ms)
 
 
+def too_busy(step: Step, load: float, cores: int) -> str:
+    """Why a site may lose its lease that should go on through the other one: '' on a machine that is not overrun.
+
+    A renewal interval, the waits for silent witnesses and three handshakes must fit in before the graceful stop begins.
+    """
+    stays = any(loss_of(fault.kind, fault.line) is Loss.STAYS for fault in step.faults)
+    return f"load {load:.0f} on {cores} cores" if stays and load > BUSY_PER_CORE * cores else ""
+
+
 def loss_broken(outcome: Outcome, lasted_ms: float, ttl_ms: int) -> list[str]:
     """Of a fault that cut the active site off for longer than its lease."""
     (fault,) = outcome.step.faults
@@ -134,7 +145,7 @@ def loss_broken(outcome: Outcome, lasted_ms: float, ttl_ms: int) -> list[str]:
         return []
     if loss is Loss.STAYS:
         ended = outcome.dead_ms is not None
-        return [f"cut off for {lasted_ms:.0f} ms the site did not stay active"] if ended else []
+        return [f"cut off for {lasted_ms:.0f} ms the site did not stay active"] if ended and not outcome.excuse else []
     if outcome.dead_ms is None or outcome.dead_ms > ttl_ms + LOSS_SLACK_MS:
         ended = "lives on" if outcome.dead_ms is None else f"ended after {outcome.dead_ms:.1f} ms"
         return [f"cut off for {lasted_ms:.0f} ms the platform {ended}, with a lease of {ttl_ms} ms"]

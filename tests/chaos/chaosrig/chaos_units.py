@@ -89,6 +89,7 @@ class Units:
         unit.held = False
         if unit.pid:
             return
+        unit.ended_at = 0.0
         with unit.log.open("ab") as log:
             unit.process = self.popen(unit.host, unit.command, log.fileno())
 
@@ -114,7 +115,6 @@ class Units:
                 unit.ended_at = now
                 unit.exits.append(code)
             if code is not None and not unit.held and now - unit.ended_at >= RESTART_S:
-                unit.ended_at = 0.0
                 unit.process = None
                 self.start(unit)
 
