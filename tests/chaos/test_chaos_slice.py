@@ -22,8 +22,9 @@ from witness.sim.scenario.play import Player, play_line
 from witness.sim.scenario.script import ScenarioError
 
 PROGRAM = Path(__file__).with_name("chaos_run.py")
-RUN_S = 170.0
-WAIT_S = 90.0
+RUN_S = 280.0
+"""A bound, not what it takes: the wheel may have to be built first."""
+WAIT_S = 120.0
 TTL_MS = 3_000
 SLICE_SEED = "17"
 """The leader is stopped, the active site's guard is killed, the active site is cut off from the leader."""
@@ -35,7 +36,7 @@ needs_rights = pytest.mark.skipif(bool(MISSING), reason=f"REAL FAULTS WERE NOT T
 @needs_rights
 @pytest.mark.process
 @pytest.mark.root
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(320)
 def test_three_faults_of_three_kinds_never_two_active_and_all_recovered() -> None:
     words = ["--kinds", "P3,N4,G1", "--faults", "3", "--seed", SLICE_SEED, "--ttl", "5s", "--json"]
     done = subprocess.run(
@@ -54,7 +55,7 @@ def test_three_faults_of_three_kinds_never_two_active_and_all_recovered() -> Non
 @needs_rights
 @pytest.mark.process
 @pytest.mark.root
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(320)
 def test_a_run_that_is_ended_by_a_signal_leaves_nothing() -> None:
     command = [sys.executable, str(PROGRAM), "--kinds", "P3", "--faults", "9", "--json"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
