@@ -18,6 +18,7 @@ def check_setup(host: Host) -> Iterator[Finding]:
         why = "the site cannot take over, and the ttl of its groups is unknown: their budgets are not judged"
         yield Finding(Severity.WARNING, "agent", what, Promise.COMES_BACK, why, "site-agent run -c FILE")
     yield from _site_link(host)
+    yield from _peers(host)
     for group in host.settings.groups:
         yield from _group(group, lead=host.member is None)
         yield from _said(host, group)
@@ -36,6 +37,20 @@ def _site_link(host: Host) -> Iterator[Finding]:
     )
     remedy = "add site_link on every site's agent, or set witness_loss: fence for groups that are to be fenced"
     yield Finding(Severity.WARNING, "site-link", what, Promise.COMES_BACK, why, remedy)
+
+
+def _peers(host: Host) -> Iterator[Finding]:
+    """What the running agent says of the other sites."""
+    link = None if host.status is None else host.status.get("site_link")
+    for peer in () if link is None else link["peers"]:
+        if peer["connected"]:
+            continue
+        what = f"not connected: {peer.get('problem') or 'no attempt has ended yet'}"
+        why = "that site can neither carry this one's renewals nor hold, if the witnesses are out of reach"
+        remedy = (
+            "open its site_link.listen port from here, and compare both certificates; see docs/operating/site-link.md"
+        )
+        yield Finding(Severity.WARNING, f"{peer['site']} ({peer['address']})", what, Promise.COMES_BACK, why, remedy)
 
 
 def _group(group: GroupSpec, *, lead: bool) -> Iterator[Finding]:

@@ -49,7 +49,7 @@ async def dial(peer: Peer, ours: Ourselves, *more: SiteRequest) -> Dialled:
             identity = identity_of(wire.writer.get_extra_info("ssl_object"))
             await wire.send(*(SITE_REQUESTS.encode(one) for one in (ours.hello(), *more)))
             return Dialled(wire, identity, _welcomed(await answer_of(wire), peer, ours))
-    except (PeerRefused, FrameRefused, OSError, EOFError) as error:
+    except (PeerRefused, FrameRefused, OSError, EOFError, RuntimeError) as error:
         if wire is not None:
             wire.abort()
         raise SiteUnreachable(words(error)) from error

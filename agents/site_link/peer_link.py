@@ -108,7 +108,7 @@ class PeerLink:
             return str(error)
         try:
             await self._talk(dialled)
-        except (SiteUnreachable, FrameRefused, OSError, EOFError) as error:
+        except (SiteUnreachable, FrameRefused, OSError, EOFError, RuntimeError) as error:
             return words(error)
         finally:
             dialled.wire.close()

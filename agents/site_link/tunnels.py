@@ -60,7 +60,7 @@ class Tunnels:
                 raise SiteUnreachable(f"{peer.site} does not carry it ({answer.refusal.value}): {answer.text}")
             if answer != RelayOpened(witness):
                 raise SiteUnreachable(f"{type(answer).__name__} instead of RelayOpened for {witness}")
-        except (FrameRefused, OSError, EOFError) as error:
+        except (FrameRefused, OSError, EOFError, RuntimeError) as error:
             wire.abort()
             raise SiteUnreachable(words(error)) from error
         except BaseException:

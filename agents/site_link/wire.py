@@ -15,8 +15,9 @@ HEAD_BYTES = 4
 BUFFER_BYTES = 64 * 1024
 """What is read ahead of the reader, and what may wait for the network, of one connection."""
 SEND_S = 2.0
-ENDS = (OSError, EOFError)
-"""How a connection ends: resets, failures of TLS and time-outs are OSErrors, IncompleteReadError is an EOFError."""
+ENDS = (OSError, EOFError, RuntimeError)
+"""How a connection ends: resets, failures of TLS and time-outs are OSErrors, IncompleteReadError is an EOFError, and
+uvloop raises a RuntimeError for a handle that it has closed meanwhile."""
 
 
 class Wire:

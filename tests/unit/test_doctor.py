@@ -307,6 +307,18 @@ def test_what_the_configuration_leaves_open(root: Root) -> None:
     assert brief(check_setup(host(root, *whole[:2]))) == [(WARNING, "agent"), (WARNING, "site-link")]
 
 
+def test_another_site_that_is_not_reached(root: Root) -> None:
+    peers = [
+        {"site": "dc-b", "address": "b:7430", "connected": False, "problem": "Connection refused"},
+        {"site": "dc-c", "address": "c:7430", "connected": True},
+    ]
+    group = {"group": "g", "state": "standby", "trouble": "", "blockers": [], "witness_loss": "fence"}
+    status = {"groups": [group], "site_link": {"peers": peers}}
+    found = [one for one in check_setup(host(root, status=status)) if one.subject.startswith("dc-")]
+    assert brief(found) == [(WARNING, "dc-b (b:7430)")]
+    assert "Connection refused" in found[0].what
+
+
 # -- together -----------------------------------------------------------------------------------------------
 
 
