@@ -10,6 +10,7 @@ from typing import Protocol
 
 from agents.core.effects import AnswerSite, Effect
 from agents.core.group import GroupAgent
+from agents.core.streams import Route
 from proto.clock import ClockReading
 from proto.site_messages import (
     HoldAnswer,
@@ -20,7 +21,7 @@ from proto.site_messages import (
     HoldVerdict,
 )
 from proto.timing import ANSWER_WAIT_MS_MIN
-from proto.units import NS_PER_MS, DurationNs, GroupId, InstantNs, SiteId
+from proto.units import NS_PER_MS, DurationNs, GroupId, InstantNs, Nonce, SiteId
 
 
 class Agent(Protocol):
@@ -30,6 +31,7 @@ class Agent(Protocol):
     linked: set[SiteId]
     _effects: list[Effect]
     _heard_at: InstantNs
+    _answer_by: tuple[InstantNs, Nonce, Route] | None
 
     def _begin(self, now: ClockReading) -> None: ...
     def _work(self, now: ClockReading) -> None: ...
@@ -74,7 +76,10 @@ class SiteLinked:
         self._begin(now)
         group = self.groups.get(message.group)
         if group is not None:
-            group.site_asked(site, message, received, hears_witnesses=self.hears(now))
+            hears = self.hears(now)
+            group.site_asked(site, message, received, hears_witnesses=hears)
+            if hears and self._answer_by is None:
+                group.urgent = True  # does it still hear them? The asker has not much time, and asks again
         elif isinstance(message, HoldRequest):
             refusal = HoldVerdict.REFUSED, HoldRefusal.UNKNOWN_GROUP
             answer = HoldAnswer(message.nonce, message.group, message.epoch, message.number, *refusal)

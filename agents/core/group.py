@@ -269,8 +269,6 @@ class GroupAgent(GroupLife):
             hears_witnesses=hears_witnesses,
         )
         self.given.asked(site, message, received, standing)
-        if hears_witnesses:
-            self.urgent = True  # does it still? The asker has not much time, and asks again
         self._look_at_promises(received)
 
     def promise_stored(self) -> None:

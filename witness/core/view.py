@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from proto.decisions import Decision, blocker_words, decision_words
+from proto.holds import HoldMark
 from proto.messages import LAG_UNKNOWN_MS
 from proto.timing import takeover_max_ns
 from proto.units import NS_PER_MS, InstantNs, SiteId, WitnessId
@@ -52,6 +53,8 @@ def group_view(
         "handover_reason": None if revocation is None else revocation.reason.value,
         "constants": dataclasses.asdict(constants),
         "takeover_max_ms": takeover_max_ns(constants, 0) // NS_PER_MS,
+        "witness_loss": config.witness_loss.value,
+        "last_holder_may_hold": None if group.former is None else group.former.site,
         "sites": [_site_view(group, site, group.sites[site], sight, now) for site in config.sites],
         "permits": _permits_view(group),
         "decision": _decision_view(decision),
@@ -87,6 +90,9 @@ def _site_view(
         "epoch_bound": None if report is None else report.epoch_bound,
         "finished_epoch": None if report is None else report.finished_epoch,
         "permit": None if report is None or report.permit is None else report.permit.permit.hex(),
+        "promising": None if report is None else report.promising,
+        "promised": None if report is None else _mark_view(report.promised),
+        "holding": None if report is None else _mark_view(report.holding),
         "maintenance": record.maintenance,
         "quarantine": [
             {"cause": cause.value, "epoch": note.epoch, "text": note.text}
@@ -94,6 +100,11 @@ def _site_view(
         ],
         "blockers": [] if report is None else list(report.blockers),
     }
+
+
+def _mark_view(mark: HoldMark | None) -> dict[str, object] | None:
+    """A round of holds, as a site reports it."""
+    return None if mark is None else {"epoch": mark.epoch, "number": mark.number, "chain": mark.chain.hex()}
 
 
 def _decision_view(decision: Decision) -> dict[str, object]:

@@ -8,8 +8,9 @@ from typing import Any
 from rich.text import Text
 
 from proto.clock import SystemClock
+from proto.decisions import Reason
 from proto.groups import Mode
-from proto.units import NS_PER_S
+from proto.units import NS_PER_S, GroupId
 from witness.ctl.changes import Action, GroupChange, plan_change
 from witness.ctl.client import Answer, ClusterClient, checked, group_path, refusal_words
 from witness.ctl.errors import Refused, Unfinished, Unreachable
@@ -20,6 +21,7 @@ from witness.ctl.render import change_lines, console, errors, waits_for_operator
 from witness.group_fields import to_fields
 
 POLL_S = 0.1
+LEVEL_POLLS = 30
 EVENTS_PAGE = 500
 
 
@@ -70,7 +72,7 @@ def apply(client: ClusterClient, file: Path, reason: str, *, dry_run: bool, as_j
         answer = None
         if plan.action is not Action.NOTHING and not dry_run:
             body = {"config": wanted, "expected_version": plan.expected_version, "reason": reason}
-            answer = client.change("PUT", group_path(config.group), body)
+            answer = _put(client, config.group, body)
         results.append(_result(plan, answer))
         if not as_json:
             _print_result(plan, answer)
@@ -81,6 +83,17 @@ def apply(client: ClusterClient, file: Path, reason: str, *, dry_run: bool, as_j
         console.print("dry run: nothing was changed")
     if failed:
         raise Refused(f"{len(failed)} of {len(results)} groups were refused: {', '.join(failed)}")
+
+
+def _put(client: ClusterClient, group: GroupId, body: dict[str, Any]) -> Answer:
+    """A cluster that has just begun, or was upgraded, works at its highest feature level in a moment."""
+    answer = client.change("PUT", group_path(group), body)
+    for _ in range(LEVEL_POLLS):
+        if answer.ok or answer.body.get("reason") != Reason.FEATURE_LEVEL.value:
+            break
+        pause(POLL_S)
+        answer = client.change("PUT", group_path(group), body)
+    return answer
 
 
 def _result(plan: GroupChange, answer: Answer | None) -> dict[str, Any]:

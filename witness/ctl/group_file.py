@@ -84,6 +84,10 @@ class GroupSpec(ConfigModel):
     moves_window: Annotated[DurationMs, _between("moves_window_ms")] = _ms("moves_window_ms")
     handover_timeout: Annotated[DurationMs, _between("handover_timeout_ms")] = _ms("handover_timeout_ms")
     activation_backoff: Annotated[DurationMs, _between("activation_backoff_ms")] = _ms("activation_backoff_ms")
+    witness_loss: WitnessLoss = Field(
+        default=WitnessLoss.HOLD,
+        description="when no witness answers: go on while every other site holds (needs site links), or fence",
+    )
     labels: dict[str, str] = Field(default_factory=dict)
     witness_loss: WitnessLoss = WitnessLoss.HOLD
     break_glass: BreakGlassSpec | None = None

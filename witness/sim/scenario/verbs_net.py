@@ -48,9 +48,10 @@ def _pairs(stage: Stage, command: Command) -> tuple[list[Pair], int]:
     one_way = command.flag("one-way")
     span_ns = command.last(forward_ns, 0)
     pairs = [(one, other) for one in ones for other in others if one != other]
-    place_of = stage.world.judges.place_of
-    if any(stage.is_site(one) and stage.is_site(other) and place_of(one) != place_of(other) for one, other in pairs):
-        raise Wrong("sites do not talk to each other: cut a site from witnesses, or witnesses from one another")
+    place_of, linked = stage.world.judges.place_of, stage.world.setup.site_link
+    between = [stage.is_site(one) and stage.is_site(other) and place_of(one) != place_of(other) for one, other in pairs]
+    if any(between) and not linked:
+        raise Wrong("sites do not talk to each other without witness-loss=hold: cut a site from witnesses")
     return pairs + ([] if one_way else [(other, one) for one, other in pairs]), span_ns
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from proto.errors import BadValue
 from proto.events import Event, EventKind
-from proto.groups import Failback, GroupConfig, Mode, check_group
+from proto.groups import Failback, GroupConfig, Mode, WitnessLoss, check_group
 from proto.health import DataChecks, SiteState
 from proto.lease import LeaseConstants
 from proto.units import NS_PER_MS, NS_PER_S, MemberName, SiteId, WitnessId
@@ -54,10 +54,12 @@ def cluster(stage: Stage, command: Command) -> None:
     start_ns = take("start", forward_ns, START_NS)
     raft = draw_raft(seed) if drawn else _raft(seed, timers)
     sites = tuple(SiteId(name) for name in names)
+    group = _group(command, sites)
     setup = Setup(
         seed=seed,
         sites=sites,
-        groups=(_group(command, sites),),
+        groups=(group,),
+        site_link=group.witness_loss is WitnessLoss.HOLD,
         kinds=KINDS + (STALE_KINDS if take("stale-frames", one_of("yes", "no"), "no") == "yes" else ()),
         safety_s=0,
         data_checks=DataChecks(take("data-checks", one_of("none", "passed"), "passed")),
@@ -100,6 +102,7 @@ def _group(command: Command, sites: tuple[SiteId, ...]) -> GroupConfig:
         moves_max=take("moves-max", number(1, 1_000), 1_000),
         handover_timeout_ms=take("handover-timeout", span_ms, 10_000),
         activation_backoff_ms=take("backoff", span_ms, 5_000),
+        witness_loss=WitnessLoss(take("witness-loss", one_of(*(one.value for one in WitnessLoss)), "fence")),
     )
     try:
         check_group(config)
