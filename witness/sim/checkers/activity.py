@@ -65,11 +65,13 @@ class ActivityChecker:
 
     def moved(self, group: GroupId, host: str, epoch: Epoch) -> None:
         """What runs goes on under a new epoch, without a stop."""
-        begun = self._begun.setdefault(group, {})
-        if epoch <= max(begun, default=Epoch(0)) and not self.excused(group, host):
-            self._found("epoch", f"{host} goes on with {group} under epoch {epoch}, {max(begun)} was begun before")
-        begun.setdefault(epoch, set()).add(host)
-        self.moves += 1
+        place, begun = self._place_of(host), self._begun.setdefault(group, {})
+        highest, hosts = max(begun, default=Epoch(0)), begun.setdefault(epoch, set())
+        again = host in hosts or any(self._place_of(other) != place for other in hosts)
+        if (again or epoch < highest) and not self.excused(group, host):
+            self._found("epoch", f"{host} goes on with {group} under epoch {epoch}, {highest} was begun before")
+        hosts.add(host)
+        self.moves += place == host
 
     def running(self, group: GroupId, host: str) -> None:
         """It executes: it began, or its machine goes on."""

@@ -82,7 +82,7 @@ class AuthorityChecker:
         before = self._runs.get((group, host))
         if before is None or before == epoch:
             return False
-        authority = self._authority.get((group, host))
+        authority = self._authority.get((group, self._place_of(host)))
         if epoch < before or authority is None or authority.epoch != epoch:
             self._found(
                 "authority", f"{host} goes on with {group} under epoch {epoch} after {before}: no answer says so"
