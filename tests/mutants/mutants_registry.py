@@ -7,6 +7,7 @@ import mutants_claims
 import mutants_disk
 import mutants_entries
 import mutants_fencing
+import mutants_holds
 import mutants_identity
 import mutants_lease
 import mutants_machine
@@ -34,6 +35,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *mutants_plans.MUTANTS,
     *mutants_fencing.MUTANTS,
     *mutants_takeover.MUTANTS,
+    *mutants_holds.MUTANTS,
     *mutants_members.MUTANTS,
 )
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}

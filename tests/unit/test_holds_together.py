@@ -121,6 +121,22 @@ def test_with_three_sites_one_that_is_silent_means_fence() -> None:
     assert world.overlaps == []
 
 
+def test_an_answer_that_is_late_gives_no_more_than_its_request() -> None:
+    world = Together()
+    active = world.until_active()
+    world.lose_witnesses()
+    world.passes(TTL_MS)
+    world.late_ms = 1_500
+    for _ in range(4 * TTL_MS // 10):
+        world.passes(10)
+        authority, sent = active.group.holder.authority, active.group.taken._last_sent
+        if authority is not None and sent is not None:
+            assert authority.deadline <= sent.boottime_ns + TTL_MS * 1_000_000
+    world.part(A, B)
+    world.passes(2 * TTL_MS)
+    assert not active.rules()
+
+
 def test_a_grant_in_place_that_runs_out_unclaimed_is_made_again() -> None:
     world = Together()
     active = world.until_active()
