@@ -62,12 +62,6 @@ def group_view(group: GroupAgent, now: ClockReading) -> dict[str, object]:
         "witness_loss": None if group.sites is None else group.sites.witness_loss.value,
         "containment": group.containment,
         "trouble": group.trouble,
-        "holds": {
-            "by": dict(group.taken.said) if group.taken.on else {},
-            "round": None if group.taken.mark is None else group.taken.mark.number,
-            "promising": group.promising,
-            "promised_to": None if group.given.promise is None else group.given.promise.site,
-        },
         "blockers": [
             *((UNKNOWN_GROUP,) if group.unknown else ()),
             *group.host_blockers(),

@@ -89,7 +89,6 @@ class GroupSpec(ConfigModel):
         description="when no witness answers: go on while every other site holds (needs site links), or fence",
     )
     labels: dict[str, str] = Field(default_factory=dict)
-    witness_loss: WitnessLoss = WitnessLoss.HOLD
     break_glass: BreakGlassSpec | None = None
 
     @model_validator(mode="after")
