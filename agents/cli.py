@@ -27,7 +27,7 @@ app = typer.Typer(
     help="The agent of one site: runs the platform while the witnesses grant it the lease, and never longer.",
     epilog=(
         "Exit codes: 0 done (doctor: 1 warnings, 2 a promise would break), 64 wrong usage, "
-        "69 no agent answers (status, exec) or the disk failed (run), "
+        "69 no agent answers (status, break-glass, exec) or the disk failed (run), "
         "70 internal fault, 75 the lease was lost (exec), the stop was cut short (run) or it was not done in time "
         "(upgrade), 78 the configuration or the state is not usable as it is; exec and hook-test have more: see there."
     ),
@@ -118,6 +118,46 @@ def upgrade(
     except UpgradeTimedOut as error:
         typer.echo(f"site-agent: {error}", err=True)
         raise typer.Exit(EXIT_TEMPFAIL) from None
+
+
+@app.command("break-glass")
+def break_glass(
+    group: Annotated[str, typer.Argument(metavar="GROUP")],
+    permit: Annotated[Path | None, typer.Argument(metavar="[PERMIT]", help="The permit's file.")] = None,
+    end: Annotated[bool, typer.Option("--end", help="Stop what runs here under a permit, in order.")] = False,
+    confirm: Annotated[str | None, typer.Option("--confirm", help="The phrase that is asked for, for scripts.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Take the socket from this file.")] = None,
+    socket: Annotated[Path, typer.Option("--socket", help="The agent's status socket.")] = DEFAULT_SOCKET,
+) -> None:
+    """Make this site active without the witnesses, by a permit that was signed offline.
+
+    For the day on which all witnesses are lost for good: docs/operating/break-glass.md is the checklist. It says what
+    the permit means and asks for a phrase, because that every other site is stopped rests on you.
+
+    Exit codes: 0 taken (or ending), 1 given up at the question, 64 wrong usage, 69 no agent answers, 78 refused: the
+    reason is printed, and nothing was changed.
+
+    Example: site-agent break-glass shop shop-dc-b.permit
+    """
+    from agents.local.break_glass import end_permit, use_permit  # noqa: PLC0415 - see above
+
+    if (permit is None) is not end:
+        typer.echo("site-agent: name the permit's file, or --end; not both", err=True)
+        raise typer.Exit(EXIT_USAGE)
+    if config is not None:
+        socket = _status_socket(config)
+    if permit is None:
+        end_permit(socket, group, typer.echo)
+    else:
+        use_permit(socket, group, permit, confirm, typer.echo, _ask_phrase)
+
+
+def _ask_phrase(question: str) -> str:
+    try:
+        return str(typer.prompt(question))
+    except typer.Abort:
+        typer.echo('\nsite-agent: no answer: nothing was changed; without a terminal use --confirm "PHRASE"', err=True)
+        raise typer.Exit(1) from None
 
 
 @app.command("check")

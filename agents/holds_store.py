@@ -23,6 +23,7 @@ from proto.errors import BadValue
 from proto.groups import WitnessLoss
 from proto.lease import LeaseConstants
 from proto.messages import GroupSites
+from proto.permit import PermitTerms
 from proto.units import Chain, Claim, Epoch, GroupId, Incarnation, InstantNs, SiteId
 
 VERSION = 1
@@ -71,6 +72,8 @@ class HoldsStore:
             "sites": list(found.sites),
             "witness_loss": found.witness_loss.value,
             "wait": None if found.wait is None else dataclasses.astuple(found.wait),
+            "permits": dataclasses.astuple(found.permits),
+            "constants": None if found.constants is None else dataclasses.astuple(found.constants),
         }
         self._write(group, "sites", body)
 
@@ -105,7 +108,9 @@ class HoldsStore:
         try:
             wait = None if body["wait"] is None else LeaseConstants(*body["wait"])
             sites = tuple(SiteId(site) for site in body["sites"])
-            return GroupSites(group, body["configuration"], sites, WitnessLoss(body["witness_loss"]), wait)
+            constants = None if body["constants"] is None else LeaseConstants(*body["constants"])
+            loss, permits = WitnessLoss(body["witness_loss"]), PermitTerms(*body["permits"])
+            return GroupSites(group, body["configuration"], sites, loss, wait, permits, constants)
         except (KeyError, TypeError, ValueError) as error:
             self._unusable(group, "sites", repr(error))
             return None

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from agents.core.agent_link import SiteLinked
+from agents.core.agent_permits import SitePermits
 from agents.core.clock_watch import ClockWatch
 from agents.core.effects import Effect, KeepRelays, ReopenStreams, Send, Tell
-from agents.core.group import GroupAgent, GroupLifeStart
+from agents.core.group_permit import GroupLifeStart, PermittedGroup
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_EPOCH, LeaseHolder
+from agents.core.permit_record import PermitRecord
 from agents.core.promise import Promise
 from agents.core.relay import Relays
 from agents.core.settings import AgentSettings
@@ -61,7 +62,7 @@ _ENTRY_BYTES = 110
 """One group's part of a heartbeat beside its report: name, epoch, claim, lag."""
 
 
-class SiteAgent(SiteLinked):
+class SiteAgent(SitePermits):
     def __init__(
         self,
         settings: AgentSettings,
@@ -72,10 +73,11 @@ class SiteAgent(SiteLinked):
         takeover: Takeover | None = None,
         promises: Mapping[GroupId, Promise] | None = None,
         sites: Mapping[GroupId, GroupSites] | None = None,
+        permits: Mapping[GroupId, PermitRecord] | None = None,
     ) -> None:
         """`takeover`: guards still hold for a former process's incarnation, which goes on (agents/core/takeover.py).
 
-        `promises` and `sites` are what is on disk.
+        `promises`, `sites` and `permits` are what is on disk.
         """
         self.settings = settings
         self.incarnation = Incarnation(tokens()) if takeover is None else takeover.kept.incarnation
@@ -83,7 +85,7 @@ class SiteAgent(SiteLinked):
         self.relays = Relays(settings.peers)
         self.answered_via: SiteId | None = None
         """Through which site the last answer of a witness came; None: directly."""
-        self.groups: dict[GroupId, GroupAgent] = {}
+        self.groups: dict[GroupId, PermittedGroup] = {}
         self._tokens = tokens
         self._effects: list[Effect] = []
         self._seq = 0 if takeover is None else takeover.seq_first
@@ -97,17 +99,16 @@ class SiteAgent(SiteLinked):
         self._ping_at = started.boottime_ns
         self._closing = False
         for group in settings.groups:
-            holder = LeaseHolder(*bounds.get(group.group, (NO_EPOCH, NO_EPOCH)))
+            holder, told = LeaseHolder(*bounds.get(group.group, (NO_EPOCH, NO_EPOCH))), self._effects.append
             life = GroupLifeStart(
                 started=started,
                 incarnation=lambda: self.incarnation,
                 promise=(promises or {}).get(group.group),
                 sites=(sites or {}).get(group.group),
                 number_first=self._seq,
+                permit=(permits or {}).get(group.group, PermitRecord()),
             )
-            self.groups[group.group] = GroupAgent(
-                group, settings, holder, _NOT_PROBED, self._effects.append, self._tokens, life
-            )
+            self.groups[group.group] = PermittedGroup(group, settings, holder, _NOT_PROBED, told, self._tokens, life)
         adopted = {} if takeover is None else takeover.groups
         for name, one in self.groups.items():
             one.start(adopted.get(name))
@@ -364,7 +365,8 @@ class SiteAgent(SiteLinked):
         self.streams.sent(nonce, Attempt(self._seq, now, route, {entry.group: entry.epoch for entry in entries}))
         wait_ns = min(self.streams.answer_wait_ns(route), self.interval_ns())
         self._answer_by = (InstantNs(now.boottime_ns + wait_ns), nonce, route)
-        beat = Heartbeat(self.settings.site, self.incarnation, self._seq, nonce, now.wall_ms, entries)
+        known = self.newest_answered()
+        beat = Heartbeat(self.settings.site, self.incarnation, self._seq, nonce, now.wall_ms, entries, known)
         self._effects.append(Send(route.witness, beat, route.via))
 
     def _send_releases(self, now: ClockReading) -> None:

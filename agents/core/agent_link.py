@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from agents.core.effects import AnswerSite, Effect
-from agents.core.group import GroupAgent
+from agents.core.group_permit import PermittedGroup
 from agents.core.streams import Route
 from proto.clock import ClockReading
 from proto.site_messages import (
@@ -27,7 +27,8 @@ from proto.units import NS_PER_MS, DurationNs, GroupId, InstantNs, Nonce, SiteId
 class Agent(Protocol):
     """What this part of the agent uses of the whole (agents/core/agent.py)."""
 
-    groups: dict[GroupId, GroupAgent]
+    groups: dict[GroupId, PermittedGroup]
+    _heard_seq: int
     linked: set[SiteId]
     _effects: list[Effect]
     _heard_at: InstantNs

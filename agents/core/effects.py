@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from agents.core.permit_record import PermitRecord
 from agents.core.promise import Promise
 from proto.lease import LeaseConstants
 from proto.messages import AgentMessage, GroupSites
@@ -69,6 +70,14 @@ class StoreSites:
 
     group: GroupId
     sites: GroupSites
+
+
+@dataclass(frozen=True, slots=True)
+class StorePermit:
+    """What is kept of break-glass permits: make durable before anything follows; answered by `permit_stored`, each."""
+
+    group: GroupId
+    record: PermitRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +173,7 @@ Effect = (
     | AnswerSite
     | StorePromise
     | StoreSites
+    | StorePermit
     | StoreBounds
     | KeepAuthority
     | StartPlan

@@ -30,6 +30,7 @@ from proto.messages import (
     RevokePhase,
     Verdict,
 )
+from proto.permit import PermitMark
 from proto.site_messages import HoldAnswer, HoldEnd, HoldEndAnswer, HoldRequest
 from proto.units import Claim, Epoch, InstantNs, SiteId
 
@@ -49,13 +50,23 @@ class GroupAgent(GroupLife):
     """The highest that a renewal of this epoch was answered with: the sites of an older one are not the whole set."""
     _claims_at: InstantNs | None = None
 
+    @property
+    def permit_in_use(self) -> bool:
+        """Neither are holds taken then, nor given (agents/core/group_permit.py)."""
+        return False
+
+    @property
+    def under_permit(self) -> PermitMark | None:
+        """Authority is by this break-glass permit, now."""
+        return None
+
     # -- what the witnesses hear --------------------------------------------------------------------------
 
     @property
     def group_version(self) -> int:
         """The version whose sites are known here; without a site link what the witnesses said last."""
         if not self._agent.peers:
-            return self.answered_version
+            return self.answered_version if self.sites is None else self.sites.version
         known = self.sites if self.given.told or not self.given.cold else None
         return 0 if known is None else known.version
 
@@ -131,11 +142,15 @@ class GroupAgent(GroupLife):
 
     def _granted_in_place(self, epoch: Epoch, carried: Epoch) -> None:
         """The witnesses are back and know the chain of holds: a new epoch, without a stop."""
-        runs = self.state in (SiteState.ACTIVE, SiteState.ACTIVATING) and self.taken.mark is not None
-        if not runs or carried != self.holder.epoch or epoch <= self.holder.bound or self._storing is not None:
+        runs = self.state in (SiteState.ACTIVE, SiteState.ACTIVATING) and self.goes_on_alone(carried)
+        if not runs or epoch <= self.holder.bound or self._storing is not None or self.holder.next != NO_EPOCH:
             return
         self.holder.bound = epoch
         self._store(_Storing.REGRANT)
+
+    def goes_on_alone(self, carried: Epoch) -> bool:
+        """Its authority does not come from the witnesses, and the heartbeat that they answer told them so."""
+        return self.taken.mark is not None and carried == self.holder.epoch
 
     def _renewed(self, answer: GroupAnswer, sent: ClockReading, now: ClockReading) -> None:
         constants = LeaseConstants(answer.ttl_ms, answer.drift_max_ppm, answer.lock_delay_ms)
@@ -209,7 +224,9 @@ class GroupAgent(GroupLife):
         known = self.sites
         newer = known is None or message.version > known.version
         again = message.version == self.answered_version and self.holder.epoch == NO_EPOCH
-        if self._agent.peers and self._sites_storing is None and message != known and (newer or again):
+        # Who asks no site for holds, and takes no permits, needs to know nothing; but what was once kept is kept up.
+        needed = bool(self._agent.peers) or message.permits.enabled or known is not None
+        if needed and self._sites_storing is None and message != known and (newer or again):
             self._sites_storing = message
             self._emit(StoreSites(self.settings.group, message))
 
@@ -224,7 +241,7 @@ class GroupAgent(GroupLife):
         self._hold_interval_ns = interval_ns
         held, known = self.held(), self._whole_set()
         runs = self.state in (SiteState.ACTIVE, SiteState.ACTIVATING) and self.holder.alive(now)
-        if held is None or known is None or not runs or self._revoked or self._superseded:
+        if held is None or known is None or not runs or self._revoked or self._superseded or self.permit_in_use:
             self.taken.on = False
             return
         if not self.taken.on:
@@ -267,6 +284,7 @@ class GroupAgent(GroupLife):
             holds=self.sites is None or self.sites.witness_loss is WitnessLoss.HOLD,
             sites=() if self.sites is None else self.sites.sites,
             hears_witnesses=hears_witnesses,
+            permit=self.permit_in_use,
         )
         self.given.asked(site, message, received, standing)
         self._look_at_promises(received)

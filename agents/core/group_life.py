@@ -16,6 +16,7 @@ from agents.core.health import HealthSummary
 from agents.core.holds_given import HoldsGiven
 from agents.core.holds_taken import Held, HoldsTaken
 from agents.core.lease_holder import NO_EPOCH, LeaseHolder
+from agents.core.permit_record import PermitRecord
 from agents.core.plan_numbers import PlanNumbers
 from agents.core.promise import Promise
 from agents.core.release import EpochEnd
@@ -38,6 +39,7 @@ REGRANT = "regrant"
 class _Storing(Enum):
     CLAIM = "claim"
     REGRANT = "regrant"
+    PERMIT = "permit"
     FINISH = "finish"
 
 
@@ -51,6 +53,7 @@ class GroupLifeStart:
     promise: Promise | None
     sites: GroupSites | None
     number_first: int
+    permit: PermitRecord = PermitRecord()  # noqa: RUF009 - frozen
 
 
 class GroupLife:

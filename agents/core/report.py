@@ -11,6 +11,7 @@ from proto.codec import REPORTS
 from proto.health import HealthReport, SiteState
 from proto.holds import HoldMark
 from proto.lease import LeaseConstants
+from proto.permit import PermitMark
 from proto.timing import SiteBudgets, check_addresses, check_ladder, check_site, default_budgets
 from proto.units import Epoch
 
@@ -42,6 +43,8 @@ class Reported(Protocol):
     def group_version(self) -> int: ...
     @property
     def holds(self) -> HoldsReport: ...
+    @property
+    def under_permit(self) -> PermitMark | None: ...
     def host_blockers(self) -> tuple[str, ...]: ...
 
 
@@ -110,6 +113,7 @@ def report_bytes(
             promising=group.holds.promising,
             promised=group.holds.promised,
             holding=group.holds.holding,
+            permit=group.under_permit,
         )
     )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from agents.core.agent import SiteAgent
-from agents.core.group import UNKNOWN_GROUP, GroupAgent
+from agents.core.group import UNKNOWN_GROUP
+from agents.core.group_permit import PermittedGroup
 from agents.core.streams import Route
 from proto.clock import ClockReading
 from proto.health import SiteState
 from proto.messages import LAG_UNKNOWN_MS
+from proto.permit import unanswered_wait
 from proto.units import NS_PER_MS
 
 
@@ -41,7 +43,7 @@ def _stream(agent: SiteAgent, route: Route) -> dict[str, object]:
     }
 
 
-def group_view(group: GroupAgent, now: ClockReading) -> dict[str, object]:
+def group_view(group: PermittedGroup, now: ClockReading) -> dict[str, object]:
     authority = group.holder.authority
     alive = group.holder.alive(now)
     left_ns = 0 if authority is None or not alive else authority.deadline - now.boottime_ns
@@ -53,6 +55,7 @@ def group_view(group: GroupAgent, now: ClockReading) -> dict[str, object]:
         "enforce": group.settings.enforce,
         "epoch": group.holder.epoch,
         "remaining_ms": left_ns // NS_PER_MS,
+        "permit": _permit(group, now),
         "finished_epoch": group.holder.finished,
         "ready": group.health.ready,
         "healthy": group.health.healthy,
@@ -70,7 +73,7 @@ def group_view(group: GroupAgent, now: ClockReading) -> dict[str, object]:
     }
 
 
-def holds_view(group: GroupAgent, now: ClockReading) -> dict[str, object]:
+def holds_view(group: PermittedGroup, now: ClockReading) -> dict[str, object]:
     """What is lived on, and what was promised: both with what is left of it."""
     promise, claims_at = group.given.promise, group.given.next_deadline(now)
     outstanding = promise is not None and promise.outstanding(now)
@@ -82,4 +85,19 @@ def holds_view(group: GroupAgent, now: ClockReading) -> dict[str, object]:
         "promised_epoch": promise.epoch if promise is not None and outstanding else 0,
         "cold": group.given.cold and not group.given.may_claim(now),
         "claims_in_ms": 0 if claims_at is None else max(0, claims_at - now.boottime_ns) // NS_PER_MS,
+    }
+
+
+def _permit(group: PermittedGroup, now: ClockReading) -> dict[str, object] | None:
+    """Of break-glass; None where the group takes no permits."""
+    known, constants = group.sites, group.permit_constants()
+    if known is None or not known.permits.enabled or constants is None:
+        return None
+    used, wait_ns = group.under_permit, unanswered_wait(known.permits.after_ms, constants)
+    return {
+        "key": known.permits.key,
+        "under": None if used is None else {"permit": used.permit.hex(), "epoch": used.epoch},
+        "silent_ms": group.desk.silent_ns(now) // NS_PER_MS,
+        "after_ms": wait_ns // NS_PER_MS,
+        "others": [site for site in known.sites if site != group.site],
     }

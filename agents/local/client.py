@@ -18,7 +18,9 @@ class AgentUnreachable(LocalFault):
     """No agent answers on the socket."""
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """Over the socket that only the agent's user, and root, can reach."""
+
     def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=TIMEOUT_S)
         self._path = path
@@ -30,7 +32,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def agent_status(path: Path) -> dict[str, Any]:
-    connection = _UnixConnection(path)
+    connection = UnixConnection(path)
     try:
         connection.request("GET", "/status")
         answer = connection.getresponse()

@@ -7,7 +7,9 @@ answer is a hint for routing, never a proof: what must not run twice checks the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +18,7 @@ from aiohttp import web
 from proto.units import GroupId
 
 REQUEST_BYTES_MAX = 4_096
-"""Nothing is ever read from a request's body."""
+"""Only a permit is ever read from a request's body, and only on the Unix socket."""
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -29,6 +31,9 @@ class Looks:
     groups: Callable[[], tuple[GroupId, ...]]
     status: Callable[[], dict[str, Any]]
     metrics: Callable[[], tuple[bytes, str]]
+    use_permit: Callable[[GroupId, str, str], Awaitable[str]] | None = None
+    """Group, permit, phrase: '' when it is taken, else why not. None where there are no permits (a member)."""
+    end_permit: Callable[[GroupId], str] | None = None
 
 
 LOOKS: web.AppKey[Looks] = web.AppKey("looks", Looks)
@@ -39,6 +44,7 @@ def build_app(looks: Looks) -> web.Application:
     app[LOOKS] = looks
     app.router.add_get("/", only_group)
     app.router.add_get("/v1/groups/{group}", one_group)
+    app.router.add_post("/v1/groups/{group}/break-glass", break_glass)
     app.router.add_get("/status", status)
     app.router.add_get("/metrics", metrics)
     return app
@@ -61,16 +67,38 @@ def _group(request: web.Request, group: GroupId) -> web.Response:
     if view is None:
         return _words(404, "this agent serves no such group")
     active = view["active"] is True and view["remaining_ms"] > 0
+    authority = "permit" if (view.get("permit") or {}).get("under") else "lease"
     headers = {
         "Thirdsite-Epoch": str(view["epoch"] if active else 0),
         "Thirdsite-Remaining-Ms": str(view["remaining_ms"] if active else 0),
+        "Thirdsite-Authority": authority if active else "none",
         **NO_STORE,
     }
     on_holds = active and view.get("holds", {}).get("on") is True
     if on_holds:
         headers["Thirdsite-On-Holds"] = "1"
-    body = {"group": group, "active": active, "state": view["state"], **({"on_holds": True} if on_holds else {})}
+    body = {"group": group, "active": active, "state": view["state"], "authority": authority if active else "none"}
+    body |= {"on_holds": True} if on_holds else {}
     return web.json_response(body, status=200 if active else 503, headers=headers)
+
+
+async def break_glass(request: web.Request) -> web.Response:
+    """Only for who may use the socket; a load balancer's port has no business here."""
+    looks = request.app[LOOKS]
+    sock = None if request.transport is None else request.transport.get_extra_info("socket")
+    if sock is None or sock.family != socket.AF_UNIX or looks.use_permit is None or looks.end_permit is None:
+        return _words(404, "not here")
+    group = GroupId(request.match_info["group"])
+    try:
+        body = json.loads(await request.read())
+        ends = body.get("end") is True
+        permit, phrase = body.get("permit", ""), body.get("confirm", "")
+        if not ends and not (isinstance(permit, str) and isinstance(phrase, str) and permit):
+            raise ValueError("permit and confirm are texts")
+    except (ValueError, AttributeError):
+        return _words(400, "an object with 'permit' and 'confirm', or with 'end': true, was expected")
+    words = looks.end_permit(group) if ends else await looks.use_permit(group, permit, phrase)
+    return _words(409, words) if words else web.json_response({"ok": True}, headers=NO_STORE)
 
 
 async def status(request: web.Request) -> web.Response:

@@ -147,6 +147,7 @@ def _problems(view: dict[str, Any]) -> list[str]:
         lines.append(f"no witness answers directly: the agent of {via} carries the renewals")
     for group in view["groups"]:
         lines += _on_holds(group)
+        lines += _permit_words(group)
         lines += [f"{group['group']}: {group['trouble']}"] if group["trouble"] else []
         lines += [f"{group['group']}: {blocker}" for blocker in group["blockers"]]
     return lines
@@ -171,6 +172,14 @@ def _promised(group: dict[str, Any]) -> list[str]:
         why = "what its former life promised is not known"
     left = f"for {holds['claims_in_ms'] / 1_000:.1f} s more" if holds["claims_in_ms"] else "until a witness was heard"
     return [f"{group['group']}: begins nothing {left}: {why}"]
+
+
+def _permit_words(group: dict[str, Any]) -> list[str]:
+    under = (group.get("permit") or {}).get("under")
+    if not under:
+        return []
+    words = f"under break-glass permit {under['permit'][:12]}, epoch {under['epoch']}"
+    return [f"{group['group']}: {words}: no witness keeps another site from starting; `break-glass --end` stops it"]
 
 
 def _facts(view: dict[str, Any]) -> list[str]:

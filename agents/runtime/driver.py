@@ -19,6 +19,7 @@ from agents.core.effects import (
     SendSite,
     StartPlan,
     StoreBounds,
+    StorePermit,
     StorePromise,
     StoreSites,
     Tell,
@@ -29,10 +30,11 @@ from agents.core.view import agent_view, group_view
 from agents.probes.base import ProbeResult
 from agents.runtime.loop import CoreLoop
 from agents.site_link.port import SiteAsk, SiteSays
-from proto.clock import Clock
+from proto.clock import Clock, ClockReading
 from proto.health import SiteState
 from proto.invariants import require
 from proto.messages import AgentMessage, GroupSites, WitnessMessage
+from proto.permit import Permit
 from proto.units import Epoch, GroupId, Incarnation, SiteId, WitnessId
 
 
@@ -73,6 +75,9 @@ class Shell(Protocol):
     def keep_authority(self, incarnation: Incarnation, effect: KeepAuthority) -> None:
         """For the next process; blocking, called from a thread, one call at a time. Never fails."""
 
+    def store_permit(self, effect: StorePermit) -> None:
+        """Blocking and durable; called from a thread, one call at a time, in order."""
+
     def told(self, effect: Effect) -> None:
         """Every effect passes here first, for logs and counters."""
 
@@ -96,6 +101,7 @@ class Driver(CoreLoop):
         self._summaries: dict[GroupId, HealthSummary] = {}
         self._shell = shell
         self._keep_lock = asyncio.Lock()
+        self._file_lock = asyncio.Lock()
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -111,6 +117,20 @@ class Driver(CoreLoop):
 
     def machine_changed(self, text: str) -> None:
         self._input(lambda now: self.agent.machine_changed(text, now))
+
+    # -- break-glass --------------------------------------------------------------------------------------
+
+    def break_glass(self, group: GroupId, permit: Permit) -> str:
+        """'' when it is taken, else why not. Its signature was verified."""
+        return self._asked(lambda now: self.agent.break_glass(group, permit, now))
+
+    def end_break_glass(self, group: GroupId) -> str:
+        return self._asked(lambda now: self.agent.end_break_glass(group, now))
+
+    def _asked(self, step: Callable[[ClockReading], str]) -> str:
+        said: list[str] = []
+        self._input(lambda now: said.append(step(now)))
+        return said[0] if said else "the agent is in the middle of something else: try again"
 
     # -- StreamEvents -------------------------------------------------------------------------------------
 
@@ -223,8 +243,16 @@ class Driver(CoreLoop):
             self.spawn(self._store_promise(effect), f"promise {effect.group}")
         elif isinstance(effect, StoreSites):
             self.spawn(self._store_sites(effect), f"sites {effect.group}")
+        elif isinstance(effect, StorePermit):
+            self.spawn(self._store_permit(effect), f"permit {effect.group}")
         else:
             require(isinstance(effect, Tell), f"nobody performs {effect}")
+
+    async def _store_permit(self, effect: StorePermit) -> None:
+        """Each is answered, in order: the core counts them."""
+        async with self._file_lock:
+            await asyncio.to_thread(self._shell.store_permit, effect)
+        self._input(lambda now: self.agent.permit_stored(effect.group, now))
 
     async def _keep(self, incarnation: Incarnation, effect: KeepAuthority) -> None:
         async with self._keep_lock:

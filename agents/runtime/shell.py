@@ -6,10 +6,11 @@ from typing import Any
 
 from agents.client.streams import WitnessStreams
 from agents.components.held import Around, component_rows
-from agents.core.effects import Effect, KeepAuthority
+from agents.core.effects import Effect, KeepAuthority, StorePermit
 from agents.core.promise import Promise
 from agents.fencing.exec_registry import ExecRegistry
 from agents.holds_store import HoldsStore
+from agents.permit_files import PermitFiles
 from agents.runtime.driver import Driver
 from agents.runtime.take_over import Keeper
 from agents.runtime.telemetry import Telemetry, resident_bytes
@@ -24,10 +25,13 @@ from proto.units import Epoch, GroupId, Incarnation, SiteId, WitnessId
 class AgentShell:
     """Implements agents.runtime.driver.Shell. The streams come after the driver that they report to."""
 
-    def __init__(self, store: AgentStore, holds: HoldsStore, telemetry: Telemetry, keeper: Keeper) -> None:
+    def __init__(
+        self, store: AgentStore, holds: HoldsStore, permits: PermitFiles, telemetry: Telemetry, keeper: Keeper
+    ) -> None:
         self.streams: WitnessStreams | None = None
         self.sites: Sites | None = None
         self._keeper = keeper
+        self._permits = permits
         self._store = store
         self._holds = holds
         self._telemetry = telemetry
@@ -57,6 +61,9 @@ class AgentShell:
 
     def store_sites(self, group: GroupId, sites: GroupSites) -> None:
         self._holds.store_sites(group, sites)
+
+    def store_permit(self, effect: StorePermit) -> None:
+        self._permits.store(effect.group, effect.record)
 
     def keep_authority(self, incarnation: Incarnation, effect: KeepAuthority) -> None:
         self._keeper.keep(incarnation, effect)

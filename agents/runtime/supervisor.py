@@ -35,8 +35,10 @@ from agents.holds_store import HoldsStore
 from agents.local.endpoint import Looks, build_app
 from agents.local.server import LocalServer
 from agents.members.build import Members
+from agents.permit_files import PermitFiles
 from agents.probes.build import scheduled_probes
 from agents.probes.schedule import ProbeSchedule, ScheduledProbe
+from agents.runtime.break_glass import BreakGlass
 from agents.runtime.certificate_watch import CertificateWatch
 from agents.runtime.driver import Driver
 from agents.runtime.identity import require_own, tls_files, witness_contexts
@@ -86,6 +88,7 @@ class Agent(ProcessLife):
         self._clock = SystemClock()
         self._random = random.Random(secrets.randbits(64))  # noqa: S311 - jitter of pauses, no secret
         self.telemetry = Telemetry(self._clock)
+        permits = PermitFiles(settings.state_dir, store.bounds())
         core, takeover = self._place.settings, self._found.takeover
         holds = HoldsStore(settings.state_dir, [group.group for group in settings.groups], self._place.machine.boot_id)
         self.core = SiteAgent(
@@ -96,9 +99,10 @@ class Agent(ProcessLife):
             takeover=takeover,
             promises=holds.promises,
             sites=holds.sites,
+            permits=permits.load(),
         )
         self.keeper = Keeper(core, settings.runtime_dir, self._place.machine, takeover)
-        self.shell = AgentShell(store, holds, self.telemetry, self.keeper)
+        self.shell = AgentShell(store, holds, permits, self.telemetry, self.keeper)
         folds = {
             group.group: HealthFold(group.probes, passing=group.group in self._found.guards) for group in core.groups
         }
@@ -120,6 +124,7 @@ class Agent(ProcessLife):
         self.shell.streams, self.shell.sites = self.streams, self.sites
         probes = (*scheduled_probes(settings), *self._component_probes, *self.members.looks())
         self.schedule = ProbeSchedule(probes, self.driver.probed, self._random.random)
+        self.glass = BreakGlass(self.driver)
         self.local = LocalServer(build_app(self._looks()), settings.http, settings.status_socket)
 
     def _add_runners(self) -> None:
@@ -162,6 +167,8 @@ class Agent(ProcessLife):
             groups=lambda: tuple(self.core.groups),
             status=self._status,
             metrics=self.telemetry.metrics,
+            use_permit=self.glass.use,
+            end_permit=self.glass.end,
         )
 
     def _status(self) -> dict[str, Any]:

@@ -25,13 +25,27 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.views: dict[GroupId, dict[str, Any]] = {GroupId("shop"): dict(ACTIVE)}
         self.socket = directory / "status.sock"
+        self.asked: list[tuple[str, ...]] = []
         looks = Looks(
             group=self.views.get,
             groups=lambda: tuple(self.views),
             status=lambda: {"site": "dc-a"},
             metrics=lambda: (b"one 1\n", "text/plain; version=0.0.4; charset=utf-8"),
+            use_permit=self.use_permit,
+            end_permit=lambda group: self.asked.append((group,)) or "",
         )
         self.server = LocalServer(build_app(looks), Endpoint("127.0.0.1", 0), self.socket)
+
+    async def use_permit(self, group: GroupId, text: str, phrase: str) -> str:
+        self.asked.append((group, text, phrase))
+        return "" if phrase == "yes" else "the phrase is wrong"
+
+    async def post(self, body: bytes, *, unix: bool = True) -> tuple[int, str]:
+        connector = aiohttp.UnixConnector(str(self.socket)) if unix else aiohttp.TCPConnector()
+        host = "localhost" if unix else f"127.0.0.1:{self.port}"
+        url = f"http://{host}/v1/groups/shop/break-glass"
+        async with aiohttp.ClientSession(connector=connector) as session, session.post(url, data=body) as answer:
+            return answer.status, await answer.text()
 
     @property
     def port(self) -> int:
@@ -57,7 +71,8 @@ async def test_active_is_200_with_epoch_and_what_is_left(world: World) -> None:
         status, headers, body = await world.ask(path)
         assert (status, headers["Thirdsite-Epoch"], headers["Thirdsite-Remaining-Ms"]) == (200, "7", "1500")
         assert headers["Cache-Control"] == "no-store"
-        assert json.loads(body) == {"group": "shop", "active": True, "state": "active"}
+        assert headers["Thirdsite-Authority"] == "lease"
+        assert json.loads(body) == {"group": "shop", "active": True, "state": "active", "authority": "lease"}
     assert (await world.ask("/", "HEAD"))[0] == 200
 
 
@@ -75,6 +90,31 @@ async def test_everything_else_is_503(world: World, view: dict[str, Any]) -> Non
     status, headers, body = await world.ask("/")
     assert (status, headers["Thirdsite-Epoch"], headers["Thirdsite-Remaining-Ms"]) == (503, "0", "0")
     assert json.loads(body)["active"] is False
+
+
+async def test_authority_by_a_permit_is_said(world: World) -> None:
+    world.views[GroupId("shop")] = ACTIVE | {"permit": {"under": {"permit": "00", "epoch": 7}}}
+    status, headers, body = await world.ask("/")
+    assert (status, headers["Thirdsite-Authority"], json.loads(body)["authority"]) == (200, "permit", "permit")
+    world.views[GroupId("shop")] |= {"active": False}
+    assert (await world.ask("/"))[1]["Thirdsite-Authority"] == "none"
+
+
+async def test_a_permit_is_taken_on_the_unix_socket_alone(world: World) -> None:
+    body = json.dumps({"permit": "text", "confirm": "yes"}).encode()
+    assert (await world.post(body, unix=False))[0] == 404
+    assert world.asked == []
+    assert (await world.post(body))[0] == 200
+    assert (await world.post(json.dumps({"end": True}).encode()))[0] == 200
+    assert world.asked == [("shop", "text", "yes"), ("shop",)]
+    refused = await world.post(json.dumps({"permit": "text", "confirm": "no"}).encode())
+    assert (refused[0], json.loads(refused[1])["error"]) == (409, "the phrase is wrong")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"permit": 1, "confirm": "yes"}', b"x" * 5_000])
+async def test_what_is_no_permit_is_refused_before_it_reaches_anybody(world: World, body: bytes) -> None:
+    assert (await world.post(body))[0] in (400, 413)
+    assert world.asked == []
 
 
 async def test_what_is_not_there_is_404(world: World) -> None:

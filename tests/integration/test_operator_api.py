@@ -23,6 +23,7 @@ from proto.commands import (
 from proto.decisions import Reason
 from proto.groups import GroupConfig, Mode
 from proto.lease import LeaseConstants
+from proto.permit import VOUCHED
 from proto.units import Epoch, SiteId
 from witness.core.effects import Outcome
 from witness.settings import LimitSettings
@@ -36,7 +37,7 @@ MOVES: list[tuple[str, str, Any]] = [
     ("POST", "/v1/groups/shop/mode", {"mode": "manual", "reason": "r"}),
     ("POST", "/v1/groups/shop/maintenance", {"site": "dc-a", "on": True, "reason": "r"}),
     ("POST", "/v1/groups/shop/quarantine", {"site": "dc-a", "on": True, "reason": "r"}),
-    ("POST", "/v1/groups/shop/reconcile", {"reason": "r"}),
+    ("POST", "/v1/groups/shop/reconcile", {"reason": "r", "confirm": VOUCHED}),
 ]
 CONFIGURES: list[tuple[str, str, Any]] = [
     ("PUT", "/v1/groups/shop", {"config": FIELDS, "expected_version": 0, "reason": "r"}),
@@ -144,6 +145,7 @@ async def test_a_switchover_is_refused_by_plan_or_by_another_epoch(pki: Pki) -> 
         ("POST", "switchover", {"to": "dc-b", "expected_epoch": -1}, "expected_epoch: -1 is refused"),
         ("POST", "mode", {"mode": "manual", "reason": "x" * 600}, "at most 512 characters"),
         ("POST", "quarantine", {"site": "a", "on": True, "causes": ["operator"]}, "only for clearing"),
+        ("POST", "reconcile", {"reason": "r", "confirm": "yes"}, "none is left unused"),
         ("PUT", "", {"config": FIELDS}, "expected_version: None is refused: is required"),
     ],
 )  # fmt: skip

@@ -12,6 +12,7 @@ import mutants_identity
 import mutants_lease
 import mutants_machine
 import mutants_members
+import mutants_permits
 import mutants_plans
 import mutants_raft
 import mutants_restore
@@ -37,5 +38,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *mutants_takeover.MUTANTS,
     *mutants_holds.MUTANTS,
     *mutants_members.MUTANTS,
+    *mutants_permits.MUTANTS,
 )
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}

@@ -12,6 +12,7 @@ from agents.holds_store import HoldsStore
 from proto.groups import WitnessLoss
 from proto.lease import LeaseConstants
 from proto.messages import GroupSites
+from proto.permit import PermitTerms
 from proto.units import Chain, Claim, Epoch, GroupId, Incarnation, InstantNs, SiteId
 
 SHOP, MAIL = GroupId("shop"), GroupId("mail")
@@ -27,7 +28,8 @@ PROMISE = Promise(
     until=InstantNs(10**12),
     until_raw_ns=10**12 + 1,
 )
-SITES = GroupSites(SHOP, 4, (SiteId("dc-a"), SiteId("dc-b")), WitnessLoss.HOLD, CONSTANTS)
+TERMS = PermitTerms("ab" * 32, 20_000)
+SITES = GroupSites(SHOP, 4, (SiteId("dc-a"), SiteId("dc-b")), WitnessLoss.HOLD, CONSTANTS, TERMS, CONSTANTS)
 
 
 def store(directory: Path, boot: str = "one") -> HoldsStore:

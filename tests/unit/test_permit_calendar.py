@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from proto.permit import AFTER_MS_MAX, CALENDAR_SLACK_MS
 from proto.units import WallMs, WitnessId
-from witness.core.calendar import DOUBT_MS, pass_time
+from witness.core import calendar as room
+from witness.core.calendar import DOUBT_MS
 from witness.core.state import Calendar
 
 W1, W2, W3 = (WitnessId(f"w{number}") for number in (1, 2, 3))
@@ -17,7 +18,7 @@ T0 = 1_800_000_000_000
 def counted(*entries: tuple[WitnessId, int]) -> int:
     calendar = Calendar()
     for proposer, wall_ms in entries:
-        pass_time(calendar, proposer, WallMs(wall_ms))
+        room.pass_time(calendar, proposer, WallMs(wall_ms))
     return calendar.counted_ms - AFTER_MS_MAX
 
 

@@ -56,6 +56,7 @@ class Leader(NodeRig):
 
 def test_after_a_long_outage_nothing_is_granted_until_both_were_heard_and_the_reason_names_the_silent_one():
     rig = Leader()
+    rig.both()
     rig.wall_ms += AFTER_MS
     rig.says(A)
     rig.seq += 1
@@ -101,6 +102,7 @@ def test_a_clash_names_the_other_site_and_decides_nothing():
 
 def test_people_read_what_is_under_a_permit_what_is_away_and_how_to_go_on():
     rig = Leader()
+    rig.both()
     rig.wall_ms += AFTER_MS
     rig.says(B, state=SiteState.ACTIVE, permit=MARK, epoch_bound=P)
     status = rig.node.group_status(G, InstantNs(rig.now))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from core_rig import AUTHOR, A, B, C, G, W, config, report, token
+from core_rig import AUTHOR, A, B, C, G, config, token
 from permit_rig import AFTER_MS, KEY, MARK, OTHER, RECONCILE, P, PermitRig
 
-from proto.commands import Author, Cause, ConfigureGroup, DeleteGroup, Reconcile, SetMode
+from proto.commands import Author, ConfigureGroup, DeleteGroup, Reconcile, SetMode
 from proto.decisions import Reason
 from proto.groups import Mode
 from proto.health import SiteState
@@ -62,6 +62,17 @@ def test_an_answer_from_before_the_outage_does_not_count_after_it():
     rig.lost()
     rig.says(B, answered=False)
     assert B in rig.away()
+
+
+def test_a_site_that_was_never_heard_in_a_new_group_knows_of_no_permits():
+    rig = PermitRig()
+    rig.known(A)
+    rig.lost(AFTER_MS_MAX)
+    rig.known(A)
+    assert rig.away() == []
+    more = replace(rig.group.config, sites=(A, B, C))
+    assert rig.one(ConfigureGroup(more, rig.group.version, AUTHOR)).ok
+    assert C in rig.away(), "one that is added may have been a site before"
 
 
 def test_without_permits_nobody_is_ever_away():
@@ -386,6 +397,3 @@ def test_the_number_of_kept_permits_is_bounded():
         mark = replace(MARK, epoch=Epoch(P + number), permit=number.to_bytes(16, "big"))
         rig.under_permit(B, mark)
     assert len(rig.group.permits.used) == 64
-    assert Cause.ADOPTED.value == "adopted"
-    assert report().permit is None
-    assert W[0] in rig.machine.state.calendar.marks

@@ -36,7 +36,7 @@ def made(**changes) -> bytes:
     }
     said = {name: fields.pop(name) for name in ("state", "health", "group_version", "containment", "trouble")}
     timing = fields.pop("timing")
-    group = SimpleNamespace(**said, host_blockers=lambda: timing, holds=HoldsReport())
+    group = SimpleNamespace(**said, host_blockers=lambda: timing, holds=HoldsReport(), under_permit=None)
     return report_bytes(SETTINGS.groups[0], SETTINGS, group, **fields)
 
 

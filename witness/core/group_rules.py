@@ -62,7 +62,7 @@ def configure(scope: Scope, command: ConfigureGroup) -> Outcome:
         del group.sites[site]
     for site in command.config.sites:
         if site not in group.sites:
-            group.sites[site] = SiteRecord(carried=False)
+            group.sites[site] = permits.added(scope.state)
     if group.successor is not None and group.successor.site in gone:
         group.successor = None
     group.config = command.config

@@ -27,6 +27,7 @@ from proto.groups import Mode
 from proto.health import HealthReport, SiteState
 from proto.permit import CLEARED_LEAP
 from proto.units import Epoch, SiteId
+from witness.core.calendar import SINCE_LEVEL
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
 from witness.core.state import AgentRecord, ClusterState, GroupState, Lease, PermitNote, SiteRecord
@@ -68,8 +69,10 @@ def spoke(state: ClusterState, group: GroupState, record: SiteRecord, site: Site
 
 def is_silent(group: GroupState, site: SiteId, counted_ms: int) -> bool:
     """A permit may have been taken there since it last knew that the witnesses answer."""
-    permits = group.permits
-    known_ms = max(group.sites[site].heard_ms, permits.since_ms)
+    permits, record = group.permits, group.sites[site]
+    if permits.since_ms and not record.heard_ms and record.report is None:
+        return False  # since the group was made nobody told it whose permits it may take
+    known_ms = max(record.heard_ms, permits.since_ms)
     return bool(permits.after_ms) and counted_ms - known_ms >= permits.after_ms
 
 
@@ -212,6 +215,11 @@ def created(state: ClusterState, group: GroupState, *, anew: bool) -> None:
     configured(state, group)
     if anew:
         group.permits.since_ms = 0
+
+
+def added(state: ClusterState) -> SiteRecord:
+    """A site that comes later may have been one before, and know the terms."""
+    return SiteRecord(carried=False, heard_ms=1 if state.feature_level >= SINCE_LEVEL else 0)
 
 
 def settle(group: GroupState) -> None:

@@ -236,17 +236,30 @@ def quarantine_clear(
 
 @app.command()
 def reconcile(
-    group: GroupName, reason: Reason, as_json: Json = False, config: Config = None, budget: Budget = NO_BUDGET
+    group: GroupName,
+    reason: Reason,
+    confirm: Annotated[str | None, typer.Option("--confirm", help="The phrase that is asked for, for scripts.")] = None,
+    as_json: Json = False,
+    config: Config = None,
+    budget: Budget = NO_BUDGET,
 ) -> None:
     """Vouch that no break-glass permit is in use at any site of the group that is away.
 
-    Only for groups with break_glass. Look there first: power off, or the platform seen stopped. A site that is active
-    under a permit all the same and a site that is started after this are two that run at once.
+    Only for groups with break_glass. Look there first: power off, or the platform seen stopped; and destroy every
+    permit that was made and not used. A site that is active under a permit all the same, or that uses one tomorrow, and
+    a site that is started after this are two that run at once. A phrase is asked for.
 
     Example: witnessctl reconcile shop --reason "dc-a burnt down, power is cut"
     """
     done = f"{group}: what was away is vouched for, until it is heard again"
-    _change(group, "/reconcile", {"reason": reason}, done, as_json, config, budget)
+    from proto.permit import VOUCHED  # noqa: PLC0415 - see status
+
+    if confirm is None:
+        try:
+            confirm = str(typer.prompt(f"Type '{VOUCHED}' to vouch"))
+        except typer.Abort:
+            raise Misused('no answer: nothing was changed; without a terminal use --confirm "PHRASE"') from None
+    _change(group, "/reconcile", {"reason": reason, "confirm": confirm}, done, as_json, config, budget)
 
 
 @app.command()

@@ -27,6 +27,7 @@ from proto.decisions import Reason
 from proto.errors import BadValue
 from proto.events import ALARMS, Event
 from proto.groups import Mode
+from proto.permit import VOUCHED
 from proto.units import GroupId, SiteId, check_name
 from witness.core.effects import Outcome
 from witness.group_fields import from_fields, to_fields
@@ -187,10 +188,12 @@ async def post_quarantine(request: web.Request) -> web.Response:
 
 
 async def post_reconcile(request: web.Request) -> web.Response:
-    """The operator vouches for every site that was not heard since the witnesses were away."""
+    """The operator vouches for every site that is away; `confirm` is the phrase that says for what."""
     body, group = await read_body(request), _group(request)
-    author = _author(request, body)
+    author, phrase = _author(request, body), body.text("confirm", "")
     body.done()
+    if phrase != VOUCHED:
+        raise BadValue("confirm", phrase, f"must be '{VOUCHED}'", "look there first; destroy permits that are left")
     return await _submit(request, Reconcile(group, author))
 
 

@@ -25,6 +25,7 @@ from agents.core.effects import (
     SendSite,
     StartPlan,
     StoreBounds,
+    StorePermit,
     StorePromise,
     StoreSites,
 )
@@ -41,6 +42,7 @@ from agents.core.takeover import (
 )
 from proto.clock import ClockReading
 from proto.health import SiteState
+from proto.invariants import require
 from proto.limits import BLOCKERS_MAX
 from proto.messages import Heartbeat, HeartbeatAnswer, Release, WitnessMessage
 from proto.units import NS_PER_MS, GroupId, SiteId, WitnessId
@@ -242,6 +244,8 @@ class SiteHost(SimHost):
             self.streams.keep_relays(effect.witnesses)
         elif isinstance(effect, SendSite | AnswerSite | StorePromise | StoreSites):
             self.link.perform(effect)
+        elif isinstance(effect, StorePermit):
+            require(False, "simulated sites are offered no permit")
         else:
             self.note(self.name, effect.text)
 

@@ -1,0 +1,228 @@
+"""(11) One group that may go on without the witnesses: by an operator's break-glass permit.
+
+What may be taken is agents/core/permit_desk.py's. Here is what follows: under a permit the site extends its own
+authority, a ttl at a time, while this process lives; guards and members are what they always are. It neither asks for
+holds nor gives any, renews nothing at the witnesses, and tells them of the permit. They adopt it in place: it goes on
+under the permit until their first answer to the claim of their epoch, and then the permit is over (docs/adr/0018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agents.core.effects import Effect, KeepAuthority, PlanKind, Tell
+from agents.core.group import GroupAgent
+from agents.core.group_life import GroupLifeStart, _Storing
+from agents.core.health import HealthSummary
+from agents.core.lease_holder import NO_CLAIM, NO_EPOCH, Authority, LeaseHolder
+from agents.core.permit_desk import PermitDesk, PermitStanding
+from agents.core.settings import AgentSettings, GroupSettings
+from agents.core.site import LIVE_STATES, SiteInput
+from agents.core.takeover import AdoptedGroup
+from proto.clock import ClockReading
+from proto.decisions import Reason
+from proto.health import DORMANT_STATES
+from proto.lease import LeaseConstants, holder_deadline, longest
+from proto.messages import GroupAnswer, GroupHeartbeat, ReleaseKind
+from proto.permit import Permit, PermitMark
+from proto.timing import renew_interval_ms
+from proto.units import NS_PER_MS, Claim, Epoch, InstantNs, SiteId
+
+__all__ = ["GroupLifeStart", "PermittedGroup"]
+BY_PERMIT = "permit"
+"""The cause that activation steps see."""
+
+
+class PermittedGroup(GroupAgent):
+    """A GroupAgent whose site may be active under a permit."""
+
+    def __init__(
+        self,
+        settings: GroupSettings,
+        agent: AgentSettings,
+        holder: LeaseHolder,
+        health: HealthSummary,
+        emit: Callable[[Effect], None],
+        tokens: Callable[[], bytes],
+        life: GroupLifeStart,
+    ) -> None:
+        super().__init__(settings, agent, holder, health, emit, tokens, life)
+        self.desk = PermitDesk((agent.cluster, settings.group, agent.site), emit, life.permit, life.started)
+        self._extend_at: InstantNs | None = None
+
+    # -- what is under way ----------------------------------------------------------------------------------
+
+    @property
+    def permit_in_use(self) -> bool:
+        return self.desk.current is not None
+
+    @property
+    def under_permit(self) -> PermitMark | None:
+        mark = self.desk.current
+        return mark if mark is not None and self.holder.epoch == mark.epoch else None
+
+    @property
+    def site(self) -> SiteId:
+        return self._agent.site
+
+    @property
+    def tells_answered(self) -> bool:
+        """The witnesses must know which of their answers are known here."""
+        return self.sites is not None and self.sites.permits.enabled
+
+    def start(self, adopted: AdoptedGroup | None = None) -> None:
+        super().start(adopted)
+        if self.under_permit is None and not self.desk.taking:
+            self.desk.over()  # a cold start: nobody confirmed this life
+
+    def heartbeat(self, *, terse: bool = False) -> GroupHeartbeat:
+        beat = super().heartbeat(terse=terse)
+        if self.under_permit is not None and self.holder.next == NO_EPOCH:
+            return beat._replace(epoch=NO_EPOCH, claim=NO_CLAIM)
+        return beat
+
+    # -- taking and ending one ------------------------------------------------------------------------------
+
+    def break_glass(self, permit: Permit, now: ClockReading) -> str:
+        """'' when the permit is taken, else why not."""
+        return self.desk.offered(permit, self.permit_standing(now), now)
+
+    def permit_standing(self, now: ClockReading) -> PermitStanding:
+        busy = self.holder.epoch != NO_EPOCH or self._storing is not None or self.end.release is not None
+        promise = self.given.promise
+        return PermitStanding(
+            enforcing=self.settings.enforce,
+            down=self.state in DORMANT_STATES,
+            idle=not busy and not self._closing,
+            superseded=self._superseded,
+            bound=self.holder.bound,
+            finished=self.holder.finished,
+            promised=NO_EPOCH if promise is None else promise.epoch,
+            promising=self.given.outstanding(now),
+            cold_wait=self._cold_wait(),
+            blockers=self.host_blockers(),
+            constants=self.permit_constants(),
+            sites=self.sites,
+        )
+
+    def _cold_wait(self) -> LeaseConstants | None:
+        """The longest lease that this site may have promised to in a former life, as far as its disk tells.
+
+        Without the witnesses nobody knows better; that no other site can go on is the operator's word as well.
+        """
+        told = None if self.sites is None else self.sites.wait
+        promised = None if self.given.promise is None else self.given.promise.constants
+        known = [one for one in (told, promised, self.permit_constants()) if one is not None]
+        return longest(*known) if known else None
+
+    def permit_constants(self) -> LeaseConstants | None:
+        told = None if self.sites is None else self.sites.constants
+        return self.known_constants or told
+
+    def permit_stored(self, now: ClockReading) -> None:
+        """What was used is on disk. The epoch's bound follows, and only then does anything begin."""
+        permit = self.desk.stored()
+        self.urgent = True
+        if permit is None:
+            return
+        standing = self.permit_standing(now)
+        able = standing.down and standing.idle and not standing.promising and permit.epoch > standing.bound
+        if not able or standing.constants is None:
+            self.desk.over()
+            self._emit(
+                Tell(self.settings.group, "the permit is used up: the site changed while it was noted", alarm=True)
+            )
+            return
+        self.known_constants = standing.constants
+        self.holder.bound = permit.epoch
+        self._store(_Storing.PERMIT)
+
+    def bounds_stored(self, now: ClockReading) -> None:
+        beginning = self._storing is _Storing.PERMIT and not self._finish_again
+        super().bounds_stored(now)
+        mark, constants = self.desk.current, self.known_constants
+        if not beginning or mark is None or constants is None:
+            return
+        if (
+            self.state not in DORMANT_STATES
+            or self._closing
+            or self.holder.epoch != NO_EPOCH
+            or self.given.outstanding(now)
+        ):
+            self._permit_over("the permit is used up: the site changed while it was noted")
+            self._finish_former()
+            return
+        self._begin_by_permit(mark, constants, now)
+
+    def _begin_by_permit(self, mark: PermitMark, constants: LeaseConstants, now: ClockReading) -> None:
+        self.holder.begin(mark.epoch, Claim(self._tokens()))
+        if not self.holder.renewed(mark.epoch, now, constants, now) or not self._move(SiteInput.AUTHORITY):
+            return
+        self._revoked, self.trouble, self._cause, self._told_epoch = False, "", BY_PERMIT, mark.epoch
+        self._plan_extension(constants, now)
+        words = (
+            f"active under break-glass permit {mark.permit.hex()[:12]}, epoch {mark.epoch}: no witness protects this"
+        )
+        self._emit(Tell(self.settings.group, words, alarm=True))
+        self._emit(KeepAuthority(self.settings.group, mark.epoch, self.holder.claim, constants))
+        self._start(PlanKind.ACTIVATE, self.settings.activation_timeout_ms, self.deadlines())
+
+    def end_permit(self) -> str:
+        """'' when the site stops now, verified; else why there is nothing to end."""
+        if self.under_permit is None:
+            return f"{self.settings.group} is not active under a permit here"
+        self._revoked, self._cause = True, "permit-end"
+        self._stop_when_active(ReleaseKind.CLEAN, "permit ended: verified down")
+        return ""
+
+    def _permit_over(self, words: str) -> None:
+        if self.desk.current is not None:
+            self.desk.over()
+            self._emit(Tell(self.settings.group, words, alarm=True))
+
+    def _end_epoch(self, constants: LeaseConstants | None, now: ClockReading, delay_ns: int = 0) -> None:
+        mark, claimed = self.under_permit, self.holder.next
+        super()._end_epoch(constants, now, delay_ns)
+        if mark is not None:
+            if claimed == NO_EPOCH:
+                self.end.release = None  # no witness granted it
+            self._permit_over(f"permit {mark.permit.hex()[:12]} is over: verified down")
+
+    def abandon(self, text: str, now: ClockReading) -> None:
+        super().abandon(text, now)
+        self.desk.heard(now)  # the clocks that counted the silence are not trusted any more
+
+    # -- the witnesses --------------------------------------------------------------------------------------
+
+    def answered(self, answer: GroupAnswer, sent: ClockReading, carried: Epoch, now: ClockReading) -> None:
+        self.desk.heard(now)
+        super().answered(answer, sent, carried, now)
+        mark = self.under_permit
+        if mark is None:
+            if self.desk.current is not None and self.state in LIVE_STATES and self.holder.epoch != NO_EPOCH:
+                self._permit_over(f"adopted by the witnesses under epoch {self.holder.epoch}: the permit is over")
+        elif answer.reason is Reason.PERMIT_OVERRULED and self.state in LIVE_STATES:
+            self.fence(f"the witnesses granted epoch {answer.epoch} to another site: the permit is over")
+
+    def goes_on_alone(self, carried: Epoch) -> bool:
+        return self.under_permit is not None or super().goes_on_alone(carried)
+
+    # -- time -----------------------------------------------------------------------------------------------
+
+    def tick(self, now: ClockReading) -> None:
+        constants = self.holder.constants
+        due = self._extend_at is not None and now.boottime_ns >= self._extend_at
+        if due and constants is not None and self.under_permit is not None and self.state in LIVE_STATES:
+            grown = Authority(holder_deadline(now.boottime_ns, constants), now.monotonic_raw_ns + constants.ttl_ns)
+            if self.holder.held(self.holder.epoch, grown, now):
+                self._extend(constants)
+            self._plan_extension(constants, now)
+        super().tick(now)
+
+    def _plan_extension(self, constants: LeaseConstants, now: ClockReading) -> None:
+        self._extend_at = InstantNs(now.boottime_ns + renew_interval_ms(constants.ttl_ms) * NS_PER_MS)
+
+    def next_deadline(self) -> InstantNs | None:
+        extends = self.under_permit is not None and self.state in LIVE_STATES
+        wake = [super().next_deadline(), self._extend_at if extends else None]
+        return min((at for at in wake if at is not None), default=None)
