@@ -115,6 +115,7 @@ class GroupAgent(GroupLife):
         if carried == NO_EPOCH or carried not in (self.holder.epoch, self.holder.next) or reason in _NOT_LOST:
             return
         if carried != self.holder.epoch and reason is Reason.NOT_HOLDER:
+            self.urgent = True
             self.holder.decline_in_place()  # it ran out before it was claimed; the epoch before it goes on by holds
         else:
             why = f"the witnesses refused the renewal of epoch {carried}: {reason.value}"

@@ -65,8 +65,26 @@ def test_the_former_holder_is_told_to_go_on_and_is_granted_in_place() -> None:
     assert (told.verdict, told.epoch) == (Verdict.GRANTED, epoch + 1)
     claimed = made.beat(A, epoch=epoch + 1, claim=token("claim"), said=living(epoch))
     assert claimed.verdict is Verdict.RENEWED
+    assert (
+        made.beat(A, epoch=epoch + 1, claim=token("claim"), said=said(state=SiteState.ACTIVE)).verdict
+        is claimed.verdict
+    )
     assert made.group.former is None
     assert made.beat(A, epoch=epoch, claim=token("claim"), said=living(epoch)).reason is Reason.NOT_HOLDER
+
+
+def test_a_holder_that_never_heard_of_its_claim_in_place_goes_on_by_the_epoch_before() -> None:
+    made = rig()
+    epoch = held(made)
+    made.expire()
+    made.beat(A, epoch=epoch, claim=token("claim"), said=living(epoch))
+    assert made.one(regrant(made)).ok
+    made.beat(A, epoch=epoch + 1, claim=token("claim"), said=living(epoch))
+    made.expire()
+    refused = made.beat(A, epoch=epoch + 1, claim=token("claim"), said=living(epoch))
+    assert refused.reason is Reason.NOT_HOLDER
+    assert made.beat(A, epoch=epoch, claim=token("claim"), said=living(epoch)).verdict is Verdict.HOLDING
+    assert made.one(regrant(made)).ok
 
 
 def test_a_copy_without_the_former_claim_neither_hears_of_the_grant_nor_claims_it() -> None:

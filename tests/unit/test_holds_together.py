@@ -137,6 +137,28 @@ def test_an_answer_that_is_late_gives_no_more_than_its_request() -> None:
     assert not active.rules()
 
 
+def test_a_claim_in_place_whose_answer_is_lost_stops_nothing() -> None:
+    world = Together()
+    active = world.until_active()
+    world.lose_witnesses()
+    world.passes(3 * TTL_MS)
+    world.lose_witnesses(on=False)
+    for _ in range(300):
+        world.passes(10)
+        lease = world.witness.group.lease
+        if lease is not None and lease.claim is not None:
+            world.lose_witnesses()  # before its answer arrives, or just after
+            break
+    world.passes(3 * TTL_MS)
+    assert active.state is SiteState.ACTIVE
+    world.lose_witnesses(on=False)
+    world.passes(2 * TTL_MS)
+    assert active.state is SiteState.ACTIVE
+    assert world.witness.group.lease.epoch == active.group.holder.epoch
+    assert world.activations() == 1
+    assert world.overlaps == []
+
+
 def test_a_grant_in_place_that_runs_out_unclaimed_is_made_again() -> None:
     world = Together()
     active = world.until_active()

@@ -98,7 +98,7 @@ def _in_place(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision 
     record = group.sites[former.site]
     report = record.report
     holding = None if report is None else report.holding
-    if report is None or holding is None or holding.epoch != former.epoch or report.state not in RUNNING:
+    if report is None or holding is None or not former.lives_by(holding.epoch) or report.state not in RUNNING:
         return None
     if record.incarnation != former.incarnation or not _speaks(group, former.site, sight, now):
         return None

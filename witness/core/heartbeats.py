@@ -210,7 +210,7 @@ def _claim_or_renew(
     if in_place is not None and in_place.claim != entry.claim:
         return _clash(scope, group, lease)
     if lease.claim is None:
-        group.former = None
+        group.former = in_place  # until its holder says that it lives by the new epoch: it may not have heard of it
         group.phase = next_phase(group.phase, LeaseInput.CLAIM)
         lease.claim = entry.claim
         group.unclaimed_by = None

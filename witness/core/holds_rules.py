@@ -1,7 +1,7 @@
 """Holds as the replicated machine keeps them: who may live on by them, and the re-grant in place (docs/adr/0016).
 
 Rules (DESIGN section 6): a lease that ended by expiry while its group's configuration allowed holds leaves a *former*
-holder. As long as nobody has claimed a later epoch (a grant alone gives no authority), that very instance of the site
+holder. As long as nobody else has claimed a later epoch (a grant alone gives no authority), that very instance of it
 (incarnation, claim, epoch) is not refused but told to go on by its holds, without authority from here; and it may be
 granted a new epoch in place, which it claims with the claim of the former one: a copy of it that holds nothing has
 none. A site that promises is not granted, nor anybody while it does; nor a site whose agent does not know the whole
@@ -63,7 +63,7 @@ def settle(scope: Scope, group: GroupState, lease: Lease, record: SiteRecord) ->
     report = record.report
     here = report is not None and report.state in LIVING and report.holding is None and report.permit is None
     if known(scope.state) and here:
-        group.settled = lease.epoch
+        group.settled, group.former = lease.epoch, None
         group.hold_wait = lease.constants if lease.holds else None
 
 
@@ -71,17 +71,20 @@ def expired(scope: Scope, group: GroupState, lease: Lease) -> None:
     """Nobody renewed it, and its holder may go on by holds."""
     if not known(scope.state) or not lease.holds or lease.claim is None:
         return
+    if lease.cause is Cause.REGRANT and group.former is not None:
+        group.former.last = lease.epoch  # its holder never said that it lives by it: it may, or by the one before
+        return
     if lease.site is not None and lease.incarnation is not None:
-        group.former = Former(lease.site, lease.incarnation, lease.claim, lease.epoch)
+        group.former = Former(lease.site, lease.incarnation, lease.claim, lease.epoch, lease.epoch)
 
 
 def lives(group: GroupState, record: SiteRecord, beat: Heartbeat, entry: GroupHeartbeat) -> bool:
     """The former holder speaks, and says that it goes on by holds of its epoch."""
     former, report = group.former, record.report
-    if former is None or report is None or report.holding is None or report.holding.epoch != former.epoch:
+    if former is None or report is None or report.holding is None or report.holding.epoch != entry.epoch:
         return False
-    spoken = (beat.site, beat.incarnation, entry.epoch, entry.claim)
-    return spoken == (former.site, former.incarnation, former.epoch, former.claim)
+    same = (beat.site, beat.incarnation, entry.claim) == (former.site, former.incarnation, former.claim)
+    return same and former.lives_by(entry.epoch)
 
 
 def may_live(group: GroupState) -> bool:
@@ -91,7 +94,7 @@ def may_live(group: GroupState) -> bool:
     report = None if record is None else record.report
     if former is None:
         return False
-    return report is None or not report.verified_down or report.finished_epoch < former.epoch
+    return report is None or not report.verified_down or report.finished_epoch < former.last
 
 
 # -- grants -------------------------------------------------------------------------------------------------
@@ -121,7 +124,7 @@ def regrant_problem(group: GroupState, record: SiteRecord, command: Grant) -> Re
         return Reason.WRONG_INCARNATION
     if not report.enforce:
         return Reason.NOT_ENFORCING
-    if report.holding is None or report.holding.epoch != former.epoch or report.state not in RUNNING:
+    if report.holding is None or not former.lives_by(report.holding.epoch) or report.state not in RUNNING:
         return Reason.HOLDS_UNPROVEN
     if report.group_version != group.version:
         return Reason.CONFIG_NOT_KNOWN

@@ -314,6 +314,7 @@ def end_lease(scope: Scope, group: GroupState, how: LeaseInput) -> None:
         group.last_end = how
         group.last_holder = lease.site
     if how is LeaseInput.RELEASE:
+        group.former = None
         carry(group, group.version)
     group.lease = None
     scope.changes.counted.add(group.config.group)

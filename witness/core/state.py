@@ -62,6 +62,11 @@ class Former:
     incarnation: Incarnation
     claim: Claim
     epoch: Epoch
+    last: Epoch
+    """What it claimed in place since, and nobody knows whether it heard of that; else `epoch`."""
+
+    def lives_by(self, epoch: Epoch) -> bool:
+        return epoch in (self.epoch, self.last)
 
 
 @dataclass(slots=True)
