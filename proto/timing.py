@@ -10,12 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from proto import limits
-from proto.lease import LeaseConstants, takeover_wait_max
-from proto.units import NS_PER_MS, DurationNs, InstantNs
+from proto.lease import LeaseConstants
+from proto.units import NS_PER_MS, InstantNs
 
 ANSWER_WAIT_MS_MIN = 100
 """After this long an unanswered renewal is sent again through another witness."""
-
+ANSWER_WAIT_ROUND_TRIPS = 4
+"""... or after so many round trips, whichever is longer; twice as long each time once all witnesses were tried ..."""
+ANSWER_WAIT_DOUBLINGS_MAX = 4
+ANSWER_WAIT_MS_MAX = 1_000
+"""... up to this, or the renewal interval."""
 
 ADDRESS_RESERVE_MS = 1_750
 """What an address's lifetime in the kernel must leave of a lease: a late look of the kernel and a late message."""
@@ -54,6 +58,23 @@ def default_budgets(ttl_ms: int) -> SiteBudgets:
 
 def renew_interval_ms(ttl_ms: int) -> int:
     return ttl_ms // limits.RENEWALS_PER_TTL
+
+
+def answer_wait_ns(round_trip_ns: int, rounds: int) -> int:
+    """How long an agent waits for an answer; `rounds`: how often it found nobody among all its witnesses."""
+    wait_ns = max(ANSWER_WAIT_MS_MIN * NS_PER_MS, ANSWER_WAIT_ROUND_TRIPS * round_trip_ns)
+    return min(wait_ns << min(rounds, ANSWER_WAIT_DOUBLINGS_MAX), ANSWER_WAIT_MS_MAX * NS_PER_MS)
+
+
+def last_wait_ns(silence_ns: int, round_trip_ns: int, interval_ns: int, witnesses: int) -> int:
+    """The wait that runs when a silence of all witnesses ends: the next attempt comes after it at the latest."""
+    attempts, gone_ns = 0, 0
+    while True:
+        attempts += 1
+        wait_ns = min(answer_wait_ns(round_trip_ns, max(0, attempts - witnesses)), interval_ns)
+        gone_ns += wait_ns
+        if gone_ns >= silence_ns:
+            return wait_ns
 
 
 def local_deadlines(deadline: InstantNs, budgets: SiteBudgets) -> LocalDeadlines:
@@ -170,9 +191,3 @@ def check_addresses(constants: LeaseConstants) -> Iterator[TimingViolation]:
 
 def _address_must_live_ms(ttl_ms: int) -> int:
     return renew_interval_ms(ttl_ms) + 2 * ANSWER_WAIT_MS_MIN
-
-
-def takeover_max_ns(constants: LeaseConstants, activation_ms: int) -> DurationNs:
-    """From a site's death to the other site's activation done: lease wait, four Raft rounds of 1 s, activation."""
-    rounds = 4 * limits.PING_INTERVAL_NS
-    return DurationNs(takeover_wait_max(constants) + limits.TIMER_WAKE_NS + rounds + activation_ms * NS_PER_MS)

@@ -144,6 +144,7 @@ class SiteAgent(SitePermits):
             if group is not None:
                 group.released(message.epoch)
         elif isinstance(message, Notice):
+            self.streams.noticed(Route(witness, via))
             if message.group in self.groups:
                 self.groups[message.group].noticed(message)
         elif isinstance(message, GroupSites):

@@ -156,6 +156,8 @@ class GroupAgent(GroupLife):
     def _renewed(self, answer: GroupAnswer, sent: ClockReading, now: ClockReading) -> None:
         constants = LeaseConstants(answer.ttl_ms, answer.drift_max_ppm, answer.lock_delay_ms)
         first = self.holder.authority is None
+        if first and self.holder.too_late(sent, constants, self.budgets(constants).stop_budget_ms, now):
+            return
         moved = self.state in LIVE_STATES and self.holder.moved(answer.epoch, sent, constants, now)
         if not moved and not self.holder.renewed(answer.epoch, sent, constants, now):
             return

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from proto.clock import ClockReading
 from proto.invariants import require
 from proto.lease import LeaseConstants, holder_deadline
-from proto.units import Claim, Epoch, InstantNs
+from proto.units import NS_PER_MS, Claim, Epoch, InstantNs
 
 NO_CLAIM = Claim(bytes(16))
 NO_EPOCH = Epoch(0)
@@ -63,6 +63,8 @@ class LeaseHolder:
         self.authority: Authority | None = None
         self.next = NO_EPOCH
         """Granted in place and claimed, not answered yet."""
+        self._passed_over_at: InstantNs | None = None
+        """When the first answer of this epoch came too late to begin with."""
 
     def may_begin(self, epoch: Epoch) -> bool:
         return self.epoch == NO_EPOCH and epoch > self.bound and epoch > self.finished
@@ -71,7 +73,19 @@ class LeaseHolder:
         """From now on heartbeats claim this epoch. Its bound is durable already."""
         require(self.epoch == NO_EPOCH, f"epoch {self.epoch} is still held, {epoch} cannot begin")
         require(epoch > self.finished and epoch == self.bound, f"epoch {epoch}: bound {self.bound}, {self.finished}")
-        self.epoch, self.claim = epoch, claim
+        self.epoch, self.claim, self._passed_over_at = epoch, claim, None
+
+    def too_late(self, sent: ClockReading, constants: LeaseConstants, stop_budget_ms: int, now: ClockReading) -> bool:
+        """Whether a first answer is passed over: the stop would begin with the start, and a younger one is under way.
+
+        A claim that waited out an election is answered so. For one ttl at most: when answers stay so slow, the site
+        begins, is fenced and releases, or it would renew for ever what it cannot use.
+        """
+        stop_at = holder_deadline(sent.boottime_ns, constants) - stop_budget_ms * NS_PER_MS
+        if now.boottime_ns < stop_at:
+            return False
+        self._passed_over_at = self._passed_over_at or now.boottime_ns
+        return now.boottime_ns - self._passed_over_at < constants.ttl_ns
 
     def adopt(self, epoch: Epoch, claim: Claim, constants: LeaseConstants, authority: Authority) -> None:
         """Goes on with what a former process of this incarnation held and the guard still holds."""

@@ -2,7 +2,8 @@
 
 A stream is direct, or relayed by another site's agent (agents/core/relay.py); at most one of each kind to a witness.
 A heartbeat goes over one stream only. When its answer stays out for `answer_wait_ns`, that stream is suspect and
-the next attempt goes at once over another (a fresh nonce, counted from its own sending).
+the next attempt goes at once over another (a fresh nonce, counted from its own sending). Where all are suspect they
+take turns, and a witness that speaks of its own accord comes first: it is alive, and it has heard of a decision.
 """
 
 from __future__ import annotations
@@ -14,11 +15,10 @@ from typing import NamedTuple
 
 from proto import limits
 from proto.clock import ClockReading
-from proto.timing import ANSWER_WAIT_MS_MIN
+from proto.timing import answer_wait_ns
 from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs, Nonce, SiteId, WitnessId
 
 _RTT_UNKNOWN_NS = 50 * NS_PER_MS
-_ANSWER_WAIT_MAX_NS = 1_000 * NS_PER_MS
 
 
 class Route(NamedTuple):
@@ -48,12 +48,15 @@ class Stream:
     """Its witness does not answer in time though it had a majority: the way itself may be cut."""
     has_quorum: bool = True
     """By its witness's last pong."""
+    missed: int = 0
+    """Attempts in a row that it left unanswered."""
     pings: OrderedDict[Nonce, InstantNs] = field(default_factory=OrderedDict)
 
     def measured(self, rtt_ns: int) -> None:
         """Smoothed as TCP does (RFC 6298: 1/8 of the new sample)."""
         self.rtt_ns = (7 * self.rtt_ns + rtt_ns) // 8
         self.suspect = self.silent = False
+        self.missed = 0
 
 
 class StreamTable:
@@ -70,13 +73,16 @@ class StreamTable:
         self.open.pop(route, None)
 
     def best(self) -> Route | None:
-        """Trusted before suspect, direct before relayed, the leader before others (one hop less), then the nearest."""
+        """Trusted before suspect, then who missed least; direct before relayed, the leader first (one hop less), the
+        nearest.
+        """
         if not self.open:
             return None
 
-        def order(route: Route) -> tuple[bool, bool, bool, int, str]:
+        def order(route: Route) -> tuple[bool, int, bool, bool, int, str]:
             stream = self.open[route]
-            return (stream.suspect, route.via is not None, not stream.leading, stream.rtt_ns, route.witness)
+            relayed = route.via is not None
+            return (stream.suspect, stream.missed, relayed, not stream.leading, stream.rtt_ns, route.witness)
 
         return min(self.open, key=order)
 
@@ -117,7 +123,15 @@ class StreamTable:
         if stream is not None:
             stream.suspect = True
             stream.silent = stream.has_quorum
+            stream.missed += 1
             stream.leading = False
+
+    def noticed(self, route: Route) -> None:
+        """Its witness told of something that was just decided: it is alive and reaches who decides."""
+        stream = self.open.get(route)
+        if stream is not None:
+            stream.suspect, stream.missed = False, 0
+            self.unanswered = 0
 
     def forget_all(self) -> None:
         """A new incarnation: what is in flight means nothing any more, and no stream knows it."""
@@ -129,6 +143,4 @@ class StreamTable:
         """Four round trips, at least ANSWER_WAIT_MS_MIN, doubling while nothing is answered at all."""
         stream = self.open.get(route)
         rtt_ns = _RTT_UNKNOWN_NS if stream is None else stream.rtt_ns
-        wait_ns = max(ANSWER_WAIT_MS_MIN * NS_PER_MS, 4 * rtt_ns)
-        rounds = max(0, self.unanswered - max(1, len(self.open)) + 1)
-        return min(wait_ns << min(rounds, 4), _ANSWER_WAIT_MAX_NS)
+        return answer_wait_ns(rtt_ns, max(0, self.unanswered - max(1, len(self.open)) + 1))

@@ -94,6 +94,9 @@ class FakeCluster:
     def summary(self) -> dict[str, Any]:
         return {"witness": "w1", "leader": "w1", "groups": 1}
 
+    def timing(self) -> dict[str, Any]:
+        return {"witness": "w1", "leader_changes": 0, "sites": {}}
+
     def group_names(self) -> list[GroupId]:
         return [GroupId("billing"), GroupId("mail"), SHOP]
 

@@ -8,7 +8,7 @@ from agent_rig import ANSWER, TTL_MS, W1, W2, W3, AgentRig, G
 from agents.core.effects import ExtendDeadline, PlanKind, StartPlan, StoreBounds
 from proto.health import DataChecks, SiteState
 from proto.messages import HeartbeatAnswer, NoticeKind, Verdict
-from proto.timing import SiteBudgets
+from proto.timing import SiteBudgets, default_budgets
 from proto.units import NS_PER_MS, Epoch, Nonce, RenewalNo
 
 # -- from the start to active -----------------------------------------------------------------------------
@@ -269,3 +269,27 @@ def test_an_agent_that_slept_over_its_deadline_fences_whatever_answer_waits():
     rig.clock.advance(5_000 * NS_PER_MS)
     rig.renewed(beat, renewal=9)
     assert (rig.state, rig.fences()) == (SiteState.FENCING, 1)
+
+
+def test_a_claim_that_is_answered_too_late_to_begin_waits_for_a_younger_answer():
+    """It waited out an election: with it the site would begin, be fenced at once and be quarantined for it."""
+    rig = AgentRig().claiming()
+    late = rig.beat
+    rig.passes(TTL_MS - default_budgets(TTL_MS).stop_budget_ms)
+    rig.renewed(late)
+    assert (rig.state, rig.group.holder.authority) == (SiteState.STANDBY, None)
+    assert rig.fences() == 0
+    rig.renewed(rig.beat, renewal=2)
+    assert rig.state is SiteState.ACTIVATING
+
+
+def test_where_answers_stay_too_late_the_site_does_not_renew_for_ever_what_it_cannot_use():
+    rig = AgentRig().claiming()
+    for number in range(1, 9):
+        late = rig.beat
+        rig.passes(TTL_MS - default_budgets(TTL_MS).stop_budget_ms + 1)
+        rig.renewed(late, renewal=number)
+        if rig.fences():
+            break
+    assert rig.fences() == 1
+    assert number <= 3

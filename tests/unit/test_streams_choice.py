@@ -112,3 +112,23 @@ def test_an_answer_over_a_closed_stream_still_counts():
     assert streams.answered(nonce(1), at(1)) is not None
     streams.overdue(W1)
     assert streams.unanswered == 1
+
+
+def test_where_all_are_suspect_they_take_turns():
+    streams = table()
+    tried = []
+    for _ in range(6):
+        tried.append(streams.best())
+        streams.overdue(tried[-1])
+    assert sorted(tried[:3]) == sorted(tried[3:]) == [W1, W2, W3]
+
+
+def test_a_witness_that_tells_of_a_decision_is_tried_first_and_the_wait_is_short_again():
+    streams = table()
+    for _ in range(9):
+        streams.overdue(streams.best())
+    assert streams.answer_wait_ns(W3) > ANSWER_WAIT_MS_MIN * NS_PER_MS * 2
+    streams.noticed(W3)
+    assert streams.best() == W3
+    assert streams.answer_wait_ns(W3) == 4 * streams.open[W3].rtt_ns
+    streams.noticed(Route(WitnessId("w9")))

@@ -182,3 +182,29 @@ def test_ten_thousand_groups_are_voted_for_in_bounded_lots():
     assert first >= limits.ITEMS_MAX
     clock.until(3 * STEP)
     assert len({vote.group for _, vote in clock.votes}) == 3_000
+
+
+@given(st.lists(st.integers(0, 1_500), max_size=6))
+def test_a_change_of_leader_casts_again_what_counted_out_and_shortens_nothing_else(gaps_ms):
+    """Leaders come and go: before the wait is over no vote leaves, and a renewal takes a cast one back."""
+    clock = Clocked()
+    clock.timers.follow(G, group())
+    left = WAIT
+    for gap_ms in gaps_ms:
+        gap = min(gap_ms * NS_PER_MS, left - 1)
+        clock.until(gap)
+        left -= gap
+        clock.timers.cast_again()
+        clock.wake(0)
+        assert clock.votes == []
+    clock.until(left)
+    assert len(clock.votes) == 1
+    clock.timers.cast_again()
+    clock.wake(0)
+    assert len(clock.votes) == 2
+    clock.timers.follow(G, group(renewal=2))
+    clock.timers.cast_again()
+    clock.until(WAIT - 1)
+    assert len(clock.votes) == 2
+    clock.wake(1)
+    assert clock.votes[-1][1] == Vote(VoteKind.EXPIRY, G, Epoch(2), 2)

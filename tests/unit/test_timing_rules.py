@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from proto import limits
 from proto.lease import LeaseConstants
+from proto.takeover import takeover_max_ns
 from proto.timing import (
     SiteBudgets,
     check_constants,
@@ -17,7 +18,6 @@ from proto.timing import (
     default_budgets,
     local_deadlines,
     renew_interval_ms,
-    takeover_max_ns,
 )
 from proto.units import NS_PER_MS, InstantNs
 
@@ -50,9 +50,9 @@ def test_each_bound_of_the_constants_is_checked(constants, field):
 @pytest.mark.parametrize(
     ("budgets", "field", "numbers"),
     [
-        (SiteBudgets(250, 99), "kill_budget_ms", {"50", "100"}),
-        (SiteBudgets(100, 100), "stop_budget_ms", {"100"}),
-        (SiteBudgets(600, 100), "stop_budget_ms", {"333", "100", "600", "1033", "1000", "567"}),
+        (SiteBudgets(250, 99), "kill_budget", {"50", "100"}),
+        (SiteBudgets(100, 100), "stop_budget", {"100"}),
+        (SiteBudgets(600, 100), "stop_budget", {"333", "100", "600", "1033", "1000", "567"}),
     ],
 )
 def test_a_site_that_does_not_fit_is_told_with_its_numbers(budgets, field, numbers):
@@ -84,5 +84,6 @@ def test_the_rungs_are_counted_back_from_the_deadline():
 def test_three_renewals_fit_a_lease_and_the_takeover_bound_holds_all_parts():
     assert renew_interval_ms(1_000) * limits.RENEWALS_PER_TTL <= 1_000
     base = takeover_max_ns(GOOD, 0)
-    assert takeover_max_ns(GOOD, 500) == base + 500 * NS_PER_MS
+    more = takeover_max_ns(GOOD, 500) - base
+    assert 500 * NS_PER_MS <= more <= 506 * NS_PER_MS  # on a clock that is 1 % slow
     assert takeover_max_ns(LeaseConstants(1_000, 10_000, 250), 0) > base + 250 * NS_PER_MS

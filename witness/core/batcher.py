@@ -108,6 +108,12 @@ class Batcher:
             self._open.pop(request, None)
         return requests
 
+    def in_flight_for_ns(self, entry: LogEntry, now: InstantNs) -> int | None:
+        """Since this entry was proposed here; None for those of others, and for one that was taken as lost."""
+        if self._in_flight is None or entry.session != self._session or entry.number != self._in_flight[0]:
+            return None
+        return now - self._in_flight[1]
+
     def lost(self) -> None:
         """The entry in flight may be lost (leader changed, proposal refused): go on with the next one."""
         self._in_flight = None

@@ -17,6 +17,7 @@ from proto.errors import LocalFault
 from proto.features import FEATURE_MAX
 from proto.invariants import require
 from proto.messages import Notice
+from proto.takeover import ASSUMED, Delays
 from proto.units import NS_PER_MS, ClusterId, GroupId, InstantNs, SiteId, WallMs, WitnessId
 from witness.core import features, operator_moves, view
 from witness.core.batcher import Batcher, Overloaded
@@ -24,6 +25,7 @@ from witness.core.decide import backoff_left_ns, decide
 from witness.core.effects import Effect, KeepMarks, Outcome, ProposeEntry, Push, Record, Resolved
 from witness.core.ledger import Ledger
 from witness.core.machine import Applied, Machine
+from witness.core.measures import Measures
 from witness.core.proposals import command_for
 from witness.core.sight import GroupSight, Sights
 from witness.core.state import GroupState
@@ -69,12 +71,17 @@ class WitnessNode:
         session: bytes,
         now: InstantNs,
         feature_max: int = FEATURE_MAX,
+        delays: Delays = ASSUMED,
     ) -> None:
+        """`delays`: what `takeover_max` is shown with; nothing is decided on them."""
+        self._delays = delays
         self.self_id = self_id
         self.cluster = cluster
         self.witnesses = tuple(sorted(witnesses))
         self.machine = Machine(session, feature_max)
         self.consensus = Consensus()
+        self.measures = Measures()
+        """Of this process: what timing is judged by, and nothing is decided on."""
         self._batcher = Batcher(self_id, session, feature_max)
         self._timers = LeaseTimers(now)
         self._sights = Sights(now)
@@ -97,9 +104,11 @@ class WitnessNode:
         level = self.machine.state.feature_level
         applied = self.machine.apply(index, data)
         if applied.entry is not None:
+            self.measures.committed(self._batcher.in_flight_for_ns(applied.entry, now))
             requests = self._batcher.committed(applied.entry)
             for request, outcome in zip(requests, applied.outcomes, strict=False):
                 self._resolve(request, outcome)
+        self.measures.heard(applied.changes, self.machine.state, now)
         self._take_in(applied, fresh=age_bound_ns is not None and age_bound_ns <= limits.FRESH_AGE_MAX_NS)
         if applied.events:
             self._effects.append(Record(applied.events))
@@ -161,6 +170,9 @@ class WitnessNode:
         self.consensus = Consensus(leading, leader, has_quorum, caught_up, features)
         if leader != before.leader:
             self._batcher.lost()
+            if leader is not None:
+                self._timers.cast_again()
+                self.measures.leader_changes += 1
         if leading and not before.leading:
             self._deciding = _Deciding()
             self._dirty.update(self.machine.state.groups)
@@ -257,7 +269,8 @@ class WitnessNode:
         if state is None:
             return None
         sight = self._sights.of(group, now)
-        return view.group_view(state, sight, self.decision(state, now), self._timers.left_ns(group), now)
+        left_ns = self._timers.left_ns(group)
+        return view.group_view(state, sight, self.decision(state, now), left_ns, now, self._delays)
 
     def sight(self, group: GroupId, now: InstantNs) -> GroupSight:
         """What this witness saw of the group, for metrics."""

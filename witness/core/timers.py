@@ -34,6 +34,8 @@ class _Timer:
     """On the counted clock."""
     wait_ns: int
     """In full; fixed for the epoch (the expiry's) or for the revoke's number."""
+    cast: bool = False
+    """It counted out for exactly (epoch, number), and a vote left."""
 
 
 class LeaseTimers:
@@ -61,7 +63,7 @@ class LeaseTimers:
         timer = self._timers.get((VoteKind.EXPIRY, name))
         revocation = lease.revocation
         if timer is not None and timer.epoch == lease.epoch and timer.number < lease.renewal and revocation is None:
-            timer.number, timer.due = lease.renewal, self._counted + timer.wait_ns
+            timer.number, timer.due, timer.cast = lease.renewal, self._counted + timer.wait_ns, False
             key = (VoteKind.EXPIRY, name)
             if timer.due < self._queued.get(key, 0):  # a vote was cast and had no effect: do not wait for the next one
                 self._queue(key, timer.due)
@@ -91,6 +93,7 @@ class LeaseTimers:
             if due < self._queued.get(key, due + 1):
                 self._queue(key, due)
             timer.epoch, timer.number, timer.due, timer.wait_ns = epoch, number, due, wait
+            timer.cast = False
 
     def _queue(self, key: Key, due: int) -> None:
         self._queued[key] = due
@@ -110,9 +113,20 @@ class LeaseTimers:
                 continue
             if timer.due <= self._counted:
                 votes.append(Vote(key[0], name, timer.epoch, timer.number))
-                timer.due = self._counted + VOTE_AGAIN_NS
+                timer.due, timer.cast = self._counted + VOTE_AGAIN_NS, True
             self._queue(key, timer.due)
         return tuple(votes)
+
+    def cast_again(self) -> None:
+        """The leader changed: votes that were on their way to the old one are due at once, not a second later.
+
+        Only those that counted out in full: a vote says that they did, whoever leads.
+        """
+        for key, timer in self._timers.items():
+            if timer.cast:
+                timer.due = min(timer.due, self._counted)
+                if timer.due < self._queued.get(key, 0):
+                    self._queue(key, timer.due)
 
     def next_in_ns(self) -> int | None:
         """Counted time until the next entry comes up (perhaps early), or None without timers."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from proto.decisions import Decision, blocker_words, decision_words
 from proto.holds import HoldMark
 from proto.messages import LAG_UNKNOWN_MS
-from proto.timing import takeover_max_ns
+from proto.takeover import Delays, takeover_max_ns
 from proto.units import NS_PER_MS, InstantNs, SiteId, WitnessId
 from witness.core import permits
 from witness.core.machine import Machine
@@ -32,7 +32,7 @@ def cluster_view(
 
 
 def group_view(
-    group: GroupState, sight: GroupSight, decision: Decision, left_ns: int | None, now: InstantNs
+    group: GroupState, sight: GroupSight, decision: Decision, left_ns: int | None, now: InstantNs, delays: Delays
 ) -> dict[str, object]:
     """`left_ns`: until this witness votes the lease away, when nothing renews it."""
     lease, config = group.lease, group.config
@@ -52,7 +52,7 @@ def group_view(
         "successor": None if revocation is None else revocation.successor,
         "handover_reason": None if revocation is None else revocation.reason.value,
         "constants": dataclasses.asdict(constants),
-        "takeover_max_ms": takeover_max_ns(constants, 0) // NS_PER_MS,
+        "takeover_max_ms": takeover_max_ns(constants, 0, delays) // NS_PER_MS,
         "witness_loss": config.witness_loss.value,
         "last_holder_may_hold": None if group.former is None else group.former.site,
         "sites": [_site_view(group, site, group.sites[site], sight, now) for site in config.sites],

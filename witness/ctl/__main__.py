@@ -33,7 +33,8 @@ The cluster is named by --config FILE, by THIRDSITE_CTL, or by ~/.config/thirdsi
   cert: cert.pem
   key: key.pem
 
-Exit codes: 0 done, 1 refused, 2 no witness or no majority, 3 not finished in time, 64 usage, 78 configuration.""",
+Exit codes: 0 done, 1 refused, 2 no witness or no majority, 3 not finished in time, 4 timing worse than assumed,
+64 usage, 78 configuration.""",
 )
 quarantine_app = typer.Typer(no_args_is_help=True, help="Keep a site from being activated until it is proven safe.")
 app.add_typer(quarantine_app, name="quarantine")
@@ -260,6 +261,35 @@ def reconcile(
         except typer.Abort:
             raise Misused('no answer: nothing was changed; without a terminal use --confirm "PHRASE"') from None
     _change(group, "/reconcile", {"reason": reason, "confirm": confirm}, done, as_json, config, budget)
+
+
+@app.command()
+def timing(
+    group: Annotated[str | None, typer.Argument(metavar="[GROUP]")] = None,
+    wish: Annotated[str | None, typer.Option("--wish", help="For example 'takeover=10s silence=2s watchdog'.")] = None,
+    takeover: Annotated[str | None, typer.Option("--takeover-within", help="The other site is active by then.")] = None,
+    silence: Annotated[str | None, typer.Option("--tolerate-silence", help="Of all witnesses; stops nobody.")] = None,
+    activation: Annotated[
+        str | None, typer.Option("--activation", help="The longest that a site's start takes.")
+    ] = None,
+    measured: Annotated[
+        str | None, typer.Option("--measured", help="assumed, live (with a GROUP), or a FILE that --json wrote.")
+    ] = None,
+    as_json: Json = False,
+    config: Config = None,
+    budget: Budget = NO_BUDGET,
+) -> None:
+    """Work every timer out from one wish, or check a group's: each inequality with its numbers, the takeover by phase.
+
+    With --measured live the witnesses say how long things really take, how likely a takeover from a healthy site is,
+    and where reality has drifted from what was assumed (exit code 4).
+
+    Example: witnessctl timing --wish "takeover=10s silence=2s activation=3s"
+    """
+    from witness.ctl.timing import show_timing, wish_of  # noqa: PLC0415 - see status
+
+    wanted = wish_of(wish, takeover, silence, activation)
+    show_timing(lambda: _client(config, budget), group, wanted, measured, as_json=as_json)
 
 
 @app.command()

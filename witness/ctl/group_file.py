@@ -15,6 +15,8 @@ from proto.errors import BadValue
 from proto.groups import BOUNDS, LAG_MS_MAX, Failback, GroupConfig, Mode, WitnessLoss, check_group
 from proto.lease import LeaseConstants
 from proto.permit import AFTER_MS_DEFAULT, AFTER_MS_MAX, AFTER_MS_MIN
+from witness.timing.compiler import Refusal, compile_wish, judge
+from witness.timing.wish import Wish
 
 PPM_PER_PERCENT = 10_000
 
@@ -66,6 +68,29 @@ class BreakGlassSpec(ConfigModel):
     after: Annotated[DurationMs, duration_between(AFTER_MS_MIN, AFTER_MS_MAX)] = _ms("break_glass_after_ms")
 
 
+class TimingSpec(ConfigModel):
+    """A wish instead of a ttl: the ttl follows from it, with the delays that are assumed (`witnessctl timing`)."""
+
+    takeover_within: DurationMs | None = Field(default=None, examples=["10s"])
+    tolerate_silence: DurationMs | None = Field(default=None, examples=["2s"])
+    activation: DurationMs = Field(default="0s")  # type: ignore[assignment]  # validated
+
+    @model_validator(mode="after")
+    def _something(self) -> TimingSpec:
+        if self.takeover_within is None and self.tolerate_silence is None:
+            raise refusal("a wish names takeover_within or tolerate_silence", "add one, or remove timing")
+        return self
+
+    def wish(self, drift_max_ppm: int, lock_delay_ms: int) -> Wish:
+        return Wish(
+            takeover_ms=self.takeover_within,
+            silence_ms=self.tolerate_silence,
+            activation_ms=self.activation,
+            drift_max_ppm=drift_max_ppm,
+            lock_delay_ms=lock_delay_ms,
+        )
+
+
 class GroupSpec(ConfigModel):
     """One group; what is left out has the default that is shown by `witnessctl status GROUP --json`."""
 
@@ -74,6 +99,7 @@ class GroupSpec(ConfigModel):
     ttl: Ttl = Field(default=f"{limits.TTL_MS_DEFAULT}ms")  # type: ignore[assignment]  # validated
     drift_max: Drift = Field(default="1%")  # type: ignore[assignment]  # validated
     lock_delay: LockDelay = Field(default="0s")  # type: ignore[assignment]  # validated
+    timing: TimingSpec | None = Field(default=None, description="a wish that the ttl follows from, or must meet")
     mode: Mode = Mode.AUTOMATIC
     unhealthy_for: Annotated[DurationMs, _between("unhealthy_for_ms")] = _ms("unhealthy_for_ms")
     max_replication_lag: Annotated[DurationMs, duration_between(0, LAG_MS_MAX)] | None = None
@@ -93,12 +119,29 @@ class GroupSpec(ConfigModel):
 
     @model_validator(mode="after")
     def _rules(self) -> GroupSpec:
+        self._meet_the_wish()
         try:
             check_group(self.config())
         except BadValue as error:
             field = error.field.removeprefix(f"groups.{self.group}.")
             raise refusal(f"{field}: {error.value!r}: {error.rule}", error.remedy) from error
         return self
+
+    def _meet_the_wish(self) -> None:
+        """The ttl follows from the wish; one that stands beside it must meet it."""
+        if self.timing is None:
+            return
+        wish = self.timing.wish(self.drift_max, self.lock_delay)
+        if "ttl" not in self.model_fields_set:
+            found = compile_wish(wish)
+            if isinstance(found, Refusal):
+                raise refusal(f"timing: {found.words()}", "wish for one of these, or see `witnessctl timing`")
+            object.__setattr__(self, "ttl", found.timers.ttl_ms)
+            return
+        broken = [one for one in judge(wish, self.ttl).inequalities if not one.holds]
+        if broken:
+            text = "; ".join(one.words() for one in broken)
+            raise refusal(f"timing with ttl {self.ttl} ms: {text}", "remove ttl, so that it follows from the wish")
 
     def config(self) -> GroupConfig:
         return GroupConfig(

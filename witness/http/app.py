@@ -28,6 +28,7 @@ def build_app(services: Services) -> web.Application:
         [
             web.get("/v1/agent", agent_stream),
             web.get("/v1/status", needs(VIEWER, operator.get_status)),
+            web.get("/v1/timing", needs(VIEWER, operator.get_timing)),
             web.get("/v1/groups", needs(VIEWER, operator.get_groups)),
             web.get(group, needs(VIEWER, operator.get_group)),
             web.get("/v1/events", needs(VIEWER, operator.get_events)),

@@ -33,6 +33,9 @@ class Cluster(Protocol):
         """What agents may say to this cluster."""
 
     def summary(self) -> dict[str, Any]: ...
+    def timing(self) -> dict[str, Any]:
+        """What this witness measured."""
+
     def group_names(self) -> list[GroupId]: ...
     def group_status(self, group: GroupId) -> dict[str, Any] | None: ...
     def group_config(self, group: GroupId) -> tuple[GroupConfig, int] | None:

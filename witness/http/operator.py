@@ -72,6 +72,11 @@ async def get_status(request: web.Request) -> web.Response:
     return web.json_response(_cluster(request).summary())
 
 
+async def get_timing(request: web.Request) -> web.Response:
+    """What this witness measured in the life of its process; `witnessctl timing` asks every witness."""
+    return web.json_response(_cluster(request).timing())
+
+
 async def get_groups(request: web.Request) -> web.Response:
     """A page of groups in the order of their names; `after` is the last name of the page before."""
     limit = max(1, query_number(request, "limit", 100, GROUPS_PAGE_MAX))

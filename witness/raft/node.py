@@ -216,6 +216,11 @@ class RaftNode:
     def force_snapshot(self) -> None:
         self._engine.force_snapshot()
 
+    @property
+    def pace(self) -> Pace:
+        """What round trips took, and how far they stretch elections."""
+        return self._pace
+
     def status(self) -> ConsensusStatus:
         engine, window_ns = self._engine, self._pace.election_max_ms * NS_PER_MS
         return ConsensusStatus(

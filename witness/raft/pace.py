@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
+from proto.histogram import Histogram
 from proto.units import NS_PER_MS, NS_PER_S, WitnessId
 from witness.raft.timers import RaftTimers
 
@@ -28,6 +29,8 @@ class Pace:
         self._floor = timers
         self._stretch_ms = timers.election_min_ms
         self._worst_ns: deque[tuple[int, int]] = deque(maxlen=WINDOW_S)
+        self.seen = Histogram()
+        """Everything that was measured as leader, for people; in the life of this process."""
 
     @property
     def election_min_ms(self) -> int:
@@ -44,6 +47,7 @@ class Pace:
 
     def measured(self, round_trip_ns: int, now_ns: int) -> None:
         """As leader: a majority answered an append after so long."""
+        self.seen.add(round_trip_ns)
         second = now_ns // NS_PER_S
         if self._worst_ns and self._worst_ns[-1][0] == second:
             self._worst_ns[-1] = second, max(round_trip_ns, self._worst_ns[-1][1])

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from proto.errors import RemoteFault
 from proto.features import FEATURE_MAX
-from proto.units import NS_PER_S, InstantNs, WitnessId
+from proto.units import NS_PER_MS, NS_PER_S, InstantNs, WitnessId
 from witness.raft.admission import PROCESS_BYTES, Mark, Position, Speaker
 from witness.raft.inbox import PEER_BYTES_HIGH
 from witness.raft.introduction import Hello
@@ -119,6 +119,11 @@ class PySyncObjConsensus:
             "refused_by": {peer: why for peer, why in sorted(refusals.items()) if peer not in connected},
             "unconnected": {peer: faults.get(peer, "not yet") for peer in sorted(self._peers) if peer not in connected},
         }
+
+    def timing(self) -> dict[str, object]:
+        """What the engine measured of its timing (witness/timing/measurements.py reads it)."""
+        pace = self._node.pace
+        return {"peers": pace.seen.to_json(), "election_max_ns": pace.election_max_ms * NS_PER_MS}
 
     def known(self, peer: WitnessId) -> Mark | None:
         """What is known of a peer's disk."""

@@ -32,6 +32,8 @@ class Facade:
         self._store = store
         self.peering: Callable[[], dict[str, Any]] = dict
         """What the engine says of this witness's own standing and of its peers; set once the engine exists."""
+        self.engine_timing: Callable[[], dict[str, Any]] = dict
+        """What the engine measured of its timing; set once the engine exists."""
 
     def heartbeat(self, frame: bytes, on_outcome: Callable[[Outcome], None]) -> None:
         self._driver.heartbeat(frame, on_outcome)
@@ -77,6 +79,11 @@ class Facade:
             "groups_by_mode": dict(Counter(group.mode.value for group in groups)),
             **self.peering(),
         }
+
+    def timing(self) -> dict[str, Any]:
+        """What this process measured of timing (witness/timing/measurements.py reads it)."""
+        measures = self._driver.node.measures
+        return {"witness": self._driver.node.self_id, **measures.to_json(), **self.engine_timing()}
 
     def sites(self, now: InstantNs) -> dict[SiteId, SiteLook]:
         """For metrics: one pass over the groups, without their views."""

@@ -15,6 +15,7 @@ import secrets
 import signal
 import ssl
 from collections.abc import Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -36,7 +37,8 @@ from proto.edge.tls import (
 )
 from proto.errors import BadValue, LocalFault, RemoteFault
 from proto.invariants import InvariantViolation
-from proto.units import NS_PER_MS, NS_PER_S, TOKEN_BYTES, SiteId, WitnessId
+from proto.takeover import ASSUMED
+from proto.units import NS_PER_MS, NS_PER_S, TOKEN_BYTES, DurationNs, SiteId, WitnessId
 from witness.backup.source import Parts, of_running
 from witness.core.node import WitnessNode
 from witness.http.app import build_app, build_metrics_app, say_goodbye
@@ -89,6 +91,7 @@ class Witness:
         self.engine = self._make_engine(own)
         self.driver.attach(self.engine)
         self.facade.peering = self.engine.peering
+        self.facade.engine_timing = self.engine.timing
         shell.recorded = self.engine.request_turn
         self.services = Services(
             settings.cluster,
@@ -110,6 +113,7 @@ class Witness:
             witnesses=settings.members,
             session=secrets.token_bytes(TOKEN_BYTES),
             now=self._clock.now(),
+            delays=replace(ASSUMED, election_ns=DurationNs(settings.timers.election_max_ms * NS_PER_MS)),
         )
 
     def _make_contexts(self, own: OwnCertificate) -> dict[str, ssl.SSLContext]:

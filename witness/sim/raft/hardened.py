@@ -93,6 +93,15 @@ class HardenedMember:
             self._node.standing is Standing.VOTER,
         )
 
+    @property
+    def election_max_ms(self) -> int:
+        """The longest timeout that it draws now."""
+        return self._node.pace.election_max_ms
+
+    def load(self, dice: random.Random) -> None:
+        """From now on its timeouts are drawn from these."""
+        self._node._engine._rng = dice  # noqa: SLF001  # nobody else may put dice into a running engine
+
     def close(self) -> None:
         self._store.close()
 
