@@ -12,11 +12,12 @@ Rule (promise P4): every wait of the chain has a bound, and the bounds are added
     claim       it stores the epoch, sends its claim, which is committed and answered
     election    the leading witness dies at the worst instant of all this, and one vote is split
     repeat      what died with the leader is done again
-    promise     the longest outstanding promise of a hold to another site (DESIGN section 6)
+    promise     what of an outstanding promise to another site (DESIGN section 6) is left after all that
     activation  the site's own steps, by their budget
 
-Each delay is a bound that was assumed or measured (`Delays`), not an average. `promise` is 0 while there are no holds
-and stands here so that nobody forgets it. Not in the sum, and not bounded by anybody: a second leader's death, a
+Each delay is a bound that was assumed or measured (`Delays`), not an average. `promise` is 0: a promise is as long as a
+lease and was asked for by a site that still lived, so it has run out when the lease would have (docs/adr/0016); it stands
+here so that nobody forgets it. Not in the sum, and not bounded by anybody: a second leader's death, a
 candidate that is not eligible, a network that is slower than `Delays` says.
 Rejected: a flat allowance of four seconds for "four Raft rounds" (too long for a lease of a second, and it hid that an
 election was not in it); percentiles added up (a sum of p99s is a p99 of nothing).
@@ -105,7 +106,7 @@ def takeover_phases(
         ("claim", claim_ns, "the epoch is stored, claimed, committed, answered"),
         ("election", election_ns, f"the leader dies at the worst instant; {SPLIT_VOTES_MAX} split vote"),
         ("repeat", step_ns + slowest(answer_wait_ns(delays.round_trip_ns, 0), r), "what died with the leader, again"),
-        ("promise", promise_ns, "the longest outstanding promise of a hold"),
+        ("promise", promise_ns, "what is left of a promise: it runs beside the lease"),
         ("activation", slowest(activation_ms * NS_PER_MS, r), "the new site's own steps"),
     )
     return tuple(Phase(name, DurationNs(ns), words) for name, ns, words in rows)
