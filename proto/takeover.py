@@ -16,8 +16,8 @@ Rule (promise P4): every wait of the chain has a bound, and the bounds are added
     activation  the site's own steps, by their budget
 
 Each delay is a bound that was assumed or measured (`Delays`), not an average. `promise` is 0: a promise is as long as a
-lease and was asked for by a site that still lived, so it has run out when the lease would have (docs/adr/0016); it stands
-here so that nobody forgets it. Not in the sum, and not bounded by anybody: a second leader's death, a
+lease and was asked for by a site that still lived, so it has run out when the lease would have (docs/adr/0016); it
+stands here so that nobody forgets it. Not in the sum, and not bounded by anybody: a second leader's death, a
 candidate that is not eligible, a network that is slower than `Delays` says.
 Rejected: a flat allowance of four seconds for "four Raft rounds" (too long for a lease of a second, and it hid that an
 election was not in it); percentiles added up (a sum of p99s is a p99 of nothing).
@@ -28,13 +28,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proto.lease import LeaseConstants, takeover_wait_max
-from proto.timing import answer_wait_ns
+from proto.timing import URGENT_SPACING_NS, answer_wait_ns
 from proto.units import NS_PER_MS, PPM, DurationNs
 
 COMMITS_A_STEP = 2
 """A command waits at most for the entry in flight, then for its own."""
-URGENT_SPACING_NS = DurationNs(10 * NS_PER_MS)
-"""Heartbeats that something urgent asked for keep this distance (agents/core/agent.py)."""
 SPLIT_VOTES_MAX = 1
 """Two candidates within one way of each other, once; twice in a row is left out, as a second death is."""
 

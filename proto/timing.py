@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from proto import limits
 from proto.lease import LeaseConstants
-from proto.units import NS_PER_MS, InstantNs
+from proto.units import NS_PER_MS, DurationNs, InstantNs
 
 ANSWER_WAIT_MS_MIN = 100
 """After this long an unanswered renewal is sent again through another witness."""
+URGENT_SPACING_NS = DurationNs(10 * NS_PER_MS)
+"""Changes that come together leave in one heartbeat, or in one ask of a member."""
 ANSWER_WAIT_ROUND_TRIPS = 4
 """... or after so many round trips, whichever is longer; twice as long each time once all witnesses were tried ..."""
 ANSWER_WAIT_DOUBLINGS_MAX = 4

@@ -37,7 +37,7 @@ from proto.messages import (
     ReleaseAnswer,
     WitnessMessage,
 )
-from proto.timing import renew_interval_ms
+from proto.timing import URGENT_SPACING_NS, renew_interval_ms
 from proto.units import (
     NS_PER_MS,
     NS_PER_S,
@@ -53,8 +53,6 @@ from proto.units import (
 
 _NOT_PROBED = HealthSummary(False, False, DataChecks.NONE, LAG_UNKNOWN_MS, ("not probed yet",))
 _INTERVAL_UNKNOWN_NS = DurationNs(1 * NS_PER_S)
-_URGENT_SPACING_NS = 10 * NS_PER_MS
-"""Changes that come together leave in one heartbeat."""
 _DRIFT_UNKNOWN_PPM = limits.DRIFT_MAX_PPM_DEFAULT
 _PINGS_KEPT = 4
 _HEAD_BYTES = 256
@@ -313,7 +311,7 @@ class SiteAgent(SitePermits):
         self._watch_answer(now)
         self._watch_routes(now)
         if any(group.urgent for group in self.groups.values()):
-            soonest = InstantNs(self._heartbeat_last + _URGENT_SPACING_NS)
+            soonest = InstantNs(self._heartbeat_last + URGENT_SPACING_NS)
             self._heartbeat_at = min(self._heartbeat_at, max(soonest, now.boottime_ns))
         if now.boottime_ns >= self._heartbeat_at:
             self._send_heartbeat(now)

@@ -20,13 +20,13 @@ from agents.core.member_group import LIVE_PHASES, Held, MemberGroup, MemberGroup
 from proto import limits
 from proto.clock import ClockReading
 from proto.member_messages import LeadAnswer, MemberAsk, MemberPhase
+from proto.timing import URGENT_SPACING_NS
 from proto.units import NS_PER_MS, Epoch, GroupId, Incarnation, InstantNs, MemberName, Nonce, SiteId
 
 IDLE_ASK_NS = 500 * NS_PER_MS
 ASKS_PER_TTL = 8
 """While it holds: two asks may be lost between two renewals of the lead."""
 ASK_NS_MIN = 50 * NS_PER_MS
-URGENT_SPACING_NS = 10 * NS_PER_MS
 NUMBER_BITS = 32
 
 
