@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from proto import limits
 from proto.units import NS_PER_MS, PPM, DurationNs, InstantNs, later
 
 
@@ -27,6 +28,10 @@ class LeaseConstants:
     @property
     def ttl_ns(self) -> DurationNs:
         return DurationNs(self.ttl_ms * NS_PER_MS)
+
+
+LONGEST_POSSIBLE = LeaseConstants(limits.TTL_MS_MAX, limits.DRIFT_MAX_PPM_MAX, limits.LOCK_DELAY_MS_MAX)
+"""No group can be configured with more, so no lease was ever longer: the only bound that needs nobody's memory."""
 
 
 def longest(*several: LeaseConstants) -> LeaseConstants:

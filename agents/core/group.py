@@ -72,7 +72,7 @@ class GroupAgent(GroupLife):
 
     @property
     def holds(self) -> HoldsReport:
-        if not self.given.told and self.taken.mark is None:
+        if not self.given.told and self.sites is None and self.taken.mark is None:
             return HoldsReport()
         return HoldsReport(self.promising, self.given.mark, self.taken.mark)
 
@@ -112,7 +112,11 @@ class GroupAgent(GroupLife):
             self._superseded = True
             self.trouble = "another agent speaks for this site: stop one of the two, then restart this one"
             self._emit(Tell(self.settings.group, self.trouble, alarm=True))
-        if carried == NO_EPOCH or carried not in (self.holder.epoch, self.holder.next) or reason in _NOT_LOST:
+        if carried == NO_EPOCH or carried not in (self.holder.epoch, self.holder.next):
+            return
+        if reason is Reason.REVOKE_DUE:
+            self._revoke()  # the answers that would have told of the handover were lost
+        if reason in _NOT_LOST:
             return
         if carried != self.holder.epoch and reason is Reason.NOT_HOLDER:
             self.urgent = True
@@ -174,12 +178,17 @@ class GroupAgent(GroupLife):
             if moved:
                 self._emit(KeepAuthority(self.settings.group, answer.epoch, self.holder.claim, constants))
             self._extend(constants)
-        if answer.revoke is not RevokePhase.NONE and not self._revoked:
+        if answer.revoke is not RevokePhase.NONE:
+            self._revoke()
+        if moved and self.state is SiteState.ACTIVE and not self._plans.running:
+            self._go_on_active()
+
+    def _revoke(self) -> None:
+        """A handover: down in order; nobody is asked for holds any more."""
+        if not self._revoked:
             self._revoked = True
             self._cause = HANDOVER
             self._stop_when_active(ReleaseKind.CLEAN, "handover: verified down")
-        if moved and self.state is SiteState.ACTIVE and not self._plans.running:
-            self._go_on_active()
 
     def _extend(self, constants: LeaseConstants) -> None:
         deadlines = self.deadlines()

@@ -258,6 +258,9 @@ class GroupLife:
         """'' or what only this process can bring to its end: the next one has neither the plan nor the claim."""
         if self.state in (SiteState.DEACTIVATING, SiteState.FENCING):
             return f"{self.settings.group} is {self.state.value}"
+        if self.taken.mark is not None:
+            # A new process has no round of holds to show, and the bound of an epoch in place is not what is held yet.
+            return f"{self.settings.group} goes on by holds, until a witness has renewed it"
         return "" if self.end.release is None else f"the release of {self.settings.group} is not answered yet"
 
     def fence(self, text: str) -> None:

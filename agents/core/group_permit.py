@@ -74,6 +74,8 @@ class PermittedGroup(GroupAgent):
         super().start(adopted)
         if self.under_permit is None and not self.desk.taking:
             self.desk.over()  # a cold start: nobody confirmed this life
+        elif self.under_permit is not None:
+            self._extend_at = InstantNs(0)  # a new process of this life: it extends from its first look
 
     def heartbeat(self, *, terse: bool = False) -> GroupHeartbeat:
         beat = super().heartbeat(terse=terse)

@@ -4,7 +4,7 @@ Rules (DESIGN section 6; docs/adr/0016): a promise is given only while this site
 of no grant above the holder's epoch, and hears no witness itself (else it relays). It is durable before its answer
 leaves. While one is outstanding this site claims nothing. After any cold start it claims nothing for a full D of the
 longest lease that may be lived on, whatever is stored: a store may be gone, restored, or a copy. One instance of one
-holder's epoch is promised something, its rounds only grow, and whoever is behind them is told so: a twin.
+holder's epoch is promised something, its rounds only grow, and whoever is behind or beside them is told so: a twin.
 Rejected: trusting the stored deadline after a cold start (it belongs to another boot, or to another life of the disk).
 """
 
@@ -17,10 +17,10 @@ from agents.core.effects import AnswerSite, Effect, StorePromise
 from agents.core.promise import Promise, promised, raw_wake, request_constants
 from proto.clock import ClockReading
 from proto.holds import HoldMark, promise_wait
-from proto.lease import LeaseConstants, longest
+from proto.lease import LONGEST_POSSIBLE, LeaseConstants, longest
 from proto.site_messages import HoldAnswer, HoldEnd, HoldEndAnswer, HoldRefusal, HoldRequest, HoldVerdict
 from proto.timing import check_constants
-from proto.units import Epoch, GroupId, InstantNs, SiteId
+from proto.units import Epoch, GroupId, InstantNs, Nonce, SiteId
 
 ANSWERS_WAITING_MAX = 16
 """While a promise is being stored; a holder has one round under way, and asks again."""
@@ -71,6 +71,8 @@ class HoldsGiven:
         self._linked = linked
         self._written = stored
         self._storing = False
+        self._nonce: Nonce | None = None
+        """Of the request that was promised last in this life."""
         self._answers: list[tuple[SiteId, HoldAnswer | HoldEndAnswer]] = []
         """They leave when what they rest on is on disk."""
         self._later: list[tuple[SiteId, HoldAnswer | HoldEndAnswer]] = []
@@ -102,6 +104,8 @@ class HoldsGiven:
         return self.promise is not None and self.promise.outstanding(now)
 
     def _cold_wait_ns(self) -> int:
+        if self._linked and not self.told:
+            return promise_wait(LONGEST_POSSIBLE)  # witnesses of an older version never tell
         known = [self._wait] if self._wait is not None else []
         known += [self.promise.constants] if self.promise is not None else []
         return promise_wait(longest(*known)) if known else 0
@@ -110,8 +114,6 @@ class HoldsGiven:
         since = self._cold_since
         if since is None:
             return True
-        if self._linked and not self.told:
-            return False
         passed_ns = min(now.boottime_ns - since.boottime_ns, now.monotonic_raw_ns - since.monotonic_raw_ns)
         if passed_ns < self._cold_wait_ns():
             return False
@@ -124,7 +126,7 @@ class HoldsGiven:
         wake = []
         if self.promise is not None and self.promise.outstanding(now):
             wake.append(raw_wake(self.promise.until, self.promise.until_raw_ns, now))
-        if self._cold_since is not None and (self.told or not self._linked) and not self._cold_over(now):
+        if self._cold_since is not None and not self._cold_over(now):
             since, wait_ns = self._cold_since, self._cold_wait_ns()
             wake.append(raw_wake(InstantNs(since.boottime_ns + wait_ns), since.monotonic_raw_ns + wait_ns, now))
         return max(wake, default=None)
@@ -142,7 +144,7 @@ class HoldsGiven:
         if verdict is not HoldVerdict.HELD:
             self._emit(AnswerSite(site, answer))
             return
-        self.promise = promised(request, received, self.promise)
+        self.promise, self._nonce = promised(request, received, self.promise), request.nonce
         self._store(site, answer)
 
     def _judge(self, site: SiteId, request: HoldRequest, standing: Standing) -> tuple[HoldVerdict, HoldRefusal]:
@@ -150,13 +152,18 @@ class HoldsGiven:
         if why is not HoldRefusal.NONE:
             return HoldVerdict.REFUSED, why
         before = self.promise
-        if before is not None and before.of_the_same(request) and not before.over and request.number < before.number:
+        if before is not None and before.of_the_same(request) and self._behind(request, before):
             return HoldVerdict.STALE, HoldRefusal.NONE
         if standing.hears_witnesses:
             return HoldVerdict.RELAY, HoldRefusal.WITNESSES_HEARD
         if len(self._later) >= ANSWERS_WAITING_MAX:
             return HoldVerdict.REFUSED, HoldRefusal.BUSY
         return HoldVerdict.HELD, HoldRefusal.NONE
+
+    def _behind(self, request: HoldRequest, before: Promise) -> bool:
+        """A round is asked for once: the same number with another nonce is of a second instance, in step with it."""
+        again = request.number == before.number and request.nonce == self._nonce
+        return request.number <= before.number and not again
 
     def _unfit(self, site: SiteId, request: HoldRequest, standing: Standing) -> HoldRefusal:
         before = self.promise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mutants_agent
 import mutants_claims
+import mutants_copies
 import mutants_disk
 import mutants_entries
 import mutants_fencing
@@ -24,6 +25,7 @@ from mutant import Mutant
 MUTANTS: tuple[Mutant, ...] = (
     *mutants_lease.MUTANTS,
     *mutants_claims.MUTANTS,
+    *mutants_copies.MUTANTS,
     *mutants_machine.MUTANTS,
     *mutants_agent.MUTANTS,
     *mutants_raft.MUTANTS,

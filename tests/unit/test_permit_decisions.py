@@ -10,12 +10,15 @@ from node_rig import NodeRig
 from permit_rig import AFTER_MS, KEY, MARK, P
 
 from proto import codec
-from proto.commands import ConfigureGroup, HeartbeatFrame, LogEntry, RaiseFeatureLevel, SetMode
+from proto.commands import Cause, ConfigureGroup, Grant, HeartbeatFrame, LogEntry, RaiseFeatureLevel, SetMode
 from proto.decisions import DecisionKind, Reason
 from proto.groups import Mode
 from proto.health import SiteState
+from proto.holds import NO_CHAIN, HoldMark
 from proto.messages import Heartbeat
-from proto.units import Incarnation, InstantNs, Nonce, WallMs
+from proto.units import Claim, Epoch, Incarnation, InstantNs, Nonce, WallMs
+from witness.core import node
+from witness.core.state import Former
 from witness.core.transitions import Phase
 from witness.ctl.group_file import load_groups
 from witness.ctl.render import group_detail
@@ -130,3 +133,37 @@ def test_a_group_file_takes_the_key_that_init_prints_and_refuses_another(tmp_pat
         path.write_text(base + f"    break_glass: {bad}\n")
         with pytest.raises(Exception, match="break_glass"):
             load_groups(path)
+
+
+def test_a_holder_on_holds_waits_for_the_silent_site_and_nothing_is_proposed_meanwhile():
+    rig = Leader()
+    rig.both()
+    group = rig.group
+    group.former = Former(A, Incarnation(token("i1")), Claim(token("claim")), group.epoch, group.epoch)
+    rig.wall_ms += AFTER_MS
+    holding = HoldMark(Epoch(group.epoch), 7, NO_CHAIN)
+    rig.proposed.clear()
+    for _ in range(4):
+        rig.says(A, state=SiteState.ACTIVE, holding=holding, epoch_bound=Epoch(group.epoch))
+    found = rig.decision()
+    assert (found.kind, found.reason) == (DecisionKind.NOTHING, Reason.HOLDER_HOLDS)
+    assert (B, Reason.RECONCILING) in [(one.site, one.reason) for one in found.blockers]
+    assert A not in [one.site for one in found.blockers]
+    assert rig.commands() == []
+
+
+def test_what_the_machine_refused_is_not_proposed_again_at_once(monkeypatch):
+    rig = Leader()
+    a_while_ago = Epoch(99)
+    refused = Grant(G, a_while_ago, Epoch(100), A, Incarnation(token("i1")), Cause.FIRST, Reason.HOLDER_EXPIRED, AUTHOR)
+    monkeypatch.setattr(node, "command_for", lambda _group, _decision: refused)
+    rig.proposed.clear()
+    rig.says(A)
+    made = []
+    for _ in range(20):
+        if rig.proposed:
+            made += rig.commands()
+            rig.commit(rig.proposed.pop(0))
+    assert made == [refused]
+    rig.passes(250_000_000)
+    assert rig.commands() == [refused]

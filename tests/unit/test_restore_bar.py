@@ -17,7 +17,7 @@ from proto.commands import (
 from proto.decisions import Reason
 from proto.events import GENESIS_HASH
 from proto.features import FEATURE_MAX
-from proto.lease import LeaseConstants, witness_wait
+from proto.lease import LONGEST_POSSIBLE, LeaseConstants, witness_wait
 from proto.units import (
     Epoch,
     GroupId,
@@ -26,7 +26,6 @@ from proto.units import (
 from witness.core.ledger import verify
 from witness.core.node import WitnessNode
 from witness.core.restore import (
-    LONGEST_POSSIBLE,
     bar_of,
     restore,
 )

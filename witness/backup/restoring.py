@@ -20,12 +20,11 @@ from proto.clock import SystemClock
 from proto.edge.config_types import duration_words
 from proto.errors import BadValue
 from proto.features import FEATURE_MAX
-from proto.lease import LeaseConstants, longest
+from proto.lease import LONGEST_POSSIBLE, LeaseConstants, longest
 from proto.units import WallMs
 from witness.backup.layout import Backup, BackupRefused, read_events, verify
 from witness.backup.place import place, require_blank
 from witness.core.restore import (
-    LONGEST_POSSIBLE,
     RANDOM_BYTES,
     Restored,
     begun_ms,

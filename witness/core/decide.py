@@ -11,7 +11,7 @@ from dataclasses import replace
 from proto.commands import Cause, QuarantineCause
 from proto.decisions import Blocker, Decision, DecisionKind, Reason
 from proto.groups import Failback, Mode, WitnessLoss
-from proto.health import DataChecks, SiteState
+from proto.health import DataChecks, HealthReport, SiteState
 from proto.holds import promise_wait
 from proto.messages import LAG_UNKNOWN_MS
 from proto.units import NS_PER_MS, Epoch, InstantNs, SiteId
@@ -104,6 +104,7 @@ def _in_place(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision 
         return None
     name = group.config.group
     found = [Blocker(former.site, Reason.CONFIG_NOT_KNOWN)] if report.group_version != group.version else []
+    found.extend(_reconciling(group, former.site))
     for site, other in group.sites.items():
         behind = other.report is not None and unproven(other.report, holding) and site != former.site
         if behind and _speaks(group, site, sight, now) and not contradictions(group, holding, former.site):
@@ -137,14 +138,23 @@ def _unheard(group: GroupState, site: SiteId, sight: GroupSight, now: InstantNs)
 
 
 def _promises(group: GroupState, site: SiteId, sight: GroupSight, now: InstantNs) -> list[Blocker]:
-    """While a site that is heard promises not to begin, nobody does: the holder may live by that promise."""
+    """While a site that is heard promises the last holder not to begin, nobody does: it may live by that promise.
+
+    A site that merely starts anew says the same of itself, as often as it is started: that keeps nobody else.
+    """
     found: list[Blocker] = []
     for other, record in group.sites.items():
         report, age_ns = record.report, sight.heard_age_ns(other, now)
         heard = age_ns is not None and age_ns <= heard_max_ns(group)
-        if heard and report is not None and report.promising:
+        if heard and report is not None and report.promising and (other == site or _by_holds_of(group, report)):
             found.append(Blocker(site, Reason.PROMISE_OUTSTANDING, "" if other == site else f"by {other}"))
     return found
+
+
+def _by_holds_of(group: GroupState, report: HealthReport) -> bool:
+    former, promised = group.former, report.promised
+    # Below `settled` it is of an epoch that is over: its holder lived by a later one.
+    return former is not None and promised is not None and promised.epoch >= group.settled
 
 
 # -- vacancy ----------------------------------------------------------------------------------------------

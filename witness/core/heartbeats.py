@@ -184,7 +184,8 @@ def _lease_part(
         if lease is not None and mine:
             if lease.incarnation != beat.incarnation:
                 return _answer(scope, group, Verdict.DORMANT, Reason.HELD_BY_OTHER_INCARNATION)
-            may = lease.cause is not Cause.REGRANT and not permits.withholds(scope.state, group, lease, beat.site)
+            may = lease.cause is not Cause.REGRANT and permits.may_claim(lease, record)
+            may = may and not permits.withholds(scope.state, group, lease, beat.site)
             if group.phase is Phase.GRANTED and may:
                 return _answer(scope, group, Verdict.GRANTED)
         overruled = permits.overrules(group, lease, beat.site)
@@ -209,6 +210,8 @@ def _claim_or_renew(
     in_place = group.former if lease.cause is Cause.REGRANT and lease.claim is None else None
     if in_place is not None and in_place.claim != entry.claim:
         return _clash(scope, group, lease)
+    if lease.claim is None and not permits.may_claim(lease, record):
+        return _answer(scope, group, Verdict.REFUSED, Reason.NOT_CLAIMED)
     if lease.claim is None:
         group.former = in_place  # until its holder says that it lives by the new epoch: it may not have heard of it
         group.phase = next_phase(group.phase, LeaseInput.CLAIM)

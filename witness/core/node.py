@@ -35,6 +35,9 @@ from witness.core.transitions import Phase
 _LOOK_AGAIN_NS = limits.PING_INTERVAL_NS
 """A vacant group without a candidate is looked at again at least this often: freshness changes with time alone."""
 
+_REFUSED_AGAIN_NS = 200 * NS_PER_MS
+"""A decision that the machine refused is made again after this, if nothing changes."""
+
 
 class WrongCluster(LocalFault):
     """The log or snapshot belongs to another cluster than the configuration says; the process must end."""
@@ -290,7 +293,10 @@ class WitnessNode:
         group = self._deciding.by_request.pop(request, None)
         if group is not None:
             self._deciding.groups.discard(group)
-            self._dirty.add(group)
+            if outcome.ok:
+                self._dirty.add(group)
+            else:  # what is applied meanwhile has it looked at sooner; the same again at once would fill the log
+                self._deciding.again[group] = InstantNs(self._now + _REFUSED_AGAIN_NS)
         if request == self._founding:
             self._founding = None
         if request == self._raising:

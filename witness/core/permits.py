@@ -174,6 +174,15 @@ def contested_by(group: GroupState, site: SiteId, counted_ms: int) -> list[SiteI
     return found
 
 
+def may_claim(lease: Lease, record: SiteRecord) -> bool:
+    """What was adopted is claimed only by who says that it runs under a permit.
+
+    A dormant copy would begin anew, and so would a site whose permit an operator has ended meanwhile.
+    """
+    report = record.report
+    return lease.cause is not Cause.ADOPTED or (report is not None and report.permit is not None)
+
+
 def withholds(state: ClusterState, group: GroupState, lease: Lease, site: SiteId) -> bool:
     """No authority begins at this site now: somebody may be active under a permit. What has authority goes on."""
     if not group.permits.after_ms:

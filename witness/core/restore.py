@@ -54,9 +54,6 @@ FIRST_INDEX = 3
 """A log begins with two entries, of which the state stands at the second. The first is not entry 1: a blank log has one
 too, of term 0, and a leader whose log begins there with another never finds what a blank witness lacks."""
 
-LONGEST_POSSIBLE = LeaseConstants(limits.TTL_MS_MAX, limits.DRIFT_MAX_PPM_MAX, limits.LOCK_DELAY_MS_MAX)
-"""No group can be configured with more, so no lease was ever longer: the only bound that needs nobody's memory."""
-
 
 def new_lineage(wall_ms: WallMs, random_bytes: bytes) -> bytes:
     """For the first witness of a restore; the others are told the same."""
