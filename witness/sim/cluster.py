@@ -163,6 +163,14 @@ class Cluster:
             self._restart(host)
         return told
 
+    def readmit_refused(self) -> bool:
+        """Operators bring back who is down with a disk that was refused, too; True when there was one."""
+        refused = [host for host in self.hosts.values() if host.name in self.damage.refused]
+        for host in refused:
+            readmit_host(self, host, self._restarts)
+            self._restart(host)
+        return bool(refused)
+
     def break_again(self) -> None:
         """What lasts only as long as the safety phase may strike anew."""
         self._safety = True

@@ -14,6 +14,7 @@ from functools import partial
 
 from agents.core.settings import AgentSettings
 from proto.events import Event
+from proto.features import FEATURE_MAX
 from proto.health import DataChecks, SiteState
 from proto.lease import takeover_wait_max
 from proto.limits import ENTRY_BYTES_MAX
@@ -279,12 +280,21 @@ class World:
     def settle(self) -> bool:
         """Runs until every group has been served by one site for a while; False when that takes too long.
 
-        Witnesses that their peers go on calling replaced are readmitted once more then, and have as long again.
+        Witnesses that their peers go on calling replaced are readmitted once more then, and have as long again. A
+        witness that stays away holds the feature level back: where no group can be made for that, it is brought back.
         """
         if self._settles_in_time() or (self.cluster.readmit_told() and self._settles_in_time()):
             return True
+        if self._held_back() and self.cluster.readmit_refused() and self._settles_in_time():
+            return True
         self.judges.found("stuck", f"not settled {self.recovery_bound_ns() / NS_PER_S:.1f} s after the faults")
         return False
+
+    def _held_back(self) -> bool:
+        """A group is not there, and the cluster's feature level is not what its configuration needs."""
+        states = [host.node.machine.state for host in self.witnesses.values() if host.node is not None]
+        made = all(len(state.groups) == len(self.setup.groups) for state in states)
+        return not made and all(state.feature_level < FEATURE_MAX for state in states)
 
     def _settles_in_time(self) -> bool:
         bound_ns = self.events.now_ns + self.recovery_bound_ns()
