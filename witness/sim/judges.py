@@ -34,7 +34,7 @@ class Judges:
         self._places: dict[str, str] = {}
         self.activity = ActivityChecker(findings, now, self.place_of)
         self.authority = AuthorityChecker(findings, now, self.place_of)
-        self.members = MembersChecker(findings, now, self.activity.excused)
+        self.members = MembersChecker(findings, now, self._lags)
         self.held = HeldChecker(findings, now, self.authority.until_ns)
         self.license = LicenseChecker(findings, now)
         self.holds = HoldsChecker(findings, now, groups)
@@ -56,6 +56,13 @@ class Judges:
 
     def place_of(self, host: str) -> str:
         return self._places.get(host, host)
+
+    def _lags(self, group: GroupId, member: str) -> bool:
+        """It may still count by clocks that had been frozen, also when nothing runs there any more."""
+        since_ns = self._thawed_at.get(member)
+        bound_ns = self.authority.longest_ns(group, member)
+        lags = since_ns is not None and self._now() - since_ns <= bound_ns
+        return lags or self.activity.excused(group, member)
 
     # -- what runs at the sites ------------------------------------------------------------------------------
 
