@@ -75,6 +75,8 @@ class MemberShell:
         first = model.authority.rungs is None
         self.post.latest = (epoch, LocalDeadlines(InstantNs(term_at), InstantNs(kill_at), InstantNs(deadline)))
         self.post.armed()
+        if self.host.judges.moved(self.group, self.host.name, epoch):
+            self._epoch = epoch
         if first:
             self._epoch = epoch
             if self.host.plan.programs:
