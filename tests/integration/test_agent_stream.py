@@ -14,6 +14,7 @@ from proto.codec import AGENT_MESSAGES
 from proto.commands import ReleaseLease
 from proto.decisions import Reason
 from proto.errors import ThirdsiteError
+from proto.features import FEATURE_FIRST, FEATURE_MAX
 from proto.limits import FRAME_BYTES_MAX
 from proto.messages import (
     Goodbye,
@@ -170,7 +171,8 @@ async def test_an_agent_that_is_newer_than_the_cluster_is_told_what_to_upgrade(p
         goodbye = await agent.hear()
         assert isinstance(goodbye, Goodbye)
         assert goodbye.code is GoodbyeCode.VERSION
-        assert "version 7, this side speaks up to 1" in goodbye.text
+        upto = FEATURE_FIRST if greeted else FEATURE_MAX
+        assert f"version 7, this side speaks up to {upto}:" in goodbye.text
         assert "the witnesses are upgraded before the agents" in goodbye.text
         assert running.cluster.frames == []
         assert await agent.closed()
