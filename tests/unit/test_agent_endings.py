@@ -25,13 +25,17 @@ def test_a_refused_renewal_fences_at_once(reason):
     assert any(reason.value in text for text in rig.told)
 
 
-@pytest.mark.parametrize("reason", [Reason.STALE_HEARTBEAT, Reason.REVOKE_DUE])
-def test_a_refusal_that_loses_nothing_leaves_it_running_to_its_deadline(reason):
+@pytest.mark.parametrize(
+    ("reason", "after"),
+    [(Reason.STALE_HEARTBEAT, SiteState.ACTIVE), (Reason.REVOKE_DUE, SiteState.DEACTIVATING)],
+)
+def test_a_refusal_that_loses_nothing_fences_nothing(reason, after):
+    """An attempt was overtaken; or the answers that told of a handover were lost, and its time is over."""
     rig = AgentRig().active()
     overtaken = rig.fresh_beat()
     rig.fresh_beat()
     rig.answer(overtaken, verdict=Verdict.REFUSED, reason=reason, epoch=Epoch(2))
-    assert (rig.state, rig.fences()) == (SiteState.ACTIVE, 0)
+    assert (rig.state, rig.fences()) == (after, 0)
 
 
 def test_a_newest_attempt_that_is_stale_shows_a_twin_and_ends_the_incarnation():
