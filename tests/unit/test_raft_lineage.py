@@ -41,7 +41,7 @@ def test_a_store_of_a_later_level_is_not_opened_by_an_older_program():
     store = Marks()
     require_readable(store, "/data")
     keep_marks(store, FEATURE_MAX + 1, NO_LINEAGE)
-    with pytest.raises(UpgradeRequired, match="/data: what is stored there needs feature level 2"):
+    with pytest.raises(UpgradeRequired, match=f"/data: what is stored there needs feature level {FEATURE_MAX + 1},"):
         require_readable(store, "/data")
 
 
