@@ -36,7 +36,8 @@ async def running(cluster: Cluster) -> None:
         cluster.start(name)
     await cluster.leader()
     groups = cluster.directory / "groups.yaml"
-    groups.write_text(f"groups:\n- {{group: shop, sites: [dc-a, dc-b], ttl: {TTL_MS}ms}}\n", encoding="utf-8")
+    entry = f"{{group: shop, sites: [dc-a, dc-b], ttl: {TTL_MS}ms, witness_loss: fence}}"  # this agent knows no holds
+    groups.write_text(f"groups:\n- {entry}\n", encoding="utf-8")
     code, applied = await cluster.ctl("apply", "-f", str(groups), "--reason", "test")
     assert (code, applied["ok"]) == (0, True), cluster.logs()
 
