@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ def now_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-class Ground:
+class Ground(ABC):
     """Owned by the run. `end` leaves no process, group or mount; the directory is the caller's."""
 
     def __init__(self, net: Net, root: Path, ttl_ms: int, sites: Mapping[str, Sequence[str]], witnesses: Sequence[str]):
@@ -122,19 +123,19 @@ class Ground:
             sock.sendall(b"report\n")
             return read_report(json.loads(sock.makefile().readline()))
 
+    @abstractmethod
     def leader(self) -> str | None:
         """The witness that leads, None while none does."""
-        raise NotImplementedError
 
+    @abstractmethod
     def look(self) -> Active | None:
         """Who is active, when all is well; else None and `seen`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def epoch(self) -> int:
         """The newest that anybody who decides knows of."""
-        raise NotImplementedError
 
-    def keep_evidence(self) -> None:
+    def keep_evidence(self) -> None:  # noqa: B027 - most have nothing to keep
         """What is gone with the world and should be looked at."""
 
     def settled(self, seconds: float = SETTLE_S) -> Active:
