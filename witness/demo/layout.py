@@ -206,7 +206,8 @@ class Layout:
         return [*_python(), str(PROGRAM), "stop", str(place.data)]
 
     def _group(self) -> dict[str, Any]:
-        return {"group": GROUP, "sites": list(SITES), "ttl": f"{self.ttl_ms}ms"}
+        # The sites have no link to each other here: nobody could hold for anybody.
+        return {"group": GROUP, "sites": list(SITES), "ttl": f"{self.ttl_ms}ms", "witness_loss": "fence"}
 
 
 def _python() -> tuple[str, ...]:
