@@ -97,9 +97,9 @@ FAMILIES: dict[str, SearchStrategy[str]] = {
         _line("start agent", _of(*SITES)),
         _line("stop agent", site),
         _line("pause agent", site, BLOW),
-        _line("freeze", site, BLOW),
         _line("resume", _of(*SITES)),
     ),
+    "site-freezes": _line("freeze", site, BLOW),
     "site-machines": st.one_of(
         _line("power-off", site, BACK),
         _line("start", _of(*SITES)),
@@ -127,7 +127,7 @@ FAMILIES: dict[str, SearchStrategy[str]] = {
     "campaign": _line("strike", _of(*CAMPAIGN), DRAWS.map("draw={}".format)),
     "settle": st.just("settle"),
 }
-REAL = ("time", "network", "witness-processes", "site-processes", "guards", "operators")
+REAL = ("time", "network", "witness-processes", "site-processes", "site-freezes", "guards", "operators")
 """What can be done to real processes in network namespaces as well."""
 
 
