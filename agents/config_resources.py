@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
@@ -22,7 +22,10 @@ from proto.units import GroupId
 
 ADDRESSES_MAX = 32
 PORTS_MAX = 256
-_PORT = re.compile(r"(\d{1,5})/(tcp|udp)")
+"""Lines of the file; each may be a range."""
+OPEN_PORTS_MAX = 1_024
+"""Of a group. All of them travel in one attribute of netlink (64 KiB, about 40 bytes each) with every renewal."""
+_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?/(tcp|udp)")
 
 
 def _address(value: Any) -> Any:
@@ -36,21 +39,40 @@ def _address(value: Any) -> Any:
     return str(found)
 
 
+class PortRange(NamedTuple):
+    """Both ends belong to it."""
+
+    protocol: str
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        numbers = str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+        return f"{numbers}/{self.protocol}"
+
+    def specs(self) -> Iterator[PortSpec]:
+        return (PortSpec(self.protocol, number) for number in range(self.first, self.last + 1))
+
+
 def _port(value: Any) -> Any:
-    if isinstance(value, PortSpec):
+    if isinstance(value, PortRange):
         return value
     match = _PORT.fullmatch(value) if isinstance(value, str) else None
-    if match is None or not 0 < int(match[1]) <= 65_535:
-        raise refusal("a port is a number from 1 to 65535 with its protocol", 'write for example "443/tcp" or "53/udp"')
-    return PortSpec(match[2], int(match[1]))
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if match is None or not 0 < first <= last <= 65_535:
+        raise refusal(
+            "a port is a number from 1 to 65535, or a range of them, with its protocol",
+            'write for example "443/tcp", "53/udp" or "47650-47780/udp"',
+        )
+    return PortRange(match[3], first, last)
 
 
 PrefixedAddress = Annotated[str, BeforeValidator(_address)]
 Port = Annotated[
-    PortSpec,
+    PortRange,
     BeforeValidator(_port),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": _PORT.pattern, "examples": ["443/tcp"]}),
+    WithJsonSchema({"type": "string", "pattern": _PORT.pattern, "examples": ["443/tcp", "47650-47780/udp"]}),
 ]
 Interface = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,14}$")]
 
@@ -69,17 +91,28 @@ class ResourcesConfig(ConfigModel):
         default=(), max_length=ADDRESSES_MAX, description="added while the lease lasts, with a lifetime in the kernel"
     )
     ports: tuple[Port, ...] = Field(
-        default=(), max_length=PORTS_MAX, description="closed by the firewall, except while the lease lasts"
+        default=(),
+        max_length=PORTS_MAX,
+        description="single ones or ranges, closed by the firewall, except while the lease lasts",
     )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         unique([one.address.split("/")[0] for one in self.addresses], "address", "addresses")
-        unique(self.ports, "port", "ports")
+        ports = self._ports()
+        unique(ports, "port", "ports")
+        if len(ports) > OPEN_PORTS_MAX:
+            raise refusal(
+                f"these are {len(ports)} ports, a group takes {OPEN_PORTS_MAX}: every renewal prolongs each of them",
+                "name the ports that the platform really serves",
+            )
         return self
 
+    def _ports(self) -> tuple[PortSpec, ...]:
+        return tuple(spec for one in self.ports for spec in one.specs())
+
     def spec(self) -> ResourceSpec:
-        return ResourceSpec(tuple(one.spec() for one in self.addresses), self.ports)
+        return ResourceSpec(tuple(one.spec() for one in self.addresses), self._ports())
 
 
 def check_shared(groups: Mapping[GroupId, ResourceSpec], own: Mapping[str, Address | None]) -> None:

@@ -43,7 +43,7 @@ class PortTable:
 
     def __init__(self, group: str, ports: list[tuple[str, int]]) -> None:
         self.table = f"thirdsite-{group}"
-        self.name = "ports " + " ".join(f"{port}/{protocol}" for protocol, port in ports)
+        self.name = "ports " + " ".join(_in_words(ports))
         self._keys = sorted(struct.pack(">B3xH2x", PROTOCOLS[protocol], port) for protocol, port in ports)
 
     def lay(self) -> None:
@@ -126,6 +126,17 @@ class PortTable:
                 if 4 not in held or left > 0:
                     living.append((attributes(held.get(1, b"")).get(_DATA_VALUE, b""), left))
         return living
+
+
+def _in_words(ports: list[tuple[str, int]]) -> list[str]:
+    """In their order; neighbours that count up are one range."""
+    runs: list[tuple[str, int, int]] = []
+    for protocol, port in ports:
+        if runs and (protocol, port - 1) == (runs[-1][0], runs[-1][2]):
+            runs[-1] = (protocol, runs[-1][1], port)
+        else:
+            runs.append((protocol, port, port))
+    return [f"{first}/{protocol}" if first == last else f"{first}-{last}/{protocol}" for protocol, first, last in runs]
 
 
 def _expression(name: str, *details: bytes) -> bytes:

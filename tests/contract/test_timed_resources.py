@@ -82,6 +82,7 @@ REAL = {
     "ipv4": lambda: HeldAddress(KernelAddress("192.0.2.10", 24, "site0")),
     "ipv6": lambda: HeldAddress(KernelAddress("2001:db8::10", 64, "site0")),
     "ports": lambda: HeldPorts(PortTable("shop", [("tcp", 443), ("udp", 53)])),
+    "ports of a range": lambda: HeldPorts(PortTable("shop", [("udp", 40_000 + number) for number in range(1_024)])),
 }
 
 

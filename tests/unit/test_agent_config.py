@@ -153,9 +153,14 @@ PORTS = "ports: [8443/tcp]"
     [
         (ADDRESS, "address: 192.0.2.10", "an address is written with the length of its prefix"),
         (ADDRESS, "address: 127.0.0.1/8", "clients of another host must be able to reach it"),
-        (PORTS, "ports: [8443]", 'a port is a number from 1 to 65535 with its protocol; write for example "443/tcp"'),
+        (PORTS, "ports: [8443]", 'with its protocol; write for example "443/tcp"'),
         (PORTS, "ports: [0/tcp]", "a port is a number from 1 to 65535"),
         (PORTS, "ports: [8443/sctp]", "with its protocol"),
+        (PORTS, "ports: [47780-47650/udp]", 'or a range of them, with its protocol; write for example "443/tcp"'),
+        (PORTS, "ports: [47650-65536/udp]", "a port is a number from 1 to 65535"),
+        (PORTS, "ports: [47650-47780/udp, 47700/udp]", "port 47700/udp stands in ports twice"),
+        (PORTS, "ports: [1-2000/udp]", "these are 2000 ports, a group takes 1024"),
+        (PORTS, "ports: [7450-7500/tcp]", "7480/tcp belongs to local.http and to shop"),
         (PORTS, "ports: [8443/tcp, 8443/tcp]", "port 8443/tcp stands in ports twice"),
         (PORTS, "ports: [7480/tcp]", "7480/tcp belongs to local.http and to shop: the one that is dormant takes it"),
         (
@@ -178,6 +183,14 @@ def test_resources_reach_the_guard_as_it_takes_them_apart() -> None:
     assert [one.name for one in options.resources("shop")] == names
     assert [one.name for one in timed_resources(group)] == names
     assert core_settings(load_agent_config(EXAMPLE), store_id=b"s" * 16).groups[0].addresses
+
+
+def test_a_range_of_ports_is_every_one_of_them_and_is_named_in_one_word() -> None:
+    text = EXAMPLE.read_text(encoding="utf-8").replace(PORTS, "ports: [443/tcp, 46982-46984/tcp, 46982/udp]")
+    (group,) = parse_agent_config(text).groups
+    expected = [("tcp", 443), ("tcp", 46982), ("tcp", 46983), ("tcp", 46984), ("udp", 46982)]
+    assert GuardOptions(guard_options(group)).ports == expected
+    assert timed_resources(group)[1].name == "ports 443/tcp 46982-46984/tcp 46982/udp"
 
 
 def test_the_guard_of_undo_commands_holds_nothing_that_another_site_may_hold_by_then() -> None:
