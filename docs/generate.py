@@ -16,6 +16,7 @@ from agents.core.member_group import MEMBER_TRANSITIONS
 from agents.core.plan_progress import STEP_TRANSITIONS
 from agents.core.site import SITE_TRANSITIONS
 from proto.decisions import REASON_TEXT, Reason
+from proto.severity import MEANING, Severity
 from witness.core.transitions import LEADS_TO, REFUSED, Phase
 from witness.sim.scenario.__main__ import commands as scenario_commands
 from witness.sim.scenario.script import parse
@@ -80,6 +81,22 @@ def reasons_page() -> str:
     )
 
 
+def events_page() -> str:
+    lines = sorted(MEANING.items(), key=lambda item: (list(Severity).index(item[1].severity), item[0].value))
+    rows = "".join(
+        f"| `{kind.value}` | {meaning.severity.value} | {meaning.words} | "
+        f"{', '.join(f'`{ended}`' for ended in sorted(one.value for one in meaning.ends))} |\n"
+        for kind, meaning in lines
+    )
+    return _page(
+        "Events",
+        "proto/severity.py",
+        "Every kind of event in the ledger, and how much it matters. Kinds are stable: programs may match on them.\n"
+        "What ends another one is told with the weight of what it ends.\n\n"
+        "| kind | severity | meaning | ends |\n|---|---|---|---|\n" + rows,
+    )
+
+
 def scenarios_page() -> str:
     stories = []
     for path in sorted((ROOT / SCENARIOS).glob("*.txt")):
@@ -121,6 +138,7 @@ PAGES = {
     "plan-steps.md": steps_page,
     "member-phases.md": member_page,
     "reasons.md": reasons_page,
+    "events.md": events_page,
     "scenarios.md": scenarios_page,
     "chaos-kinds.md": chaos_page,
 }

@@ -1,4 +1,7 @@
-"""The event ledger's entries: every outcome that people care about, hash-chained (promise P6)."""
+"""The event ledger's entries: every outcome that people care about, hash-chained (promise P6).
+
+How much each kind matters stands in proto/severity.py.
+"""
 
 from __future__ import annotations
 
@@ -42,22 +45,6 @@ class EventKind(Enum):
     PERMIT_ENDED = "permit-ended"
     PERMIT_CLASH = "permit-clash"
     RECONCILED = "reconciled"
-
-
-ALARMS = frozenset(
-    {
-        EventKind.EXPIRED,
-        EventKind.CLAIM_CLASH,
-        EventKind.SECOND_AGENT,
-        EventKind.QUARANTINED,
-        EventKind.RESTORED,
-        EventKind.HOLDS_BEGAN,
-        EventKind.HOLDS_BROKEN,
-        EventKind.PERMIT_USED,
-        EventKind.PERMIT_CLASH,
-    }
-)
-"""Kinds that somebody should be told about at once."""
 
 
 @dataclass(frozen=True, slots=True)

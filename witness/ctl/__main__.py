@@ -11,8 +11,9 @@ import typer
 
 from proto.errors import BadValue, LocalFault
 from proto.groups import Mode
-from witness.ctl.client import BUDGET_S, ClusterClient, group_path
+from witness.ctl.client import group_path
 from witness.ctl.errors import CONFIG, DONE, USAGE, CtlEnd, Misused
+from witness.ctl.options import NO_BUDGET, Budget, Config, GroupName, Json, Reason, SiteName, client_of, require_reason
 from witness.ctl.render import errors
 
 CLICK_USAGE = 2
@@ -45,21 +46,6 @@ class Switch(Enum):
     OFF = "off"
 
 
-Config = Annotated[Path | None, typer.Option("--config", "-c", help="Which cluster; else THIRDSITE_CTL.")]
-Budget = Annotated[float, typer.Option("--budget", help="Seconds for all witnesses together.", min=0.5, max=600)]
-Json = Annotated[bool, typer.Option("--json", help="For programs; the last line is the answer.")]
-GroupName = Annotated[str, typer.Argument(metavar="GROUP")]
-SiteName = Annotated[str, typer.Argument(metavar="SITE")]
-Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it is kept in the ledger.")]
-NO_BUDGET = BUDGET_S
-
-
-def _client(config: Path | None, budget_s: float) -> ClusterClient:
-    from witness.ctl.context import connect  # noqa: PLC0415 - pydantic is loaded only when a command runs
-
-    return connect(config, budget_s)
-
-
 @app.command()
 def status(
     group: Annotated[str | None, typer.Argument(metavar="[GROUP]")] = None,
@@ -74,7 +60,7 @@ def status(
     """
     from witness.ctl.looking import show_status  # noqa: PLC0415 - rich's live part is seldom needed
 
-    show_status(_client(config, budget), group, watch=watch, as_json=as_json)
+    show_status(client_of(config, budget), group, watch=watch, as_json=as_json)
 
 
 @app.command()
@@ -82,7 +68,7 @@ def groups(as_json: Json = False, config: Config = None, budget: Budget = NO_BUD
     """List the groups with their lease, holder and sites."""
     from witness.ctl.looking import show_groups  # noqa: PLC0415 - see status
 
-    show_groups(_client(config, budget), as_json=as_json)
+    show_groups(client_of(config, budget), as_json=as_json)
 
 
 @app.command()
@@ -101,7 +87,7 @@ def events(
     """
     from witness.ctl.looking import show_events  # noqa: PLC0415 - see status
 
-    show_events(_client(config, budget), after=after, limit=limit, group=group, follow=follow, as_json=as_json)
+    show_events(client_of(config, budget), after=after, limit=limit, group=group, follow=follow, as_json=as_json)
 
 
 @app.command()
@@ -119,7 +105,7 @@ def apply(
     """
     from witness.ctl import changing  # noqa: PLC0415 - see status
 
-    changing.apply(_client(config, budget), file, reason, dry_run=dry_run, as_json=as_json)
+    changing.apply(client_of(config, budget), file, reason, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -132,7 +118,7 @@ def delete(
     """
     from witness.ctl import changing  # noqa: PLC0415 - see status
 
-    changing.delete(_client(config, budget), group, reason, as_json=as_json)
+    changing.delete(client_of(config, budget), group, reason, as_json=as_json)
 
 
 @app.command()
@@ -155,7 +141,7 @@ def switchover(
     """
     from witness.ctl import changing  # noqa: PLC0415 - see status
 
-    client = _client(config, budget)
+    client = client_of(config, budget)
     changing.switchover(client, group, to, reason, wait=wait, timeout_s=timeout, as_json=as_json)
 
 
@@ -177,8 +163,8 @@ def mode(
     """
     from witness.ctl import changing  # noqa: PLC0415 - see status
 
-    _require_reason(reason)
-    changing.set_mode(_client(config, budget), group, mode, reason, as_json=as_json)
+    require_reason(reason)
+    changing.set_mode(client_of(config, budget), group, mode, reason, as_json=as_json)
 
 
 @app.command()
@@ -289,7 +275,7 @@ def timing(
     from witness.ctl.timing import show_timing, wish_of  # noqa: PLC0415 - see status
 
     wanted = wish_of(wish, takeover, silence, activation)
-    show_timing(lambda: _client(config, budget), group, wanted, measured, as_json=as_json)
+    show_timing(lambda: client_of(config, budget), group, wanted, measured, as_json=as_json)
 
 
 @app.command()
@@ -307,13 +293,8 @@ def _change(
 ) -> None:
     from witness.ctl import changing  # noqa: PLC0415 - see status
 
-    _require_reason(str(body["reason"]))
-    changing.change(_client(config, budget), group_path(group, rest), body, done, as_json=as_json)
-
-
-def _require_reason(reason: str) -> None:
-    if not reason.strip():
-        raise Misused("--reason is empty: say why, it is kept in the ledger")
+    require_reason(str(body["reason"]))
+    changing.change(client_of(config, budget), group_path(group, rest), body, done, as_json=as_json)
 
 
 def run() -> int:

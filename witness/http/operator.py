@@ -25,9 +25,10 @@ from proto.commands import (
 from proto.commands import SetQuarantine as Quarantine
 from proto.decisions import Reason
 from proto.errors import BadValue
-from proto.events import ALARMS, Event
+from proto.events import Event
 from proto.groups import Mode
 from proto.permit import VOUCHED
+from proto.severity import is_alarm, severity_of
 from proto.units import GroupId, SiteId, check_name
 from witness.core.effects import Outcome
 from witness.group_fields import from_fields, to_fields
@@ -109,7 +110,8 @@ def _event(event: Event) -> dict[str, Any]:
         "seq": event.seq,
         "at": datetime.fromtimestamp(event.wall_ms / 1_000, UTC).isoformat(timespec="milliseconds"),
         "kind": event.kind.value,
-        "alarm": event.kind in ALARMS,
+        "alarm": is_alarm(event.kind),
+        "severity": severity_of(event.kind).value,
         "group": event.group,
         "site": event.site,
         "epoch": event.epoch,
