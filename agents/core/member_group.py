@@ -265,7 +265,7 @@ class MemberGroup:
         if self.phase is not MemberPhase.FENCING:
             return
         if ok:
-            self.forced = self.forced if self.held is None else self.held.epoch
+            self.forced = Epoch(max(self.forced, NO_EPOCH if self.held is None else self.held.epoch))
             self._down(MemberInput.FENCED)
         else:
             self.trouble = f"fence not proven: {text}"
@@ -280,7 +280,7 @@ class MemberGroup:
         """This process stops: what runs here ends first."""
         self._closing = True
         self.urgent = True
-        self._stop(self.settings.stop_timeout_ms)
+        self._stop_unasked(self.settings.stop_timeout_ms)
         if self.phase is MemberPhase.DOWN and self.held is not None:
             self._end_epoch()
 
@@ -310,6 +310,12 @@ class MemberGroup:
             self.fence("told to stop before its guard had started")
         elif self._move(MemberInput.STOP):
             self._begin(PlanKind.DEACTIVATE, max(1, min(self.settings.stop_timeout_ms, 3 * grace_ms)))
+
+    def _stop_unasked(self, grace_ms: int) -> None:
+        """Not at the lead's word, so none of the lead's steps was run here: that is no end in order."""
+        if self.phase in (MemberPhase.STARTING, MemberPhase.HOLDING) and self.held is not None:
+            self.forced = Epoch(max(self.forced, self.held.epoch))
+        self._stop(grace_ms)
 
     def _down(self, how: MemberInput) -> None:
         self._move(how)
@@ -353,7 +359,7 @@ class MemberGroup:
         if not held.authority.alive(now) or now.boottime_ns >= deadlines.kill_at:
             self.fence("the lead's answers stayed out: authority ran out")
         elif now.boottime_ns >= deadlines.stop_at and self.phase is not MemberPhase.STOPPING:
-            self._stop((deadlines.kill_at - now.boottime_ns) // NS_PER_MS)
+            self._stop_unasked((deadlines.kill_at - now.boottime_ns) // NS_PER_MS)
 
     def next_deadline(self) -> InstantNs | None:
         wake = [] if self._verify_at is None else [self._verify_at]

@@ -126,11 +126,16 @@ def site_freeze(world: World, rng: random.Random) -> None:
 
 
 def site_suspend(world: World, rng: random.Random) -> None:
+    """Not of a site where a watchdog alone ends what no kill ends: it counts no suspension (docs/lease-safety.md)."""
     site = _some_site(world, rng)
-    if site is not None:
+    if site is not None and not _a_watchdog_alone_ends_it(site):
         world.hit("site-suspend")
         site.suspend()
         world.events.after(world.some_ttls(rng), site.resume)
+
+
+def _a_watchdog_alone_ends_it(site: SiteHost) -> bool:
+    return not site.fitting.reset and any(shell.platform.moods.undead > 0 for shell in site.shells.values())
 
 
 def guest_freeze(world: World, rng: random.Random) -> None:
