@@ -4,6 +4,7 @@
     python tests/chaos/chaos_run.py --kinds P3,N1 --faults 4  of these kinds
     python tests/chaos/chaos_run.py --seed 7 --faults 20 --only 4   step 4 of that plan again
     python tests/chaos/chaos_run.py --kinds H1 --faults 1 --line "cut sites witnesses 10min"
+    python tests/chaos/chaos_run.py --third-location 10min    the third location goes, later the sites' link as well
     python tests/chaos/chaos_run.py --plan --seed 7           prints the plan, runs nothing
     python tests/chaos/chaos_run.py --list                    the kinds
     python tests/chaos/chaos_run.py --compare --trials 5      kill, partition, stop: beside etcd's lock
@@ -31,13 +32,14 @@ from chaosrig import chaos_own
 from chaosrig.chaos_campaign import SIGNALS, Campaign, Interrupted
 from chaosrig.chaos_compare import compare, compare_table
 from chaosrig.chaos_kinds import KINDS
-from chaosrig.chaos_plan import Step, make_plan, simulator_line, with_line
+from chaosrig.chaos_plan import Step, make_plan, simulator_line, third_location, with_line
 from chaosrig.chaos_show import table, told
 from chaosrig.chaos_wheel import product
 from chaosrig.chaos_world import World
 
 from proto.errors import BadValue
 from witness.demo.command import parse_ttl
+from witness.sim.scenario.command import Wrong, span_ms
 
 FAULTS_MAX = 10_000
 CANNOT = 3
@@ -63,6 +65,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--kinds", metavar="NAME,..", help="of these kinds")
     parser.add_argument("--only", metavar="N,..", help="these steps of the plan")
     parser.add_argument("--line", metavar="COMMAND", help="this line instead of a drawn one, for one --kinds")
+    parser.add_argument("--third-location", metavar="SPAN", help="no witness for so long (10min), then no link either")
     parser.add_argument("--plan", action="store_true", help="print the plan and how the simulator plays it")
     parser.add_argument("--list", action="store_true", help="the kinds")
     parser.add_argument("--compare", action="store_true", help="kill, partition, stop: beside etcd's lock")
@@ -83,7 +86,10 @@ def _options(argv: list[str]) -> argparse.Namespace:
     try:
         options.ttl_ms = parse_ttl(options.ttl)
         options.ttls_ms = [parse_ttl(word) for word in options.ttls.split(",")]
+        options.span_ms = None if options.third_location is None else span_ms(options.third_location)
         options.steps = None if options.only is None else {int(word) for word in options.only.split(",")}
+    except Wrong as refused:
+        parser.error(f"--third-location: {refused}")
     except BadValue as refused:
         parser.error(str(refused))
     except ValueError:
@@ -95,6 +101,8 @@ def _replay(options: argparse.Namespace, steps: str = "") -> str:
     kinds = "" if options.kinds is None else f" --kinds {options.kinds}"
     line = "" if options.line is None else f" --line '{options.line}'"
     only = f" --only {steps}" if steps else ""
+    if options.third_location is not None:
+        return f'make chaos ARGS="--third-location {options.third_location} --ttl {options.ttl}"'
     return f'make chaos ARGS="--faults {options.faults} --seed {options.seed} --ttl {options.ttl}{kinds}{line}{only}"'
 
 
@@ -113,6 +121,8 @@ def main(argv: list[str]) -> int:
     plan = make_plan([KINDS[name] for name in options.names], options.faults, options.seed, options.ttl_ms)
     if options.line is not None:
         plan = with_line(plan, options.line)
+    if options.third_location is not None:
+        plan = third_location(options.span_ms, options.ttl_ms)
     if options.steps is not None:
         plan = [step for step in plan if step.number in options.steps]
     if options.plan:

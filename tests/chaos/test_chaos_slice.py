@@ -14,7 +14,7 @@ import pytest
 from chaosrig import chaos_expect, chaos_own
 from chaosrig.chaos_judge import Outcome, measure, too_busy
 from chaosrig.chaos_kinds import ELSEWHERE, KINDS
-from chaosrig.chaos_plan import Fault, Step, lines, make_plan, simulator_line
+from chaosrig.chaos_plan import Fault, Step, lines, make_plan, simulator_line, third_location
 from fencerig.activity import MS, Report, Seen
 
 from witness.demo.processes import below
@@ -243,6 +243,31 @@ def test_an_overrun_machine_excuses_a_relay_that_comes_late_and_nothing_else() -
     measure(outcome, Report(9_000 * MS, rows, {"dual": 0}), 1_000 * MS, 5_000 * MS, 0, TTL_MS)
     assert not outcome.false_takeover
     assert outcome.bad, "two at once are never excused"
+
+
+def test_a_new_epoch_for_what_goes_on_in_its_place_moved_nothing() -> None:
+    away = step_of(("H1", "cut sites witnesses 4s"))
+    went_on = judged(away, seen("site-a", 1, 0, 8_000, None), after=2)
+    went_on.site_after = "site-a"
+    assert (went_on.regranted, went_on.moved, went_on.false_takeover) == (True, False, False)
+    restarted = judged(away, seen("site-a", 1, 0, 3_000, 3_000), seen("site-a", 2, 3_500, 8_000, None), after=2)
+    restarted.site_after = "site-a"
+    assert (restarted.regranted, restarted.moved, restarted.false_takeover) == (False, True, True)
+    assert restarted.broken
+
+
+def test_without_the_third_location_it_goes_on_and_without_the_link_it_ends_within_a_lease() -> None:
+    (step,) = third_location(4_000, TTL_MS)
+    assert [(fault.kind, fault.after_ms) for fault in step.faults] == [("H1", 0), ("H2", 4_000)]
+    in_time = judged(step, seen("site-a", 1, 0, 7_900, 7_950), seen("site-a", 2, 8_500, 8_900, None), after=2)
+    assert in_time.dead_ms == 6_950
+    assert not in_time.broken
+    early = judged(step, seen("site-a", 1, 0, 4_900, 4_950), after=2)
+    assert early.broken == ["it ended after 3950 ms, and the sites reached each other for 4000 ms"]
+    late = judged(step, seen("site-a", 1, 0, 8_000, 8_001), after=2)
+    assert late.broken == ["the platform ended 3001.0 ms after the link, with a lease of 3000 ms"]
+    never = judged(step, seen("site-a", 1, 0, 8_900, None))
+    assert never.broken == ["cut off from witnesses and the other site the platform lives on"]
 
 
 def test_a_step_that_did_not_recover_is_bad() -> None:

@@ -1,6 +1,7 @@
 """What each kind of fault justifies. One place: when the product learns to do better, it is said here.
 
-Rule: a false takeover is an epoch that moved although no fault of the step justifies it. A fault that leaves the active
+Rule: a false takeover is an epoch that moved although no fault of the step justifies it; a new epoch for what goes on
+in the same place without a stop (the re-grant after a hold) moved nothing. A fault that leaves the active
 site's processes, clocks and its way to a majority of the witnesses alone justifies none, and neither does the loss of
 one witness. Two faults at once that both weaken the witnesses or the ways to them may take the majority away together,
 and justify it.
@@ -31,18 +32,15 @@ class Loss(Enum):
 
 RELAY = True
 """The leads' configurations name the other site (`site_link`): a site that reaches no witness goes on through it."""
-HOLDS = False
-"""While no site reaches a witness the active one goes on by the other one's promise. Nobody does that yet."""
+HOLDS = True
+"""While no site reaches a witness the active one goes on by the promise of the other one."""
 WITNESS_LOSS = {
     "site_cut_from_witnesses": Loss.STAYS if RELAY else Loss.FENCES,
     "third_location_cut": Loss.STAYS if HOLDS else Loss.FENCES,
     "site_link_cut": Loss.FENCES,
     "site_isolated": Loss.FENCES,
 }
-"""Who is cut off: one site, all sites, all sites and each other, one site from everybody.
-
-When holds are there, HOLDS becomes True, and nothing else changes here.
-"""
+"""Who is cut off: one site, all sites, all sites and each other, one site from everybody."""
 
 WEAK = frozenset({"witness", "way"})
 """Two of a step's faults that touch one of these may together take the majority away."""

@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import Any
 
 from chaosrig.chaos_expect import Loss, justified, loss_of
-from chaosrig.chaos_plan import Step
+from chaosrig.chaos_plan import THIRD_LOCATION, Step
 from fencerig.activity import MS, Report
 
 STOOD_SHARE = 0.8
@@ -85,8 +85,14 @@ class Outcome:
     load: float = 0.0
 
     @property
+    def regranted(self) -> bool:
+        """What ran goes on in its place, under a new epoch."""
+        in_place = self.site_after == self.site_before and self.dead_ms is None
+        return self.epoch_after != self.epoch_before and in_place
+
+    @property
     def moved(self) -> bool:
-        return self.epoch_after != self.epoch_before
+        return self.epoch_after != self.epoch_before and not self.regranted
 
     @property
     def justified(self) -> bool:
@@ -107,7 +113,7 @@ class Outcome:
     def told(self) -> dict[str, Any]:
         names = ("hit", "epoch_before", "epoch_after", "site_before", "site_after", "dual_alive_ms", "dual_signs_ms",
                  "dual_looks", "takeover_ms", "dead_ms", "recovery_ms", "broken", "excuse", "load", "justified",
-                 "false_takeover")  # fmt: skip
+                 "regranted", "false_takeover")  # fmt: skip
         lines = [fault.line for fault in self.step.faults]
         return {"kind": self.step.name, "lines": lines, **{name: getattr(self, name) for name in names}}
 
@@ -126,6 +132,8 @@ def measure(outcome: Outcome, report: Report, struck_ns: int, until_ns: int, loo
         outcome.dead_ms = round((max(life.gone_ns for life in ended) - struck_ns) / MS, 1)
     if len(outcome.step.faults) == 1:
         outcome.broken += loss_broken(outcome, (until_ns - struck_ns) / MS, ttl_ms)
+    elif outcome.step.name == " + ".join(THIRD_LOCATION):
+        outcome.broken += third_location_broken(outcome, ttl_ms)
 
 
 def too_busy(step: Step, load: float, cores: int) -> str:
@@ -135,6 +143,18 @@ def too_busy(step: Step, load: float, cores: int) -> str:
     """
     stays = any(loss_of(fault.kind, fault.line) is Loss.STAYS for fault in step.faults)
     return f"load {load:.0f} on {cores} cores" if stays and load > BUSY_PER_CORE * cores else ""
+
+
+def third_location_broken(outcome: Outcome, ttl_ms: int) -> list[str]:
+    """The witnesses are out of reach: it goes on. The other site is, too: it ends within a lease, and not before."""
+    link_ms = outcome.step.faults[1].after_ms
+    if outcome.dead_ms is None:
+        return ["cut off from witnesses and the other site the platform lives on"]
+    if outcome.dead_ms < link_ms and not outcome.excuse:
+        return [f"it ended after {outcome.dead_ms:.0f} ms, and the sites reached each other for {link_ms} ms"]
+    if outcome.dead_ms > link_ms + ttl_ms + LOSS_SLACK_MS:
+        return [f"the platform ended {outcome.dead_ms - link_ms:.1f} ms after the link, with a lease of {ttl_ms} ms"]
+    return []
 
 
 def loss_broken(outcome: Outcome, lasted_ms: float, ttl_ms: int) -> list[str]:

@@ -28,6 +28,7 @@ from sim_real_kinds import lines  # noqa: E402  # after the line above
 EXAMPLES = 6
 """The last of so many: the first ones of Hypothesis are the simplest."""
 PAIR_SHARE = 1 / 3
+THIRD_LOCATION = ("H1", "H2")
 T = TypeVar("T")
 
 
@@ -74,6 +75,14 @@ def make_plan(kinds: Sequence[Kind], faults: int, seed: int, ttl_ms: int) -> lis
         steps.append(Step(number, made, choose.randrange(max(1, ttl_ms // 3))))
         left -= len(chosen)
     return steps
+
+
+def third_location(span_ms: int, ttl_ms: int) -> list[Step]:
+    """No site reaches a witness for `span_ms`; then the sites do not reach each other either, for three leases."""
+    link_ms = 3 * ttl_ms
+    witnesses, link = (f"cut sites witnesses {ms}ms" for ms in (span_ms + link_ms, link_ms))
+    first, second = THIRD_LOCATION
+    return [Step(1, (Fault(first, witnesses, 0), Fault(second, link, span_ms)), 0)]
 
 
 def with_line(plan: Sequence[Step], line: str) -> list[Step]:
