@@ -90,7 +90,8 @@ class PermittedGroup(GroupAgent):
         return self.desk.offered(permit, self.permit_standing(now), now)
 
     def permit_standing(self, now: ClockReading) -> PermitStanding:
-        busy = self.holder.epoch != NO_EPOCH or self._storing is not None or self.end.release is not None
+        # A release that no witness answers hinders nothing: who was active when they were lost has one.
+        busy = self.holder.epoch != NO_EPOCH or self._storing is not None or not self.end.settled(now)
         promise = self.given.promise
         return PermitStanding(
             enforcing=self.settings.enforce,
@@ -157,6 +158,7 @@ class PermittedGroup(GroupAgent):
         self._begin_by_permit(mark, constants, now)
 
     def _begin_by_permit(self, mark: PermitMark, constants: LeaseConstants, now: ClockReading) -> None:
+        self.end.release = None  # of an epoch before: if its lease is still there, it runs out
         self.holder.begin(mark.epoch, Claim(self._tokens()))
         if not self.holder.renewed(mark.epoch, now, constants, now) or not self._move(SiteInput.AUTHORITY):
             return

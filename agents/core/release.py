@@ -87,6 +87,14 @@ class EpochEnd:
         release.again_at = InstantNs(now.boottime_ns + (wait_ns if wait_ns > 0 else RELEASE_AGAIN_NS))
         return None if wait_ns > 0 else release
 
+    def settled(self, now: ClockReading) -> bool:
+        """Nothing but the witnesses' answer is missing: what ended is durable, and its lock delay has passed."""
+        release = self.release
+        if release is None:
+            return True
+        waited = now.boottime_ns >= release.not_before and now.monotonic_raw_ns >= release.not_before_raw_ns
+        return release.again_at is not None and waited
+
     def answered(self, epoch: Epoch) -> bool:
         """The witnesses know: released, or not ours any more."""
         known = self.release is not None and self.release.epoch == epoch

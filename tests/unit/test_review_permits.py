@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from agent_rig import TTL_MS, G
+from agent_rig import HEALTHY, TTL_MS, G
 from core_rig import A, B
 from permit_rig import P
 from test_permit_agent import SITES, PermitAgent
 from test_permit_machine import returned_with_permit
 
 from agents.core.agent import SiteAgent
+from agents.core.effects import PlanKind
 from agents.core.takeover import AdoptedGroup, KeptGroup, KeptIncarnation, Machine, Takeover
 from proto.health import SiteState
 from proto.messages import Verdict
 from proto.timing import default_budgets, local_deadlines
+from proto.units import Epoch
 
 
 def test_what_was_adopted_is_claimed_only_under_a_permit():
@@ -67,3 +69,43 @@ def next_process(rig: PermitAgent) -> SiteAgent:
         sites={G: SITES},
         permits={G: rig.group.desk.record},
     )
+
+
+def test_who_was_active_when_the_witnesses_were_lost_takes_a_permit_with_its_release_unanswered():
+    rig = was_active()
+    assert rig.group.end.release is not None, "nobody answers it, and it hinders nothing"
+    assert rig.silent().use() == ""
+    rig.store()
+    assert rig.state is SiteState.ACTIVATING
+    assert rig.group.end.release is None, "it does not release under the feet of the permit"
+
+
+def test_a_permit_waits_for_the_lock_delay_of_what_ended_by_force():
+    rig = was_active(lock_delay_ms=60_000, orderly=False)
+    release = rig.group.end.release
+    assert release is not None
+    assert not rig.group.end.settled(rig.clock.read())
+    rig.passes(60_000)
+    assert rig.silent().use() == ""
+    assert rig.clock.read().boottime_ns > release.not_before
+
+
+def was_active(*, lock_delay_ms: int = 0, orderly: bool = True) -> PermitAgent:
+    """It ran under the witnesses, which fell silent; it is down now, and proven to be."""
+    rig = PermitAgent()
+    rig.agent.observe(G, HEALTHY, rig.clock.read())
+    rig.hear(Verdict.GRANTED, epoch=Epoch(2))
+    rig.store()
+    rig.fresh_beat()
+    rig.renewed(lock_delay_ms=lock_delay_ms)
+    rig.finish(PlanKind.ACTIVATE)
+    if orderly:
+        while rig.state is SiteState.ACTIVE:  # up to where the graceful stop begins
+            rig.passes(10)
+        rig.finish(PlanKind.DEACTIVATE)
+    else:
+        rig.agent.guard_lost(G, "killed", rig.clock.read())
+        rig.agent.fenced(G, True, "", rig.clock.read())
+        rig.take()
+        rig.store()
+    return rig
