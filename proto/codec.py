@@ -153,7 +153,7 @@ def _need(cls: type) -> Need | None:
 AGENT_MESSAGES: Family[messages.AgentMessage] = Family(
     "agent message",
     limits.FRAME_BYTES_MAX,
-    {1: messages.Hello, 2: messages.Heartbeat, 3: messages.Release, 4: messages.Ping},
+    {1: messages.Hello, 2: messages.Heartbeat, 3: messages.Release, 4: messages.Ping, 5: messages.EscrowPut},
 )
 WITNESS_MESSAGES: Family[messages.WitnessMessage] = Family(
     "witness message",
@@ -166,6 +166,8 @@ WITNESS_MESSAGES: Family[messages.WitnessMessage] = Family(
         5: messages.Notice,
         6: messages.Pong,
         7: messages.GroupSites,
+        8: messages.EscrowPutAnswer,
+        9: messages.EscrowValue,
     },
 )
 REPORTS: Family[health.HealthReport] = Family("report", limits.REPORT_BYTES_MAX, {1: health.HealthReport})
@@ -187,6 +189,8 @@ COMMANDS: Family[commands.Command] = Family(
         11: commands.SetQuarantine,
         12: commands.RaiseFeatureLevel,
         13: commands.Reconcile,
+        14: commands.PutEscrow,
+        15: commands.WaiveEscrow,
     },
 )
 

@@ -11,8 +11,9 @@ from enum import Enum
 from proto.decisions import Reason
 from proto.features import FEATURE_FIRST
 from proto.groups import GroupConfig, Mode
+from proto.license import EscrowVersion, SealedKey
 from proto.messages import ReleaseKind
-from proto.units import Claim, ClusterId, Epoch, GroupId, Incarnation, SiteId, WallMs, WitnessId
+from proto.units import Claim, ClusterId, Epoch, GroupId, Incarnation, LicenseName, SiteId, WallMs, WitnessId
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +184,29 @@ class Reconcile:
     author: Author
 
 
+@dataclass(frozen=True, slots=True)
+class PutEscrow:
+    """Compare-and-set on the stored version: the holder of the sealed version's epoch adds the next one."""
+
+    group: GroupId
+    site: SiteId
+    incarnation: Incarnation
+    claim: Claim
+    license: LicenseName
+    sealed: SealedKey
+
+
+@dataclass(frozen=True, slots=True)
+class WaiveEscrow:
+    """An operator gives the newest version up: sites that do not hold it may be activated. Once, until a claim."""
+
+    group: GroupId
+    license: LicenseName
+    version: EscrowVersion
+    """The newest version that is known, as the author saw it."""
+    author: Author
+
+
 Command = (
     FoundCluster
     | ConfigureGroup
@@ -197,6 +221,8 @@ Command = (
     | SetQuarantine
     | RaiseFeatureLevel
     | Reconcile
+    | PutEscrow
+    | WaiveEscrow
 )
 
 

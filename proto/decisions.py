@@ -99,6 +99,14 @@ class Reason(Enum):
     RECONCILING = "reconciling"
     PERMIT_CLASH = "permit-clash"
     PERMIT_OVERRULED = "permit-overruled"
+    # licenses
+    UNKNOWN_LICENSE = "unknown-license"
+    ESCROW_OFF = "escrow-off"
+    ESCROW_CONFLICT = "escrow-conflict"
+    TOO_MANY_LICENSES = "too-many-licenses"
+    NOTHING_TO_WAIVE = "nothing-to-waive"
+    LICENSE_NOT_CURRENT = "license-not-current"
+    LICENSE_ACTIVE_ELSEWHERE = "license-active-elsewhere"
 
 
 REASON_TEXT: dict[Reason, str] = {
@@ -186,6 +194,15 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.PERMIT_CLASH: "another site says that it is active, too, or the permit was used before: stop one of the two "
     "by hand; `site-agent break-glass GROUP --end` ends a permit",
     Reason.PERMIT_OVERRULED: "another site holds the lease under a higher epoch than the permit's: the permit is over",
+    Reason.UNKNOWN_LICENSE: "the group has no such license; `witnessctl license status GROUP` lists them",
+    Reason.ESCROW_OFF: "the group's configuration keeps no sealed keys of this license (escrow: none)",
+    Reason.ESCROW_CONFLICT: "it is not the version that comes next: another value was stored since",
+    Reason.TOO_MANY_LICENSES: "the cluster's limit of licenses is reached",
+    Reason.NOTHING_TO_WAIVE: "no newest version keeps a site of this group back, or the license does not require one",
+    Reason.LICENSE_NOT_CURRENT: "it does not hold the newest sealed key of a license: wait until it has it, bring back "
+    "a site that has it, or give that version up with `witnessctl license waive`",
+    Reason.LICENSE_ACTIVE_ELSEWHERE: "a license is seen activated at another site, which does not hold the lease; end "
+    "it there, or vouch for that site by putting it in maintenance",
 }
 
 

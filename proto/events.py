@@ -45,6 +45,12 @@ class EventKind(Enum):
     PERMIT_ENDED = "permit-ended"
     PERMIT_CLASH = "permit-clash"
     RECONCILED = "reconciled"
+    ESCROW_STORED = "escrow-stored"
+    ESCROW_WAIVED = "escrow-waived"
+    LICENSE_PROBLEM = "license-problem"
+    LICENSE_CURRENT = "license-current"
+    BOTH_ACTIVE = "both-active"
+    BOTH_ACTIVE_ENDED = "both-active-ended"
 
 
 @dataclass(frozen=True, slots=True)

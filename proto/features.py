@@ -76,7 +76,31 @@ _LEVEL_2_PERMITS: Final = (
 )
 """Break-glass permits, and what the witnesses owe them (docs/adr/0018)."""
 
-SINCE: dict[str, int] = dict.fromkeys((*_LEVEL_2, *_LEVEL_2_PERMITS), 2)
+_LEVEL_2_LICENSES: Final = (
+    "GroupConfig.licenses",
+    "HealthReport.licenses",
+    "EscrowPut",
+    "EscrowPutAnswer",
+    "EscrowValue",
+    "PutEscrow",
+    "WaiveEscrow",
+    "Reason.UNKNOWN_LICENSE",
+    "Reason.ESCROW_OFF",
+    "Reason.ESCROW_CONFLICT",
+    "Reason.TOO_MANY_LICENSES",
+    "Reason.NOTHING_TO_WAIVE",
+    "Reason.LICENSE_NOT_CURRENT",
+    "Reason.LICENSE_ACTIVE_ELSEWHERE",
+    "EventKind.ESCROW_STORED",
+    "EventKind.ESCROW_WAIVED",
+    "EventKind.LICENSE_PROBLEM",
+    "EventKind.LICENSE_CURRENT",
+    "EventKind.BOTH_ACTIVE",
+    "EventKind.BOTH_ACTIVE_ENDED",
+)
+"""Licenses and their escrow (docs/adr/0020)."""
+
+SINCE: dict[str, int] = dict.fromkeys((*_LEVEL_2, *_LEVEL_2_PERMITS, *_LEVEL_2_LICENSES), 2)
 """What came after the first level -> its level. Names: 'Grant' (a command or message), 'Grant.site' (a field, which
 must have a default: its value wherever it is not written), 'Cause.DRILL' (a member of an enum)."""
 

@@ -8,6 +8,7 @@ from enum import Enum
 from proto import limits
 from proto.errors import BadValue
 from proto.lease import LeaseConstants
+from proto.license import LicenseSpec, check_licenses
 from proto.permit import AFTER_MS_DEFAULT, PermitTerms, check_terms
 from proto.timing import check_constants
 from proto.units import GroupId, SiteId, check_name
@@ -66,6 +67,8 @@ class GroupConfig:
     """Of Ed25519, the public half in hex: who holds the other half may sign permits (proto.permit); '': nobody may."""
     break_glass_after_ms: int = AFTER_MS_DEFAULT
     """A permit is taken only after the witnesses answered nothing for this long."""
+    licenses: tuple[LicenseSpec, ...] = ()
+    """What may be activated in one place only, and whether its key is kept in escrow."""
 
     @property
     def permits(self) -> PermitTerms:
@@ -105,6 +108,7 @@ def check_group(config: GroupConfig) -> None:
         if not low <= value <= high:
             raise BadValue(f"groups.{config.group}.{name}", value, f"must lie between {low} and {high}", "change it")
     check_terms(config.permits, f"groups.{config.group}.break_glass_")
+    check_licenses(config.licenses, f"groups.{config.group}.licenses")
     lag = config.max_replication_lag_ms
     if lag is not None and not 0 <= lag <= LAG_MS_MAX:
         raise BadValue(

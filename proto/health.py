@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from proto.holds import HoldMark
+from proto.license import LicenseReport
 from proto.permit import PermitMark
 from proto.units import Epoch
 
@@ -65,6 +66,8 @@ class HealthReport:
     """It is active by the holds of all other sites: the last round that every one of them answered positively."""
     permit: PermitMark | None = None
     """It is active under this break-glass permit, which no witness granted."""
+    licenses: tuple[LicenseReport, ...] = ()
+    """Every license that this agent is configured for."""
 
     @property
     def verified_down(self) -> bool:

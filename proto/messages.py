@@ -15,8 +15,21 @@ from proto.decisions import Reason
 from proto.features import FEATURE_FIRST
 from proto.groups import WitnessLoss
 from proto.lease import LeaseConstants
+from proto.license import EscrowItem, EscrowVersion, SealedKey
 from proto.permit import PermitTerms
-from proto.units import Claim, ClusterId, Epoch, GroupId, Incarnation, Nonce, RenewalNo, SiteId, WallMs, WitnessId
+from proto.units import (
+    Claim,
+    ClusterId,
+    Epoch,
+    GroupId,
+    Incarnation,
+    LicenseName,
+    Nonce,
+    RenewalNo,
+    SiteId,
+    WallMs,
+    WitnessId,
+)
 
 LAG_UNKNOWN_MS = -1
 
@@ -151,6 +164,47 @@ class ReleaseAnswer:
     reason: Reason
 
 
+@dataclass(frozen=True, slots=True)
+class EscrowPut:
+    """The holder hands over a newly sealed key; refused unless epoch, incarnation and claim are the holder's.
+
+    The epoch is that of the sealed version. What is not answered is sent again, with the very same sealed bytes.
+    """
+
+    site: SiteId
+    incarnation: Incarnation
+    group: GroupId
+    claim: Claim
+    license: LicenseName
+    sealed: SealedKey
+    nonce: Nonce
+
+
+@dataclass(frozen=True, slots=True)
+class EscrowPutAnswer:
+    """OK: a majority of the witnesses keeps the value, or kept it already."""
+
+    nonce: Nonce
+    group: GroupId
+    license: LicenseName
+    reason: Reason
+    stored: EscrowVersion | None
+    """The newest version that is kept now; None when there is none, or the license is not known."""
+    version_next: int
+    """The number that the next value must have; 0 when the license is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class EscrowValue:
+    """A sealed key that is newer than what the site's report said it holds; follows the heartbeat's answer.
+
+    It comes again until a report says that it is held. No authority.
+    """
+
+    group: GroupId
+    item: EscrowItem
+
+
 class NoticeKind(Enum):
     GRANTED = "granted"
     REVOKED = "revoked"
@@ -197,5 +251,15 @@ class Pong:
     has_quorum: bool
 
 
-AgentMessage = Hello | Heartbeat | Release | Ping
-WitnessMessage = Welcome | Goodbye | HeartbeatAnswer | ReleaseAnswer | Notice | Pong | GroupSites
+AgentMessage = Hello | Heartbeat | Release | Ping | EscrowPut
+WitnessMessage = (
+    Welcome
+    | Goodbye
+    | HeartbeatAnswer
+    | ReleaseAnswer
+    | Notice
+    | Pong
+    | GroupSites
+    | EscrowPutAnswer
+    | EscrowValue
+)

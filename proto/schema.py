@@ -84,6 +84,7 @@ _BY_NAME: dict[Any, Reader] = {
     units.GroupId: _read_name,
     units.WitnessId: _read_name,
     units.MemberName: _read_name,
+    units.LicenseName: _read_name,
     units.ClusterId: _read_text,
     units.Incarnation: _read_token,
     units.Nonce: _read_token,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from proto.license import EscrowItem
 from proto.units import Chain, Claim, ClusterId, Epoch, GroupId, Incarnation, Nonce, SiteId, WitnessId
 
 SITE_PROTOCOL: Final = 1
@@ -88,6 +89,8 @@ class HoldRequest:
     """proto.holds.chain_next over the rounds until this one."""
     sites_version: int
     """Of the group's configuration whose sites the holder asks."""
+    escrow: tuple[EscrowItem, ...] = ()
+    """The newest sealed key of each license, at most LICENSES_PER_GROUP_MAX: kept durably before the promise is given."""
 
 
 class HoldVerdict(Enum):

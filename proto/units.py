@@ -17,6 +17,8 @@ GroupId = NewType("GroupId", str)
 WitnessId = NewType("WitnessId", str)
 MemberName = NewType("MemberName", str)
 """A further host of a site, by a name that is its own within the site."""
+LicenseName = NewType("LicenseName", str)
+"""What may be activated in one place only, by a name that is its own within the group."""
 ClusterId = NewType("ClusterId", str)
 """32 lower-case hex digits drawn once when a cluster is created."""
 
