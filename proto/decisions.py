@@ -196,7 +196,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.PERMIT_OVERRULED: "another site holds the lease under a higher epoch than the permit's: the permit is over",
     Reason.UNKNOWN_LICENSE: "the group has no such license; `witnessctl license status GROUP` lists them",
     Reason.ESCROW_OFF: "the group's configuration keeps no sealed keys of this license (escrow: none)",
-    Reason.ESCROW_CONFLICT: "it is not the version that comes next: another value was stored since",
+    Reason.ESCROW_CONFLICT: "its number is not above the stored version's: another value was stored since",
     Reason.TOO_MANY_LICENSES: "the cluster's limit of licenses is reached",
     Reason.NOTHING_TO_WAIVE: "no newest version keeps a site of this group back, or the license does not require one",
     Reason.LICENSE_NOT_CURRENT: "it does not hold the newest sealed key of a license: wait until it has it, bring back "

@@ -97,6 +97,9 @@ _LEVEL_2_LICENSES: Final = (
     "EventKind.LICENSE_CURRENT",
     "EventKind.BOTH_ACTIVE",
     "EventKind.BOTH_ACTIVE_ENDED",
+    "ClusterState.escrow_floors",
+    "GroupState.escrow",
+    "SiteRecord.both_active",
 )
 """Licenses and their escrow (docs/adr/0020)."""
 

@@ -3,7 +3,7 @@
 Rule (DESIGN section 8): the running platform changes its key now and then, and a copy that missed the last change holds
 a dead one. So the active site seals each new key, with a key that only the sites have, and the witnesses keep the
 newest sealed value. They never see a key in clear, and to them the box is opaque. Versions are ordered by (epoch,
-version): there is one writer an epoch, and the number goes up by one from value to value, whoever seals it.
+version): there is one writer an epoch, and the number goes up from value to value, whoever seals it.
 
 Rejected: the time of sealing (no clock of one machine is compared with another's), a hash of the key as its name (it
 would let anybody who reads a ledger try keys).
@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
-import msgpack
-
 from proto.errors import BadValue
-from proto.units import EPOCH_MAX, ClusterId, Epoch, GroupId, LicenseName, check_name
+from proto.units import EPOCH_MAX, Epoch, LicenseName, check_name
 
 BOX_BYTES_MAX: Final = 4 * 1024
 """A sealed key with its tag: keys of licenses have some hundred bytes."""
@@ -31,7 +29,8 @@ LICENSES_PER_GROUP_MAX: Final = 4
 LICENSES_MAX: Final = 4_096
 """Of all groups of a cluster: their sealed values stay below 17 MB of each image."""
 PROBLEM_CHARS_MAX: Final = 40
-_CONTEXT: Final = "thirdsite-escrow-1"
+VERSION_SKIP_MAX: Final = 1 << 16
+"""A value may leave out so many numbers: those of values that were sealed while no witness could be reached."""
 
 
 class EscrowVersion(NamedTuple):
@@ -40,22 +39,28 @@ class EscrowVersion(NamedTuple):
     epoch: Epoch
     """Of the holder that sealed it."""
     version: int
-    """Counts from 1, up by one with each value that the witnesses store; it goes on over epochs."""
+    """Counts from 1, up with each value that is sealed; it goes on over epochs and never starts again."""
+
+
+NO_VERSION: Final = EscrowVersion(Epoch(0), 0)
+"""Below every version: nothing was ever sealed."""
 
 
 def version_words(version: EscrowVersion | None) -> str:
-    """As people read and write it: '7.12' is version 12, sealed in epoch 7."""
-    return "none" if version is None else f"{version.epoch}.{version.version}"
+    """As people read and write it: '7.12' is version 12, sealed in epoch 7; 'none' is NO_VERSION."""
+    return "none" if version is None or version == NO_VERSION else f"{version.epoch}.{version.version}"
 
 
 def read_version(text: str, field: str) -> EscrowVersion:
     """The other way; raises BadValue."""
     epoch, dot, version = text.partition(".")
+    if text == "none":
+        return NO_VERSION
     if dot and all(part.isascii() and part.isdecimal() and len(part) < 20 for part in (epoch, version)):
         read = EscrowVersion(Epoch(int(epoch)), int(version))
         if 0 < read.epoch <= EPOCH_MAX and 0 < read.version <= EPOCH_MAX:
             return read
-    raise BadValue(field, text, "a version is an epoch, a dot and a number", "write it as it is shown, for example 7.12")
+    raise BadValue(field, text, "a version is an epoch, a dot and a number, or none", "copy it, for example 7.12")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class SealedKey:
     """Which sealing key opens it: 8 lower-case hex digits; they say nothing of the key itself."""
     nonce: bytes
     box: bytes
-    """Ciphertext and tag; its associated data is `associated_data`."""
+    """Ciphertext and tag; its associated data is proto.license_codec.associated_data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +81,6 @@ class EscrowItem:
 
     license: LicenseName
     sealed: SealedKey
-
-
-def associated_data(
-    cluster: ClusterId, group: GroupId, name: LicenseName, version: EscrowVersion, key_id: str
-) -> bytes:
-    """What a box is bound to: moved to another license, group, cluster or version, it does not open."""
-    fields = [_CONTEXT, cluster, group, name, version.epoch, version.version, key_id]
-    data: bytes = msgpack.packb(fields, use_bin_type=True)
-    return data
 
 
 def check_sealed(sealed: SealedKey, field: str) -> SealedKey:

@@ -191,7 +191,7 @@ class EscrowPutAnswer:
     stored: EscrowVersion | None
     """The newest version that is kept now; None when there is none, or the license is not known."""
     version_next: int
-    """The number that the next value must have; 0 when the license is not known."""
+    """The lowest number that the next value may have; 0 when the license is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,13 +253,5 @@ class Pong:
 
 AgentMessage = Hello | Heartbeat | Release | Ping | EscrowPut
 WitnessMessage = (
-    Welcome
-    | Goodbye
-    | HeartbeatAnswer
-    | ReleaseAnswer
-    | Notice
-    | Pong
-    | GroupSites
-    | EscrowPutAnswer
-    | EscrowValue
+    Welcome | Goodbye | HeartbeatAnswer | ReleaseAnswer | Notice | Pong | GroupSites | EscrowPutAnswer | EscrowValue
 )

@@ -90,7 +90,7 @@ class HoldRequest:
     sites_version: int
     """Of the group's configuration whose sites the holder asks."""
     escrow: tuple[EscrowItem, ...] = ()
-    """The newest sealed key of each license, at most LICENSES_PER_GROUP_MAX: kept durably before the promise is given."""
+    """The newest sealed key of each license (proto.license): kept durably before the promise is given."""
 
 
 class HoldVerdict(Enum):

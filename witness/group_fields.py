@@ -13,14 +13,19 @@ from typing import Any
 from proto.errors import BadValue, FrameRefused
 from proto.groups import GroupConfig, check_group
 from proto.lease import LeaseConstants
+from proto.license import EscrowPolicy, LicenseSpec
 from proto.limits import ITEMS_MAX, TEXT_CHARS_MAX
 from proto.schema import fields_of, reader_of
+from proto.units import LicenseName, check_name
 
 LABELS_MAX = 32
+_OWN = frozenset({"constants", "labels", "licenses"})
+"""Fields that have no plain value."""
+_ESCROW = {policy.value: policy for policy in EscrowPolicy}
 
 _CONSTANTS = {name: reader_of(hint) for name, hint in fields_of(LeaseConstants)}
-_CONFIG = {name: reader_of(hint) for name, hint in fields_of(GroupConfig) if name not in {"constants", "labels"}}
-FIELDS = (*_CONFIG, *_CONSTANTS, "labels")
+_CONFIG = {name: reader_of(hint) for name, hint in fields_of(GroupConfig) if name not in _OWN}
+FIELDS = (*_CONFIG, *_CONSTANTS, "labels", "licenses")
 _REQUIRED = frozenset({"group", "sites", *_CONSTANTS})
 
 
@@ -28,7 +33,8 @@ def to_fields(config: GroupConfig) -> dict[str, Any]:
     values = {name: getattr(config, name) for name in _CONFIG}
     values |= {name: getattr(config.constants, name) for name in _CONSTANTS}
     plain = {name: getattr(value, "value", value) for name, value in values.items()}
-    return {**plain, "sites": list(config.sites), "labels": dict(config.labels)}
+    licenses = [{"name": one.name, "escrow": one.escrow.value} for one in config.licenses]
+    return {**plain, "sites": list(config.sites), "labels": dict(config.labels), "licenses": licenses}
 
 
 def from_fields(raw: Mapping[str, Any]) -> GroupConfig:
@@ -42,7 +48,8 @@ def from_fields(raw: Mapping[str, Any]) -> GroupConfig:
         raise BadValue(missing[0], None, "is required", "add it")
     constants = LeaseConstants(**{name: _read(name, reader, raw[name]) for name, reader in _CONSTANTS.items()})
     values = {name: _read(name, reader, raw[name]) for name, reader in _CONFIG.items() if name in raw}
-    config = GroupConfig(constants=constants, labels=_labels(raw.get("labels", {})), **values)
+    labels, licenses = _labels(raw.get("labels", {})), _licenses(raw.get("licenses", []))
+    config = GroupConfig(constants=constants, labels=labels, licenses=licenses, **values)
     check_group(config)
     return config
 
@@ -65,3 +72,18 @@ def _labels(raw: Any) -> tuple[tuple[str, str], ...]:
                 ascii(f"labels.{key}"), ascii(value), "half of a surrogate pair is no character", "send valid Unicode"
             )
     return tuple(sorted(raw.items()))
+
+
+def _licenses(raw: Any) -> tuple[LicenseSpec, ...]:
+    if not isinstance(raw, list) or len(raw) > ITEMS_MAX:
+        raise BadValue("licenses", raw, f"a list of at most {ITEMS_MAX} mappings", "write [{name: ..., escrow: ...}]")
+    return tuple(_license(one, f"licenses.{number}") for number, one in enumerate(raw))
+
+
+def _license(raw: Any, field: str) -> LicenseSpec:
+    if not isinstance(raw, dict) or not {"name"} <= raw.keys() <= {"name", "escrow"}:
+        raise BadValue(field, raw, "a mapping with name, and escrow if you like", "write {name: ..., escrow: ...}")
+    escrow = raw.get("escrow", EscrowPolicy.REQUIRED.value)
+    if not isinstance(escrow, str) or escrow not in _ESCROW:
+        raise BadValue(f"{field}.escrow", escrow, f"is none of: {', '.join(_ESCROW)}", "use one of these")
+    return LicenseSpec(LicenseName(check_name(raw["name"], f"{field}.name")), _ESCROW[escrow])

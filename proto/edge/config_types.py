@@ -20,6 +20,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from proto import units
 from proto.edge.config_file import refusal, refusal_of
 from proto.errors import BadValue
 from proto.units import GroupId, MemberName, SiteId, WitnessId, check_name
@@ -148,3 +149,4 @@ SiteName = Annotated[SiteId, BeforeValidator(_name("site")), _NAME_SCHEMA]
 GroupName = Annotated[GroupId, BeforeValidator(_name("group")), _NAME_SCHEMA]
 WitnessName = Annotated[WitnessId, BeforeValidator(_name("witness")), _NAME_SCHEMA]
 MemberId = Annotated[MemberName, BeforeValidator(_name("member")), _NAME_SCHEMA]
+LicenseName = Annotated[units.LicenseName, BeforeValidator(_name("license")), _NAME_SCHEMA]

@@ -14,7 +14,7 @@ from aiohttp import WSMsgType, web
 
 from proto.clock import SystemClock
 from proto.codec import AGENT_MESSAGES, WITNESS_MESSAGES
-from proto.commands import Author, Command, ReleaseLease
+from proto.commands import Author, Command, PutEscrow, ReleaseLease
 from proto.decisions import Reason
 from proto.edge.identity import Role
 from proto.edge.tls import TlsFiles, accepting, client_context, own_certificate, server_context
@@ -73,6 +73,10 @@ class FakeCluster:
             on_outcome(self.outcome)
 
     def release(self, command: ReleaseLease, on_outcome: Callable[[Outcome], None]) -> None:
+        self.commands.append(command)
+        on_outcome(self.outcome)
+
+    def put_escrow(self, command: PutEscrow, on_outcome: Callable[[Outcome], None]) -> None:
         self.commands.append(command)
         on_outcome(self.outcome)
 

@@ -37,6 +37,7 @@ BY_HINT: dict[object, st.SearchStrategy] = {
     units.GroupId: NAMES,
     units.WitnessId: NAMES,
     units.MemberName: NAMES,
+    units.LicenseName: NAMES,
     units.Incarnation: TOKENS,
     units.Nonce: TOKENS,
     units.Claim: TOKENS,

@@ -13,7 +13,8 @@ from proto.groups import Failback, Mode
 from proto.health import DataChecks, SiteState
 from proto.messages import LAG_UNKNOWN_MS, ReleaseKind
 from proto.units import NS_PER_MS, Epoch, InstantNs
-from witness.core.decide import backoff_left_ns, blockers_of, decide, grant_cause, last_holder, revoke_cause
+from witness.core.backoff import backoff_left_ns
+from witness.core.decide import blockers_of, decide, grant_cause, last_holder, revoke_cause
 from witness.core.sight import GroupSight, heard_max_ns, speaks_now_ns
 from witness.core.transitions import Phase
 

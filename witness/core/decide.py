@@ -15,7 +15,8 @@ from proto.health import DataChecks, HealthReport, SiteState
 from proto.holds import promise_wait
 from proto.messages import LAG_UNKNOWN_MS
 from proto.units import NS_PER_MS, Epoch, InstantNs, SiteId
-from witness.core import permits
+from witness.core import licenses, permits
+from witness.core.backoff import backoff_over
 from witness.core.heartbeats import proven_down
 from witness.core.holds_rules import RUNNING, contradictions, unproven
 from witness.core.sight import GroupSight, heard_max_ns, speaks_now_ns
@@ -27,7 +28,7 @@ _HOLDS_AGAIN_NS = 200 * NS_PER_MS
 
 
 def decide(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision:
-    cleared = _backoff_over(group, sight, now)
+    cleared = backoff_over(group, sight, now)
     if cleared is not None:
         return cleared
     adoption = _adoption(group, sight, now)
@@ -237,6 +238,7 @@ def blockers_of(group: GroupState, site: SiteId, sight: GroupSight, now: Instant
     if group.config.witness_loss is WitnessLoss.HOLD and report.group_version != group.version:
         found.append(Blocker(site, Reason.CONFIG_NOT_KNOWN, f"it knows {report.group_version}, it is {group.version}"))
     found.extend(_lag(group, site, record))
+    found.extend(licenses.blockers(group, site))
     found.extend(_reconciling(group, site))
     found.extend(_promises(group, site, sight, now))
     if group.phase is Phase.VACANT:
@@ -272,10 +274,13 @@ def _others_not_down(group: GroupState, site: SiteId, sight: GroupSight, now: In
         released = ended and report.finished_epoch < group.epoch  # said before it proved itself down and released
         # Nothing was heard since its last renewal, however long the ttl is that the next epoch will have.
         silent = other == group.last_holder and group.last_end is LeaseInput.EXPIRY and other in sight.renewing
-        if record.maintenance or released or silent or (report.verified_down and report.enforce):
+        if record.maintenance or released or silent:
             continue
-        said = report.state.value if report.enforce else f"{report.state.value}, enforce: false"
-        found.append(Blocker(site, Reason.OTHER_SITE_NOT_DOWN, f"{other}: {said}"))
+        if not (report.verified_down and report.enforce):
+            said = report.state.value if report.enforce else f"{report.state.value}, enforce: false"
+            found.append(Blocker(site, Reason.OTHER_SITE_NOT_DOWN, f"{other}: {said}"))
+        active = licenses.activated_at(record)
+        found.extend(Blocker(site, Reason.LICENSE_ACTIVE_ELSEWHERE, f"{other}: {name}") for name in active)
     return found
 
 
@@ -373,27 +378,3 @@ def _unless_flapping(group: GroupState, sight: GroupSight, now: InstantNs, wishe
 
 def revoke_cause(reason: Reason) -> Cause:
     return Cause.FAILBACK if reason is Reason.FAILBACK_DUE else Cause.HANDOVER
-
-
-# -- back-off ---------------------------------------------------------------------------------------------
-
-
-def _backoff_over(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision | None:
-    """A failed activation is forgiven after a while; a witness that did not see it happen counts in full."""
-    for site, record in group.sites.items():
-        if QuarantineCause.ACTIVATION_FAILED not in record.quarantine:
-            continue
-        since = sight.failed_at.setdefault(site, now)
-        if now - since >= group.config.activation_backoff_ms * NS_PER_MS:
-            return Decision(group.config.group, DecisionKind.CLEAR_QUARANTINE, Reason.BACKOFF_OVER, site)
-    return None
-
-
-def backoff_left_ns(group: GroupState, sight: GroupSight, now: InstantNs) -> int | None:
-    """The shortest back-off that still runs: the node looks again then."""
-    left = [
-        sight.failed_at[site] + group.config.activation_backoff_ms * NS_PER_MS - now
-        for site, record in group.sites.items()
-        if QuarantineCause.ACTIVATION_FAILED in record.quarantine and site in sight.failed_at
-    ]
-    return min(left, default=None)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from proto.decisions import Reason
 from proto.events import Event
-from proto.messages import GroupAnswer, GroupSites, Notice
+from proto.license import EscrowVersion
+from proto.messages import EscrowValue, GroupAnswer, GroupSites, Notice
 from proto.units import SiteId
 
 
@@ -24,6 +25,17 @@ class Outcome:
     """Of a heartbeat, one per group."""
     sites: tuple[GroupSites, ...] = ()
     """Of a heartbeat: what its agent does not know yet of the groups' sites; sent after the answer."""
+    values: tuple[EscrowValue, ...] = ()
+    """Of a heartbeat: sealed keys that its agent does not hold yet; sent after the answer."""
+    stored: EscrowVersion | None = None
+    """Of a put, done or refused: the newest version that is kept."""
+    version_next: int = 0
+    """Of a put: the lowest number of the next one; 0 when nothing is kept of that license."""
+
+    @property
+    def after(self) -> tuple[GroupSites | EscrowValue, ...]:
+        """Of a heartbeat: what follows its answer; an agent of feature level 1 can read none of it."""
+        return (*self.sites, *self.values)
 
     @property
     def ok(self) -> bool:

@@ -18,9 +18,10 @@ from proto.errors import BadValue
 from proto.events import EventKind
 from proto.groups import Mode, check_group
 from proto.lease import longest
+from proto.license import LICENSES_MAX
 from proto.messages import NoticeKind
 from proto.units import NO_LINEAGE, RESTORE_GENERATION_SHIFT, Epoch
-from witness.core import holds_rules, permits
+from witness.core import holds_rules, licenses, permits
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
 from witness.core.lease_rules import DONE, barred, refused
@@ -46,6 +47,9 @@ def configure(scope: Scope, command: ConfigureGroup) -> Outcome:
     except BadValue as error:
         return refused(Reason.BAD_CONFIGURATION, str(error)[: limits.TEXT_CHARS_MAX])
     group = scope.state.groups.get(command.config.group)
+    others = (other for name, other in scope.state.groups.items() if name != command.config.group)
+    if command.config.licenses and licenses.licenses_of(others) + len(command.config.licenses) > LICENSES_MAX:
+        return refused(Reason.TOO_MANY_LICENSES, f"at most {LICENSES_MAX} in all groups: remove some first")
     if group is None:
         return _create(scope, command)
     if command.expected_version != group.version:
@@ -70,6 +74,7 @@ def configure(scope: Scope, command: ConfigureGroup) -> Outcome:
         holds_rules.may_be_held(group, group.lease)
     group.version += 1
     permits.configured(scope.state, group)
+    licenses.configured(group)
     _told(scope, EventKind.GROUP_CHANGED, f"version {group.version}", group, command.author)
     scope.tell_sites(group, NoticeKind.CHANGED)
     return DONE
@@ -98,6 +103,7 @@ def _create(scope: Scope, command: ConfigureGroup) -> Outcome:
     )
     state.groups[config.group] = group
     permits.created(state, group, anew=spent > 0 or state.lineage != NO_LINEAGE)
+    licenses.created(state, group)
     _told(scope, EventKind.GROUP_CREATED, f"sites: {', '.join(config.sites)}", group, command.author)
     scope.changes.counted.add(config.group)
     scope.tell_sites(group, NoticeKind.CHANGED)
@@ -114,6 +120,7 @@ def delete(scope: Scope, command: DeleteGroup) -> Outcome:
         return refused(Reason.HOLDER_MAY_LIVE)
     _told(scope, EventKind.GROUP_DELETED, f"its epochs end at {group.epoch}", group, command.author)
     scope.state.tombstones[command.group] = group.epoch
+    licenses.deleted(scope.state, group)
     del scope.state.groups[command.group]
     scope.tell_sites(group, NoticeKind.CHANGED)
     return DONE

@@ -14,8 +14,10 @@ from proto.decisions import Reason
 from proto.errors import FrameRefused
 from proto.events import EventKind
 from proto.health import DataChecks, HealthReport, SiteState
+from proto.license import check_report
 from proto.messages import (
     LAG_UNKNOWN_MS,
+    EscrowValue,
     GroupAnswer,
     GroupHeartbeat,
     Heartbeat,
@@ -23,7 +25,7 @@ from proto.messages import (
     Verdict,
 )
 from proto.units import EPOCH_MAX, Epoch, GroupId, Incarnation, RenewalNo, SiteId
-from witness.core import holds_rules, permits
+from witness.core import holds_rules, licenses, permits
 from witness.core.calendar import SINCE_LEVEL
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
@@ -51,6 +53,7 @@ def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
     if problem is not None:
         return _refuse_all(scope, beat, problem)
     answers, sites = [], []
+    values: list[EscrowValue] = []
     heard, renewed = [], []
     for entry in beat.groups:
         group = groups.get(entry.group)
@@ -75,12 +78,16 @@ def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
         answers.append(_lease_part(scope, group, record, beat, entry))
         if lease is not None and lease.renewal != number:
             renewed.append(entry.group)
+        licenses.watch(scope, group, beat.site)
         if record.report is not None and record.report.group_version != group.version and scope.answering:
             sites.append(holds_rules.group_sites(group))
+        if group.escrow.kept and scope.answering:
+            values.extend(licenses.behind(group, record))
     scope.changes.heard.append((beat.site, heard, renewed))
     if not scope.answering:
         return DONE
-    return Outcome(Reason.OK, answers=tuple(answers), sites=tuple(sites) if holds_rules.known(scope.state) else ())
+    told = tuple(sites) if holds_rules.known(scope.state) else ()
+    return Outcome(Reason.OK, answers=tuple(answers), sites=told, values=licenses.some_of(values, beat.seq))
 
 
 def _refuse_all(scope: Scope, beat: Heartbeat, problem: Reason) -> Outcome:
@@ -125,7 +132,7 @@ def _report(
         report = REPORTS.decode(entry.report, scope.state.feature_level)
     except FrameRefused:
         return Reason.MALFORMED
-    if report.epoch_bound > EPOCH_BOUND_MAX:
+    if report.epoch_bound > EPOCH_BOUND_MAX or check_report(report.licenses):
         return Reason.MALFORMED
     name = group.config.group
     before = record.report
@@ -146,6 +153,7 @@ def _report(
         scope.ledger.append(EventKind.SITE_STATE, text, group=name, site=beat.site, epoch=epoch)
     _lift_proven(scope, group, record, beat.site)
     permits.reported(scope, group, record, beat.site, before)
+    licenses.reported(scope, group, beat.site, before)
     permits.settle(group)
     scope.changes.dirty.add(name)
     return None
@@ -217,6 +225,7 @@ def _claim_or_renew(
         group.phase = next_phase(group.phase, LeaseInput.CLAIM)
         lease.claim = entry.claim
         group.unclaimed_by = None
+        licenses.claimed(group)
         text = "authority begins" if in_place is None else f"goes on without a stop, in place of epoch {in_place.epoch}"
         scope.ledger.append(EventKind.CLAIMED, text, group=name, site=lease.site, epoch=lease.epoch)
         scope.changes.dirty.add(name)

@@ -14,7 +14,7 @@ from proto.invariants import require
 from proto.lease import LeaseConstants
 from proto.messages import NoticeKind, ReleaseKind
 from proto.units import Epoch
-from witness.core import holds_rules, permits
+from witness.core import holds_rules, licenses, permits
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
 from witness.core.state import (
@@ -68,6 +68,7 @@ def grant(scope: Scope, command: Grant) -> Outcome:
     problem = permits.against_grant(scope.state, group, command)
     problem = problem or (None if in_place else grantable(record, command))
     problem = problem or holds_rules.grant_problem(scope, group, record, command)
+    problem = problem or licenses.against_grant(group, command)
     if problem is Reason.HOLDS_BROKEN:
         holds_rules.broken(scope, group, command.site)
     if problem is not None:

@@ -22,7 +22,7 @@ from proto.events import Event
 from proto.features import FEATURE_MAX
 from proto.invariants import InvariantViolation, require
 from proto.units import LogIndex
-from witness.core import calendar, features, group_rules, heartbeats, lease_rules, permits
+from witness.core import calendar, escrow_rules, features, group_rules, heartbeats, lease_rules, permits
 from witness.core.changes import Changes, Scope
 from witness.core.effects import Outcome
 from witness.core.ledger import Ledger
@@ -43,6 +43,8 @@ _RULES: dict[type, Callable[[Scope, Any], Outcome]] = {
     commands.SetQuarantine: group_rules.set_quarantine,
     commands.RaiseFeatureLevel: features.raise_level,
     commands.Reconcile: permits.reconcile,
+    commands.PutEscrow: escrow_rules.put,
+    commands.WaiveEscrow: escrow_rules.waive,
 }
 
 

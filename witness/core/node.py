@@ -20,8 +20,9 @@ from proto.messages import Notice
 from proto.takeover import ASSUMED, Delays
 from proto.units import NS_PER_MS, ClusterId, GroupId, InstantNs, SiteId, WallMs, WitnessId
 from witness.core import features, operator_moves, view
+from witness.core.backoff import backoff_left_ns
 from witness.core.batcher import Batcher, Overloaded
-from witness.core.decide import backoff_left_ns, decide
+from witness.core.decide import decide
 from witness.core.effects import Effect, KeepMarks, Outcome, ProposeEntry, Push, Record, Resolved
 from witness.core.ledger import Ledger
 from witness.core.machine import Applied, Machine

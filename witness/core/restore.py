@@ -11,8 +11,9 @@ generation, in the high bits of every epoch, is above all that the backup knows 
 as the clock of the machine that drew the lineage is right; sites' durable bounds are the second lock, at each grant.
 
 Kept: configurations, modes, maintenance, quarantine, the sites' store ids, tombstones, the ledger, which agents were
-superseded. Reset: leases, claims, votes, revocations, successors, how the last lease ended (a release of the former
-life must vouch for nobody), reports and lags. docs/adr/0009-restore-lineage.md has what was rejected.
+superseded, sealed keys of licenses (which may be outdated: witness.core.licenses, E7). Reset: leases, claims, votes,
+revocations, successors, how the last lease ended (a release of the former life must vouch for nobody), reports and
+lags. docs/adr/0009-restore-lineage.md has what was rejected.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from proto.units import (
     LogIndex,
     WallMs,
 )
+from witness.core import licenses
 from witness.core.lease_rules import barred
 from witness.core.ledger import Ledger
 from witness.core.snapshot import decode_image, encode_image
@@ -172,6 +174,7 @@ def _restore_group(group: GroupState, generation: int, bar: LeaseConstants, ledg
     group.permits.since_ms, group.permits.seen_ms = 0, AFTER_MS_MAX  # one may be in use: each site is heard first
     group.former, group.settled = None, Epoch(0)
     group.hold_wait = bar if group.config.witness_loss is WitnessLoss.HOLD else None
+    licenses.restored(group)
     group.sites = {site: _restore_site(record) for site, record in group.sites.items()}
     text = f"barred; in the backup {holder} held epoch {former}"
     ledger.append(EventKind.RESTORED, text, group=name, epoch=group.epoch, author=AUTHOR)

@@ -16,9 +16,21 @@ from proto.features import FEATURE_FIRST
 from proto.groups import GroupConfig, Mode
 from proto.health import HealthReport
 from proto.lease import LeaseConstants
+from proto.license import EscrowVersion, SealedKey
 from proto.messages import LAG_UNKNOWN_MS
 from proto.permit import AFTER_MS_MAX
-from proto.units import NO_LINEAGE, Claim, ClusterId, Epoch, GroupId, Incarnation, SiteId, WallMs, WitnessId
+from proto.units import (
+    NO_LINEAGE,
+    Claim,
+    ClusterId,
+    Epoch,
+    GroupId,
+    Incarnation,
+    LicenseName,
+    SiteId,
+    WallMs,
+    WitnessId,
+)
 from witness.core.transitions import LeaseInput, Phase
 
 
@@ -93,6 +105,8 @@ class SiteRecord:
     """On the calendar: it has the answer to a heartbeat that was applied then (witness.core.permits); 0: never."""
     vouched_ms: int = 0
     """On the calendar: an operator vouched then that it is under no permit; counts until it is heard again."""
+    both_active: set[LicenseName] = field(default_factory=set)
+    """Licenses that it was told of as activated without a right to it, and that it did not say to be inactive since."""
 
 
 @dataclass(slots=True)
@@ -131,6 +145,29 @@ class GroupPermits:
 
 
 @dataclass(slots=True)
+class EscrowRecord:
+    """The newest sealed key of one license that was put."""
+
+    sealed: SealedKey
+    site: SiteId
+    put_ms: WallMs
+    """By the proposer's wall clock, for people."""
+
+
+@dataclass(slots=True)
+class GroupEscrow:
+    """What the witnesses keep of a group's licenses (witness.core.licenses)."""
+
+    kept: dict[LicenseName, EscrowRecord] = field(default_factory=dict)
+    floor: int = 0
+    """Numbers of versions begin above it: it was the newest of a license that was removed, or of a deleted group."""
+    unsure: bool = False
+    """Since a restore of all witnesses, until a claim: sites may hold newer values than the backup."""
+    waived: dict[LicenseName, EscrowVersion] = field(default_factory=dict)
+    """Up to this version an operator gave up on; until the next claim or put."""
+
+
+@dataclass(slots=True)
 class GroupState:
     config: GroupConfig
     version: int
@@ -154,6 +191,7 @@ class GroupState:
     """The longest of every lease that may still be lived on by holds: how long a site that starts cold waits."""
     settled: Epoch = Epoch(0)  # noqa: RUF009 - a NewType of an int
     """The newest epoch that its holder said, in a renewal, to live by: everything older is over."""
+    escrow: GroupEscrow = field(default_factory=GroupEscrow)
 
 
 @dataclass(slots=True)
@@ -222,6 +260,8 @@ class ClusterState:
     feature_level: int = FEATURE_FIRST
     """What may be written: every witness can work at it (proto.features)."""
     calendar: Calendar = field(default_factory=Calendar)
+    escrow_floors: dict[GroupId, int] = field(default_factory=dict)
+    """Of deleted groups: GroupEscrow.floor of one that is made again by the name."""
 
 
 def majority(members: int) -> int:

@@ -10,10 +10,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from proto import limits
 from proto.edge.config_file import ConfigModel, config_schema, load_config, refusal
-from proto.edge.config_types import DurationMs, GroupName, SiteName, duration_between
+from proto.edge.config_types import DurationMs, GroupName, LicenseName, SiteName, duration_between
 from proto.errors import BadValue
 from proto.groups import BOUNDS, LAG_MS_MAX, Failback, GroupConfig, Mode, WitnessLoss, check_group
 from proto.lease import LeaseConstants
+from proto.license import LICENSES_PER_GROUP_MAX, EscrowPolicy, LicenseSpec
 from proto.permit import AFTER_MS_DEFAULT, AFTER_MS_MAX, AFTER_MS_MIN
 from witness.timing.compiler import Refusal, compile_wish, judge
 from witness.timing.wish import Wish
@@ -68,6 +69,17 @@ class BreakGlassSpec(ConfigModel):
     after: Annotated[DurationMs, duration_between(AFTER_MS_MIN, AFTER_MS_MAX)] = _ms("break_glass_after_ms")
 
 
+class LicenseEntry(ConfigModel):
+    """What may be activated at one site only, by the name that the agents' configuration has for it, too."""
+
+    name: LicenseName = Field(examples=["fingerprint"])
+    escrow: EscrowPolicy = Field(
+        default=EscrowPolicy.REQUIRED,
+        description="required: a site without the newest sealed key is not activated; optional: it may be; none: the "
+        "key never changes, only double activation is watched for",
+    )
+
+
 class TimingSpec(ConfigModel):
     """A wish instead of a ttl: the ttl follows from it, with the delays that are assumed (`witnessctl timing`)."""
 
@@ -116,6 +128,7 @@ class GroupSpec(ConfigModel):
     )
     labels: dict[str, str] = Field(default_factory=dict)
     break_glass: BreakGlassSpec | None = None
+    licenses: tuple[LicenseEntry, ...] = Field(default=(), max_length=LICENSES_PER_GROUP_MAX)
 
     @model_validator(mode="after")
     def _rules(self) -> GroupSpec:
@@ -162,6 +175,7 @@ class GroupSpec(ConfigModel):
             witness_loss=self.witness_loss,
             break_glass_key="" if self.break_glass is None else self.break_glass.key,
             break_glass_after_ms=AFTER_MS_DEFAULT if self.break_glass is None else self.break_glass.after,
+            licenses=tuple(LicenseSpec(one.name, one.escrow) for one in self.licenses),
         )
 
 

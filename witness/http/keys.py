@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from proto.clock import Clock
-from proto.commands import Author, Command, ReleaseLease
+from proto.commands import Author, Command, PutEscrow, ReleaseLease
 from proto.events import Event
 from proto.groups import GroupConfig
 from proto.units import ClusterId, GroupId, SiteId, WitnessId
@@ -24,6 +24,7 @@ class Cluster(Protocol):
 
     def heartbeat(self, frame: bytes, on_outcome: Callable[[Outcome], None]) -> None: ...
     def release(self, command: ReleaseLease, on_outcome: Callable[[Outcome], None]) -> None: ...
+    def put_escrow(self, command: PutEscrow, on_outcome: Callable[[Outcome], None]) -> None: ...
     async def submit(self, command: Command) -> Outcome: ...
     def plan_switchover(self, group: GroupId, to: SiteId, author: Author) -> Command | Outcome: ...
     def place(self) -> tuple[bool, bool, bool]:

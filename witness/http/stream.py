@@ -18,7 +18,7 @@ from collections import deque
 from aiohttp import WSMsgType, web
 
 from proto.codec import AGENT_MESSAGES, WITNESS_MESSAGES, NewerFrame
-from proto.commands import ReleaseLease
+from proto.commands import PutEscrow, ReleaseLease
 from proto.decisions import Reason
 from proto.edge.identity import Identity
 from proto.edge.logs import get_logger
@@ -27,6 +27,8 @@ from proto.features import FEATURE_FIRST
 from proto.limits import FRAME_BYTES_MAX, TEXT_CHARS_MAX
 from proto.messages import (
     AgentMessage,
+    EscrowPut,
+    EscrowPutAnswer,
     Goodbye,
     GoodbyeCode,
     Heartbeat,
@@ -138,6 +140,8 @@ class AgentStream:
                 self._send(Pong(message.nonce, leading, has_quorum))
             elif isinstance(message, Release):
                 self._release(message)
+            elif isinstance(message, EscrowPut):
+                self._escrow_put(message)
             else:
                 raise FrameRefused("Hello was said already")
 
@@ -183,8 +187,8 @@ class AgentStream:
             self._pending -= 1
             if outcome.reason not in UNDECIDED and (outcome.ok or outcome.answers):
                 self._send(HeartbeatAnswer(nonce, outcome.answers))
-                for sites in outcome.sites if self._features >= HOLDS_LEVEL else ():
-                    self._send(sites)
+                for told in outcome.after if self._features >= HOLDS_LEVEL else ():
+                    self._send(told)
 
         if self._take_place():
             try:
@@ -213,6 +217,23 @@ class AgentStream:
         if self._take_place():
             try:
                 self._services.cluster.release(command, answer)
+            except ThirdsiteError:
+                self._drop("overloaded")
+
+    def _escrow_put(self, put: EscrowPut) -> None:
+        self._require_speaker(put.site, put.incarnation)
+        self._require_group(put.group)
+
+        def answer(outcome: Outcome) -> None:
+            self._pending -= 1
+            if outcome.reason not in UNDECIDED:
+                said = (outcome.reason, outcome.stored, outcome.version_next)
+                self._send(EscrowPutAnswer(put.nonce, put.group, put.license, *said))
+
+        if self._take_place():
+            command = PutEscrow(put.group, put.site, put.incarnation, put.claim, put.license, put.sealed)
+            try:
+                self._services.cluster.put_escrow(command, answer)
             except ThirdsiteError:
                 self._drop("overloaded")
 

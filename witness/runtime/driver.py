@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import NoReturn, Protocol, TypeVar
 
 from proto.clock import Clock
-from proto.commands import Author, Command, ReleaseLease
+from proto.commands import Author, Command, PutEscrow, ReleaseLease
 from proto.decisions import Reason
 from proto.events import Event
 from proto.invariants import require
@@ -153,6 +153,10 @@ class Driver:
     def release(self, command: ReleaseLease, on_outcome: OnOutcome) -> None:
         now = self._require_room()
         self._expect("release", now, self._guarded(lambda: self.node.submit(command, now)), on_outcome)
+
+    def put_escrow(self, command: PutEscrow, on_outcome: OnOutcome) -> None:
+        now = self._require_room()
+        self._expect("escrow", now, self._guarded(lambda: self.node.submit(command, now)), on_outcome)
 
     def ask(self, command: Command, on_outcome: OnOutcome) -> None:
         """An operator's command; `on_outcome` hears that it was applied, refused, or given up by the node."""

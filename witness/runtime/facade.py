@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from proto.codec import EVENTS
-from proto.commands import Author, Command, ReleaseLease
+from proto.commands import Author, Command, PutEscrow, ReleaseLease
 from proto.decisions import Reason
 from proto.events import Event
 from proto.groups import GroupConfig
@@ -40,6 +40,9 @@ class Facade:
 
     def release(self, command: ReleaseLease, on_outcome: Callable[[Outcome], None]) -> None:
         self._driver.release(command, on_outcome)
+
+    def put_escrow(self, command: PutEscrow, on_outcome: Callable[[Outcome], None]) -> None:
+        self._driver.put_escrow(command, on_outcome)
 
     async def submit(self, command: Command) -> Outcome:
         return await self._driver.submit(command)

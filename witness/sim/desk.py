@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from proto.codec import AGENT_MESSAGES
-from proto.commands import Author, Command, ReleaseLease
+from proto.commands import Author, Command, PutEscrow, ReleaseLease
 from proto.decisions import Reason
 from proto.messages import (
     AgentMessage,
+    EscrowPut,
+    EscrowPutAnswer,
     Heartbeat,
     HeartbeatAnswer,
     Notice,
@@ -91,12 +93,14 @@ class Desk:
         seen = self._life.node.consensus
         if isinstance(message, Ping):
             stream.to_agent(Pong(message.nonce, seen.leading, seen.has_quorum))
-        elif isinstance(message, Heartbeat | Release):
+        elif isinstance(message, Heartbeat | Release | EscrowPut):
             if message.incarnation != stream.incarnation:
                 self.hung_up(stream)
                 stream.goodbye(refused=True)
             elif isinstance(message, Heartbeat):
                 self._heartbeat(stream, message)
+            elif isinstance(message, EscrowPut):
+                self._escrow_put(stream, message)
             else:
                 self._release(stream, message)
 
@@ -106,8 +110,8 @@ class Desk:
         def answer(outcome: Outcome) -> None:
             if outcome.reason not in UNDECIDED and (outcome.ok or outcome.answers):
                 self._answer(stream, HeartbeatAnswer(beat.nonce, outcome.answers), asked)
-                for sites in outcome.sites:
-                    self._answer(stream, sites, asked)
+                for told in outcome.after:
+                    self._answer(stream, told, asked)
 
         if self._quarantined_asks(beat):
             self._life.machine.watch.hit("quarantined-asks")
@@ -142,6 +146,17 @@ class Desk:
             text=release.text,
         )
         self._unless_overloaded(lambda: self._life.driver.release(command, answer))
+
+    def _escrow_put(self, stream: Stream, put: EscrowPut) -> None:
+        asked = self._life.machine.watch.asked()
+
+        def answer(outcome: Outcome) -> None:
+            if outcome.reason not in UNDECIDED:
+                said = (outcome.reason, outcome.stored, outcome.version_next)
+                self._answer(stream, EscrowPutAnswer(put.nonce, put.group, put.license, *said), asked)
+
+        command = PutEscrow(put.group, put.site, put.incarnation, put.claim, put.license, put.sealed)
+        self._unless_overloaded(lambda: self._life.driver.put_escrow(command, answer))
 
     def _answer(self, stream: Stream, message: WitnessMessage, asked: int) -> None:
         if stream.witness_open:
