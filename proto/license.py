@@ -29,6 +29,8 @@ LICENSES_PER_GROUP_MAX: Final = 4
 LICENSES_MAX: Final = 4_096
 """Of all groups of a cluster: their sealed values stay below 17 MB of each image."""
 PROBLEM_CHARS_MAX: Final = 40
+VERSION_MAX: Final = 1 << 48
+"""No version is numbered above it: a number that leaves no room would end a license's versions for good."""
 VERSION_SKIP_MAX: Final = 1 << 16
 """A value may leave out so many numbers: those of values that were sealed while no witness could be reached."""
 
@@ -85,10 +87,9 @@ class EscrowItem:
 
 def check_sealed(sealed: SealedKey, field: str) -> SealedKey:
     """Raises BadValue for what cannot be a sealed key, whoever sealed it; no value of the box is ever shown."""
-    if sealed.version.epoch < 1 or sealed.version.version < 1:
-        raise BadValue(
-            f"{field}.version", version_words(sealed.version), "epochs and versions begin at 1", "seal it again"
-        )
+    if not _possible(sealed.version):
+        rule = f"epochs and numbers begin at 1, and no number is above {VERSION_MAX}"
+        raise BadValue(f"{field}.version", version_words(sealed.version), rule, "seal it again")
     if len(sealed.key_id) != KEY_ID_CHARS or any(one not in "0123456789abcdef" for one in sealed.key_id):
         rule = f"the sealing key's name is {KEY_ID_CHARS} lower-case hex digits"
         raise BadValue(f"{field}.key_id", sealed.key_id, rule, "make the sealing key again")
@@ -155,11 +156,15 @@ def check_report(licenses: tuple[LicenseReport, ...]) -> str:
     if len(names) > LICENSES_PER_GROUP_MAX or len(set(names)) != len(names):
         return f"{len(names)} licenses, at most {LICENSES_PER_GROUP_MAX} different ones are known"
     for one in licenses:
-        if one.held is not None and (one.held.epoch < 1 or one.held.version < 1):
+        if one.held is not None and not _possible(one.held):
             return f"{one.name}: no version is {version_words(one.held)}"
         if len(one.problem) > PROBLEM_CHARS_MAX:
             return f"{one.name}: a problem's code of {len(one.problem)} characters"
     return ""
+
+
+def _possible(version: EscrowVersion) -> bool:
+    return version.epoch >= 1 and 1 <= version.version <= VERSION_MAX
 
 
 def held_of(licenses: tuple[LicenseReport, ...], name: LicenseName) -> EscrowVersion | None:

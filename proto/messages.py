@@ -191,7 +191,7 @@ class EscrowPutAnswer:
     stored: EscrowVersion | None
     """The newest version that is kept now; None when there is none, or the license is not known."""
     version_next: int
-    """The lowest number that the next value may have; 0 when the license is not known."""
+    """A number for the next value, above every one that is known of; 0 when the license is not known."""
 
 
 @dataclass(frozen=True, slots=True)

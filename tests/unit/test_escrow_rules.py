@@ -16,6 +16,7 @@ from proto.groups import check_group
 from proto.license import (
     BOX_BYTES_MAX,
     NO_VERSION,
+    VERSION_MAX,
     VERSION_SKIP_MAX,
     EscrowPolicy,
     EscrowVersion,
@@ -136,8 +137,11 @@ def test_a_number_may_leave_out_those_that_were_sealed_without_witnesses_but_nev
     rig = EscrowRig()
     assert rig.put(sealed(rig.epoch, 7)).ok
     assert rig.unchanged(rig.put_command(sealed(rig.epoch, 6))).reason is Reason.ESCROW_CONFLICT
-    assert rig.put(sealed(rig.epoch, 8 + VERSION_SKIP_MAX)).ok
-    far = sealed(rig.epoch, 10 + 2 * VERSION_SKIP_MAX)
+    rig.say(B, licensed(version(rig.epoch, 30)))
+    told = rig.unchanged(rig.put_command(sealed(rig.epoch, 7, b"another")))
+    assert told.version_next == 31, "above what a site holds that no witness ever saw"
+    assert rig.put(sealed(rig.epoch, 31 + VERSION_SKIP_MAX)).ok
+    far = sealed(rig.epoch, 33 + 2 * VERSION_SKIP_MAX)
     assert rig.unchanged(rig.put_command(far)).reason is Reason.ESCROW_CONFLICT
 
 
@@ -165,8 +169,9 @@ def test_a_new_epoch_goes_on_with_the_numbers():
         {"key_id": "0a1b2c3"},
         {"version": EscrowVersion(Epoch(0), 1)},
         {"version": EscrowVersion(Epoch(2), 0)},
+        {"version": EscrowVersion(Epoch(2), VERSION_MAX + 1)},
     ],
-    ids=["short", "long", "nonce", "upper", "id", "epoch", "number"],
+    ids=["short", "long", "nonce", "upper", "id", "epoch", "number", "far"],
 )
 def test_what_cannot_be_a_sealed_key_is_refused_without_a_word_of_its_box(bad):
     rig = EscrowRig()
@@ -226,11 +231,14 @@ def test_a_site_that_holds_less_is_handed_the_newest_until_it_says_that_it_has_i
     assert values(rig) == (), "it holds a newer one"
 
 
-def test_an_agent_that_does_not_know_the_license_is_handed_nothing():
+def test_an_agent_that_does_not_know_the_license_is_handed_nothing_but_told_that_it_may_speak_of_it():
     rig = EscrowRig()
     assert rig.put(sealed(rig.epoch, 1)).ok
+    rig.say(B)
+    assert rig.last.outcomes[0].sites == ()
     rig.beat(B, said=rig.said(B, licenses=()))
     assert values(rig) == ()
+    assert [told.version for told in rig.last.outcomes[0].sites] == [rig.group.version]
 
 
 def test_many_values_have_their_turn_one_answer_after_the_other():

@@ -14,7 +14,7 @@ from proto.decisions import DecisionKind, Reason
 from proto.groups import Mode, WitnessLoss
 from proto.health import SiteState
 from proto.holds import NO_CHAIN, HoldMark
-from proto.license import NO_VERSION, EscrowPolicy
+from proto.license import NO_VERSION, VERSION_MAX, EscrowPolicy
 from proto.messages import Verdict
 from proto.permit import PermitMark
 from proto.units import NS_PER_MS, Epoch, InstantNs
@@ -359,9 +359,10 @@ def test_a_site_that_has_the_newest_again_is_told_and_the_one_that_sealed_it_is_
         (licensed(), licensed()),
         (licensed(version(0, 1)),),
         (licensed(version(1, 0)),),
+        (licensed(version(1, VERSION_MAX + 1)),),
         (licensed(problem="x" * 41),),
     ],
-    ids=["many", "twice", "epoch", "number", "problem"],
+    ids=["many", "twice", "epoch", "number", "far", "problem"],
 )
 def test_an_absurd_word_about_licenses_is_refused_as_a_whole(bad):
     rig = EscrowRig()

@@ -30,7 +30,7 @@ class Outcome:
     stored: EscrowVersion | None = None
     """Of a put, done or refused: the newest version that is kept."""
     version_next: int = 0
-    """Of a put: the lowest number of the next one; 0 when nothing is kept of that license."""
+    """Of a put: a number for the next one; 0 when nothing is kept of that license."""
 
     @property
     def after(self) -> tuple[GroupSites | EscrowValue, ...]:

@@ -49,8 +49,8 @@ def _put(scope: Scope, group: GroupState, command: PutEscrow) -> Outcome:
     problem = _not_the_writer(group, command)
     if problem is not None:
         return refused(problem)
-    number = licenses.next_number(group, command.license)
-    if not 0 <= sealed.version.version - number <= VERSION_SKIP_MAX:
+    low, number = (of(group, command.license) for of in (licenses.number_min, licenses.next_number))
+    if not low <= sealed.version.version <= number + VERSION_SKIP_MAX:
         have = version_words(licenses.stored(group, command.license))
         text = f"{version_words(sealed.version)} was put, stored is {have}: the next number is {number}"
         return refused(Reason.ESCROW_CONFLICT, text)

@@ -79,7 +79,7 @@ def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
         if lease is not None and lease.renewal != number:
             renewed.append(entry.group)
         licenses.watch(scope, group, beat.site)
-        if record.report is not None and record.report.group_version != group.version and scope.answering:
+        if scope.answering and holds_rules.is_told(group, record):
             sites.append(holds_rules.group_sites(group))
         if group.escrow.kept and scope.answering:
             values.extend(licenses.behind(group, record))

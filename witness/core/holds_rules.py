@@ -44,6 +44,13 @@ def group_sites(group: GroupState) -> GroupSites:
     )
 
 
+def is_told(group: GroupState, record: SiteRecord) -> bool:
+    """Its agent does not say that it knows this version, or may not know yet that licenses are spoken of here."""
+    report = record.report
+    silent = report is not None and bool(group.config.licenses) and not report.licenses
+    return report is not None and (report.group_version != group.version or silent)
+
+
 # -- leases that may be lived on ----------------------------------------------------------------------------
 
 

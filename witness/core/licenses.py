@@ -49,9 +49,17 @@ def stored(group: GroupState, name: LicenseName) -> EscrowVersion | None:
     return None if kept is None else kept.sealed.version
 
 
-def next_number(group: GroupState, name: LicenseName) -> int:
+def number_min(group: GroupState, name: LicenseName) -> int:
+    """No value may be put with a lower number (E2)."""
     version = stored(group, name)
     return 1 + (group.escrow.floor if version is None else version.version)
+
+
+def next_number(group: GroupState, name: LicenseName) -> int:
+    """Above every number that is known of, also of values that were sealed while no witness could be reached."""
+    said = (said_of(record, name) for record in group.sites.values())
+    numbers = [one.held.version for one in said if one is not None and one.held is not None]
+    return max(number_min(group, name), *(1 + number for number in numbers), 1)
 
 
 def newest(group: GroupState, name: LicenseName) -> EscrowVersion:
