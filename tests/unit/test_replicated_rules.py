@@ -30,7 +30,7 @@ from proto.schema import members_of
 from proto.units import Claim, Epoch, Incarnation, SiteId, WitnessId
 from witness.core.machine import Machine
 
-STEPS, EVERY = 4_000, 100
+STEPS, EVERY, IMAGE_EVERY = 4_000, 100, 10
 LEVELS = range(FEATURE_FIRST, FEATURE_MAX + 1)
 OF_OTHER_LOGS = {"cluster-founded", "feature-raised", "restored"}
 """Events that this one cannot have."""
@@ -205,6 +205,20 @@ def test_a_level_makes_of_a_log_what_it_always_did(level: int) -> None:
     for index, data in enumerate(walk.rig.log, start=1):
         again.apply(index, data)
     assert again.snapshot() == walk.rig.machine.snapshot(), "nothing but the log decides"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_replica_that_was_installed_from_an_image_tells_the_same(level: int) -> None:
+    """Images hold dicts and sets sorted; the order in which things came is on the replicas that saw them alone."""
+    _, walk = pinned(level)
+    replica = Machine()
+    events = []
+    for index, data in enumerate(walk.rig.log, start=1):
+        events += replica.apply(index, data).events
+        if index % IMAGE_EVERY == 0:
+            replica.restore(replica.snapshot())
+    assert replica.snapshot() == walk.rig.machine.snapshot()
+    assert events, "the last event's hash is in the image, and so they are all the same"
 
 
 def test_the_log_meets_every_event_and_most_refusals() -> None:

@@ -173,7 +173,8 @@ def set_quarantine(scope: Scope, command: SetQuarantine) -> Outcome:
         record.quarantine[QuarantineCause.OPERATOR] = QuarantineNote(group.epoch, command.author.reason)
         _told(scope, EventKind.QUARANTINED, f"{command.site}: operator", group, command.author)
         return DONE
-    causes = [cause for cause in record.quarantine if not command.causes or cause in command.causes]
+    asked = [cause for cause in record.quarantine if not command.causes or cause in command.causes]
+    causes = sorted(asked, key=lambda cause: cause.value)  # the order of arrival is in no snapshot
     if not causes:
         return refused(Reason.NOT_QUARANTINED)
     for cause in causes:
