@@ -59,18 +59,24 @@ class FakeCluster:
     outcome: Outcome = field(default_factory=lambda: Outcome(Reason.OK))
     commands: list[Command] = field(default_factory=list)
     frames: list[bytes] = field(default_factory=list)
+    speakers: list[object] = field(default_factory=list)
+    withdrawn: list[object] = field(default_factory=list)
     unanswered: list[Callable[[Outcome], None]] = field(default_factory=list)
     hold_answers: bool = False
     plan: Command | Outcome | None = None
     fails: bool = False
     quorum: bool = True
 
-    def heartbeat(self, frame: bytes, on_outcome: Callable[[Outcome], None]) -> None:
+    def heartbeat(self, frame: bytes, on_outcome: Callable[[Outcome], None], speaker: object) -> None:
         self.frames.append(frame)
+        self.speakers.append(speaker)
         if self.hold_answers:
             self.unanswered.append(on_outcome)
         else:
             on_outcome(self.outcome)
+
+    def withdraw(self, speaker: object) -> None:
+        self.withdrawn.append(speaker)
 
     def release(self, command: ReleaseLease, on_outcome: Callable[[Outcome], None]) -> None:
         self.commands.append(command)

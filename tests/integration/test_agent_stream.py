@@ -272,6 +272,18 @@ async def test_answers_pending_are_bounded_and_pings_go_on(pki: Pki) -> None:
         await until(lambda: len(running.cluster.frames) == 5)
 
 
+async def test_what_an_agent_that_left_had_asked_for_is_taken_back(pki: Pki) -> None:
+    async with serve(pki) as running:
+        running.cluster.hold_answers = True
+        async with running.agent() as agent:
+            await agent.hello()
+            await agent.say(beat(agent, 1))
+            await until(lambda: len(running.cluster.speakers) == 1)
+            assert running.cluster.withdrawn == []
+        await until(lambda: len(running.cluster.withdrawn) == 1)
+        assert running.cluster.withdrawn == running.cluster.speakers
+
+
 async def test_an_overloaded_node_drops_heartbeats_and_keeps_the_stream(pki: Pki, monkeypatch) -> None:
     async with serve(pki) as running, running.agent() as agent:
         await agent.hello()

@@ -118,3 +118,24 @@ def test_a_heartbeat_that_waited_out_is_not_proposed_but_other_commands_are(batc
     batcher.add(COMMAND, NOW)
     taken = take(batcher, NOW + limits.HEARTBEAT_PENDING_MAX_NS + 1)
     assert taken.commands == (COMMAND,)
+
+
+def test_a_request_is_taken_back_until_it_is_proposed(batcher):
+    first, second = batcher.add(COMMAND, NOW), batcher.add(COMMAND, NOW)
+    assert batcher.withdraw(second)
+    assert not batcher.withdraw(second)
+    taken = take(batcher)
+    assert len(taken.commands) == 1
+    assert not batcher.withdraw(first), "it may be applied"
+    assert batcher.committed(taken) == (first,)
+    assert batcher.overdue(InstantNs(NOW + limits.PROPOSAL_TIMEOUT_NS)) == []
+
+
+def test_heartbeats_that_waited_out_make_room_for_what_must_not_wait(batcher):
+    for _ in range(limits.COMMANDS_PENDING_MAX):
+        batcher.add(frame(A, entry()), NOW)
+    with pytest.raises(Overloaded):
+        batcher.add(COMMAND, NOW)
+    later = InstantNs(NOW + limits.HEARTBEAT_PENDING_MAX_NS + 1)
+    batcher.add(COMMAND, later)
+    assert take(batcher, later).commands == (COMMAND,)

@@ -25,7 +25,7 @@ from proto.health import DataChecks, SiteState
 from proto.invariants import InvariantViolation
 from proto.lease import witness_wait
 from proto.messages import NoticeKind, Verdict
-from proto.units import NS_PER_MS, Epoch, InstantNs, WallMs
+from proto.units import NS_PER_MS, Epoch, InstantNs, WallMs, WitnessId
 from witness.core.effects import Outcome
 from witness.core.node import WrongCluster
 from witness.core.snapshot import ImageRefused
@@ -116,6 +116,25 @@ def test_a_heartbeat_is_answered_from_the_very_entry_that_was_committed():
     rig.commit_all()
     answers = rig.resolved[request].answers
     assert [(answer.group, answer.verdict) for answer in answers] == [(G, Verdict.DORMANT)]
+
+
+def test_without_a_leader_nothing_is_proposed_and_a_heartbeat_can_be_taken_back():
+    """Or the last word of an agent that ended comes after the first one of the agent that follows it."""
+    rig = NodeRig(leading=False).vacant()
+    seen = rig.node.consensus
+    known = {"leading": False, "has_quorum": False, "caught_up": seen.caught_up, "now": InstantNs(rig.now)}
+    rig.node.consensus_changed(leader=None, **known)
+    rig.take()
+    gone = rig.node.heartbeat(frame(A, entry()).frame, InstantNs(rig.now))
+    stays = rig.node.heartbeat(frame(B, entry()).frame, InstantNs(rig.now))
+    assert rig.node.withdraw(gone)
+    rig.take()
+    rig.commit_all()
+    assert rig.resolved == {}
+    rig.node.consensus_changed(leader=WitnessId("w2"), **known)
+    rig.take()
+    rig.commit_all()
+    assert list(rig.resolved) == [stays]
 
 
 def test_the_same_entry_by_another_witness_resolves_nothing_here():

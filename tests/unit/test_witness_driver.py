@@ -31,6 +31,9 @@ EVENT = Event(1, LogIndex(1), EventKind.MODE, None, None, Epoch(0), "ann", "", W
 STATUS = ConsensusStatus(Role.LEADER, WitnessId("w1"), Term(1), LogIndex(1), LogIndex(1), True, frozenset(), True)
 
 
+SPEAKER = object()
+
+
 class Died(BaseException):
     """What the injected fatal raises instead of ending the test."""
 
@@ -48,6 +51,7 @@ class FakeNode:
         self.on_applied: list[Effect] = []
         self.deadline = InstantNs(1 << 62)
         self.number = 0
+        self.not_proposed: set[int] = set()
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
@@ -74,6 +78,10 @@ class FakeNode:
 
     def heartbeat(self, *_: Any) -> int:
         return self.submit()
+
+    def withdraw(self, number: int) -> bool:
+        self._called("withdraw")
+        return number in self.not_proposed
 
     def submit(self, *_: Any) -> int:
         self._called("submit")
@@ -135,7 +143,7 @@ def test_effects_of_apply_wait_for_the_sync_and_keep_their_order(world: World) -
     world.node.on_applied = [Push(SiteId("dc-a"), NOTICE), ProposeEntry(b"first")]
     world.driver.apply(ENTRY)
     world.node.effects = [ProposeEntry(b"next")]
-    world.driver.heartbeat(b"frame", lambda _: None)
+    world.driver.heartbeat(b"frame", lambda _: None, SPEAKER)
     assert world.shell.done == []
     assert world.consensus.proposed == []
     world.driver.turn_synced()
@@ -164,7 +172,7 @@ def test_a_restored_images_records_are_kept_with_the_other_effects(world: World)
 def test_effects_of_a_changed_status_wait_for_the_sync_too(world: World) -> None:
     world.driver.status_changed(STATUS)
     world.node.effects = [ProposeEntry(b"x")]
-    world.driver.heartbeat(b"frame", lambda _: None)
+    world.driver.heartbeat(b"frame", lambda _: None, SPEAKER)
     assert world.consensus.proposed == []
     world.driver.turn_synced()
     assert world.consensus.proposed == [b"x"]
@@ -172,13 +180,29 @@ def test_effects_of_a_changed_status_wait_for_the_sync_too(world: World) -> None
 
 def test_inputs_are_performed_at_once(world: World) -> None:
     world.node.effects = [ProposeEntry(b"x")]
-    world.driver.heartbeat(b"frame", lambda _: None)
+    world.driver.heartbeat(b"frame", lambda _: None, SPEAKER)
     assert world.consensus.proposed == [b"x"]
+
+
+def test_whoever_left_has_nothing_proposed_any_more_and_hears_nothing(world: World) -> None:
+    """What was proposed already is answered; other speakers, and releases, are not touched."""
+    heard: list[str] = []
+    world.driver.heartbeat(b"frame", lambda _: heard.append("proposed"), SPEAKER)
+    world.driver.heartbeat(b"frame", lambda _: heard.append("taken back"), SPEAKER)
+    world.driver.heartbeat(b"frame", lambda _: heard.append("another"), object())
+    world.node.not_proposed = {2, 3}
+    world.driver.withdraw(SPEAKER)
+    assert world.driver.waiting == 2
+    world.driver.withdraw(SPEAKER)
+    world.node.effects = [Resolved(number, Outcome(Reason.OK)) for number in (1, 2, 3)]
+    world.driver.turn_synced()
+    assert heard == ["proposed", "another"]
+    assert world.driver.waiting == 0
 
 
 def test_a_request_is_answered_once_with_its_time(world: World) -> None:
     outcomes: list[Outcome] = []
-    world.driver.heartbeat(b"frame", outcomes.append)
+    world.driver.heartbeat(b"frame", outcomes.append, SPEAKER)
     world.clock.advance(5 * NS_PER_MS)
     done = Outcome(Reason.OK)
     world.node.effects = [Resolved(1, done), Resolved(1, Outcome(Reason.NO_QUORUM)), Resolved(99, done)]
@@ -209,7 +233,7 @@ async def test_a_caller_that_went_away_harms_nobody(world: World) -> None:
 
 def test_a_stop_answers_what_waits(world: World) -> None:
     outcomes: list[Outcome] = []
-    world.driver.heartbeat(b"frame", outcomes.append)
+    world.driver.heartbeat(b"frame", outcomes.append, SPEAKER)
     world.driver.stop()
     assert [outcome.reason for outcome in outcomes] == [Reason.OUTCOME_UNKNOWN]
 
@@ -225,7 +249,7 @@ def test_a_refused_proposal_goes_back_to_the_node_a_bounded_number_of_times(worl
 def test_an_announced_refusal_reaches_the_caller(world: World) -> None:
     world.node.raises = Overloaded("4096 commands wait already")
     with pytest.raises(Overloaded, match="wait already"):
-        world.driver.heartbeat(b"frame", lambda _: None)
+        world.driver.heartbeat(b"frame", lambda _: None, SPEAKER)
     assert world.driver.waiting == 0
     world.node.raises = ImageRefused("another version")
     with pytest.raises(SnapshotRefused, match="another version"):
@@ -242,7 +266,7 @@ def test_an_announced_refusal_reaches_the_caller(world: World) -> None:
         lambda driver: driver.snapshot(),
         lambda driver: driver.restore(b"image", LogIndex(1)),
         lambda driver: driver.status_changed(STATUS),
-        lambda driver: driver.heartbeat(b"frame", lambda _: None),
+        lambda driver: driver.heartbeat(b"frame", lambda _: None, SPEAKER),
     ],
 )
 def test_whatever_else_the_node_raises_is_fatal(

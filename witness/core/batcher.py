@@ -48,6 +48,8 @@ class Batcher:
     def add(self, command: Command, now: InstantNs) -> int:
         """Takes a command in and numbers its request; raises Overloaded and then takes nothing."""
         if len(self._pending) >= limits.COMMANDS_PENDING_MAX:
+            self._drop_stale_heartbeats(now)
+        if len(self._pending) >= limits.COMMANDS_PENDING_MAX:
             raise Overloaded(f"{len(self._pending)} commands wait already")
         try:
             encoded = encode_command(command)
@@ -60,6 +62,15 @@ class Batcher:
         self._pending.append(_Pending(request, command, encoded, now))
         self._open[request] = now
         return request
+
+    def withdraw(self, request: int) -> bool:
+        """Takes a request back that was not proposed yet; False when it is too late for that, or it is not known."""
+        left = deque(one for one in self._pending if one.request != request)
+        if len(left) == len(self._pending):
+            return False
+        self._pending = left
+        self._open.pop(request, None)
+        return True
 
     def number(self) -> int:
         """The number of a request that is taken, or that is answered at once."""

@@ -192,6 +192,10 @@ class WitnessNode:
         """Proposes a Heartbeat exactly as it was received. Raises Overloaded and then proposes nothing."""
         return self.submit(HeartbeatFrame(frame), now)
 
+    def withdraw(self, request: int) -> bool:
+        """Nobody waits for it any more; False when it was proposed, and may be applied."""
+        return self._batcher.withdraw(request)
+
     def submit(self, command: Command, now: InstantNs) -> int:
         """Proposes a command; its outcome comes as `Resolved`. Raises Overloaded and then proposes nothing.
 
@@ -379,6 +383,8 @@ class WitnessNode:
         return request
 
     def _propose(self) -> None:
+        if self.consensus.leader is None:
+            return  # it would only wait elsewhere, where nobody can take it back
         # For people: what the calendar said at the last tick, and the time since then.
         wall_ms = WallMs(self._wall_ms + (self._now - self._wall_read_at) // NS_PER_MS)
         entry = self._batcher.take_entry(self._now, wall_ms)

@@ -102,6 +102,7 @@ class AgentStream:
             log.info("stream_lost", site=self.site, error=str(error))
         finally:
             self._over = True
+            self._services.cluster.withdraw(self)
             self._services.streams.leave(self.site, self)
             if writer is not None:
                 self._outgoing.set()
@@ -192,7 +193,7 @@ class AgentStream:
 
         if self._take_place():
             try:
-                self._services.cluster.heartbeat(frame, answer)
+                self._services.cluster.heartbeat(frame, answer, self)
             except ThirdsiteError:
                 self._drop("overloaded")
 

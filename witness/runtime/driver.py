@@ -79,6 +79,8 @@ class Driver:
         self._timer: Armed | None = None
         self._armed_for = InstantNs(0)
         self._waiting: dict[int, tuple[str, InstantNs, OnOutcome]] = {}
+        self._speakers: dict[int, object] = {}
+        """Whose heartbeat it is that waits."""
         self._unsynced = False
         self._performing = False
         self._later: list[Effect] = []
@@ -101,6 +103,7 @@ class Driver:
         for kind, _, on_outcome in list(self._waiting.values()):
             on_outcome(Outcome(Reason.OUTCOME_UNKNOWN, f"this witness stops before the {kind} was answered"))
         self._waiting.clear()
+        self._speakers.clear()
 
     # -- Replicated -----------------------------------------------------------------------------------------
 
@@ -145,10 +148,23 @@ class Driver:
 
     # -- requests -------------------------------------------------------------------------------------------
 
-    def heartbeat(self, frame: bytes, on_outcome: OnOutcome) -> None:
-        """Proposes a checked Heartbeat frame. Raises Overloaded and then proposes nothing."""
+    def heartbeat(self, frame: bytes, on_outcome: OnOutcome, speaker: object) -> None:
+        """Proposes a checked Heartbeat frame. Raises Overloaded and then proposes nothing. `speaker`: see `withdraw`."""
         now = self._require_room()
-        self._expect("heartbeat", now, self._guarded(lambda: self.node.heartbeat(frame, now)), on_outcome)
+        number = self._guarded(lambda: self.node.heartbeat(frame, now))
+        self._speakers[number] = speaker
+        self._expect("heartbeat", now, number, on_outcome)
+
+    def withdraw(self, speaker: object) -> None:
+        """Whose stream is over has no heartbeat proposed any more, and hears of none.
+
+        Without it the last word of an agent that ended waits for a leader here, while the first of the next agent gets
+        ahead of it through another witness: the dead agent would supersede the living one.
+        """
+        mine = [number for number, other in self._speakers.items() if other is speaker]
+        taken_back = self._guarded(lambda: [number for number in mine if self.node.withdraw(number)])
+        for number in taken_back:
+            self._forget(number)
 
     def release(self, command: ReleaseLease, on_outcome: OnOutcome) -> None:
         now = self._require_room()
@@ -237,8 +253,12 @@ class Driver:
         except ProposalRefused:
             self.node.proposal_refused(self._clock.now())
 
+    def _forget(self, number: int) -> tuple[str, InstantNs, OnOutcome] | None:
+        self._speakers.pop(number, None)
+        return self._waiting.pop(number, None)
+
     def _resolve(self, effect: Resolved) -> None:
-        waiting = self._waiting.pop(effect.request, None)
+        waiting = self._forget(effect.request)
         if waiting is None:
             return  # the node's own: votes and decisions
         kind, since, on_outcome = waiting

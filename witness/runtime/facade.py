@@ -35,8 +35,11 @@ class Facade:
         self.engine_timing: Callable[[], dict[str, Any]] = dict
         """What the engine measured of its timing; set once the engine exists."""
 
-    def heartbeat(self, frame: bytes, on_outcome: Callable[[Outcome], None]) -> None:
-        self._driver.heartbeat(frame, on_outcome)
+    def heartbeat(self, frame: bytes, on_outcome: Callable[[Outcome], None], speaker: object) -> None:
+        self._driver.heartbeat(frame, on_outcome, speaker)
+
+    def withdraw(self, speaker: object) -> None:
+        self._driver.withdraw(speaker)
 
     def release(self, command: ReleaseLease, on_outcome: Callable[[Outcome], None]) -> None:
         self._driver.release(command, on_outcome)

@@ -67,6 +67,7 @@ class Desk:
 
     def hung_up(self, stream: Stream) -> None:
         stream.witness_open = False
+        self._life.driver.withdraw(stream)
         site = str(stream.host.settings.site)
         if self._streams.get(site) is stream:
             del self._streams[site]
@@ -116,7 +117,7 @@ class Desk:
         if self._quarantined_asks(beat):
             self._life.machine.watch.hit("quarantined-asks")
         frame = AGENT_MESSAGES.encode(beat)
-        self._unless_overloaded(lambda: self._life.driver.heartbeat(frame, answer))
+        self._unless_overloaded(lambda: self._life.driver.heartbeat(frame, answer, stream))
 
     def _quarantined_asks(self, beat: Heartbeat) -> bool:
         """The site would be a candidate for a vacant lease, were it not in quarantine."""
