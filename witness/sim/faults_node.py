@@ -189,7 +189,7 @@ def second_agent(world: World, rng: random.Random) -> None:
     """A copy of a site's whole machine, disk included, runs elsewhere for a while (FAULTS: O2, O3)."""
     world.hit("second-agent")
     twin = world.clone(rng.choice(world.sites[: len(world.setup.sites)]))
-    world.events.after(world.some_ttls(rng) + 3 * NS_PER_S, twin.power_off)
+    world.events.after(world.some_ttls(rng) + 3 * NS_PER_S, twin.retire)
 
 
 # -- platforms --------------------------------------------------------------------------------------------

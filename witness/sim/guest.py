@@ -76,6 +76,11 @@ class Guest:
             shell.post.wake()
         host.drain()
 
+    def loses_power(self) -> None:
+        """Before anything of it ends: by its own clocks no time has passed since it was frozen."""
+        if self._since_ns is not None:
+            self._host.judges.ends_frozen(self._host.name, self._host.events.now_ns - self._since_ns)
+
     def off(self) -> None:
         """Frozen no longer: it goes on, or its power is gone."""
         if self._since_ns is not None:

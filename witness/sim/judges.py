@@ -106,6 +106,10 @@ class Judges:
         for group in groups:
             self.activity.thawed(group, host, self.authority.longest_ns(group, host))
 
+    def ends_frozen(self, host: str, span_ns: int) -> None:
+        """It goes on no more; told before what it had is gone."""
+        self.authority.frozen(host, span_ns)
+
     def sent(self, host: str, nonce: Nonce) -> None:
         self.authority.sent(host, nonce)
 

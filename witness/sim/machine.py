@@ -66,6 +66,8 @@ class SimHost(ABC):
         """Nothing executes, in a suspend or under a hypervisor that stopped it."""
         self.off = False
         """Without power: no process begins until it is back."""
+        self.retired = False
+        """Its power is not to come back."""
         self.guest = Guest(self)
         self.disturbed = 0
         """How often something kept the agent from its work."""
@@ -140,13 +142,21 @@ class SimHost(ABC):
         if self.alive:
             self._process_dies(told=False)
         self._asleep.clear()
+        self.guest.loses_power()
         for shell in self.groups.values():
             shell.power_off()
         self.guest.off()
         self.suspended = False
         self.kept = None
 
+    def retire(self) -> None:
+        """No power for good, whoever had meant to give it power again."""
+        self.retired = True
+        self.power_off()
+
     def power_on(self) -> None:
+        if self.retired:
+            return
         self.off = False
         self.clock.reboot()
         self.start()

@@ -215,7 +215,7 @@ class World:
         self.restores.finish()
         self.cluster.heal()
         for twin in self.sites[len(self.setup.sites) :]:
-            twin.power_off()
+            twin.retire()
         del self.sites[len(self.setup.sites) :]
         self.judges.quarantine.mended()
         for site in self.sites:
