@@ -149,7 +149,7 @@ class Driver:
     # -- requests -------------------------------------------------------------------------------------------
 
     def heartbeat(self, frame: bytes, on_outcome: OnOutcome, speaker: object) -> None:
-        """Proposes a checked Heartbeat frame. Raises Overloaded and then proposes nothing. `speaker`: see `withdraw`."""
+        """Proposes a checked Heartbeat, until `withdraw(speaker)`. Raises Overloaded and then proposes nothing."""
         now = self._require_room()
         number = self._guarded(lambda: self.node.heartbeat(frame, now))
         self._speakers[number] = speaker
