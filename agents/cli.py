@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from agents.hook_test import command as hook_test
+from agents.ports import command as ports
 from proto.errors import BadValue, LocalFault, ThirdsiteError
 
 EXIT_USAGE = 64
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="The agent of one site: runs the platform while the witnesses grant it the lease, and never longer.",
     epilog=(
-        "Exit codes: 0 done (doctor: 1 warnings, 2 a promise would break), 64 wrong usage, "
+        "Exit codes: 0 done (doctor: 1 warnings, 2 a promise would break; ports silent: 1 some are), 64 wrong usage, "
         "69 no agent answers (status, break-glass, exec) or the disk failed (run), "
         "70 internal fault, 75 the lease was lost (exec), the stop was cut short (run) or it was not done in time "
         "(upgrade), 78 the configuration or the state is not usable as it is; exec and hook-test have more: see there."
@@ -240,6 +241,9 @@ class Verdict(SystemExit):
 
 
 app.command("hook-test", help=hook_test.HELP, context_settings={"allow_interspersed_args": False})(hook_test.run)
+
+
+app.add_typer(ports.app, name="ports")
 
 
 @app.command("exec", add_help_option=False, context_settings={"ignore_unknown_options": True})

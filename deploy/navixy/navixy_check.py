@@ -26,7 +26,10 @@ PORT_S = 2.0
 LOOK_S = 1.0
 EXIT_NO = 1
 EXIT_USAGE = 64
-BAD = r"not running|not active|inactive|fail(ed|ure)?|dead|stopped|exited|down|error|unavailable|refused"
+BAD = (
+    r"not running|not active|inactive|fail(ed|ure)?|dead|down|stopped|error|unavailable|refused"
+    r"|created|exited|paused|restarting"  # a container's
+)
 
 
 def why_not(options: argparse.Namespace, seconds: float) -> str:

@@ -11,6 +11,9 @@ Exit codes: 0 yes or done, 1 no, with the reason as the last line, 64 wrong usag
     follows         it follows the other site now           lag-ms    prints how far it is behind
     status          what it is, in words
 
+    remember-ports  keeps what `site-agent ports show --json` says on stdin, for the other site
+    ports-before    prints what was kept last in an earlier epoch, for `site-agent ports silent`
+
 Needs Python 3.11 and the database's own client. docs/operating/navixy.md says how it is set up.
 Rejected: SET PERSIST (a promotion would outlive a crash), a replica that starts by itself (a former primary would
 follow before anybody knows whether the two had parted).
@@ -19,6 +22,7 @@ follow before anybody knows whether the two had parted).
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -26,10 +30,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from navixy_server import ASK_S, Config, Database, No, Refused, Silent, ask, require_dead, start_options
+from navixy_server import ASK_S, Config, Database, No, Refused, Silent, ask, data_directory, require_dead, start_options
 
 CONFIG = "/etc/thirdsite/navixy-db.cnf"
 LOOK_S = 0.1
+PORTS_BYTES_MAX = 1024 * 1024
 APPLY_S = 60
 CONNECT_S = 20
 EXIT_NO = 1
@@ -56,7 +61,7 @@ def standby_start(database: Database) -> str:
     skips = [options.get(name) for name in ("skip-replica-start", "skip-slave-start")]
     if not any(value is not None and value.upper() in YES for value in skips):
         raise No("skip_replica_start is not in its option file: a former primary would follow by itself")
-    persisted = Path(options.get("datadir", "/var/lib/mysql")) / "mysqld-auto.cnf"
+    persisted = data_directory(config, options) / "mysqld-auto.cnf"
     try:
         if not config.mariadb and "read_only" in persisted.read_text(encoding="utf-8"):
             raise No(f"{persisted} sets read_only (somebody used SET PERSIST): RESET PERSIST it")
@@ -182,6 +187,27 @@ def _not_yet(database: Database) -> str:
     return says_no(follows, database)
 
 
+def remember_ports(database: Database) -> str:
+    """In the database, because that is where the other site has it after a takeover, too."""
+    if database.read_only():
+        return "dormant: nothing is kept"
+    try:
+        said = json.loads(sys.stdin.read(PORTS_BYTES_MAX))
+    except ValueError as error:
+        raise No(f"stdin is not what `site-agent ports show --json` prints: {error}") from error
+    database.note_ports(database.highest_epoch(), json.dumps(said, separators=(",", ":")))
+    return "kept"
+
+
+def ports_before(database: Database) -> str:
+    said = database.value(
+        "said FROM thirdsite.ports WHERE epoch < (SELECT MAX(epoch) FROM thirdsite.epoch) ORDER BY epoch DESC LIMIT 1"
+    )
+    if not said:
+        raise No("no earlier epoch kept its ports: is remember-ports run on both sites?")
+    return said
+
+
 def _theirs(config: Config, expression: str) -> str:
     """What the other site's database has executed, asked as the replication's user."""
     where = (f"--host={config.source_host}", f"--port={config.source_port}", f"--user={config.source_user}")
@@ -242,6 +268,7 @@ COMMANDS: dict[str, Callable[[Database], str]] = {
     one.__name__.replace("_", "-"): one
     for one in (out_of_role, standby_start, applies, follows, lag_ms, status, promote, demote, follow)
 }
+COMMANDS |= {"remember-ports": remember_ports, "ports-before": ports_before}
 
 
 def main(arguments: list[str]) -> int:

@@ -23,6 +23,7 @@ FLOCK = "hhqqi0q"
 """struct flock of Linux."""
 SCHEMA = """CREATE DATABASE IF NOT EXISTS thirdsite;
 CREATE TABLE IF NOT EXISTS thirdsite.epoch (id TINYINT PRIMARY KEY, epoch BIGINT UNSIGNED NOT NULL, site VARCHAR(64));
+CREATE TABLE IF NOT EXISTS thirdsite.ports (epoch BIGINT UNSIGNED PRIMARY KEY, said MEDIUMTEXT NOT NULL);
 """
 
 
@@ -46,6 +47,7 @@ class Config:
     mariadb: bool
     client: str
     server_options: str
+    data: str
     source_host: str
     source_port: int
     source_user: str
@@ -70,6 +72,7 @@ class Config:
                 mariadb=mariadb,
                 client=mine.get("client", "mariadb" if mariadb else "mysql"),
                 server_options=mine.get("server_options", ""),
+                data=mine.get("data", ""),
                 source_host=mine["source_host"],
                 source_port=mine.getint("source_port", 3306),
                 source_user=mine["source_user"],
@@ -113,6 +116,10 @@ class Database:
             "COUNT(*) FROM information_schema.tables WHERE table_schema='thirdsite' AND table_name='epoch'"
         )
         return int(self.value("COALESCE(MAX(epoch), 0) FROM thirdsite.epoch")) if known == "1" else 0
+
+    def note_ports(self, epoch: int, said: str) -> None:
+        text = f"CONVERT(X'{said.encode().hex()}' USING utf8mb4)"
+        self.ask(f"{SCHEMA}REPLACE INTO thirdsite.ports VALUES ({epoch}, {text});")
 
     def note_epoch(self, epoch: int, site: str) -> None:
         row = f"(1, {epoch}, '{site}')"
@@ -165,9 +172,14 @@ def start_options(config: Config) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, _, value in said}
 
 
+def data_directory(config: Config, options: dict[str, str]) -> Path:
+    """On this host: what the server sees may be a container's."""
+    return Path(config.data or options.get("datadir", "/var/lib/mysql"))
+
+
 def require_dead(config: Config, silent: Silent) -> str:
     """A server that lives has a lock on its data, whether it answers or not. Raises `silent` with it."""
-    data = Path(start_options(config).get("datadir", "/var/lib/mysql")) / "ibdata1"
+    data = data_directory(config, start_options(config)) / "ibdata1"
     try:
         with data.open("rb") as file:
             asked = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)

@@ -198,10 +198,12 @@ class MariaServer:
         """A step or look of deploy/navixy for this server."""
         return [sys.executable, str(DEPLOY / "navixy_db.py"), "-c", str(self.navixy_db), name]
 
-    def db(self, name: str, epoch: int = 0) -> tuple[int, str]:
-        """Exit code, and what was said."""
+    def db(self, name: str, epoch: int = 0, said: str = "") -> tuple[int, str]:
+        """Exit code, and what was said; `said` is its stdin."""
         env = {**os.environ, "THIRDSITE_EPOCH": str(epoch), "THIRDSITE_SITE": f"dc-{'ab'[self.number - 1]}"}
-        done = subprocess.run(self.command(name), capture_output=True, text=True, timeout=90, check=False, env=env)
+        done = subprocess.run(
+            self.command(name), input=said, capture_output=True, text=True, timeout=90, check=False, env=env
+        )
         return done.returncode, (done.stdout + done.stderr).strip()
 
 

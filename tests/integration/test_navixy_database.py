@@ -45,11 +45,16 @@ def test_roles_of_two_that_replicate_and_change_places(servers: tuple[MariaServe
         assert server.db("standby-start") == (0, "read-only, following nobody")
     assert (one.db("lag-ms"), two.db("lag-ms")) == ((0, "0"), (0, "0"))
     assert two.db("applies") == (0, "it applies what it receives")
+    talked = '{"group":"navixy","ports":{"7677/tcp":3}}'
+    assert one.db("remember-ports", said=talked) == (0, "kept")
+    assert two.db("remember-ports", said=talked) == (0, "dormant: nothing is kept")
+    assert "no earlier epoch kept its ports" in no(one, "ports-before")
     # A handover, in the order of the plans: the lag is nothing, then the other takes over.
     assert one.db("demote") == (0, "read-only")
     assert one.db("demote") == (0, "was read-only")
     assert two.db("promote", 2) == (0, "takes writes in epoch 2")
     assert two.db("promote", 2) == (0, "takes writes in epoch 2"), "a step may run again"
+    assert two.db("ports-before") == (0, talked), "who takes over knows who talked before"
     assert one.db("follow") == (0, "it follows 127.0.0.1")
     two.sql("UPDATE google.variables SET value = 'key-3'")
     until(lambda: one.key() == "key-3", "it never came back")
