@@ -207,6 +207,39 @@ class WaiveEscrow:
     author: Author
 
 
+@dataclass(frozen=True, slots=True)
+class BeginTelling:
+    """One witness takes it on to tell one lane of a target of the events above `after`, up to `upto`.
+
+    With `upto` equal to `after` nothing is told: the lane begins there, or there was nothing for it.
+    """
+
+    lane: str
+    number: int
+    """One more than the lane's newest telling: of two that begin at once the second is refused."""
+    after: int
+    upto: int
+    witness: WitnessId
+
+
+@dataclass(frozen=True, slots=True)
+class EndTelling:
+    """`told`: the target took it; otherwise it was tried for as long as configured, and given up."""
+
+    lane: str
+    upto: int
+    told: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Somebody looks after these open alarms (by the number of their first event; empty: all of them)."""
+
+    alarms: tuple[int, ...]
+    author: Author
+
+
 Command = (
     FoundCluster
     | ConfigureGroup
@@ -223,6 +256,9 @@ Command = (
     | Reconcile
     | PutEscrow
     | WaiveEscrow
+    | BeginTelling
+    | EndTelling
+    | Acknowledge
 )
 
 

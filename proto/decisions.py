@@ -107,6 +107,9 @@ class Reason(Enum):
     NOTHING_TO_WAIVE = "nothing-to-waive"
     LICENSE_NOT_CURRENT = "license-not-current"
     LICENSE_ACTIVE_ELSEWHERE = "license-active-elsewhere"
+    # notifications
+    TOLD_ELSEWHERE = "told-elsewhere"
+    UNKNOWN_ALARM = "unknown-alarm"
 
 
 REASON_TEXT: dict[Reason, str] = {
@@ -193,6 +196,8 @@ REASON_TEXT: dict[Reason, str] = {
     "agent back, or look there yourself and vouch for it with `witnessctl reconcile`",
     Reason.PERMIT_CLASH: "another site says that it is active, too, or the permit was used before: stop one of the two "
     "by hand; `site-agent break-glass GROUP --end` ends a permit",
+    Reason.TOLD_ELSEWHERE: "another witness began to tell this target first",
+    Reason.UNKNOWN_ALARM: "no such alarm is open; `witnessctl notify list` shows them",
     Reason.PERMIT_OVERRULED: "another site holds the lease under a higher epoch than the permit's: the permit is over",
     Reason.UNKNOWN_LICENSE: "the group has no such license; `witnessctl license status GROUP` lists them",
     Reason.ESCROW_OFF: "the group's configuration keeps no sealed keys of this license (escrow: none)",

@@ -51,6 +51,8 @@ class EventKind(Enum):
     LICENSE_CURRENT = "license-current"
     BOTH_ACTIVE = "both-active"
     BOTH_ACTIVE_ENDED = "both-active-ended"
+    UNDELIVERED = "undelivered"
+    ACKNOWLEDGED = "acknowledged"
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,19 @@ _LEVEL_2_LICENSES: Final = (
 )
 """Licenses and their escrow (docs/adr/0020)."""
 
-SINCE: dict[str, int] = dict.fromkeys((*_LEVEL_2, *_LEVEL_2_PERMITS, *_LEVEL_2_LICENSES), 2)
+_LEVEL_2_NOTIFY: Final = (
+    "BeginTelling",
+    "EndTelling",
+    "Acknowledge",
+    "Reason.TOLD_ELSEWHERE",
+    "Reason.UNKNOWN_ALARM",
+    "EventKind.UNDELIVERED",
+    "EventKind.ACKNOWLEDGED",
+    "ClusterState.notify",
+)
+"""Who is telling which target of what, and open alarms (docs/adr/0021)."""
+
+SINCE: dict[str, int] = dict.fromkeys((*_LEVEL_2, *_LEVEL_2_PERMITS, *_LEVEL_2_LICENSES, *_LEVEL_2_NOTIFY), 2)
 """What came after the first level -> its level. Names: 'Grant' (a command or message), 'Grant.site' (a field, which
 must have a default: its value wherever it is not written), 'Cause.DRILL' (a member of an enum)."""
 

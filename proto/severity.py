@@ -16,9 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 from proto.events import Event, EventKind
 from proto.invariants import require
+from proto.units import GroupId, SiteId
 
 
 class Severity(Enum):
@@ -65,6 +67,7 @@ MEANING: dict[EventKind, Meaning] = {
     _K.LICENSE_PROBLEM: _of(_WARNING, "a site cannot keep or open the sealed key of a license"),
     _K.QUARANTINED: _of(_WARNING, "a site is barred until it is proven safe"),
     _K.REVOKE_DUE: _of(_WARNING, "a handover was not finished in time: the lease runs out"),
+    _K.UNDELIVERED: _of(_WARNING, "a target of notifications cannot be reached"),
     _K.GRANTED: _of(_INFO, "a site was granted the lease and starts"),
     _K.CLAIMED: _of(_INFO, "the site took its lease up and may be active", _K.EXPIRED),
     _K.REVOKED: _of(_INFO, "a handover begins"),
@@ -76,6 +79,7 @@ MEANING: dict[EventKind, Meaning] = {
     _K.BOTH_ACTIVE_ENDED: _of(_INFO, "a license is no longer activated where it may not be", _K.BOTH_ACTIVE),
     _K.LICENSE_CURRENT: _of(_INFO, "a site holds the newest sealed key of a license", _K.LICENSE_PROBLEM),
     _K.RECONCILED: _of(_INFO, "an operator vouched for sites that are away"),
+    _K.ACKNOWLEDGED: _of(_INFO, "somebody looks after an alarm"),
     _K.MODE: _of(_INFO, "an operator changed who may move the group"),
     _K.MAINTENANCE: _of(_INFO, "an operator began or ended maintenance of a site"),
     _K.GROUP_CREATED: _of(_INFO, "a group was created"),
@@ -110,7 +114,18 @@ def is_alarm(kind: EventKind) -> bool:
     return severity_of(kind).reaches(Severity.WARNING)
 
 
-def ends(later: Event, earlier: Event) -> bool:
+class Happened(Protocol):
+    """An event, or what is kept of one."""
+
+    @property
+    def kind(self) -> EventKind: ...
+    @property
+    def group(self) -> GroupId | None: ...
+    @property
+    def site(self) -> SiteId | None: ...
+
+
+def ends(later: Happened, earlier: Happened) -> bool:
     """Whether `later` says that what `earlier` told of is over."""
     if earlier.kind not in MEANING[later.kind].ends or later.group != earlier.group:
         return False

@@ -24,6 +24,7 @@ from proto.edge.config_types import (
 from proto.edge.identity import check_cluster_id
 from proto.errors import BadValue
 from proto.units import ClusterId
+from witness.notify.config import NotifyConfig
 from witness.raft.timers import PROFILES, RaftTimers
 from witness.settings import (
     LimitSettings,
@@ -154,6 +155,7 @@ class WitnessConfig(ConfigModel):
     raft: RaftConfig = RaftConfig()
     limits: LimitsConfig = LimitsConfig()
     log: LogConfig = LogConfig()
+    notify: NotifyConfig | None = Field(default=None, description="who is told of what; without it nobody is")
 
     @model_validator(mode="after")
     def _relations(self) -> WitnessConfig:
@@ -187,6 +189,7 @@ class WitnessConfig(ConfigModel):
             log=LogSettings(
                 self.log.level.value, None if self.log.format is None else self.log.format is LogFormat.JSON
             ),
+            notify=None if self.notify is None else self.notify.settings(),
         )
 
 

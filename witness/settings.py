@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from proto.units import ClusterId, WitnessId
+from witness.core.notify.settings import NotifySettings, from_plain
 from witness.raft.timers import RaftTimers
 
 
@@ -73,6 +74,7 @@ class WitnessSettings:
     timers: RaftTimers = field(default_factory=RaftTimers)
     limits: LimitSettings = field(default_factory=LimitSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    notify: NotifySettings | None = None
 
     @property
     def members(self) -> tuple[WitnessId, ...]:
@@ -106,4 +108,5 @@ def from_json(text: str) -> WitnessSettings:
         timers=RaftTimers(**raw["timers"]),
         limits=LimitSettings(**raw["limits"]),
         log=LogSettings(**raw["log"]),
+        notify=from_plain(raw["notify"]),
     )

@@ -35,6 +35,8 @@ CONFIG_DEPTH_MAX = 24
 PROBLEMS_SHOWN_MAX = 20
 
 _SECRET = re.compile(r"password|passwd|secret|token", re.IGNORECASE)
+_ADDRESS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)\S*[@/?]\S*", re.IGNORECASE)
+"""A password may stand before the host, a token behind it."""
 _PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null"))
 
 Path_ = tuple[str | int, ...]
@@ -273,7 +275,7 @@ def _shown(path: Path_, value: Any) -> str:
         return "(hidden)"
     if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value)):
         return ""  # the rule names what matters; a whole mapping may hold what must not reach a log
-    shown = repr(value)
+    shown = repr(_ADDRESS.sub(r"\1…", value) if isinstance(value, str) else value)
     return shown if len(shown) <= VALUE_CHARS_MAX else shown[:VALUE_CHARS_MAX] + "…"
 
 

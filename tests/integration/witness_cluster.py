@@ -37,8 +37,10 @@ def free_ports(count: int) -> list[int]:
 
 
 class Cluster:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **extra: Any) -> None:
+        """`extra`: sections of every witness's file."""
         self.directory = directory
+        self._extra = extra
         self.names = ("w1", "w2", "w3")
         self.pki = directory / "pki"
         self.cluster_id = create_ca(self.pki).cluster_id
@@ -67,6 +69,7 @@ class Cluster:
                 part: str(where / f"{file}.pem") for part, file in (("ca", "ca"), ("cert", "cert"), ("key", "key"))
             },
             "metrics": {"listen": f"127.0.0.1:{self.metrics[name]}"},
+            **self._extra,
         }
         (self.directory / f"{name}.yaml").write_text(json.dumps(config), encoding="utf-8")
 

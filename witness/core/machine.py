@@ -26,6 +26,7 @@ from witness.core import calendar, escrow_rules, features, group_rules, heartbea
 from witness.core.changes import Changes, Scope
 from witness.core.effects import Outcome
 from witness.core.ledger import Ledger
+from witness.core.notify import rules as notify_rules
 from witness.core.snapshot import ImageRefused, decode_image, encode_image, state_hash
 from witness.core.state import ClusterState
 
@@ -45,6 +46,9 @@ _RULES: dict[type, Callable[[Scope, Any], Outcome]] = {
     commands.Reconcile: permits.reconcile,
     commands.PutEscrow: escrow_rules.put,
     commands.WaiveEscrow: escrow_rules.waive,
+    commands.BeginTelling: notify_rules.begin,
+    commands.EndTelling: notify_rules.end,
+    commands.Acknowledge: notify_rules.acknowledge,
 }
 
 
@@ -85,7 +89,10 @@ class Machine:
         scope = Scope(state, self.ledger, changes, self._session in (None, entry.session))
         early = (level_of(data) or 0) > state.feature_level
         outcomes = tuple([self._one(scope, command, early=early) for command in entry.commands])
-        return Applied(entry, outcomes, changes, self.ledger.take_new())
+        events = self.ledger.take_new()
+        if state.feature_level >= notify_rules.SINCE_LEVEL:
+            notify_rules.took_place(state.notify, events)
+        return Applied(entry, outcomes, changes, events)
 
     def _one(self, scope: Scope, command: Command, *, early: bool) -> Outcome:
         """`early`: something in the entry needs more than the cluster had agreed on before it."""

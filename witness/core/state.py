@@ -31,6 +31,7 @@ from proto.units import (
     WallMs,
     WitnessId,
 )
+from witness.core.notify.state import NotifyState
 from witness.core.transitions import LeaseInput, Phase
 
 
@@ -262,6 +263,7 @@ class ClusterState:
     calendar: Calendar = field(default_factory=Calendar)
     escrow_floors: dict[GroupId, int] = field(default_factory=dict)
     """Of deleted groups: GroupEscrow.floor of one that is made again by the name."""
+    notify: NotifyState = field(default_factory=NotifyState)
 
 
 def majority(members: int) -> int:

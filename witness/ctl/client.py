@@ -91,14 +91,22 @@ class ClusterClient:
             return undecided
         raise Unreachable("no witness answered:\n  " + "\n  ".join(said))
 
-    def ask_one(self, witness: Address, path: str, wait_s: float = CONNECT_S) -> Answer:
+    def ask_one(
+        self,
+        witness: Address,
+        path: str,
+        wait_s: float = CONNECT_S,
+        *,
+        method: str = "GET",
+        body: dict[str, Any] | None = None,
+    ) -> Answer:
         """That witness and no other. Raises Unreachable."""
         said: list[str] = []
         try:
-            connection = self._connection(witness, wait_s)
+            connection = self._connection(witness, min(CONNECT_S, wait_s))
         except OSError as error:
             raise Unreachable(_words(error)) from error
-        answer = self._exchange(connection, witness, "GET", path, None, wait_s, said)
+        answer = self._exchange(connection, witness, method, path, body, wait_s, said)
         if answer is None:
             raise Unreachable(said[0].removeprefix(f"{witness}: "))
         return answer

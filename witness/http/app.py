@@ -8,7 +8,7 @@ import contextlib
 from aiohttp import web
 
 from proto.edge.identity import OperatorRole, PeerRefused, Role, require_role
-from witness.http import health, operator
+from witness.http import health, notify, operator
 from witness.http.bodies import BODY_BYTES_MAX
 from witness.http.error_map import Problem
 from witness.http.keys import GATE, SERVICES, Gate, Services
@@ -37,6 +37,9 @@ def build_app(services: Services) -> web.Application:
             web.post(f"{group}/maintenance", needs(OPERATOR, operator.post_maintenance)),
             web.post(f"{group}/quarantine", needs(OPERATOR, operator.post_quarantine)),
             web.post(f"{group}/reconcile", needs(OPERATOR, operator.post_reconcile)),
+            web.get("/v1/notify", needs(VIEWER, notify.get_notify)),
+            web.post("/v1/notify/ack", needs(OPERATOR, notify.post_ack)),
+            web.post("/v1/notify/test", needs(OPERATOR, notify.post_test)),
             web.put(group, needs(ADMIN, operator.put_group)),
             web.delete(group, needs(ADMIN, operator.delete_group)),
             *health.ROUTES,

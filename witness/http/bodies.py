@@ -57,6 +57,12 @@ class Body:
             raise BadValue(name, values, "at most 16 texts", "change it")
         return tuple(values)
 
+    def numbers(self, name: str) -> tuple[int, ...]:
+        values: list[Any] = self._typed(name, list, [])
+        if len(values) > 256 or not all(type(value) is int and 0 <= value <= EPOCH_MAX for value in values):
+            raise BadValue(name, values, "at most 256 whole numbers", "change it")
+        return tuple(values)
+
     def done(self) -> None:
         for name in self._values:
             if name not in self._known:

@@ -46,6 +46,7 @@ REASON_STATUS: dict[Reason, int] = {
     Reason.REASON_REQUIRED: 400,
     Reason.UNKNOWN_GROUP: 404,
     Reason.UNKNOWN_SITE: 404,
+    Reason.UNKNOWN_ALARM: 404,
     Reason.BAD_CONFIGURATION: 422,
     Reason.OVERLOADED: 429,
     Reason.NO_QUORUM: 503,
@@ -54,6 +55,7 @@ REASON_STATUS: dict[Reason, int] = {
 NEXT_STEP: dict[Reason, str] = {
     Reason.UNKNOWN_GROUP: "list the groups: witnessctl groups",
     Reason.UNKNOWN_SITE: "see the group's sites: witnessctl status GROUP",
+    Reason.UNKNOWN_ALARM: "see what is open: witnessctl notify list",
     Reason.VERSION_CONFLICT: "look at what changed (witnessctl status GROUP), then repeat",
     Reason.BAD_CONFIGURATION: "correct the field that is named, then apply again",
     Reason.TOO_MANY_GROUPS: "delete groups that are not used any more",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from proto.events import Event
 from proto.groups import GroupConfig
 from proto.units import ClusterId, GroupId, SiteId, WitnessId
 from witness.core.effects import Outcome
+from witness.core.notify.state import OpenAlarm
 from witness.http.stream_table import StreamTable
 from witness.runtime.telemetry import Telemetry
 from witness.settings import LimitSettings
@@ -48,6 +49,18 @@ class Cluster(Protocol):
 
     def events(self, after_seq: int, limit: int) -> list[Event]: ...
     def events_head(self) -> int: ...
+    def alarms(self) -> Mapping[int, OpenAlarm]:
+        """Open alarms, by the number of their first event."""
+
+
+class Telling(Protocol):
+    """What the handlers ask of whoever tells people (witness.notify.notifier)."""
+
+    def run(self) -> Coroutine[Any, Any, None]: ...
+    async def stop(self) -> None: ...
+    def view(self) -> dict[str, Any]: ...
+    async def test(self, name: str, author: str) -> list[dict[str, Any]]:
+        """One letter to that target, or to each; raises BadValue for a name that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,8 @@ class Services:
     telemetry: Telemetry
     limits: LimitSettings
     clock: Clock
+    notifier: Telling | None = None
+    """None: nobody is told of anything."""
 
 
 @dataclass(slots=True)

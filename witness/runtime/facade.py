@@ -18,6 +18,7 @@ from proto.groups import GroupConfig
 from proto.messages import Notice
 from proto.units import NS_PER_S, GroupId, InstantNs, SiteId
 from witness.core.effects import Outcome
+from witness.core.notify.state import OpenAlarm
 from witness.raft.lineage import keep_marks
 from witness.raft.store import Store
 from witness.runtime.driver import Driver
@@ -115,6 +116,9 @@ class Facade:
     def group_config(self, group: GroupId) -> tuple[GroupConfig, int] | None:
         state = self._driver.node.machine.state.groups.get(group)
         return None if state is None else (state.config, state.version)
+
+    def alarms(self) -> dict[int, OpenAlarm]:
+        return self._driver.node.machine.state.notify.alarms
 
     def events_head(self) -> int:
         return self._driver.node.events.head_seq

@@ -44,6 +44,7 @@ from witness.core.node import WitnessNode
 from witness.http.app import build_app, build_metrics_app, say_goodbye
 from witness.http.keys import Services
 from witness.http.stream_table import StreamTable
+from witness.notify.assembly import make_notifier
 from witness.raft.lineage import require_readable
 from witness.raft.peer_transport import PeerTls
 from witness.raft.port import Role as RaftRole
@@ -101,6 +102,7 @@ class Witness:
             self.telemetry,
             settings.limits,
             self._clock,
+            make_notifier(settings, self.driver, self.facade, self._clock),
         )
         self._control = Control(settings.data_dir, self._backup)
         self._watch_certificate(own)
@@ -176,6 +178,8 @@ class Witness:
         await self._open_control()
         self._supervise("sweep", self._sweep())
         self._supervise("housekeeping", self._housekeep())
+        if self.services.notifier is not None:
+            self._supervise("notify", self.services.notifier.run())
         gc.freeze()  # what was loaded stays: later collections need not look at it again
         log.info("started", witness=self.settings.witness, members=list(self.settings.members))
         await self._stop.wait()
@@ -216,6 +220,8 @@ class Witness:
         await say_goodbye(self.services)
         for task in self._tasks:
             task.cancel()
+        if self.services.notifier is not None:
+            await self.services.notifier.stop()
         self.driver.stop()
         for runner in self._runners:
             await runner.cleanup()
