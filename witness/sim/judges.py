@@ -102,6 +102,7 @@ class Judges:
     def thaws(self, host: str, groups: Iterable[GroupId], span_ns: int) -> None:
         """All clocks of the host stood still for so long; told before `goes_on`."""
         self.authority.frozen(host, span_ns)
+        self.holds.frozen(host, span_ns)
         self._thawed_at[host] = self._now()
         for group in groups:
             self.activity.thawed(group, host, self.authority.longest_ns(group, host))
@@ -109,6 +110,7 @@ class Judges:
     def ends_frozen(self, host: str, span_ns: int) -> None:
         """It goes on no more; told before what it had is gone."""
         self.authority.frozen(host, span_ns)
+        self.holds.frozen(host, span_ns)
 
     def sent(self, host: str, nonce: Nonce) -> None:
         self.authority.sent(host, nonce)

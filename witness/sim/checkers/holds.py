@@ -22,13 +22,15 @@ from witness.sim.raft.checkers import Findings
 ASKS_KEPT = 2_048
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Ask:
     host: str
     to: SiteId
     group: GroupId
     epoch: Epoch
     sent_ns: int
+    counted_ns: int
+    """From when its holder counts: later by what all of its clocks stood still since."""
     constants: LeaseConstants
 
 
@@ -49,10 +51,19 @@ class HoldsChecker:
         self._promises: dict[tuple[GroupId, str], _Promise] = {}
 
     def asked(self, host: str, to: SiteId, request: HoldRequest) -> None:
-        constants = LeaseConstants(request.ttl_ms, request.drift_max_ppm, request.lock_delay_ms)
-        self._asks[request.nonce] = _Ask(host, to, request.group, request.epoch, self._now(), constants)
+        constants, now_ns = LeaseConstants(request.ttl_ms, request.drift_max_ppm, request.lock_delay_ms), self._now()
+        self._asks[request.nonce] = _Ask(host, to, request.group, request.epoch, now_ns, now_ns, constants)
         while len(self._asks) > ASKS_KEPT:
             del self._asks[next(iter(self._asks))]
+
+    def frozen(self, host: str, span_ns: int) -> None:
+        """All clocks of the host stood still for so long. What it was promised is over no later for that."""
+        for ask in self._asks.values():
+            if ask.host == host:
+                ask.counted_ns += span_ns
+        for (_, name, _), given in self._given.items():
+            if name == host:
+                given.update({site: counted_ns + span_ns for site, counted_ns in given.items()})
 
     def promised(self, host: str, answer: HoldAnswer) -> None:
         """It leaves now, so the request arrived before: a lower bound of what must be waited."""
@@ -77,7 +88,7 @@ class HoldsChecker:
         if ask is None or answer.verdict is not HoldVerdict.HELD or (ask.host, ask.to) != (host, site):
             return None
         given = self._given.setdefault((ask.group, host, ask.epoch), {})
-        given[site] = max(given.get(site, 0), ask.sent_ns)
+        given[site] = max(given.get(site, 0), ask.counted_ns)
         own = [one for one in self._sites[ask.group] if host == one or host.startswith(f"{one}-twin")]
         if len(given) + len(own) < len(self._sites[ask.group]):
             return None
