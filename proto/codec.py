@@ -194,6 +194,7 @@ COMMANDS: Family[commands.Command] = Family(
         17: commands.BeginTelling,
         18: commands.EndTelling,
         19: commands.Acknowledge,
+        20: commands.NoteWould,
     },
 )
 

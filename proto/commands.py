@@ -240,6 +240,21 @@ class Acknowledge:
     author: Author
 
 
+@dataclass(frozen=True, slots=True)
+class NoteWould:
+    """What automatic mode would do in a group of another mode, as the leader sees it; proposed when that changes."""
+
+    group: GroupId
+    active: SiteId | None
+    """Where the platform runs, or ran until it was lost."""
+    needed: bool
+    """A move away from there is due."""
+    to: SiteId | None
+    """Where it would have gone; None with `needed`: nothing could have taken over."""
+    reason: Reason
+    text: str
+
+
 Command = (
     FoundCluster
     | ConfigureGroup
@@ -259,6 +274,7 @@ Command = (
     | BeginTelling
     | EndTelling
     | Acknowledge
+    | NoteWould
 )
 
 

@@ -53,6 +53,7 @@ class EventKind(Enum):
     BOTH_ACTIVE_ENDED = "both-active-ended"
     UNDELIVERED = "undelivered"
     ACKNOWLEDGED = "acknowledged"
+    WOULD_HAVE = "would-have"
 
 
 @dataclass(frozen=True, slots=True)

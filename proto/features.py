@@ -112,8 +112,11 @@ _LEVEL_2_NOTIFY: Final = (
     "EventKind.UNDELIVERED",
     "EventKind.ACKNOWLEDGED",
     "ClusterState.notify",
+    "NoteWould",
+    "EventKind.WOULD_HAVE",
+    "GroupState.shadow",
 )
-"""Who is telling which target of what, and open alarms (docs/adr/0021)."""
+"""Who is telling which target of what, open alarms (docs/adr/0021), and what automatic mode would have done."""
 
 SINCE: dict[str, int] = dict.fromkeys((*_LEVEL_2, *_LEVEL_2_PERMITS, *_LEVEL_2_LICENSES, *_LEVEL_2_NOTIFY), 2)
 """What came after the first level -> its level. Names: 'Grant' (a command or message), 'Grant.site' (a field, which

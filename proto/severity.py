@@ -67,6 +67,7 @@ MEANING: dict[EventKind, Meaning] = {
     _K.LICENSE_PROBLEM: _of(_WARNING, "a site cannot keep or open the sealed key of a license"),
     _K.QUARANTINED: _of(_WARNING, "a site is barred until it is proven safe"),
     _K.REVOKE_DUE: _of(_WARNING, "a handover was not finished in time: the lease runs out"),
+    _K.WOULD_HAVE: _of(_WARNING, "automatic mode would have moved the group"),
     _K.UNDELIVERED: _of(_WARNING, "a target of notifications cannot be reached"),
     _K.GRANTED: _of(_INFO, "a site was granted the lease and starts"),
     _K.CLAIMED: _of(_INFO, "the site took its lease up and may be active", _K.EXPIRED),

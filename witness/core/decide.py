@@ -38,11 +38,12 @@ def decide(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision:
     if in_place is not None:
         return in_place
     if group.mode is Mode.AUTOMATIC:
-        return _automatic(group, sight, now)
-    return _restrained(group, _automatic(group, sight, now))
+        return automatic(group, sight, now)
+    return _restrained(group, automatic(group, sight, now))
 
 
-def _automatic(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision:
+def automatic(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision:
+    """What automatic mode decides, whatever the group's mode is."""
     name = group.config.group
     if group.phase is Phase.BARRED:
         return Decision(name, _NOTHING, Reason.BARRED_AFTER_CREATION)

@@ -22,7 +22,7 @@ from proto.events import Event
 from proto.features import FEATURE_MAX
 from proto.invariants import InvariantViolation, require
 from proto.units import LogIndex
-from witness.core import calendar, escrow_rules, features, group_rules, heartbeats, lease_rules, permits
+from witness.core import calendar, escrow_rules, features, group_rules, heartbeats, lease_rules, permits, shadow
 from witness.core.changes import Changes, Scope
 from witness.core.effects import Outcome
 from witness.core.ledger import Ledger
@@ -49,6 +49,7 @@ _RULES: dict[type, Callable[[Scope, Any], Outcome]] = {
     commands.BeginTelling: notify_rules.begin,
     commands.EndTelling: notify_rules.end,
     commands.Acknowledge: notify_rules.acknowledge,
+    commands.NoteWould: shadow.note_would,
 }
 
 

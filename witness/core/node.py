@@ -19,7 +19,7 @@ from proto.invariants import require
 from proto.messages import Notice
 from proto.takeover import ASSUMED, Delays
 from proto.units import NS_PER_MS, ClusterId, GroupId, InstantNs, SiteId, WallMs, WitnessId
-from witness.core import features, operator_moves, view
+from witness.core import features, operator_moves, shadow, view
 from witness.core.backoff import backoff_left_ns
 from witness.core.batcher import Batcher, Overloaded
 from witness.core.decide import decide
@@ -352,7 +352,7 @@ class WitnessNode:
 
     def _decide(self, name: GroupId, group: GroupState) -> None:
         decision = self.decision(group, self._now)
-        command = command_for(group, decision)
+        command = command_for(group, decision) or self._shadow(group, decision)
         if command is not None:
             request = self._try_submit(command)
             if request is not None:
@@ -360,6 +360,10 @@ class WitnessNode:
                 self._deciding.groups.add(name)
                 return
         self._look_again(name, group, decision)
+
+    def _shadow(self, group: GroupState, decision: Decision) -> Command | None:
+        sight = self._sights.of(group.config.group, self._now)
+        return shadow.note(self.machine.state.feature_level, group, sight, decision, self._now)
 
     def _look_again(self, name: GroupId, group: GroupState, decision: Decision) -> None:
         wait = decision.retry_in_ns

@@ -30,6 +30,8 @@ class GroupSight:
     preferred_fit_since: InstantNs | None = None
     former_since: InstantNs | None = None
     """Since when the last holder may live on by holds; None while nobody may."""
+    shadow_unfit_since: InstantNs | None = None
+    """Since when the site that runs unasked, in observe, is unfit (witness.core.shadow)."""
     moves: deque[InstantNs] = field(default_factory=deque)
     failed_at: dict[SiteId, InstantNs] = field(default_factory=dict)
 

@@ -169,6 +169,17 @@ class GroupEscrow:
 
 
 @dataclass(slots=True)
+class Shadow:
+    """What automatic mode would do, in the other modes (witness.core.shadow)."""
+
+    active: SiteId | None = None
+    needed: bool = False
+    to: SiteId | None = None
+    count: int = 0
+    """How often it would have moved the group, since its creation."""
+
+
+@dataclass(slots=True)
 class GroupState:
     config: GroupConfig
     version: int
@@ -193,6 +204,7 @@ class GroupState:
     settled: Epoch = Epoch(0)  # noqa: RUF009 - a NewType of an int
     """The newest epoch that its holder said, in a renewal, to live by: everything older is over."""
     escrow: GroupEscrow = field(default_factory=GroupEscrow)
+    shadow: Shadow = field(default_factory=Shadow)
 
 
 @dataclass(slots=True)

@@ -58,6 +58,12 @@ def group_view(
         "sites": [_site_view(group, site, group.sites[site], sight, now) for site in config.sites],
         "permits": _permits_view(group),
         "decision": _decision_view(decision),
+        "would_have": {
+            "count": group.shadow.count,
+            "active": group.shadow.active,
+            "needed": group.shadow.needed,
+            "to": group.shadow.to,
+        },
     }
 
 

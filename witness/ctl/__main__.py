@@ -92,6 +92,22 @@ def events(
     show_events(client_of(config, budget), after=after, limit=limit, group=group, follow=follow, as_json=as_json)
 
 
+@app.command("would-have")
+def would_have(
+    group: Annotated[str | None, typer.Argument(metavar="[GROUP]")] = None,
+    as_json: Json = False,
+    config: Config = None,
+    budget: Budget = NO_BUDGET,
+) -> None:
+    """Show what automatic mode would have done in groups of other modes: how often, when, why, where to.
+
+    Example: witnessctl would-have shop
+    """
+    from witness.ctl.looking import show_would_have  # noqa: PLC0415 - see status
+
+    show_would_have(client_of(config, budget), group, as_json=as_json)
+
+
 @app.command()
 def apply(
     file: Annotated[Path, typer.Option("--file", "-f", help="YAML with `groups:`.")],

@@ -1,4 +1,4 @@
-"""The commands that only look: status, groups, events."""
+"""The commands that only look: status, groups, events, would-have."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from proto.events import EventKind
+from proto.groups import Mode
 from witness.ctl.client import ClusterClient, checked, group_path
 from witness.ctl.errors import Refused, Unreachable
 from witness.ctl.render import (
@@ -21,6 +23,7 @@ from witness.ctl.render import (
     groups_table,
     witnesses_notes,
     witnesses_table,
+    would_have_table,
 )
 
 WATCH_S = 1.0
@@ -192,3 +195,44 @@ def _print_event(event: dict[str, Any], group: str | None, *, as_json: bool) -> 
         print_json(event)
     else:
         console.print(event_line(event))
+
+
+SEARCHED_MAX: Final = 20_000
+"""Of the newest events, for what would have been done."""
+
+
+def show_would_have(client: ClusterClient, group: str | None, *, as_json: bool) -> None:
+    """What automatic mode would have done in groups of other modes: a count for each, and each time."""
+    _ask_all(client)
+    seen = [one for one in all_groups(client) if group in (None, one["group"])]
+    if group is not None and not seen:
+        raise Refused(f"no group {group}; see: witnessctl groups")
+    counts = [
+        {"group": one["group"], "mode": one["mode"], **one["would_have"]}
+        for one in seen
+        if one["would_have"]["count"] or one["mode"] != Mode.AUTOMATIC.value
+    ]
+    head = int(client.get("/v1/events?limit=1")["head"])
+    searched_from = max(0, head - SEARCHED_MAX)
+    wanted = [event for event in _events_above(client, searched_from) if event["kind"] == EventKind.WOULD_HAVE.value]
+    events = [event for event in wanted if group in (None, event["group"])]
+    if as_json:
+        print_json({"groups": counts, "events": events, "searched_from": searched_from + 1})
+        return
+    if not counts:
+        console.print("every group is in automatic mode, and was whenever a move was due: nothing would have been done")
+        return
+    console.print(would_have_table(counts), "")
+    for event in events:
+        console.print(event_line(event))
+    if not events:
+        console.print("no move was due")
+
+
+def _events_above(client: ClusterClient, after: int) -> Iterator[dict[str, Any]]:
+    while True:
+        page = client.get(f"/v1/events?limit={SEARCHED}&after={after}")["events"]
+        if not page:
+            return
+        yield from page
+        after = int(page[-1]["seq"])

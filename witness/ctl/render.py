@@ -142,7 +142,20 @@ def group_detail(group: Json) -> RenderableType:
         facts.add_row("", f"with the next epoch: {_timing(coming)}")
     facts.add_row("takeover", f"within {group['takeover_max_ms'] / 1_000:.1f} s of a site's death, plus its activation")
     facts.add_row("decision", _decision(group["decision"]))
+    would = group.get("would_have")
+    if would and (would["count"] or would["needed"]):
+        facts.add_row("would have", f"moved {would['count']} times: witnessctl would-have {group['group']}")
     return Group(facts, Text(""), _sites_table(group["sites"], constants["ttl_ms"]), *_notes(group))
+
+
+def would_have_table(counts: Iterable[Json]) -> Table:
+    made = table("GROUP", "MODE", "RUNS AT", "WOULD HAVE MOVED", "NOW")
+    for one in counts:
+        now = Text("-")
+        if one["needed"]:
+            now = Text(f"would be at {one['to']}" if one["to"] else "no site could take over", "yellow")
+        made.add_row(one["group"], one["mode"], one["active"] or "?", f"{one['count']} times", now)
+    return made
 
 
 def _timing(constants: Json) -> str:
