@@ -66,6 +66,7 @@ class FakeCluster:
     plan: Command | Outcome | None = None
     fails: bool = False
     quorum: bool = True
+    level: int = 1
 
     def heartbeat(self, frame: bytes, on_outcome: Callable[[Outcome], None], speaker: object) -> None:
         self.frames.append(frame)
@@ -99,7 +100,7 @@ class FakeCluster:
         return True, self.quorum, True
 
     def feature_level(self) -> int:
-        return 1
+        return self.level
 
     def summary(self) -> dict[str, Any]:
         return {"witness": "w1", "leader": "w1", "groups": 1}

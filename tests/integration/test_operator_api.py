@@ -19,12 +19,14 @@ from proto.commands import (
     SetMaintenance,
     SetMode,
     SetQuarantine,
+    WaiveEscrow,
 )
 from proto.decisions import Reason
 from proto.groups import GroupConfig, Mode
 from proto.lease import LeaseConstants
+from proto.license import EscrowVersion
 from proto.permit import VOUCHED
-from proto.units import Epoch, SiteId
+from proto.units import Epoch, LicenseName, SiteId
 from witness.core.effects import Outcome
 from witness.settings import LimitSettings
 
@@ -38,6 +40,7 @@ MOVES: list[tuple[str, str, Any]] = [
     ("POST", "/v1/groups/shop/maintenance", {"site": "dc-a", "on": True, "reason": "r"}),
     ("POST", "/v1/groups/shop/quarantine", {"site": "dc-a", "on": True, "reason": "r"}),
     ("POST", "/v1/groups/shop/reconcile", {"reason": "r", "confirm": VOUCHED}),
+    ("POST", "/v1/groups/shop/waive", {"license": "key", "newest": "7.12", "reason": "r"}),
 ]
 CONFIGURES: list[tuple[str, str, Any]] = [
     ("PUT", "/v1/groups/shop", {"config": FIELDS, "expected_version": 0, "reason": "r"}),
@@ -87,6 +90,7 @@ async def test_bodies_become_commands_with_the_author_of_the_certificate(pki: Pk
             SetMaintenance(SHOP, SiteId("dc-a"), True, author),
             SetQuarantine(SHOP, SiteId("dc-a"), True, (), author),
             Reconcile(SHOP, author),
+            WaiveEscrow(SHOP, LicenseName("key"), EscrowVersion(Epoch(7), 12), author),
             ConfigureGroup(CONFIG, 0, author),
             DeleteGroup(SHOP, author),
             SetQuarantine(SHOP, SiteId("dc-a"), False, (QuarantineCause.UNCLEAN_END,), author),
@@ -146,6 +150,8 @@ async def test_a_switchover_is_refused_by_plan_or_by_another_epoch(pki: Pki) -> 
         ("POST", "mode", {"mode": "manual", "reason": "x" * 600}, "at most 512 characters"),
         ("POST", "quarantine", {"site": "a", "on": True, "causes": ["operator"]}, "only for clearing"),
         ("POST", "reconcile", {"reason": "r", "confirm": "yes"}, "none is left unused"),
+        ("POST", "waive", {"license": "key", "newest": "12", "reason": "r"}, "newest: '12' is refused: a version is"),
+        ("POST", "waive", {"license": "A Key", "newest": "7.1", "reason": "r"}, "license: 'A Key' is refused"),
         ("PUT", "", {"config": FIELDS}, "expected_version: None is refused: is required"),
     ],
 )  # fmt: skip
@@ -165,6 +171,12 @@ async def test_bodies_are_checked(pki: Pki, method: str, path: str, body: Any, w
         ({"sites": ["dc-a"]}, "a group has 2 to 5 sites"),
         ({"ttl_ms": "3s"}, "a number from"),
         ({"labels": {"a": 1}}, "text to text"),
+        ({"licenses": {"name": "key"}}, "licenses: {'name': 'key'} is refused: a list of at most"),
+        ({"licenses": [{"escrow": "required"}]}, "licenses.0: {'escrow': 'required'} is refused: a mapping with name"),
+        ({"licenses": [{"name": "key", "lock": 1}]}, "a mapping with name, and escrow if you like; write {name:"),
+        ({"licenses": [{"name": "key", "escrow": "maybe"}]}, "licenses.0.escrow: 'maybe' is refused: is none of: req"),
+        ({"licenses": [{"name": "Key"}]}, "licenses.0.name: 'Key' is refused: 1 to 63 of"),
+        ({"licenses": [{"name": "key"}, {"name": "key"}]}, "groups.shop.licenses: ['key', 'key'] is refused"),
     ],
 )
 async def test_a_group_that_breaks_a_rule_is_refused_with_the_field(pki: Pki, changed: Any, words: str) -> None:

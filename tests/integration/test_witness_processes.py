@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from witness_cluster import WAIT_S, Cluster, ScriptedAgent
 
 from proto.clock import SystemClock
+from proto.decisions import Reason
 from proto.health import SiteState
+from proto.license import EscrowVersion, LicenseReport
 from proto.messages import Verdict
-from proto.units import NS_PER_S
+from proto.units import NS_PER_S, LicenseName
 
 TTL_MS = 3_000
+KEY = LicenseName("fingerprint")
 GAP_S_MAX = 3.0
 """Not a measurement: a renewal that stays out for the whole ttl would cost the site its lease."""
 
@@ -40,13 +45,15 @@ async def test_a_cluster_of_processes_keeps_a_lease_alive_over_its_leaders_death
         cluster.start(name)
     leader = await cluster.leader()
     groups = cluster.directory / "groups.yaml"
-    groups.write_text(f"groups:\n- {{group: shop, sites: [dc-a, dc-b], ttl: {TTL_MS}ms}}\n", encoding="utf-8")
+    shop = f"group: shop, sites: [dc-a, dc-b], ttl: {TTL_MS}ms, licenses: [{{name: {KEY}}}]"
+    groups.write_text(f"groups:\n- {{{shop}}}\n", encoding="utf-8")
     code, applied = await cluster.ctl("apply", "-f", str(groups), "--reason", "test")
     assert (code, applied["ok"]) == (0, True), cluster.logs()
     code, applied = await cluster.ctl("apply", "-f", str(groups))
     assert applied["groups"][0]["action"] == "unchanged"
 
     agent = ScriptedAgent(cluster)
+    agent.licenses = (LicenseReport(KEY),)
     follower = next(name for name in cluster.names if name != leader)
     async with agent.stream(follower) as ws:
         agent.epoch = await agent.until_granted(ws)
@@ -57,19 +64,53 @@ async def test_a_cluster_of_processes_keeps_a_lease_alive_over_its_leaders_death
         assert (before.verdict, before.epoch) == (Verdict.RENEWED, agent.epoch)
         assert before.renewal > claimed.groups[0].renewal >= 1
 
+        assert (await agent.put(ws, KEY, 1)).reason is Reason.OK
         cluster.kill(leader)
         gap_s = await _renewed_again(agent, ws)
         assert gap_s < GAP_S_MAX, cluster.logs()
         after = await agent.answered(ws)
         assert (after.groups[0].verdict, after.groups[0].epoch) == (Verdict.RENEWED, before.epoch)
+        again, stale = await agent.put(ws, KEY, 1), EscrowVersion(before.epoch, 1)
+        assert (again.reason, again.stored, again.version_next) == (Reason.OK, stale, 2), "it outlived its leader"
 
     code, shop = await cluster.ctl("status", "shop")
     assert (code, shop["phase"], shop["holder"], shop["epoch"]) == (0, "held", "dc-a", before.epoch)
+    await _proven(cluster)
     code, _ = await cluster.ctl("switchover", "shop", "--to", "dc-b", "--reason", "test")
     assert code == 1
     code, _ = await cluster.ctl("mode", "shop", "manual", "--reason", "test")
     assert code == 0
     await _restart_and_stop(cluster, leader)
+
+
+async def _proven(cluster: Cluster) -> None:
+    """What operators and auditors see of the license, with one witness dead."""
+    code, seen = await cluster.ctl("license", "status", "shop")
+    (one,) = seen["groups"][0]["licenses"]
+    assert (code, one["license"], one["stored"], one["sealed_by"]) == (0, KEY, f"{seen_epoch(seen)}.1", "dc-a")
+    assert "secret" not in json.dumps(seen)
+    out = str(cluster.directory / "evidence.json")
+    code, told = await cluster.ctl("license", "export", "shop", "--out", out)
+    assert (code, told["ok"], told["complete"]) == (0, True, True)
+    assert sorted(told["anchors"].values()) == ["", told["head_chain"], told["head_chain"]]
+    assert [(row["site"], row["end"]) for row in told["intervals"]] == [("dc-a", "open")]
+    code, again = await cluster.ctl("license", "verify", "shop", "--file", out)
+    assert (code, again["head_chain"]) == (0, told["head_chain"])
+    assert changed(out, "authority begins", "authority began")
+    code, tampered = await cluster.ctl("license", "verify", "shop", "--file", out)
+    assert (code, tampered["ok"]) == (1, False)
+    assert "the ledger was changed there" in tampered["findings"][0]["words"]
+
+
+def changed(file: str, old: str, new: str) -> bool:
+    """Once; and nothing of a key stood in it."""
+    text = Path(file).read_text(encoding="utf-8")
+    Path(file).write_text(text.replace(old, new, 1), encoding="utf-8")
+    return old in text and "secret" not in text
+
+
+def seen_epoch(seen: dict[str, Any]) -> int:
+    return int(seen["groups"][0]["licenses"][0]["newest"].split(".")[0])
 
 
 async def _renewed_again(agent: ScriptedAgent, ws: aiohttp.ClientWebSocketResponse) -> float:

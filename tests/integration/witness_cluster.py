@@ -21,8 +21,19 @@ from proto.codec import AGENT_MESSAGES, REPORTS, WITNESS_MESSAGES
 from proto.edge.identity import Role
 from proto.edge.tls import TlsFiles, accepting, client_context, own_certificate
 from proto.health import DataChecks, HealthReport, SiteState
-from proto.messages import Goodbye, GroupHeartbeat, Heartbeat, HeartbeatAnswer, Hello, Verdict, Welcome
-from proto.units import Claim, Epoch, GroupId, Incarnation, Nonce, SiteId, WallMs
+from proto.license import EscrowVersion, LicenseReport, SealedKey
+from proto.messages import (
+    EscrowPut,
+    EscrowPutAnswer,
+    Goodbye,
+    GroupHeartbeat,
+    Heartbeat,
+    HeartbeatAnswer,
+    Hello,
+    Verdict,
+    Welcome,
+)
+from proto.units import Claim, Epoch, GroupId, Incarnation, LicenseName, Nonce, SiteId, WallMs
 from witness.pki.store import create_ca, issue
 
 SHOP = GroupId("shop")
@@ -139,6 +150,7 @@ class ScriptedAgent:
         self._seq = 0
         self.epoch = Epoch(0)
         self.state = SiteState.STANDBY
+        self.licenses: tuple[LicenseReport, ...] = ()
         where = cluster.pki / "agent-dc-a"
         files = TlsFiles(where / "ca.pem", where / "cert.pem", where / "key.pem")
         self._tls: ssl.SSLContext = client_context(files, accepting(own_certificate(files).identity, Role.WITNESS))
@@ -156,8 +168,9 @@ class ScriptedAgent:
     def _beat(self) -> Heartbeat:
         self._seq += 1
         report = HealthReport(
-            self.state, True, True, True, DataChecks.PASSED, self.epoch, Epoch(0), 1, b"s" * 16, "1", "test"
-        )
+            self.state, True, True, True, DataChecks.PASSED, self.epoch, Epoch(0), 1, b"s" * 16, "1", "test",
+            licenses=self.licenses,
+        )  # fmt: skip
         claim = self._claim if self.epoch else NO_CLAIM
         entry = GroupHeartbeat(SHOP, self.epoch, claim, 0, REPORTS.encode(report))
         nonce = Nonce(os.urandom(16))
@@ -188,6 +201,19 @@ class ScriptedAgent:
                 if answer is not None:
                     return answer
                 assert not ws.closed
+
+    async def put(self, ws: aiohttp.ClientWebSocketResponse, name: LicenseName, number: int) -> EscrowPutAnswer:
+        """A sealed key under the epoch that it holds; its box says its number, so that a repetition has equal bytes."""
+        sealed = SealedKey(EscrowVersion(self.epoch, number), "0a1b2c3d", b"n" * 12, b"secret %25d" % number)
+        put = EscrowPut(SiteId("dc-a"), self._incarnation, SHOP, self._claim, name, sealed, Nonce(os.urandom(16)))
+        async with asyncio.timeout(WAIT_S):
+            await ws.send_bytes(AGENT_MESSAGES.encode(put))
+            while True:
+                message = await ws.receive()
+                assert message.type is aiohttp.WSMsgType.BINARY, message
+                answer = WITNESS_MESSAGES.decode(message.data)
+                if isinstance(answer, EscrowPutAnswer) and answer.nonce == put.nonce:
+                    return answer
 
     async def until_granted(self, ws: aiohttp.ClientWebSocketResponse) -> Epoch:
         async with asyncio.timeout(WAIT_S):

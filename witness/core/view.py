@@ -11,6 +11,7 @@ from proto.messages import LAG_UNKNOWN_MS
 from proto.takeover import Delays, takeover_max_ns
 from proto.units import NS_PER_MS, InstantNs, SiteId, WitnessId
 from witness.core import permits
+from witness.core.license_view import licenses_view
 from witness.core.machine import Machine
 from witness.core.sight import GroupSight
 from witness.core.state import GroupState, SiteRecord
@@ -57,6 +58,7 @@ def group_view(
         "last_holder_may_hold": None if group.former is None else group.former.site,
         "sites": [_site_view(group, site, group.sites[site], sight, now) for site in config.sites],
         "permits": _permits_view(group),
+        "licenses": licenses_view(group),
         "decision": _decision_view(decision),
         "would_have": {
             "count": group.shadow.count,

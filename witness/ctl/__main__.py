@@ -14,6 +14,7 @@ from proto.groups import Mode
 from witness.ctl.client import group_path
 from witness.ctl.errors import CONFIG, DONE, USAGE, CtlEnd, Misused
 from witness.ctl.notify_cli import app as notify_app
+from witness.ctl.license_cli import license_app
 from witness.ctl.options import NO_BUDGET, Budget, Config, GroupName, Json, Reason, SiteName, client_of, require_reason
 from witness.ctl.render import errors
 
@@ -41,6 +42,7 @@ Exit codes: 0 done, 1 refused, 2 no witness or no majority, 3 not finished in ti
 quarantine_app = typer.Typer(no_args_is_help=True, help="Keep a site from being activated until it is proven safe.")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(notify_app, name="notify")
+app.add_typer(license_app, name="license")
 
 
 class Switch(Enum):

@@ -96,11 +96,11 @@ def _one(client: ClusterClient, group: str) -> dict[str, Any]:
 
 def _cluster(client: ClusterClient) -> dict[str, Any]:
     """Every witness by its own word, then the groups as the one sees them that knows most."""
-    witnesses = _ask_all(client)
+    witnesses = ask_all(client)
     return {"witnesses": witnesses, "groups": list(all_groups(client))}
 
 
-def _ask_all(client: ClusterClient) -> dict[str, Any]:
+def ask_all(client: ClusterClient) -> dict[str, Any]:
     """What each says of itself; the client asks first, from then on, the one that knows most."""
     witnesses: dict[str, Any] = {}
     refused = False
@@ -182,7 +182,7 @@ def show_events(
 
 
 def _name_teller(client: ClusterClient) -> None:
-    said = [seen for seen in _ask_all(client).values() if not isinstance(seen, str)]
+    said = [seen for seen in ask_all(client).values() if not isinstance(seen, str)]
     best = max(said, key=knowledge)
     lacks = "" if best["has_quorum"] else "; no witness with a quorum answers: the newest may be missing"
     errors.print(Text(f"(as {best['witness']} tells it{lacks})", "yellow" if lacks else "dim"))

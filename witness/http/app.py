@@ -40,6 +40,7 @@ def build_app(services: Services) -> web.Application:
             web.get("/v1/notify", needs(VIEWER, notify.get_notify)),
             web.post("/v1/notify/ack", needs(OPERATOR, notify.post_ack)),
             web.post("/v1/notify/test", needs(OPERATOR, notify.post_test)),
+            web.post(f"{group}/waive", needs(OPERATOR, operator.post_waive)),
             web.put(group, needs(ADMIN, operator.put_group)),
             web.delete(group, needs(ADMIN, operator.delete_group)),
             *health.ROUTES,

@@ -7,7 +7,6 @@ judged once more by the machine. The author of a command is the name in the cert
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
@@ -21,15 +20,18 @@ from proto.commands import (
     Reconcile,
     SetMaintenance,
     SetMode,
+    WaiveEscrow,
 )
 from proto.commands import SetQuarantine as Quarantine
 from proto.decisions import Reason
 from proto.errors import BadValue
 from proto.events import Event
 from proto.groups import Mode
+from proto.license import read_version
 from proto.permit import VOUCHED
 from proto.severity import is_alarm, severity_of
-from proto.units import GroupId, SiteId, check_name
+from proto.units import GroupId, LicenseName, SiteId, check_name
+from witness.activity.evidence import event_fields
 from witness.core.effects import Outcome
 from witness.group_fields import from_fields, to_fields
 from witness.http.bodies import Body, query_number, read_body
@@ -107,18 +109,9 @@ async def get_events(request: web.Request) -> web.Response:
 
 def _event(event: Event) -> dict[str, Any]:
     return {
-        "seq": event.seq,
-        "at": datetime.fromtimestamp(event.wall_ms / 1_000, UTC).isoformat(timespec="milliseconds"),
-        "kind": event.kind.value,
+        **event_fields(event),
         "alarm": is_alarm(event.kind),
         "severity": severity_of(event.kind).value,
-        "group": event.group,
-        "site": event.site,
-        "epoch": event.epoch,
-        "author": event.author,
-        "text": event.text,
-        "index": event.index,
-        "chain": event.chain.hex(),
     }
 
 
@@ -202,6 +195,15 @@ async def post_reconcile(request: web.Request) -> web.Response:
     if phrase != VOUCHED:
         raise BadValue("confirm", phrase, f"must be '{VOUCHED}'", "look there first; destroy permits that are left")
     return await _submit(request, Reconcile(group, author))
+
+
+async def post_waive(request: web.Request) -> web.Response:
+    """The operator gives the newest version of a license's key up; `newest` names it, as the status shows it."""
+    body, group = await read_body(request), _group(request)
+    name = LicenseName(check_name(body.text("license"), "license"))
+    newest, author = read_version(body.text("newest"), "newest"), _author(request, body)
+    body.done()
+    return await _submit(request, WaiveEscrow(group, name, newest, author))
 
 
 def _one_of(kind: Any, value: str, field: str) -> Any:
