@@ -7,6 +7,7 @@ import mutants_claims
 import mutants_copies
 import mutants_disk
 import mutants_entries
+import mutants_escrow
 import mutants_fencing
 import mutants_holds
 import mutants_identity
@@ -41,5 +42,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *mutants_holds.MUTANTS,
     *mutants_members.MUTANTS,
     *mutants_permits.MUTANTS,
+    *mutants_escrow.MUTANTS,
 )
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
