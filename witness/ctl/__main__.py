@@ -13,8 +13,8 @@ from proto.errors import BadValue, LocalFault
 from proto.groups import Mode
 from witness.ctl.client import group_path
 from witness.ctl.errors import CONFIG, DONE, USAGE, CtlEnd, Misused
-from witness.ctl.notify_cli import app as notify_app
 from witness.ctl.license_cli import license_app
+from witness.ctl.notify_cli import app as notify_app
 from witness.ctl.options import NO_BUDGET, Budget, Config, GroupName, Json, Reason, SiteName, client_of, require_reason
 from witness.ctl.render import errors
 
