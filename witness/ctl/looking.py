@@ -203,7 +203,7 @@ SEARCHED_MAX: Final = 20_000
 
 def show_would_have(client: ClusterClient, group: str | None, *, as_json: bool) -> None:
     """What automatic mode would have done in groups of other modes: a count for each, and each time."""
-    _ask_all(client)
+    ask_all(client)
     seen = [one for one in all_groups(client) if group in (None, one["group"])]
     if group is not None and not seen:
         raise Refused(f"no group {group}; see: witnessctl groups")
