@@ -101,6 +101,10 @@ class Authority:
         """The lease clock's now, or what MONOTONIC_RAW makes of it when that is later."""
         return max(now.boot_ns, since.boot_ns + now.raw_ns - since.raw_ns)
 
+    def counted_ns(self, now: Clocks) -> int:
+        """Now on the lease clock, by whichever clock is ahead: what a deadline after the kill is judged by, too."""
+        return now.boot_ns if self.since is None else self._later_of_both(self.since, now)
+
     def next_rung_ns(self, now: Clocks) -> int | None:
         """Nanoseconds until the next rung, None without one."""
         if self.rungs is None or self.since is None:

@@ -73,6 +73,8 @@ class GuardModel:
         self._latest = 0
         self._ending: tuple[str, int, int] | None = None
         """Cause, since when, and when the kill is due."""
+        self._raw_ahead_ns = 0
+        """By how much MONOTONIC_RAW says that it is later."""
         self._again_at: int | None = None
         """Killed, and not proven yet: when it is tried again."""
         if ladder is not None:
@@ -117,6 +119,7 @@ class GuardModel:
     def look(self, clocks: Clocks) -> None:
         """Do its clocks agree, and is a rung due by one of them? A real guard asks at every wake-up."""
         rung, cause = self.authority.rung_due(clocks)
+        self._raw_ahead_ns = self.authority.counted_ns(clocks) - clocks.boot_ns
         rungs = self.authority.rungs
         if rung == RUNG_NONE or rungs is None or self.down is not None:
             return
@@ -207,7 +210,7 @@ class GuardModel:
         self._again_at = at + KILL_RETRY_NS
         events = self._drop_killed()
         if ladder is not None:
-            ladder.reset_if_due(at)
+            ladder.reset_if_due(at + self._raw_ahead_ns)
         return events
 
     def _drop_killed(self) -> list[GuardEvent]:

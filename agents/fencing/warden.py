@@ -213,7 +213,7 @@ class Warden:
         if self.phase == KILLING or (self.phase in (STOPPING, FENCING) and kill_due):
             self._kill()
         if self.phase == KILLING:
-            self.ladder.reset_if_due(now.boot_ns)
+            self.ladder.reset_if_due(self.authority.counted_ns(now))
 
     def _kill(self) -> None:
         if self.phase == DOWN:

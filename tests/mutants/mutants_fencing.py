@@ -13,6 +13,7 @@ from agents.components.spec import ComponentRole
 from agents.components.watching import ComponentProbe
 from agents.core.group import GroupAgent
 from agents.fencing import memory_resources, timed_resources, watchdog
+from agents.fencing.authority import Authority
 from agents.fencing.keeper import Keeper
 from agents.fencing.keeper_link import KeeperLink
 from agents.fencing.ladder import Ladder
@@ -107,6 +108,10 @@ def rungs_are_believed(patch: pytest.MonkeyPatch) -> None:
 
 def the_reset_never_comes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ladder, "reset_if_due", lambda self, now_ns: None)
+
+
+def the_reset_goes_by_one_clock(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Authority, "counted_ns", lambda self, now: now.boot_ns)
 
 
 def the_watchdog_stops_with_the_kill(patch: pytest.MonkeyPatch) -> None:
@@ -249,6 +254,14 @@ MUTANTS = (
         "fencing: ladder",
         the_reset_never_comes,
         SimFocus(("undead", "cut-site"), OUTLIVES, 20, fitting=Fitting(reset=True)),
+    ),
+    Mutant(
+        "reset-by-one-clock",
+        "the ladder's reset is due when either clock says so",
+        "fencing: ladder",
+        the_reset_goes_by_one_clock,
+        tests=("unit/test_guard_authority.py",),
+        why="clocks that part and what no kill ends seldom meet in one schedule (seed 6454)",
     ),
     _shown(
         "watchdog-stops-with-the-kill",

@@ -45,6 +45,8 @@ class ActivityChecker:
         self._begun: dict[GroupId, dict[Epoch, set[str]]] = {}
         """By which hosts, all of one place."""
         self._thaws: dict[Place, _Thaw] = {}
+        self._still_since: dict[Place, int] = {}
+        """Of what is there and does not execute."""
         self._window_ns: dict[GroupId, int] = {}
         """Since when one is open."""
 
@@ -75,6 +77,7 @@ class ActivityChecker:
 
     def running(self, group: GroupId, host: str) -> None:
         """It executes: it began, or its machine goes on."""
+        self._still_since.pop((group, host), None)
         active = self._active.setdefault(group, set())
         active.add(host)
         for other in sorted(one for one in active if self._place_of(one) != self._place_of(host)):
@@ -85,14 +88,16 @@ class ActivityChecker:
 
     def stands_still(self, group: GroupId, host: str) -> None:
         """The machine executes nothing; what it ran may go on."""
+        self._still_since[group, host] = self._now()
         self._ends(group, host)
 
     def dead(self, group: GroupId, host: str) -> None:
         """Nothing of the group's active role runs on the host any more."""
         self._ends(group, host)
+        executed_until_ns = self._still_since.pop((group, host), self._now())
         thaw = self._thaws.pop((group, host), None)
         if thaw is not None:
-            lasted_ns = self._now() - thaw.since_ns
+            lasted_ns = executed_until_ns - thaw.since_ns
             if lasted_ns > thaw.bound_ns + RATE_ROUNDING_NS:
                 text = f"{lasted_ns / NS_PER_S:.3f} s after it was frozen, at most {thaw.bound_ns / NS_PER_S:.3f} s"
                 self._found("stale", f"{host} ran {group} for {text}")
