@@ -29,10 +29,12 @@ from agents.config_fields import (
     written,
 )
 from agents.config_ladder import LadderConfig
+from agents.config_license import LICENSES_MAX, LicenseConfig, check_licenses
 from agents.config_members import MEMBERS_MAX, MemberOfSiteConfig, check_members, check_place
 from agents.config_resources import ResourcesConfig, check_shared
 from agents.config_site_link import SiteLinkConfig, check_site_link
 from agents.core.settings import ProbeKind, ProbeRole
+from agents.license.plan_steps import with_license_steps
 from agents.settings import (
     NO_MEMBER,
     STATUS_SOCKET,
@@ -263,9 +265,12 @@ class GroupConfig(ConfigModel):
     components: tuple[ComponentConfig, ...] = Field(default=(), max_length=COMPONENTS_MAX)
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
     ladder: LadderConfig = Field(default_factory=LadderConfig)
+    licenses: tuple[LicenseConfig, ...] = Field(default=(), max_length=LICENSES_MAX)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        plans = (self.activation.steps, self.deactivation.steps)
+        check_licenses(self.licenses, *([step.name for step in steps] for steps in plans))
         unique([probe.name for probe in self.probes], "probe", "probes")
         unique([check.name for check in self.verify_down], "check", "verify_down")
         check_components(self.components)
@@ -296,6 +301,7 @@ class GroupConfig(ConfigModel):
             components=tuple(component.spec() for component in self.components),
             resources=self.resources.spec(),
             ladder=self.ladder.spec(),
+            licenses=tuple(one.spec() for one in self.licenses),
         )
 
 
@@ -346,7 +352,9 @@ class AgentConfig(ConfigModel):
             runtime_dir=self.runtime_dir,
             witnesses=tuple((witness.id, Endpoint(*witness.address)) for witness in self.witnesses),
             http=endpoint_of(self.local.http),
-            groups=tuple(group.spec() for group in self.groups),
+            groups=tuple(
+                with_license_steps(group.spec(), self.cluster, self.site, self.state_dir) for group in self.groups
+            ),
             members=tuple(member.spec() for member in self.members),
             members_listen=endpoint_of(self.members_listen),
             site_link=None if self.site_link is None else self.site_link.spec(),

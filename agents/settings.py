@@ -20,7 +20,15 @@ from typing import Any, NamedTuple
 from agents.components.spec import ComponentSpec
 from agents.components.watching import component_probe_settings
 from agents.core.member_looks import member_probe_settings
-from agents.core.settings import AgentSettings, GroupSettings, ProbeKind, ProbeRole, ProbeSettings
+from agents.core.settings import (
+    AgentSettings,
+    GroupSettings,
+    LicenseSettings,
+    ProbeKind,
+    ProbeRole,
+    ProbeSettings,
+)
+from agents.license.spec import SiteLicense
 from proto.timing import SiteBudgets
 from proto.units import ClusterId, GroupId, MemberName, SiteId, WitnessId
 
@@ -155,6 +163,8 @@ class GroupSpec:
     resources: ResourceSpec = ResourceSpec()
     on_epoch: tuple[StepSpec, ...] = ()
     ladder: LadderSpec = LadderSpec()
+    licenses: tuple[SiteLicense, ...] = ()
+    """Their steps are in the plans (agents/license/plan_steps.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +283,7 @@ def core_settings(site: SiteSettings, *, store_id: bytes) -> AgentSettings:
                 addresses=bool(group.resources.addresses),
                 watchdog=bool(group.ladder.watchdog),
                 reset_before_ms=group.ladder.reset_before_ms if group.ladder.reset_trigger else None,
+                licenses=tuple(LicenseSettings(one.name, one.required, one.lock_delay_ms) for one in group.licenses),
             )
             for group in site.groups
         ),
@@ -280,36 +291,36 @@ def core_settings(site: SiteSettings, *, store_id: bytes) -> AgentSettings:
 
 
 def to_json(settings: SiteSettings | MemberProcessSettings) -> str:
-    return json.dumps(dataclasses.asdict(settings), default=_plain)
+    return json.dumps(dataclasses.asdict(settings), default=plain)
 
 
 def from_json(text: str) -> SiteSettings:
     """Reads what `to_json` of the same version wrote; anything else is a bug and raises."""
-    settings: SiteSettings = _built(SiteSettings, json.loads(text))
+    settings: SiteSettings = built(SiteSettings, json.loads(text))
     return settings
 
 
 def member_from_json(text: str) -> MemberProcessSettings:
-    settings: MemberProcessSettings = _built(MemberProcessSettings, json.loads(text))
+    settings: MemberProcessSettings = built(MemberProcessSettings, json.loads(text))
     return settings
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     return value.value if isinstance(value, Enum) else str(value)
 
 
-def _built(hint: Any, raw: Any) -> Any:
+def built(hint: Any, raw: Any) -> Any:
     """`raw` as the annotated type says; the counterpart of dataclasses.asdict."""
     hint = getattr(hint, "__supertype__", hint)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
-        return None if raw is None else _built(next(arg for arg in args if arg is not type(None)), raw)
+        return None if raw is None else built(next(arg for arg in args if arg is not type(None)), raw)
     if origin is tuple:
         inner = [args[0]] * len(raw) if args[-1] is Ellipsis else args
-        return tuple(_built(one, item) for one, item in zip(inner, raw, strict=True))
+        return tuple(built(one, item) for one, item in zip(inner, raw, strict=True))
     if dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
-        return hint(**{name: _built(hints[name], value) for name, value in raw.items()})  # type: ignore[operator]  # a class
+        return hint(**{name: built(hints[name], value) for name, value in raw.items()})  # type: ignore[operator]  # a class
     if isinstance(hint, type) and issubclass(hint, Endpoint | AddressSpec | PortSpec):
         return hint(*raw)
     if isinstance(hint, type) and issubclass(hint, Path | Enum):

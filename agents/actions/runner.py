@@ -27,7 +27,7 @@ from agents.actions.steps import StepRunner
 from agents.actions.unwind import ALONE_MS_MAX, Unwinder
 from agents.core.effects import ExtendDeadline, Fence, PlanKind, StartPlan
 from agents.core.lease_holder import NO_EPOCH
-from agents.core.plan_progress import PlanEnd
+from agents.core.plan_progress import PlanEnd, StepState
 from agents.fencing.base import Guard, GuardError, NotProvenDown
 from proto.errors import DurabilityLost
 from proto.invariants import require
@@ -126,6 +126,12 @@ class GroupRunner:
         """That holds this epoch and takes steps: of a plan's own, and those that a lead asks a member for."""
         latest = self._arming.latest
         return self._guards.guard if latest is not None and latest[0] == epoch and self._plan is None else None
+
+    def step_done(self, step: str, epoch: Epoch) -> bool:
+        """Of the activation of that epoch."""
+        noted = self._notes.progress
+        ours = noted is not None and (noted.header.kind, noted.header.epoch) == (PlanKind.ACTIVATE, epoch)
+        return noted is not None and ours and noted.states.get(step) is StepState.DONE
 
     @property
     def dormant(self) -> bool:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from agents.core.agent_permits import SitePermits
+from agents.core.agent_holder import SiteHolder
 from agents.core.clock_watch import ClockWatch
 from agents.core.effects import Effect, KeepRelays, ReopenStreams, Send, Tell
 from agents.core.group_permit import GroupLifeStart, PermittedGroup
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_EPOCH, LeaseHolder
+from agents.core.licenses import KeptKeys
 from agents.core.permit_record import PermitRecord
 from agents.core.promise import Promise
 from agents.core.relay import Relays
@@ -27,13 +28,14 @@ from proto.decisions import Reason
 from proto.health import DataChecks
 from proto.messages import (
     LAG_UNKNOWN_MS,
+    EscrowPutAnswer,
+    EscrowValue,
     GroupSites,
     Heartbeat,
     HeartbeatAnswer,
     Notice,
     Ping,
     Pong,
-    Release,
     ReleaseAnswer,
     WitnessMessage,
 )
@@ -46,6 +48,7 @@ from proto.units import (
     GroupId,
     Incarnation,
     InstantNs,
+    LicenseName,
     Nonce,
     SiteId,
     WitnessId,
@@ -60,7 +63,7 @@ _ENTRY_BYTES = 110
 """One group's part of a heartbeat beside its report: name, epoch, claim, lag."""
 
 
-class SiteAgent(SitePermits):
+class SiteAgent(SiteHolder):
     def __init__(
         self,
         settings: AgentSettings,
@@ -72,10 +75,11 @@ class SiteAgent(SitePermits):
         promises: Mapping[GroupId, Promise] | None = None,
         sites: Mapping[GroupId, GroupSites] | None = None,
         permits: Mapping[GroupId, PermitRecord] | None = None,
+        sealed: Mapping[GroupId, Mapping[LicenseName, KeptKeys]] | None = None,
     ) -> None:
         """`takeover`: guards still hold for a former process's incarnation, which goes on (agents/core/takeover.py).
 
-        `promises`, `sites` and `permits` are what is on disk.
+        `promises`, `sites`, `permits` and `sealed` are what is on disk.
         """
         self.settings = settings
         self.incarnation = Incarnation(tokens()) if takeover is None else takeover.kept.incarnation
@@ -105,6 +109,7 @@ class SiteAgent(SitePermits):
                 sites=(sites or {}).get(group.group),
                 number_first=self._seq,
                 permit=(permits or {}).get(group.group, PermitRecord()),
+                sealed=(sealed or {}).get(group.group, {}),
             )
             self.groups[group.group] = PermittedGroup(group, settings, holder, _NOT_PROBED, told, self._tokens, life)
         adopted = {} if takeover is None else takeover.groups
@@ -148,6 +153,8 @@ class SiteAgent(SitePermits):
         elif isinstance(message, GroupSites):
             if message.group in self.groups:
                 self.groups[message.group].told_sites(message)
+        elif isinstance(message, EscrowPutAnswer | EscrowValue):
+            self._escrow_heard(message)
         elif isinstance(message, Pong):
             self._pong(Route(witness, via), message, now)
         self._work(now)
@@ -310,11 +317,12 @@ class SiteAgent(SitePermits):
             self._look_aside(now)
         self._watch_answer(now)
         self._watch_routes(now)
-        if any(group.urgent for group in self.groups.values()):
+        if any(group.urgent or group.licenses.urgent for group in self.groups.values()):
             soonest = InstantNs(self._heartbeat_last + URGENT_SPACING_NS)
             self._heartbeat_at = min(self._heartbeat_at, max(soonest, now.boottime_ns))
         if now.boottime_ns >= self._heartbeat_at:
             self._send_heartbeat(now)
+        self._send_puts(now)
         self._send_releases(now)
         if now.boottime_ns >= self._ping_at:
             self._ping_at = InstantNs(now.boottime_ns + limits.PING_INTERVAL_NS)
@@ -360,6 +368,7 @@ class SiteAgent(SitePermits):
             entries = tuple(group.heartbeat(terse=True) for group in self.groups.values())
         for group in self.groups.values():
             group.urgent = False
+            group.licenses.reported()
         nonce = Nonce(self._tokens())
         self.streams.sent(nonce, Attempt(self._seq, now, route, {entry.group: entry.epoch for entry in entries}))
         wait_ns = min(self.streams.answer_wait_ns(route), self.interval_ns())
@@ -367,24 +376,6 @@ class SiteAgent(SitePermits):
         known = self.newest_answered()
         beat = Heartbeat(self.settings.site, self.incarnation, self._seq, nonce, now.wall_ms, entries, known)
         self._effects.append(Send(route.witness, beat, route.via))
-
-    def _send_releases(self, now: ClockReading) -> None:
-        route = self.streams.best()
-        for name, group in self.groups.items():
-            release = group.end.due(now)
-            if release is None or route is None:
-                continue
-            message = Release(
-                site=self.settings.site,
-                incarnation=self.incarnation,
-                group=name,
-                epoch=release.epoch,
-                claim=release.claim,
-                kind=release.kind,
-                text=release.text,
-                nonce=Nonce(self._tokens()),
-            )
-            self._effects.append(Send(route.witness, message, route.via))
 
     def _ping(self, route: Route, now: ClockReading) -> None:
         stream = self.streams.open[route]

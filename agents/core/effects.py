@@ -13,10 +13,11 @@ from enum import Enum
 from agents.core.permit_record import PermitRecord
 from agents.core.promise import Promise
 from proto.lease import LeaseConstants
+from proto.license import EscrowItem, EscrowVersion
 from proto.messages import AgentMessage, GroupSites
 from proto.site_messages import HoldAnswer, HoldEnd, HoldEndAnswer, HoldRequest
 from proto.timing import LocalDeadlines
-from proto.units import Claim, Epoch, GroupId, SiteId, WitnessId
+from proto.units import Claim, Epoch, GroupId, LicenseName, SiteId, WitnessId
 
 
 class PlanKind(Enum):
@@ -62,6 +63,28 @@ class StorePromise:
 
     group: GroupId
     promise: Promise
+    escrow: tuple[EscrowItem, ...] = ()
+    """The holder's sealed keys that came with the request: kept before the promise; told by `license_kept`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealKey:
+    """Read the license's key, seal it as that version and make it durable; answered by `license_sealed`.
+
+    At most one of a license is under way. Nothing is sealed when the site does not hold the version's epoch any more.
+    """
+
+    group: GroupId
+    license: LicenseName
+    version: EscrowVersion
+
+
+@dataclass(frozen=True, slots=True)
+class KeepSealed:
+    """A sealed key of the witnesses: make it durable; answered by `license_kept`."""
+
+    group: GroupId
+    item: EscrowItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +197,8 @@ Effect = (
     | StorePromise
     | StoreSites
     | StorePermit
+    | SealKey
+    | KeepSealed
     | StoreBounds
     | KeepAuthority
     | StartPlan

@@ -20,6 +20,7 @@ from proto.groups import WitnessLoss
 from proto.health import DORMANT_STATES, SiteState
 from proto.invariants import require
 from proto.lease import LeaseConstants
+from proto.license import LicenseReport
 from proto.messages import (
     GroupAnswer,
     GroupHeartbeat,
@@ -75,6 +76,9 @@ class GroupAgent(GroupLife):
         if not self.given.told and self.sites is None and self.taken.mark is None:
             return HoldsReport()
         return HoldsReport(self.promising, self.given.mark, self.taken.mark)
+
+    def license_reports(self) -> tuple[LicenseReport, ...]:
+        return self.licenses.reports()
 
     def heartbeat(self, *, terse: bool = False) -> GroupHeartbeat:
         """`terse`: without words for people, because the groups' reports together must fit one frame."""
@@ -232,6 +236,7 @@ class GroupAgent(GroupLife):
     def told_sites(self, message: GroupSites) -> None:
         """A version is reported only when its sites are on disk; a lower one only while nothing is held."""
         self.given.tell(message.wait)
+        self.licenses.told = True
         self.urgent = True
         known = self.sites
         newer = known is None or message.version > known.version

@@ -7,8 +7,8 @@ leads out. A plan that was overtaken answers to nobody: its number no longer mat
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from agents.core.effects import Effect, Fence, PlanKind, StoreBounds, Tell
@@ -16,6 +16,7 @@ from agents.core.health import HealthSummary
 from agents.core.holds_given import HoldsGiven
 from agents.core.holds_taken import Held, HoldsTaken
 from agents.core.lease_holder import NO_EPOCH, LeaseHolder
+from agents.core.licenses import GroupLicenses, KeptKeys
 from agents.core.permit_record import PermitRecord
 from agents.core.plan_numbers import PlanNumbers
 from agents.core.promise import Promise
@@ -29,7 +30,7 @@ from proto.health import DORMANT_STATES, SiteState
 from proto.lease import LeaseConstants, lock_delay_wait
 from proto.messages import GroupSites, ReleaseKind
 from proto.timing import LocalDeadlines, SiteBudgets, local_deadlines
-from proto.units import NS_PER_MS, DurationNs, Epoch, Incarnation, InstantNs
+from proto.units import NS_PER_MS, DurationNs, Epoch, Incarnation, InstantNs, LicenseName
 
 VERIFY_AGAIN_NS = 2_000 * NS_PER_MS
 """A site that cannot prove itself down tries again after this."""
@@ -54,6 +55,8 @@ class GroupLifeStart:
     sites: GroupSites | None
     number_first: int
     permit: PermitRecord = PermitRecord()  # noqa: RUF009 - frozen
+    sealed: Mapping[LicenseName, KeptKeys] = field(default_factory=dict)
+    """What is kept of the group's licenses."""
 
 
 class GroupLife:
@@ -89,6 +92,7 @@ class GroupLife:
             settings.group, emit, stored=life.promise, cold_since=life.started, linked=bool(agent.peers)
         )
         self.taken = HoldsTaken(settings.group, emit, tokens, life.number_first)
+        self.licenses = GroupLicenses(settings.group, settings.licenses, life.sealed, emit)
         self.sites = life.sites
         """The group's whole set of sites, of the version that is reported."""
         self.promising = False
@@ -116,7 +120,9 @@ class GroupLife:
 
     def host_blockers(self) -> tuple[str, ...]:
         """Why this host cannot carry the group: budgets that do not fit its lease, or what its guard lacks."""
-        return self.lacks + timing_blockers(self.known_constants, self.settings)
+        constants = self.known_constants
+        licenses = self.licenses.blockers(None if constants is None else constants.lock_delay_ms)
+        return self.lacks + timing_blockers(constants, self.settings) + licenses
 
     def deadlines(self) -> LocalDeadlines | None:
         authority, constants = self.holder.authority, self.holder.constants
@@ -129,7 +135,8 @@ class GroupLife:
         constants = self.holder.constants
         if self.holder.epoch == NO_EPOCH or constants is None:
             return None
-        return Held(self._agent.site, self._life.incarnation(), self.holder.epoch, self.holder.claim, constants)
+        incarnation, escrow = self._life.incarnation(), self.licenses.items()
+        return Held(self._agent.site, incarnation, self.holder.epoch, self.holder.claim, constants, escrow)
 
     # -- what the shell reports ---------------------------------------------------------------------------
 
@@ -270,6 +277,20 @@ class GroupLife:
             self._emit(Tell(self.settings.group, f"fencing: {text}", alarm=True))
             self._emit(Fence(self.settings.group, text))
 
+    def license_active(self, name: LicenseName) -> None:
+        """Its probe says that it is activated. Where nothing may run that is the end of trust, whoever activated it."""
+        if self.state not in DORMANT_STATES:
+            return
+        text = f"license {name} is activated here though nothing may run"
+        self.licenses.found_active(name)
+        self.urgent = True
+        if not self.settings.enforce:
+            self._emit(Tell(self.settings.group, text, alarm=True))
+            return
+        if self.holder.epoch != NO_EPOCH:
+            self.holder.end()  # claimed, not answered yet: it is not begun from here; the grant runs out
+        self.fence(text)
+
     def abandon(self, text: str, now: ClockReading) -> None:
         """The identity that held the epoch is gone (clocks disagree): fence, and release nothing."""
         self.end.release = None
@@ -305,6 +326,7 @@ class GroupLife:
 
     def _end_epoch(self, constants: LeaseConstants | None, now: ClockReading, delay_ns: int = 0) -> None:
         self.taken.epoch_over(None if self._superseded else self.held(), now, delay_ns)
+        self.licenses.over(now.boottime_ns)
         claim, epoch = self.holder.claim, self.holder.end()
         if epoch != NO_EPOCH and constants is not None and not self._superseded:
             # Superseded: the other one may be a copy of this machine that holds the same claim and still runs.
@@ -320,6 +342,8 @@ class GroupLife:
         state = site_after(self.state, site_input)
         if state is None:
             return False
+        if state in DORMANT_STATES or (state in LIVE_STATES) is not (self.state in LIVE_STATES):
+            self.licenses.role_changed()
         self.state = state
         self.urgent = True
         return True
@@ -344,6 +368,8 @@ class GroupLife:
         self.end.tick(now.boottime_ns, closing=self._closing)
         if self.state not in LIVE_STATES:
             return
+        if self.holder.alive(now):
+            self.licenses.holding(self.holder.epoch, self.holder.claim)
         deadlines = self.deadlines()
         if deadlines is None or not self.holder.alive(now) or now.boottime_ns >= deadlines.kill_at:
             self.fence("the lease ran out: no witness answered a renewal in time")
@@ -356,9 +382,9 @@ class GroupLife:
                 self._stop(ReleaseKind.CLEAN, "the lease ran out: verified down")
 
     def next_deadline(self) -> InstantNs | None:
-        wake = [at for at in (self._verify_at, self.end.next_deadline()) if at is not None]
+        wake = [self._verify_at, self.end.next_deadline(), self.licenses.next_deadline()]
         deadlines = self.deadlines() if self.state in LIVE_STATES else None
         if deadlines is not None:
             running = self.state in (SiteState.ACTIVE, SiteState.ACTIVATING)
             wake.append(deadlines.stop_at if running else deadlines.kill_at)
-        return min(wake, default=None)
+        return min((at for at in wake if at is not None), default=None)

@@ -18,6 +18,7 @@ from agents.core.promise import Promise, promised, raw_wake, request_constants
 from proto.clock import ClockReading
 from proto.holds import HoldMark, promise_wait
 from proto.lease import LONGEST_POSSIBLE, LeaseConstants, longest
+from proto.license import EscrowItem
 from proto.site_messages import HoldAnswer, HoldEnd, HoldEndAnswer, HoldRefusal, HoldRequest, HoldVerdict
 from proto.timing import check_constants
 from proto.units import Epoch, GroupId, InstantNs, Nonce, SiteId
@@ -76,6 +77,8 @@ class HoldsGiven:
         self._answers: list[tuple[SiteId, HoldAnswer | HoldEndAnswer]] = []
         """They leave when what they rest on is on disk."""
         self._later: list[tuple[SiteId, HoldAnswer | HoldEndAnswer]] = []
+        self._escrow: tuple[EscrowItem, ...] = ()
+        """Of the newest request that was promised: kept with the promise."""
 
     # -- what it keeps this site from ---------------------------------------------------------------------
 
@@ -145,6 +148,7 @@ class HoldsGiven:
             self._emit(AnswerSite(site, answer))
             return
         self.promise, self._nonce = promised(request, received, self.promise), request.nonce
+        self._escrow = request.escrow
         self._store(site, answer)
 
     def _judge(self, site: SiteId, request: HoldRequest, standing: Standing) -> tuple[HoldVerdict, HoldRefusal]:
@@ -210,7 +214,8 @@ class HoldsGiven:
             self._storing = True
             self._answers, self._later = self._later, []
             self._written = self.promise
-            self._emit(StorePromise(self._group, self.promise))
+            self._emit(StorePromise(self._group, self.promise, self._escrow))
+            self._escrow = ()
 
     def promise_stored(self) -> None:
         if not self._storing:

@@ -20,6 +20,7 @@ from proto import limits
 from proto.clock import ClockReading
 from proto.holds import NO_CHAIN, HoldMark, chain_next, promise_wait
 from proto.lease import LeaseConstants
+from proto.license import EscrowItem
 from proto.site_messages import HoldAnswer, HoldEnd, HoldEndAnswer, HoldRequest, HoldVerdict
 from proto.units import NS_PER_MS, Chain, Claim, Epoch, GroupId, Incarnation, InstantNs, Nonce, SiteId
 
@@ -37,6 +38,8 @@ class Held:
     epoch: Epoch
     claim: Claim
     constants: LeaseConstants
+    escrow: tuple[EscrowItem, ...] = ()
+    """The newest sealed key of each license: kept by who promises, with the promise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,7 @@ class HoldsTaken:
                     number=self.number,
                     chain=self._chain,
                     sites_version=version,
+                    escrow=held.escrow,
                 ),
             )
         )

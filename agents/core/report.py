@@ -11,6 +11,7 @@ from proto.codec import REPORTS
 from proto.health import HealthReport, SiteState
 from proto.holds import HoldMark
 from proto.lease import LeaseConstants
+from proto.license import LicenseReport
 from proto.permit import PermitMark
 from proto.timing import SiteBudgets, check_addresses, check_ladder, check_site, default_budgets
 from proto.units import Epoch
@@ -18,6 +19,8 @@ from proto.units import Epoch
 _CONTAINMENT_BYTES_MAX = 400
 _BLOCKERS_BYTES_MAX = limits.REPORT_BYTES_MAX - 800
 """What remains of a report for words, after its fixed fields."""
+_LICENSE_BYTES_MAX = 150
+"""Of each license: its name, a version and a problem's code."""
 _STOPPING = "this agent is being stopped"
 _TERSE_BYTES_MAX = 40
 """Of the containment's words in a terse report, which has no others."""
@@ -45,6 +48,7 @@ class Reported(Protocol):
     def holds(self) -> HoldsReport: ...
     @property
     def under_permit(self) -> PermitMark | None: ...
+    def license_reports(self) -> tuple[LicenseReport, ...]: ...
     def host_blockers(self) -> tuple[str, ...]: ...
 
 
@@ -94,7 +98,8 @@ def report_bytes(
     A closing agent claims nothing, so it is not ready: a grant to it would only run out.
     """
     state, health, timing = group.state, group.health, group.host_blockers()
-    trouble = group.trouble
+    trouble, licenses = group.trouble, group.license_reports()
+    room = _BLOCKERS_BYTES_MAX - _LICENSE_BYTES_MAX * len(licenses)
     said = ((trouble,) if trouble else ()) + timing + ((_STOPPING,) if closing else ())
     return REPORTS.encode(
         HealthReport(
@@ -109,11 +114,12 @@ def report_bytes(
             store_id=agent.store_id,
             agent_version=agent.agent_version,
             containment=_cut(group.containment, _TERSE_BYTES_MAX if terse else _CONTAINMENT_BYTES_MAX),
-            blockers=() if terse else _fitting(said + health.blockers_while(active=state is SiteState.ACTIVE)),
+            blockers=() if terse else _fitting(said + health.blockers_while(active=state is SiteState.ACTIVE), room),
             promising=group.holds.promising,
             promised=group.holds.promised,
             holding=group.holds.holding,
             permit=group.under_permit,
+            licenses=licenses,
         )
     )
 
@@ -123,10 +129,9 @@ def _cut(words: str, bytes_max: int) -> str:
     return words.encode("utf-8", "replace")[:bytes_max].decode("utf-8", "ignore")
 
 
-def _fitting(words: tuple[str, ...]) -> tuple[str, ...]:
-    """As many as fit a report; each cut to a line."""
+def _fitting(words: tuple[str, ...], left: int) -> tuple[str, ...]:
+    """As many as fit into so many bytes; each cut to a line."""
     kept: list[str] = []
-    left = _BLOCKERS_BYTES_MAX
     for word in words[: limits.BLOCKERS_MAX]:
         line = _cut(word[:200], 4 * 200)
         left -= len(line.encode()) + 4

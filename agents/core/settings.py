@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from proto.timing import SiteBudgets
-from proto.units import ClusterId, GroupId, SiteId, WitnessId
+from proto.units import ClusterId, GroupId, LicenseName, SiteId, WitnessId
 
 
 class ProbeKind(Enum):
@@ -41,6 +41,15 @@ class ProbeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LicenseSettings:
+    name: LicenseName
+    required: bool
+    """Without a sealed key that opens the site does not start."""
+    lock_delay_ms: int
+    """The vendor's server keeps a session that long: the group's lock_delay must not be shorter."""
+
+
+@dataclass(frozen=True, slots=True)
 class GroupSettings:
     group: GroupId
     enforce: bool
@@ -54,6 +63,7 @@ class GroupSettings:
     watchdog: bool = False
     reset_before_ms: int | None = None
     """Rungs of the ladder that ask for a longer kill budget."""
+    licenses: tuple[LicenseSettings, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ class SiteInput(Enum):
     STOPPED = "stopped"
     """DEACTIVATE proved that nothing is left."""
     FENCE = "fence"
-    """Authority or trust is gone: kill now."""
+    """Authority or trust is gone: kill now. Also of a dormant site whose license is seen activated."""
     FENCED = "fenced"
     """The fence is proven."""
     TAKEN_ACTIVATING = "taken-over-activating"
@@ -48,6 +48,8 @@ SITE_TRANSITIONS: dict[tuple[SiteState, SiteInput], SiteState] = {
     (_S.ACTIVATING, _I.FENCE): _S.FENCING,
     (_S.ACTIVE, _I.FENCE): _S.FENCING,
     (_S.DEACTIVATING, _I.FENCE): _S.FENCING,
+    (_S.STANDBY, _I.FENCE): _S.FENCING,
+    (_S.FENCED, _I.FENCE): _S.FENCING,
     (_S.FENCING, _I.FENCED): _S.FENCED,
 }
 

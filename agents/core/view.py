@@ -64,6 +64,7 @@ def group_view(group: PermittedGroup, now: ClockReading) -> dict[str, object]:
         "sites": [] if group.sites is None else list(group.sites.sites),
         "witness_loss": None if group.sites is None else group.sites.witness_loss.value,
         "containment": group.containment,
+        "licenses": group.licenses.view(),
         "trouble": group.trouble,
         "blockers": [
             *((UNKNOWN_GROUP,) if group.unknown else ()),

@@ -14,7 +14,9 @@ from agents.core.effects import (
     Fence,
     KeepAuthority,
     KeepRelays,
+    KeepSealed,
     ReopenStreams,
+    SealKey,
     Send,
     SendSite,
     StartPlan,
@@ -25,8 +27,10 @@ from agents.core.effects import (
     Tell,
 )
 from agents.core.health import HealthFold, HealthSummary
-from agents.core.promise import Promise
+from agents.core.lease_holder import NO_EPOCH
+from agents.core.licenses import KeptKeys, Look
 from agents.core.view import agent_view, group_view
+from agents.license.stance import Stance, may_seal
 from agents.probes.base import ProbeResult
 from agents.runtime.loop import CoreLoop
 from agents.site_link.port import SiteAsk, SiteSays
@@ -35,7 +39,7 @@ from proto.health import SiteState
 from proto.invariants import require
 from proto.messages import AgentMessage, GroupSites, WitnessMessage
 from proto.permit import Permit
-from proto.units import Epoch, GroupId, Incarnation, SiteId, WitnessId
+from proto.units import Epoch, GroupId, Incarnation, LicenseName, SiteId, WitnessId
 
 
 class Runner(Protocol):
@@ -46,6 +50,9 @@ class Runner(Protocol):
     def fence(self, effect: Fence) -> None: ...
     def status(self) -> dict[str, object]: ...
     def let_go(self) -> None: ...
+
+    def step_done(self, step: str, epoch: Epoch) -> bool:
+        """Of the activation of that epoch."""
 
 
 class Shell(Protocol):
@@ -60,8 +67,11 @@ class Shell(Protocol):
 
     def answer_site(self, site: SiteId, answer: SiteSays) -> bool: ...
 
-    def store_promise(self, group: GroupId, promise: Promise) -> None:
-        """Blocking and durable; called from a thread, one call at a time for each group."""
+    def store_promise(self, effect: StorePromise) -> Mapping[LicenseName, KeptKeys]:
+        """Blocking and durable, sealed keys first; called from a thread, one call at a time for each group.
+
+        What is kept of the licenses that it brought keys of.
+        """
 
     def store_sites(self, group: GroupId, sites: GroupSites) -> None:
         """Blocking and durable; called from a thread, one call at a time for each group."""
@@ -74,6 +84,12 @@ class Shell(Protocol):
 
     def keep_authority(self, incarnation: Incarnation, effect: KeepAuthority) -> None:
         """For the next process; blocking, called from a thread, one call at a time. Never fails."""
+
+    async def seal_key(self, effect: SealKey) -> tuple[KeptKeys, str]:
+        """What is kept now, and the problem's code, '' for none; one call at a time for each license."""
+
+    async def keep_sealed(self, effect: KeepSealed) -> tuple[KeptKeys, str]:
+        """Durable; what is kept now, and the problem's code."""
 
     def store_permit(self, effect: StorePermit) -> None:
         """Blocking and durable; called from a thread, one call at a time, in order."""
@@ -174,6 +190,32 @@ class Driver(CoreLoop):
             self._summaries[group] = summary
             self._input(lambda now: self.agent.observe(group, summary, now))
 
+    # -- licenses -----------------------------------------------------------------------------------------
+
+    def license_looked(
+        self, group: GroupId, name: LicenseName, look: Look, problem: str, epoch: Epoch, *, reseal: bool
+    ) -> None:
+        self._input(lambda now: self.agent.license_looked(group, name, look, problem, epoch, now, reseal=reseal))
+
+    def license_probed(self, group: GroupId, name: LicenseName, activated: bool | None, problem: str) -> None:
+        self._input(lambda now: self.agent.license_probed(group, name, activated, problem, now))
+
+    def license_stance(self, group: GroupId, name: LicenseName, restore_step: str) -> Stance:
+        found, runner = self.agent.groups[group], self.runners[group]
+        epoch = found.holder.epoch
+        restored = found.state is SiteState.ACTIVATING and runner.step_done(restore_step, epoch)
+        sealing = may_seal(found.state, restored=restored, read=found.licenses.read_under(name) == epoch)
+        holds = sealing and found.holder.alive(self._clock.read())
+        return Stance(found.licenses.role, epoch if holds else NO_EPOCH)
+
+    async def _seal_key(self, effect: SealKey) -> None:
+        kept, problem = await self._shell.seal_key(effect)
+        self._input(lambda now: self.agent.license_sealed(effect.group, effect.license, kept, problem, now))
+
+    async def _keep_sealed(self, effect: KeepSealed) -> None:
+        kept, problem = await self._shell.keep_sealed(effect)
+        self._input(lambda now: self.agent.license_kept(effect.group, effect.item.license, kept, problem, now))
+
     # -- RunnerReports ------------------------------------------------------------------------------------
 
     def plan_finished(self, group: GroupId, plan: int, ok: bool, text: str, *, orderly: bool = True) -> None:
@@ -243,6 +285,10 @@ class Driver(CoreLoop):
             self.spawn(self._store_promise(effect), f"promise {effect.group}")
         elif isinstance(effect, StoreSites):
             self.spawn(self._store_sites(effect), f"sites {effect.group}")
+        elif isinstance(effect, SealKey):
+            self.spawn(self._seal_key(effect), f"seal {effect.group}/{effect.license}")
+        elif isinstance(effect, KeepSealed):
+            self.spawn(self._keep_sealed(effect), f"keep {effect.group}/{effect.item.license}")
         elif isinstance(effect, StorePermit):
             self.spawn(self._store_permit(effect), f"permit {effect.group}")
         else:
@@ -260,8 +306,13 @@ class Driver(CoreLoop):
 
     async def _store_promise(self, effect: StorePromise) -> None:
         """The core has one of a group under way at most."""
-        await asyncio.to_thread(self._shell.store_promise, effect.group, effect.promise)
+        changed = await asyncio.to_thread(self._shell.store_promise, effect)
+        for name, kept in changed.items():
+            self._license_kept(effect.group, name, kept)
         self._input(lambda now: self.agent.promise_stored(effect.group, now))
+
+    def _license_kept(self, group: GroupId, name: LicenseName, kept: KeptKeys) -> None:
+        self._input(lambda now: self.agent.license_kept(group, name, kept, "", now))
 
     async def _store_sites(self, effect: StoreSites) -> None:
         """The core has one of a group under way at most."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from agents.client.streams import WitnessStreams
 from agents.components.held import Around, component_rows
-from agents.core.effects import Effect, KeepAuthority, StorePermit
-from agents.core.promise import Promise
+from agents.core.effects import Effect, KeepAuthority, KeepSealed, SealKey, StorePermit, StorePromise
+from agents.core.licenses import KeptKeys
 from agents.fencing.exec_registry import ExecRegistry
 from agents.holds_store import HoldsStore
 from agents.permit_files import PermitFiles
@@ -18,8 +19,12 @@ from agents.settings import SiteSettings
 from agents.site_link.build import Sites
 from agents.site_link.port import SiteAsk, SiteSays
 from agents.store import AgentStore
+from proto.invariants import unreachable
 from proto.messages import AgentMessage, GroupSites
-from proto.units import Epoch, GroupId, Incarnation, SiteId, WitnessId
+from proto.units import Epoch, GroupId, Incarnation, LicenseName, SiteId, WitnessId
+
+if TYPE_CHECKING:
+    from agents.license.room import LicenseRoom
 
 
 class AgentShell:
@@ -30,6 +35,8 @@ class AgentShell:
     ) -> None:
         self.streams: WitnessStreams | None = None
         self.sites: Sites | None = None
+        self.licenses: LicenseRoom | None = None
+        """None where no license is configured: what seals is loaded for them alone."""
         self._keeper = keeper
         self._permits = permits
         self._store = store
@@ -56,8 +63,21 @@ class AgentShell:
     def store_bounds(self, group: GroupId, bound: Epoch, finished: Epoch) -> None:
         self._store.store_bounds(group, bound, finished)
 
-    def store_promise(self, group: GroupId, promise: Promise) -> None:
-        self._holds.store_promise(group, promise)
+    def store_promise(self, effect: StorePromise) -> Mapping[LicenseName, KeptKeys]:
+        room = self.licenses
+        changed = {} if room is None else room.keep_promised(effect.group, effect.escrow)
+        self._holds.store_promise(effect.group, effect.promise)
+        return changed
+
+    async def seal_key(self, effect: SealKey) -> tuple[KeptKeys, str]:
+        if self.licenses is None:
+            unreachable(f"nobody keeps the license of {effect}")
+        return await self.licenses.seal(effect)
+
+    async def keep_sealed(self, effect: KeepSealed) -> tuple[KeptKeys, str]:
+        if self.licenses is None:
+            unreachable(f"nobody keeps the license of {effect}")
+        return await self.licenses.keep(effect)
 
     def store_sites(self, group: GroupId, sites: GroupSites) -> None:
         self._holds.store_sites(group, sites)

@@ -32,6 +32,7 @@ from agents.core.agent import SiteAgent
 from agents.core.health import HealthFold
 from agents.fencing.exec_registry import ExecRegistry
 from agents.holds_store import HoldsStore
+from agents.license.stance import Stance
 from agents.local.endpoint import Looks, build_app
 from agents.local.server import LocalServer
 from agents.members.build import Members
@@ -42,6 +43,7 @@ from agents.runtime.break_glass import BreakGlass
 from agents.runtime.certificate_watch import CertificateWatch
 from agents.runtime.driver import Driver
 from agents.runtime.identity import require_own, tls_files, witness_contexts
+from agents.runtime.licenses import license_components, license_room
 from agents.runtime.life import ProcessLife
 from agents.runtime.machine import read_machine
 from agents.runtime.shell import AgentShell, full_status
@@ -57,7 +59,7 @@ from proto.edge.logs import get_logger, setup_logging
 from proto.edge.tls import reload_files
 from proto.features import FEATURE_MAX
 from proto.messages import Hello
-from proto.units import TOKEN_BYTES, WitnessId
+from proto.units import TOKEN_BYTES, GroupId, LicenseName, WitnessId
 
 STOP_MARGIN_S = 30.0
 """Added to the longest deactivation: for proofs, the release and its answer."""
@@ -91,6 +93,7 @@ class Agent(ProcessLife):
         permits = PermitFiles(settings.state_dir, store.bounds())
         core, takeover = self._place.settings, self._found.takeover
         holds = HoldsStore(settings.state_dir, [group.group for group in settings.groups], self._place.machine.boot_id)
+        self.licenses = license_room(settings, self._license_stance)
         self.core = SiteAgent(
             core,
             tokens=lambda: secrets.token_bytes(TOKEN_BYTES),
@@ -100,6 +103,7 @@ class Agent(ProcessLife):
             promises=holds.promises,
             sites=holds.sites,
             permits=permits.load(),
+            sealed=None if self.licenses is None else self.licenses.kept(),
         )
         self.keeper = Keeper(core, settings.runtime_dir, self._place.machine, takeover)
         self.shell = AgentShell(store, holds, permits, self.telemetry, self.keeper)
@@ -121,11 +125,14 @@ class Agent(ProcessLife):
         self._add_runners()
         self.sites = Sites(settings, self.driver, self._clock, self._random.random)
         self.streams = self._make_streams()
-        self.shell.streams, self.shell.sites = self.streams, self.sites
+        self.shell.streams, self.shell.sites, self.shell.licenses = self.streams, self.sites, self.licenses
         probes = (*scheduled_probes(settings), *self._component_probes, *self.members.looks())
         self.schedule = ProbeSchedule(probes, self.driver.probed, self._random.random)
         self.glass = BreakGlass(self.driver)
         self.local = LocalServer(build_app(self._looks()), settings.http, settings.status_socket)
+
+    def _license_stance(self, group: GroupId, name: LicenseName, restore_step: str) -> Stance:
+        return self.driver.license_stance(group, name, restore_step)
 
     def _add_runners(self) -> None:
         parts = host_parts(
@@ -140,7 +147,8 @@ class Agent(ProcessLife):
         bounds = self._store.bounds()
         for group in self.settings.groups:
             components = build_components(self.settings.site, group.group, group.components)
-            plans = group_plans(self.settings.site, group, self.settings.state_dir / STEP_LOGS, components)
+            proven = (*components, *license_components(self.settings.site, group))
+            plans = group_plans(self.settings.site, group, self.settings.state_dir / STEP_LOGS, proven)
             seen, _ = bounds[group.group]
             runner = GroupRunner(plans, parts, self.driver, seen, self._place.journals[group.group])
             self.driver.runners[group.group] = runner
@@ -176,6 +184,8 @@ class Agent(ProcessLife):
         view["site_link"] = self.sites.status()
         for group in view["groups"]:
             group["members"] = self.members.desk.status(group["group"])
+            seen = {} if self.licenses is None else self.licenses.view(group["group"])
+            group["licenses"] = [{**one, **seen.get(one["license"], {})} for one in group["licenses"]]
         view["certificate"] = self._certificate.status()
         view["process"] = self._process({"life": self.keeper.life})
         return view
@@ -198,6 +208,8 @@ class Agent(ProcessLife):
         if self.sites.configured:
             self._supervise("site link", self.sites.run())
         self._supervise("probes", self.schedule.run())
+        if self.licenses is not None:
+            self._supervise("licenses", self.licenses.run(self.driver))
         if self._contexts is not None:
             self._supervise("certificate", self._certificate.run())
         self._supervise_generation(self._place.machine.generation)

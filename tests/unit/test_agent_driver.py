@@ -10,9 +10,8 @@ from typing import Any, NoReturn
 import pytest
 
 from agents.core.agent import SiteAgent
-from agents.core.effects import Effect, ExtendDeadline, Fence, PlanKind, StartPlan, StoreBounds
+from agents.core.effects import Effect, ExtendDeadline, Fence, PlanKind, StartPlan, StoreBounds, StorePromise
 from agents.core.health import HealthFold
-from agents.core.promise import Promise
 from agents.core.settings import AgentSettings, GroupSettings, ProbeRole, ProbeSettings
 from agents.probes.base import ProbeResult
 from agents.runtime.driver import Driver
@@ -90,11 +89,12 @@ class World:
         self.sent.append(message)
         return True
 
-    def store_promise(self, group: GroupId, promise: Promise) -> None:
+    def store_promise(self, effect: StorePromise) -> dict:
         assert self.may_store.wait(10)
         if self.disk_fails:
             raise DurabilityLost("the disk is full")
-        self.sites.append(("stored", promise.number))
+        self.sites.append(("stored", effect.promise.number))
+        return {}
 
     def ask_site(self, site: SiteId, request: SiteAsk) -> bool:
         self.sites.append(("asked", request))

@@ -20,8 +20,10 @@ from agents.core.effects import (
     Fence,
     KeepAuthority,
     KeepRelays,
+    KeepSealed,
     ReopenStreams,
     Send,
+    SealKey,
     SendSite,
     StartPlan,
     StoreBounds,
@@ -244,8 +246,8 @@ class SiteHost(SimHost):
             self.streams.keep_relays(effect.witnesses)
         elif isinstance(effect, SendSite | AnswerSite | StorePromise | StoreSites):
             self.link.perform(effect)
-        elif isinstance(effect, StorePermit):
-            require(False, "simulated sites are offered no permit")
+        elif isinstance(effect, StorePermit | SealKey | KeepSealed):
+            require(False, "simulated sites are offered no permit, and have no license yet")
         else:
             self.note(self.name, effect.text)
 

@@ -1,0 +1,358 @@
+"""(11) One group's licenses on this site: which sealed keys it keeps, what it seals, what it tells the witnesses.
+
+Rules (DESIGN section 8; docs/adr/0021). Only the holder seals, under the epoch that it holds, with the number after the
+highest that it ever heard of; what is sealed is on disk before it is told to anybody. It seals when the key in place
+is another one, when its epoch is new, and when the sealing key is. The newest is put to the witnesses, again and again
+with the very same bytes, until they answered; a refusal says which number comes next. What was sealed in a former
+epoch is put no more: the same key is sealed again. While witnesses are away the newest goes to the
+other sites with each request of a hold. A holder that went down in order waits a moment with its release, so that a
+key which changed just before is known.
+A dormant site keeps what the witnesses or a holder send, and says that it holds only what it could open.
+A license that is seen activated where nothing may run is fenced at once, before anybody was asked.
+
+Values in clear never come here: the shell reads and seals (agents/license/room.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from agents.core.effects import Effect, KeepSealed, SealKey, Tell
+from agents.core.lease_holder import NO_CLAIM, NO_EPOCH
+from agents.core.settings import LicenseSettings
+from proto.decisions import Reason
+from proto.license import EscrowItem, EscrowVersion, LicenseReport, SealedKey, version_words
+from proto.messages import EscrowPutAnswer
+from proto.units import NS_PER_MS, Claim, Epoch, GroupId, InstantNs, LicenseName
+
+PUT_AGAIN_NS = 700 * NS_PER_MS
+LAST_PUT_MAX_NS = 5_000 * NS_PER_MS
+"""A release waits at most this long for what was sealed before the end."""
+_GIVEN_UP = frozenset({Reason.UNKNOWN_LICENSE, Reason.ESCROW_OFF})
+
+CANNOT_OPEN = "cannot-open"
+NOT_STORED = "not-stored"
+PUT_REFUSED = "put-refused"
+STORE_DAMAGED = "store-damaged"
+TWO_WRITERS = "two-writers"
+ACTIVE_WHILE_DORMANT = "active-while-dormant"
+"""Stays until a later probe says no."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptKeys:
+    """What is on disk of one license, as the core needs it."""
+
+    newest: SealedKey | None = None
+    opens: bool = False
+    """The newest opens with this site's sealing keys."""
+    held: EscrowVersion | None = None
+    """The newest version that opens."""
+    damaged: bool = False
+
+
+class Put(NamedTuple):
+    license: LicenseName
+    sealed: SealedKey
+    claim: Claim
+
+
+class Look(Enum):
+    """What a watcher saw in place of an active site."""
+
+    SAME = "same"
+    CHANGED = "changed"
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class _License:
+    settings: LicenseSettings
+    kept: KeptKeys
+    number: int = 0
+    """The highest number that was ever heard of."""
+    acked: EscrowVersion | None = None
+    sealing: bool = False
+    again_at: InstantNs = InstantNs(0)  # noqa: RUF009 - a number
+    activated: bool | None = None
+    watch_problem: str = ""
+    put_problem: str = ""
+    probe_problem: str = ""
+    given_up: bool = False
+    """The witnesses keep no such license."""
+    alarm: bool = False
+    """It was seen activated where nothing may run, and no report has said so yet."""
+    read_epoch: Epoch = NO_EPOCH
+    """The last epoch under which its place was read."""
+    found: bool = False
+    """The same, until a later look says that it is not."""
+
+    def unsent(self, epoch: Epoch) -> SealedKey | None:
+        """The newest, when it was sealed in this epoch, so here, and the witnesses have not said that they have it."""
+        newest = self.kept.newest
+        if newest is None or newest.version.epoch != epoch or self.given_up:
+            return None
+        return newest if self.acked is None or self.acked < newest.version else None
+
+
+class GroupLicenses:
+    """Owned by one group. Inputs come from the group and the shell; effects go out in order."""
+
+    def __init__(
+        self,
+        group: GroupId,
+        settings: tuple[LicenseSettings, ...],
+        kept: Mapping[LicenseName, KeptKeys],
+        emit: Callable[[Effect], None],
+    ) -> None:
+        self.role = 0
+        """Grows whenever the site begins or ends being active: a look that overlaps it says nothing."""
+        self.told = False
+        """A witness speaks of escrow: the report may."""
+        self.urgent = False
+        self._group = group
+        self._emit = emit
+        self._all = {one.name: _License(one, kept.get(one.name, KeptKeys())) for one in settings}
+        self._epoch, self._claim = NO_EPOCH, NO_CLAIM
+        self._last_put_by: InstantNs | None = None
+        """The epoch is over here; until then what it sealed is still put."""
+
+    @property
+    def configured(self) -> bool:
+        return bool(self._all)
+
+    # -- what the group says --------------------------------------------------------------------------------
+
+    def holding(self, epoch: Epoch, claim: Claim) -> None:
+        """What the site holds with authority; said on every look of the group."""
+        if epoch == self._epoch:
+            return
+        self._epoch, self._claim, self._last_put_by = epoch, claim, None
+        for one in self._all.values():
+            one.put_problem, one.given_up, one.again_at = "", False, InstantNs(0)
+
+    def over(self, now: InstantNs) -> None:
+        """Verified down: what is sealed and not acknowledged is put for a moment more."""
+        waiting = self._unsent()
+        self._last_put_by = InstantNs(now + LAST_PUT_MAX_NS) if waiting else None
+        if not waiting:
+            self._epoch = NO_EPOCH
+
+    def settled(self, now: InstantNs) -> bool:
+        """A release need not wait, or waited long enough."""
+        if self._last_put_by is None:
+            return True
+        if self._unsent() and now < self._last_put_by:
+            return False
+        self._epoch, self._last_put_by = NO_EPOCH, None
+        return True
+
+    def _unsent(self) -> bool:
+        return any(one.unsent(self._epoch) is not None for one in self._all.values())
+
+    def role_changed(self) -> None:
+        """What a probe saw before says nothing any more."""
+        self.role += 1
+        for one in self._all.values():
+            one.activated = None
+
+    # -- watchers and probes --------------------------------------------------------------------------------
+
+    def looked(self, name: LicenseName, look: Look, problem: str, epoch: Epoch, *, reseal: bool = False) -> None:
+        """`epoch`: that was held when the look began, with the key restored under it, NO_EPOCH for none.
+
+        `reseal`: the newest is sealed with a former sealing key.
+        """
+        one = self._all.get(name)
+        if one is None:
+            return
+        self._problem(one, "watch_problem", problem)
+        newest = one.kept.newest
+        if epoch != NO_EPOCH:
+            one.read_epoch = epoch
+        if look is Look.FAILED or epoch == NO_EPOCH or epoch != self._epoch or one.sealing:
+            return
+        if look is Look.CHANGED or reseal or newest is None or newest.version.epoch != epoch or not one.kept.opens:
+            self._seal(one)
+
+    def read_under(self, name: LicenseName) -> Epoch:
+        one = self._all.get(name)
+        return NO_EPOCH if one is None else one.read_epoch
+
+    def _seal(self, one: _License) -> None:
+        newest = one.kept.newest
+        number = max(one.number, 0 if newest is None else newest.version.version)
+        one.sealing = True
+        self._emit(SealKey(self._group, one.settings.name, EscrowVersion(self._epoch, number + 1)))
+
+    def sealed(self, name: LicenseName, kept: KeptKeys, problem: str) -> None:
+        """The answer to SealKey: what is on disk now, and what kept it from being sealed."""
+        one = self._all.get(name)
+        if one is None:
+            return
+        one.sealing = False
+        self._problem(one, "watch_problem", problem)
+        self._take(one, kept)
+
+    def probed(self, name: LicenseName, activated: bool | None, problem: str) -> None:
+        one = self._all.get(name)
+        if one is None:
+            return
+        self._problem(one, "probe_problem", problem)
+        self.urgent = self.urgent or one.activated is not activated
+        one.activated = activated
+        one.found = one.found and activated is not False
+
+    def found_active(self, name: LicenseName) -> None:
+        """Where nothing may run. At least one report says so, however fast the fence is."""
+        self._all[name].alarm = self._all[name].found = True
+
+    def _problem(self, one: _License, which: str, problem: str) -> None:
+        if getattr(one, which) == problem:
+            return
+        setattr(one, which, problem)
+        self.urgent = True
+        if problem:
+            self._emit(Tell(self._group, f"license {one.settings.name}: {problem}", alarm=True))
+
+    # -- the witnesses and the other sites ------------------------------------------------------------------
+
+    def due(self, now: InstantNs) -> Put | None:
+        """What is to be put now; the next time is set."""
+        for name, one in self._all.items():
+            unsent = None if self._epoch == NO_EPOCH else one.unsent(self._epoch)
+            if unsent is not None and now >= one.again_at:
+                one.again_at = InstantNs(now + PUT_AGAIN_NS)
+                return Put(name, unsent, self._claim)
+        return None
+
+    def answered(self, answer: EscrowPutAnswer) -> None:
+        self.told = True
+        one = self._all.get(answer.license)
+        if one is None:
+            return
+        one.number = max(one.number, answer.version_next - 1)
+        unsent = one.unsent(self._epoch)
+        if unsent is not None and answer.stored == unsent.version:
+            one.acked = unsent.version
+        if answer.reason is Reason.OK:
+            self._problem(one, "put_problem", "")
+        elif answer.reason in _GIVEN_UP:
+            one.given_up = True
+            self._problem(one, "put_problem", answer.reason.value)
+        elif answer.reason is Reason.ESCROW_CONFLICT and one.unsent(self._epoch) is not None:
+            self._renumber(one, answer.version_next)
+
+    def _renumber(self, one: _License, version_next: int) -> None:
+        """The witnesses have a number that this disk does not know: the same key is sealed again, above it."""
+        newest = one.kept.newest
+        if newest is None or version_next <= newest.version.version:
+            self._problem(one, "put_problem", PUT_REFUSED)
+        elif not one.sealing:
+            self._seal(one)
+
+    def value(self, item: EscrowItem) -> None:
+        """A newer one, of the witnesses."""
+        self.told = True
+        one = self._all.get(item.license)
+        if one is None:
+            return
+        one.number = max(one.number, item.sealed.version.version)
+        newest = one.kept.newest
+        if newest is None or newest.version < item.sealed.version or one.kept.damaged:
+            self._emit(KeepSealed(self._group, item))
+
+    def stored(self, name: LicenseName, kept: KeptKeys, problem: str) -> None:
+        """The answer to KeepSealed, and after a promise that brought sealed keys."""
+        one = self._all.get(name)
+        if one is not None:
+            self._take(one, kept)
+            if problem:
+                self._problem(one, "put_problem", problem)
+
+    def _take(self, one: _License, kept: KeptKeys) -> None:
+        newest = kept.newest
+        opened = kept.held is not None and (one.kept.held is None or one.kept.held < kept.held)
+        one.kept = kept
+        self.urgent = True
+        if newest is not None:
+            one.number = max(one.number, newest.version.version)
+        if opened:
+            told = f"license {one.settings.name}: holds version {version_words(kept.held)}"
+            self._emit(Tell(self._group, told))
+
+    def items(self) -> tuple[EscrowItem, ...]:
+        """The newest of each, for requests of holds."""
+        return tuple(
+            EscrowItem(name, one.kept.newest) for name, one in self._all.items() if one.kept.newest is not None
+        )
+
+    # -- what is told ---------------------------------------------------------------------------------------
+
+    def reports(self) -> tuple[LicenseReport, ...]:
+        """Every configured license, or nothing before a witness spoke of escrow."""
+        if not self.told:
+            return ()
+        return tuple(
+            LicenseReport(name, one.kept.held, one.alarm or one.activated, self.problem(one))
+            for name, one in self._all.items()
+        )
+
+    def reported(self) -> None:
+        """A heartbeat with the reports went out."""
+        self.urgent = False
+        for one in self._all.values():
+            one.alarm = False
+
+    @staticmethod
+    def problem(one: _License) -> str:
+        if one.found:
+            return ACTIVE_WHILE_DORMANT
+        if one.kept.damaged:
+            return STORE_DAMAGED
+        if one.kept.newest is not None and not one.kept.opens:
+            return CANNOT_OPEN
+        return one.watch_problem or one.put_problem or one.probe_problem
+
+    def blockers(self, lock_delay_ms: int | None) -> tuple[str, ...]:
+        """Why this site could not start with the right key; `lock_delay_ms`: of the group, None while not known."""
+        words = []
+        for name, one in self._all.items():
+            wanted = one.settings.lock_delay_ms
+            if lock_delay_ms is not None and wanted > lock_delay_ms:
+                words.append(
+                    f"license {name}: lock_delay {wanted} ms is longer than the group's {lock_delay_ms} ms; "
+                    f"raise the group's lock_delay to {wanted} ms"
+                )
+            newest = one.kept.newest
+            if one.settings.required and newest is not None and not one.kept.opens:
+                words.append(
+                    f"license {name}: version {version_words(newest.version)} does not open here: bring the sealing "
+                    f"key {newest.key_id} to this site's key file"
+                )
+            if one.found:
+                words.append(f"license {name}: it was seen activated here though nothing may run")
+        return tuple(words)
+
+    def view(self) -> list[dict[str, object]]:
+        return [
+            {
+                "license": name,
+                "newest": version_words(None if one.kept.newest is None else one.kept.newest.version),
+                "held": version_words(one.kept.held),
+                "key_id": "" if one.kept.newest is None else one.kept.newest.key_id,
+                "unsent": self._epoch != NO_EPOCH and one.unsent(self._epoch) is not None,
+                "activated": one.activated,
+                "problem": self.problem(one),
+            }
+            for name, one in self._all.items()
+        ]
+
+    def next_deadline(self) -> InstantNs | None:
+        wake = [] if self._last_put_by is None else [self._last_put_by]
+        if self._epoch != NO_EPOCH:
+            wake += [one.again_at for one in self._all.values() if one.unsent(self._epoch) is not None]
+        return min(wake, default=None)

@@ -1,0 +1,231 @@
+"""One license of one group as this site's disk and sealing keys have it. Values in clear live in its calls only.
+
+Used by the agent, which writes, and by the step of an activation and the commands, which read. Blocking calls come from
+threads, one at a time: the lock is held over each change of the file, so that what a holder of another site sends and
+what is sealed here never overtake each other.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from agents.core.license_rules import InPlace
+from agents.core.licenses import NOT_STORED, TWO_WRITERS, KeptKeys
+from agents.license.key_file import KeyFileUnusable, KeyRing, load_ring
+from agents.license.place import SOURCE_BAD_VALUE
+from agents.license.sealing import CannotOpen, Sealer
+from agents.license.spec import SiteLicense
+from agents.license.store import Escrow, EscrowFile, Kept, with_newer
+from proto.edge.logs import get_logger
+from proto.errors import BadValue, DurabilityLost
+from proto.license import EscrowVersion, SealedKey, check_sealed, version_words
+from proto.units import ClusterId, GroupId
+
+KEY_FILE = "key-file-unusable"
+NO_KEY = "no-key-in-place"
+OLD_KEY = "older-key-in-place"
+
+log = get_logger("agents.license")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a value in place is."""
+
+    place: InPlace
+    version: EscrowVersion | None = None
+    """Of the sealed key that it equals."""
+    problem: str = ""
+    """Why it cannot be a key, as a code."""
+
+
+class LicenseKeeper:
+    """Owned by one room, or by one command."""
+
+    def __init__(self, cluster: ClusterId, group: GroupId, spec: SiteLicense, state_dir: Path) -> None:
+        self.spec = spec
+        self.sealer = Sealer(cluster, group, spec.name)
+        self.file = EscrowFile(state_dir, group, spec.name)
+        self.key_problem = ""
+        """Why the key file cannot be used, in words; '' while it can."""
+        self._lock = threading.RLock()
+        self._escrow = self.file.load()
+        self._ring: KeyRing | None = None
+        self._ring_stamp: tuple[int, int, int] | None = None
+        self._shape = re.compile(spec.pattern.encode()) if spec.pattern else None
+        self._accepted = bool(self.file.accepted())
+
+    # -- the sealing keys -------------------------------------------------------------------------------------
+
+    def ring(self) -> KeyRing | None:
+        """As the file is now: it is read again when it changed. None, with `key_problem`, when it cannot be used."""
+        path = self.spec.key_file
+        if path is None:
+            return None
+        with self._lock:
+            try:
+                info = path.stat()
+                stamp = (info.st_ino, info.st_mtime_ns, info.st_ctime_ns)
+                if stamp != self._ring_stamp or self._ring is None:
+                    self._ring, self._ring_stamp = load_ring(path), stamp
+                self.key_problem = ""
+            except OSError as error:
+                self._no_ring(f"{path} cannot be read: {error.strerror}")
+            except KeyFileUnusable as error:
+                self._no_ring(str(error))
+            return self._ring
+
+    def _no_ring(self, words: str) -> None:
+        if words != self.key_problem:
+            log.error("key_file_unusable", license=self.spec.name, why=words)
+        self._ring, self._ring_stamp, self.key_problem = None, None, words
+
+    # -- what is kept -----------------------------------------------------------------------------------------
+
+    @property
+    def escrow(self) -> Escrow:
+        return self._escrow
+
+    def kept(self) -> KeptKeys:
+        with self._lock:
+            escrow, ring = self._escrow, self.ring()
+            newest = escrow.newest
+            opened = next((one for one in escrow.known() if self.sealer.opens(ring, one)), None)
+            return KeptKeys(
+                newest=newest,
+                opens=newest is not None and opened is newest,
+                held=None if opened is None else opened.version,
+                damaged=escrow.damaged,
+            )
+
+    def keep(self, sealed: SealedKey) -> str:
+        """A sealed key of another site. Returns the problem's code, '' for none. Raises DurabilityLost."""
+        try:
+            check_sealed(sealed, f"license.{self.spec.name}")
+        except BadValue as error:
+            log.warning("sealed_key_refused", license=self.spec.name, why=str(error))
+            return ""
+        with self._lock:
+            escrow, outcome = with_newer(self._escrow, sealed)
+            if outcome is Kept.STORED:
+                self._save(escrow)
+                log.info("sealed_key_kept", license=self.spec.name, version=version_words(sealed.version))
+            return TWO_WRITERS if outcome is Kept.CONFLICT else ""
+
+    def seal(self, value: bytes, version: EscrowVersion) -> str:
+        """Seals and keeps it, unless the newest says it all. Returns the problem's code, '' for none."""
+        found = self.judge_shape(value)
+        if found is not None:
+            return found.problem
+        with self._lock:
+            ring = self.ring()
+            if ring is None:
+                return KEY_FILE
+            if self._said(ring, value, version):
+                return ""
+            sealed = self.sealer.seal(ring, version, value)
+            escrow, outcome = with_newer(self._escrow, sealed)
+            if outcome is not Kept.STORED:
+                return TWO_WRITERS
+            try:
+                self._save(replace(escrow, seen=version))
+            except DurabilityLost as error:
+                log.warning("sealed_key_not_stored", license=self.spec.name, why=str(error))
+                return NOT_STORED
+            if self._accepted:
+                self.file.forget_accepted()
+                self._accepted = False
+            log.info("key_sealed", license=self.spec.name, version=version_words(version), key_id=sealed.key_id)
+            return ""
+
+    def _said(self, ring: KeyRing, value: bytes, version: EscrowVersion) -> bool:
+        newest = self._escrow.newest
+        if newest is None or newest.version.epoch != version.epoch or newest.key_id != ring.newest.key_id:
+            return False
+        return self._equals(ring, newest, value)
+
+    def saw(self, version: EscrowVersion) -> None:
+        """That version is in place on this site now. What cannot be noted is noted at the next look."""
+        with self._lock:
+            if self._escrow.seen == version or self._escrow.newest is None:
+                return
+            try:
+                self._save(replace(self._escrow, seen=version))
+            except DurabilityLost as error:
+                log.warning("not_noted", license=self.spec.name, why=str(error))
+
+    def reseal_former(self) -> None:
+        """With the newest sealing key, so that an old one may go; the newest version itself is the holder's to seal."""
+        with self._lock:
+            ring = self.ring()
+            if ring is None or all(one.key_id == ring.newest.key_id for one in self._escrow.former):
+                return
+            former = tuple(self._again(ring, one) for one in self._escrow.former)
+            try:
+                self._save(replace(self._escrow, former=former))
+            except DurabilityLost as error:
+                log.warning("not_resealed", license=self.spec.name, why=str(error))
+
+    def _again(self, ring: KeyRing, sealed: SealedKey) -> SealedKey:
+        try:
+            return self.sealer.seal(ring, sealed.version, self.sealer.open(ring, sealed))
+        except CannotOpen:
+            return sealed
+
+    def _save(self, escrow: Escrow) -> None:
+        if self._escrow.damaged:
+            try:
+                self.file.set_aside()
+            except OSError as error:
+                raise DurabilityLost(f"{self.file.path} is damaged and cannot be moved: {error.strerror}") from error
+        self.file.save(escrow)
+        self._escrow = escrow
+
+    # -- what is in place -------------------------------------------------------------------------------------
+
+    def judge_shape(self, value: bytes | None) -> Found | None:
+        """What no key can be; None for what may be one."""
+        if value is None:
+            return Found(InPlace.ABSENT, problem=NO_KEY)
+        fits = self.spec.size_min <= len(value) <= self.spec.size_max
+        if not fits or (self._shape is not None and self._shape.fullmatch(value) is None):
+            return Found(InPlace.ABSENT, problem=SOURCE_BAD_VALUE)
+        return None
+
+    def compare(self, value: bytes | None) -> Found:
+        found = self.judge_shape(value)
+        if found is not None or value is None:
+            return found or Found(InPlace.ABSENT, problem=NO_KEY)
+        with self._lock:
+            ring, known, newest = self.ring(), self._escrow.known(), self.newest_open()
+        if ring is not None:
+            for one in known:
+                if self._equals(ring, one, value):
+                    return Found(InPlace.NEWEST if one is newest else InPlace.OLDER, one.version)
+        return Found(InPlace.UNKNOWN)
+
+    def newest_open(self) -> SealedKey | None:
+        ring = self.ring()
+        return next((one for one in self._escrow.known() if self.sealer.opens(ring, one)), None)
+
+    def _equals(self, ring: KeyRing, sealed: SealedKey, value: bytes) -> bool:
+        try:
+            return hmac.compare_digest(self.sealer.open(ring, sealed), value)
+        except CannotOpen:
+            return False
+
+    def reseal_due(self) -> bool:
+        """The newest is sealed with a former sealing key."""
+        ring, newest = self.ring(), self._escrow.newest
+        return ring is not None and newest is not None and newest.key_id != ring.newest.key_id
+
+    def accepted(self, value: bytes | None) -> bool:
+        """An operator said of this very value that it is the right one."""
+        ring, mark = self.ring(), self.file.accepted()
+        if ring is None or value is None or not mark:
+            return False
+        return any(hmac.compare_digest(mark, one) for one in self.sealer.mark(ring, value))
