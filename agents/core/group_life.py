@@ -326,7 +326,7 @@ class GroupLife:
 
     def _end_epoch(self, constants: LeaseConstants | None, now: ClockReading, delay_ns: int = 0) -> None:
         self.taken.epoch_over(None if self._superseded else self.held(), now, delay_ns)
-        self.licenses.over(now.boottime_ns)
+        self.licenses.over(now.boottime_ns, 0 if constants is None else constants.ttl_ns)
         claim, epoch = self.holder.claim, self.holder.end()
         if epoch != NO_EPOCH and constants is not None and not self._superseded:
             # Superseded: the other one may be a copy of this machine that holds the same claim and still runs.
@@ -382,7 +382,8 @@ class GroupLife:
                 self._stop(ReleaseKind.CLEAN, "the lease ran out: verified down")
 
     def next_deadline(self) -> InstantNs | None:
-        wake = [self._verify_at, self.end.next_deadline(), self.licenses.next_deadline()]
+        end_at = self.end.next_deadline(kept_back=self.licenses.keeps_release)
+        wake = [self._verify_at, end_at, self.licenses.next_deadline()]
         deadlines = self.deadlines() if self.state in LIVE_STATES else None
         if deadlines is not None:
             running = self.state in (SiteState.ACTIVE, SiteState.ACTIVATING)

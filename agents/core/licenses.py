@@ -134,12 +134,16 @@ class GroupLicenses:
         for one in self._all.values():
             one.put_problem, one.given_up, one.again_at = "", False, InstantNs(0)
 
-    def over(self, now: InstantNs) -> None:
-        """Verified down: what is sealed and not acknowledged is put for a moment more."""
+    def over(self, now: InstantNs, ttl_ns: int) -> None:
+        """Verified down: what is sealed and not acknowledged is put for a moment more, a ttl at most."""
         waiting = self._unsent()
-        self._last_put_by = InstantNs(now + LAST_PUT_MAX_NS) if waiting else None
+        self._last_put_by = InstantNs(now + min(LAST_PUT_MAX_NS, ttl_ns)) if waiting else None
         if not waiting:
             self._epoch = NO_EPOCH
+
+    @property
+    def keeps_release(self) -> bool:
+        return self._last_put_by is not None
 
     def settled(self, now: InstantNs) -> bool:
         """A release need not wait, or waited long enough."""
@@ -276,6 +280,8 @@ class GroupLicenses:
     def _take(self, one: _License, kept: KeptKeys) -> None:
         newest = kept.newest
         opened = kept.held is not None and (one.kept.held is None or one.kept.held < kept.held)
+        if newest != one.kept.newest:
+            one.again_at = InstantNs(0)
         one.kept = kept
         self.urgent = True
         if newest is not None:

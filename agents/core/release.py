@@ -111,9 +111,10 @@ class EpochEnd:
         if now >= release.give_up_at:
             self.release = None
 
-    def next_deadline(self) -> InstantNs | None:
+    def next_deadline(self, *, kept_back: bool = False) -> InstantNs | None:
+        """`kept_back`: it is not sent yet, whenever it would be due (agents/core/licenses.py)."""
         release = self.release
         if release is None:
             return None
-        again_at = release.again_at if release.alone else None
+        again_at = release.again_at if release.alone and not kept_back else None
         return min((at for at in (again_at, release.give_up_at) if at is not None), default=None)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 PASSWORD_BYTES_MAX = 1_024
 NO_DRIVER = "PyMySQL is not installed: install thirdsite[mysql], or use kind: command"
-_ROWS_CHANGED = (1, 2)
+_ROWS_OF_INSERT = (1, 2)
 """`INSERT ... ON DUPLICATE KEY UPDATE` counts two for the one row that it changes."""
 _UNREACHABLE = frozenset({2002, 2003, 2005, 2006, 2013, 1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203})
 """No connection, or none any more; everything else is an answer."""
@@ -55,7 +55,10 @@ class SqlPlace:
         return _as_bytes(await self._off_the_loop(self._query, SOURCE_UNREACHABLE))
 
     async def write(self, value: bytes) -> None:
-        await self._off_the_loop(lambda: self._execute(value), SINK_UNREACHABLE)
+        try:
+            await self._off_the_loop(lambda: self._execute(value), SINK_UNREACHABLE)
+        finally:
+            self._drop()
 
     async def close(self) -> None:
         self._drop()
@@ -92,7 +95,8 @@ class SqlPlace:
             connection.begin()
             with connection.cursor() as cursor:
                 count = cursor.execute(self._spec.statement, (_as_text(value),))
-            if count not in _ROWS_CHANGED:
+            inserts = self._spec.statement.lstrip()[:6].upper() == "INSERT"
+            if count not in (_ROWS_OF_INSERT if inserts else (1,)):
                 connection.rollback()
                 raise PlaceFault(
                     SINK_REFUSED, f"the statement would change {count} rows: it must name exactly one, which is there"

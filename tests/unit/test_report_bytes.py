@@ -15,8 +15,9 @@ from proto import limits
 from proto.codec import REPORTS
 from proto.health import DataChecks, SiteState
 from proto.lease import LeaseConstants
+from proto.license import LICENSES_PER_GROUP_MAX, PROBLEM_CHARS_MAX, EscrowVersion, LicenseReport
 from proto.timing import SiteBudgets
-from proto.units import Epoch
+from proto.units import EPOCH_MAX, Epoch, LicenseName
 
 WORDS = st.text(max_size=400)
 
@@ -30,20 +31,32 @@ def made(**changes) -> bytes:
         "containment": "pid-namespace",
         "timing": (),
         "trouble": "",
+        "licenses": (),
         "closing": False,
         "terse": False,
         **changes,
     }
     said = {name: fields.pop(name) for name in ("state", "health", "group_version", "containment", "trouble")}
-    timing = fields.pop("timing")
-    group = SimpleNamespace(**said, host_blockers=lambda: timing, holds=HoldsReport(), under_permit=None)
+    timing, licenses = fields.pop("timing"), fields.pop("licenses")
+    group = SimpleNamespace(
+        **said, host_blockers=lambda: timing, holds=HoldsReport(), under_permit=None, license_reports=lambda: licenses
+    )
     return report_bytes(SETTINGS.groups[0], SETTINGS, group, **fields)
 
 
-@given(st.lists(WORDS, max_size=limits.BLOCKERS_MAX * 2), WORDS, WORDS, st.booleans())
-def test_whatever_the_words_the_report_fits_and_can_be_read(blockers, trouble, containment, terse):
+LONGEST = tuple(
+    LicenseReport(
+        LicenseName(f"{number}" * 63), EscrowVersion(Epoch(EPOCH_MAX), EPOCH_MAX), True, "p" * PROBLEM_CHARS_MAX
+    )
+    for number in range(LICENSES_PER_GROUP_MAX)
+)
+
+
+@given(st.lists(WORDS, max_size=limits.BLOCKERS_MAX * 2), WORDS, WORDS, st.booleans(), st.sampled_from([(), LONGEST]))
+def test_whatever_the_words_the_report_fits_and_can_be_read(blockers, trouble, containment, terse, licenses):
     health = HealthSummary(False, False, DataChecks.FAILED, 5, tuple(blockers))
-    data = made(health=health, trouble=trouble, containment=containment, timing=("t" * 300,), terse=terse)
+    words = {"trouble": trouble, "containment": containment, "timing": ("t" * 300,)}
+    data = made(health=health, terse=terse, licenses=licenses, **words)
     assert len(data) <= limits.REPORT_BYTES_MAX
     report = REPORTS.decode(data)
     assert len(report.blockers) <= limits.BLOCKERS_MAX

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from license_rig import G, L, SiteOf, sealed, version
+from site_license_rig import G, L, SiteOf, sealed, version
 
 from agents.core.license_rules import InPlace
 from agents.core.licenses import TWO_WRITERS

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from license_rig import CLUSTER, G, L, version
+from site_license_rig import CLUSTER, G, L, version
 
 from agents.license.key_file import (
     KEYS_MAX,
