@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from agents.license.key_file import KeyRing
 from proto.errors import LocalFault
-from proto.license import SEAL_NONCE_BYTES, EscrowVersion, SealedKey, associated_data, version_words
+from proto.license import SEAL_NONCE_BYTES, EscrowVersion, SealedKey, version_words
+from proto.license_codec import associated_data
 from proto.units import ClusterId, GroupId, LicenseName
 
 _DIGEST = b"thirdsite-accepted-key-1"

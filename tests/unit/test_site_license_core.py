@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from agent_rig import W1, AgentRig, G
+from agent_rig import TTL_MS, W1, AgentRig, G
 from site_license_rig import L, sealed, version
 
 from agents.core.effects import Fence, KeepSealed, SealKey, Send
 from agents.core.licenses import (
     ACTIVE_WHILE_DORMANT,
     CANNOT_OPEN,
-    LAST_PUT_MAX_NS,
     PUT_AGAIN_NS,
     STORE_DAMAGED,
     KeptKeys,
@@ -36,10 +35,8 @@ def kept(newest: SealedKey | None, *, opens: bool = True, **fields) -> KeptKeys:
 class LicenseRig(AgentRig):
     """With a disk that keeps what the core asks to be sealed, and a witness that is asked by hand."""
 
-    def __init__(self, at_start: KeptKeys | None = None, **group) -> None:
-        super().__init__(
-            licenses=(replace(LICENSE, **{k: group.pop(k) for k in ("lock_delay_ms",) if k in group}),), **group
-        )
+    def __init__(self, at_start: KeptKeys | None = None, lock_delay_ms: int = 0, **group) -> None:
+        super().__init__(licenses=(replace(LICENSE, lock_delay_ms=lock_delay_ms),), **group)
         self.group.licenses.told = True
         if at_start is not None:
             self.agent.license_kept(G, L, at_start, "", self.clock.read())
@@ -247,7 +244,7 @@ def test_a_release_waits_for_the_last_key_and_goes_out_with_its_answer():
     rig.looks(Look.CHANGED)
     made = rig.seals()
     stopping(rig)
-    rig.passes(1_000)
+    rig.passes(300)
     assert rig.releases() == []
     assert rig.puts()[-1].sealed == made
     rig.put_answered()
@@ -260,7 +257,7 @@ def test_a_release_waits_no_longer_than_its_bound():
     rig.looks(Look.CHANGED)
     rig.seals()
     stopping(rig)
-    rig.passes(LAST_PUT_MAX_NS // NS_PER_MS - 200)
+    rig.passes(TTL_MS - 400)
     waiting = rig.releases() == []
     rig.passes(700)
     assert waiting
