@@ -68,13 +68,10 @@ class LicenseKeeper:
             return None
         with self._lock:
             try:
-                info = path.stat()
-                stamp = (info.st_ino, info.st_mtime_ns, info.st_ctime_ns)
+                stamp = _stamp(path)
                 if stamp != self._ring_stamp or self._ring is None:
                     self._ring, self._ring_stamp = load_ring(path), stamp
                 self.key_problem = ""
-            except OSError as error:
-                self._no_ring(f"{path} cannot be read: {error.strerror}")
             except KeyFileUnusable as error:
                 self._no_ring(str(error))
             return self._ring
@@ -229,3 +226,12 @@ class LicenseKeeper:
         if ring is None or value is None or not mark:
             return False
         return any(hmac.compare_digest(mark, one) for one in self.sealer.mark(ring, value))
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """None, which is never kept, where reading it says why it is not there."""
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    return info.st_ino, info.st_mtime_ns, info.st_ctime_ns
