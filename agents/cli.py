@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from agents.hook_test import command as hook_test
+from agents.license import command as license_command
 from agents.ports import command as ports
 from proto.errors import BadValue, LocalFault, ThirdsiteError
 
@@ -240,6 +241,7 @@ class Verdict(SystemExit):
     """An exit code that is an answer; typer's own 2 means wrong usage."""
 
 
+app.add_typer(license_command.app, name="license")
 app.command("hook-test", help=hook_test.HELP, context_settings={"allow_interspersed_args": False})(hook_test.run)
 
 

@@ -18,6 +18,7 @@ from agents.doctor.check_clocks import check_clocks
 from agents.doctor.check_containers import check_containers
 from agents.doctor.check_cron import check_cron
 from agents.doctor.check_files import check_files
+from agents.doctor.check_license import check_license
 from agents.doctor.check_live import check_live
 from agents.doctor.check_rights import check_rights
 from agents.doctor.check_setup import check_setup
@@ -32,7 +33,7 @@ from proto.units import NS_PER_S
 
 CHECKS: tuple[Callable[[Host], Iterator[Finding]], ...] = (
     *(check_units, check_cron, check_containers, check_rights),
-    *(check_clocks, check_watchdog, check_files, check_setup),
+    *(check_clocks, check_watchdog, check_files, check_license, check_setup),
 )
 TRIAL_S = 20.0
 _ORDER = (Severity.BROKEN, Severity.WARNING, Severity.NOTE)

@@ -57,7 +57,6 @@ class LicenseKeeper:
         self._ring: KeyRing | None = None
         self._ring_stamp: tuple[int, int, int] | None = None
         self._shape = re.compile(spec.pattern.encode()) if spec.pattern else None
-        self._accepted = bool(self.file.accepted())
 
     # -- the sealing keys -------------------------------------------------------------------------------------
 
@@ -133,9 +132,7 @@ class LicenseKeeper:
             except DurabilityLost as error:
                 log.warning("sealed_key_not_stored", license=self.spec.name, why=str(error))
                 return NOT_STORED
-            if self._accepted:
-                self.file.forget_accepted()
-                self._accepted = False
+            self.file.forget_accepted()
             log.info("key_sealed", license=self.spec.name, version=version_words(version), key_id=sealed.key_id)
             return ""
 

@@ -26,6 +26,7 @@ def status_view(view: dict[str, Any]) -> RenderableType:
         _groups(view["groups"]),
         *_components(view["groups"]),
         *_members(view["groups"]),
+        *_licenses(view["groups"]),
         _streams([*view["streams"], *_relay(view)["streams"]]),
         *_sites(view.get("site_link")),
     ]
@@ -90,6 +91,37 @@ def _members(groups: list[dict[str, Any]]) -> list[Table]:
     return [table]
 
 
+def _licenses(groups: list[dict[str, Any]]) -> list[Table]:
+    """Nothing where no license is configured."""
+    rows = [(group["group"], one) for group in groups for one in group.get("licenses", ())]
+    if not rows:
+        return []
+    table = Table(box=None, pad_edge=False)
+    for heading in ("GROUP", "LICENSE", "ESCROW", "HELD", "NEWEST", "SEALED WITH", "ACTIVATED"):
+        table.add_column(heading)
+    activated = {True: "yes", False: "no"}
+    for group, one in rows:
+        table.add_row(
+            group,
+            one["license"],
+            one.get("escrow", "-"),
+            one["held"] + (" (not yet at the witnesses)" if one["unsent"] else ""),
+            one["newest"],
+            one["key_id"] or "-",
+            activated.get(one["activated"], "-"),
+        )
+    return [table]
+
+
+def _license_problems(group: dict[str, Any]) -> list[str]:
+    lines = []
+    for one in group.get("licenses", ()):
+        words = [one["problem"], one.get("key_file", ""), one.get("source", ""), one.get("probe", "")]
+        if one["problem"]:
+            lines.append(f"{group['group']}: license {one['license']}: {'; '.join(filter(None, words))}")
+    return lines
+
+
 def _streams(streams: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("WITNESS", "ADDRESS", "STREAM", "LEADS", "RTT"):
@@ -148,6 +180,7 @@ def _problems(view: dict[str, Any]) -> list[str]:
     for group in view["groups"]:
         lines += _on_holds(group)
         lines += _permit_words(group)
+        lines += _license_problems(group)
         lines += [f"{group['group']}: {group['trouble']}"] if group["trouble"] else []
         lines += [f"{group['group']}: {blocker}" for blocker in group["blockers"]]
     return lines

@@ -1,0 +1,95 @@
+"""What `site-agent license test` and `accept` do with one license; no line holds a key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agents.core.license_rules import Doing, InPlace, judge
+from agents.license.build import about, source_of
+from agents.license.component import ask_probe
+from agents.license.keeper import LicenseKeeper
+from agents.license.place import PlaceFault
+from agents.license.step import known_of
+from proto.errors import LocalFault
+from proto.license import EscrowVersion, version_words
+from proto.units import Epoch, SiteId
+
+_TRIAL = EscrowVersion(Epoch(1), 1)
+_WORDS = {
+    InPlace.NEWEST: "the newest sealed key is in place",
+    InPlace.OLDER: "an older key is in place: an activation would restore the newest",
+    InPlace.UNKNOWN: "the key in place was never sealed here",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    well: bool
+    text: str
+
+
+async def try_license(keeper: LicenseKeeper, site: SiteId) -> list[Line]:
+    spec = keeper.spec
+    which, lines = f"{keeper.sealer.group}/{spec.name}", []
+    if spec.keeps:
+        ring = keeper.ring()
+        words = keeper.key_problem
+        if ring is not None:
+            words = f"{spec.key_file}: {len(ring.keys)} keys, seals with {ring.newest.key_id}"
+        lines.append(Line(ring is not None, f"{which} sealing keys: {words}"))
+        lines += await _place(keeper, site, which)
+    if spec.probe:
+        answer = await ask_probe(spec, about(site, keeper.sealer.group, spec))
+        words = {True: "activated here", False: "not activated here", None: answer.words}[answer.activated]
+        lines.append(Line(answer.activated is not None, f"{which} probe: {words}"))
+    return lines
+
+
+async def _place(keeper: LicenseKeeper, site: SiteId, which: str) -> list[Line]:
+    try:
+        value = await read_place(keeper, site)
+    except PlaceFault as error:
+        return [Line(False, f"{which} source: {error}")]
+    found = keeper.compare(value)
+    if found.place is InPlace.ABSENT or value is None:
+        what = "nothing is there" if value is None else f"{len(value)} bytes that are no key by its size or pattern"
+        return [Line(False, f"{which} source: {what}")]
+    lines = [Line(True, f"{which} source: a key of {len(value)} bytes")]
+    ring = keeper.ring()
+    if ring is not None:
+        opened = keeper.sealer.open(ring, keeper.sealer.seal(ring, _TRIAL, value)) == value
+        lines.append(Line(opened, f"{which} sealing: sealed and opened again"))
+    kept = keeper.kept()
+    newest = None if kept.newest is None else kept.newest.version
+    opens = newest is None or kept.opens
+    words = "" if opens else f", and it does not open here; the newest that does is {version_words(kept.held)}"
+    lines.append(Line(opens, f"{which} store: newest version {version_words(newest)}{words}"))
+    known = known_of(keeper, accepted=keeper.accepted(value), restorable=keeper.spec.sink is not None)
+    doing = judge(found.place, known)
+    lines.append(Line(doing.doing is not Doing.REFUSE, f"{which} an activation now: {doing.words}"))
+    return lines
+
+
+async def read_place(keeper: LicenseKeeper, site: SiteId) -> bytes | None:
+    """Raises PlaceFault."""
+    if keeper.spec.source is None:
+        raise LocalFault(f"license {keeper.spec.name} has no source: its key is not kept in escrow")
+    source = source_of(keeper.spec.source, about(site, keeper.sealer.group, keeper.spec))
+    try:
+        return await source.read()
+    finally:
+        await source.close()
+
+
+async def accept_key(keeper: LicenseKeeper, site: SiteId) -> str:
+    """Raises LocalFault."""
+    value, ring = await read_place(keeper, site), keeper.ring()
+    if keeper.judge_shape(value) is not None or value is None:
+        raise LocalFault("there is no key in place that could be accepted: put the right one there first")
+    if ring is None:
+        raise LocalFault(keeper.key_problem)
+    keeper.file.accept(keeper.sealer.mark(ring, value)[0])
+    return (
+        f"accepted    the key in place ({len(value)} bytes, {_WORDS[keeper.compare(value).place]}): the next "
+        "activation of this site keeps it"
+    )
