@@ -83,7 +83,7 @@ def _needed(config: Path, path: Path) -> frozenset[str]:
         sealed.key_id
         for keeper in _keepers(config)
         if keeper.spec.key_file == path.absolute()
-        for sealed in keeper.escrow.known()
+        for sealed in filter(None, (keeper.escrow.newest,))
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import re
 import threading
+from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from agents.core.license_rules import InPlace
 from agents.core.licenses import NOT_STORED, TWO_WRITERS, KeptKeys
 from agents.license.key_file import KeyFileUnusable, KeyRing, load_ring
 from agents.license.place import SOURCE_BAD_VALUE
-from agents.license.sealing import CannotOpen, Sealer
+from agents.license.sealing import CannotOpen, Opened, Sealer, digest
 from agents.license.spec import SiteLicense
 from agents.license.store import Escrow, EscrowFile, Kept, with_newer
 from proto.edge.logs import get_logger
@@ -28,6 +29,7 @@ from proto.units import ClusterId, GroupId
 KEY_FILE = "key-file-unusable"
 NO_KEY = "no-key-in-place"
 OLD_KEY = "older-key-in-place"
+TRAIL_MAX = 8
 
 log = get_logger("agents.license")
 
@@ -56,6 +58,7 @@ class LicenseKeeper:
         self._escrow = self.file.load()
         self._ring: KeyRing | None = None
         self._ring_stamp: tuple[int, int, int] | None = None
+        self._trail: deque[bytes] = deque(maxlen=TRAIL_MAX)
         self._shape = re.compile(spec.pattern.encode()) if spec.pattern else None
 
     # -- the sealing keys -------------------------------------------------------------------------------------
@@ -121,9 +124,11 @@ class LicenseKeeper:
             ring = self.ring()
             if ring is None:
                 return KEY_FILE
-            if self._said(ring, value, version):
+            before = self._opened(ring, self._escrow.newest)
+            if self._said(ring, before, value, version):
                 return ""
-            sealed = self.sealer.seal(ring, version, value)
+            former = () if before is None else (*before.former, digest(before.value))
+            sealed = self.sealer.seal(ring, version, value, (*self._trail, *former))
             escrow, outcome = with_newer(self._escrow, sealed)
             if outcome is not Kept.STORED:
                 return TWO_WRITERS
@@ -136,14 +141,18 @@ class LicenseKeeper:
             log.info("key_sealed", license=self.spec.name, version=version_words(version), key_id=sealed.key_id)
             return ""
 
-    def _said(self, ring: KeyRing, value: bytes, version: EscrowVersion) -> bool:
+    def _said(self, ring: KeyRing, before: Opened | None, value: bytes, version: EscrowVersion) -> bool:
         newest = self._escrow.newest
-        if newest is None or newest.version.epoch != version.epoch or newest.key_id != ring.newest.key_id:
+        if newest is None or before is None:
             return False
-        return self._equals(ring, newest, value)
+        same = newest.version.epoch == version.epoch and newest.key_id == ring.newest.key_id
+        return same and hmac.compare_digest(before.value, value)
 
-    def saw(self, version: EscrowVersion) -> None:
-        """That version is in place on this site now. What cannot be noted is noted at the next look."""
+    def saw(self, version: EscrowVersion | None) -> None:
+        """What is in place on this site now: that version, or an older one that only its successor knows.
+
+        What cannot be noted is noted at the next look.
+        """
         with self._lock:
             if self._escrow.seen == version or self._escrow.newest is None:
                 return
@@ -151,24 +160,6 @@ class LicenseKeeper:
                 self._save(replace(self._escrow, seen=version))
             except DurabilityLost as error:
                 log.warning("not_noted", license=self.spec.name, why=str(error))
-
-    def reseal_former(self) -> None:
-        """With the newest sealing key, so that an old one may go; the newest version itself is the holder's to seal."""
-        with self._lock:
-            ring = self.ring()
-            if ring is None or all(one.key_id == ring.newest.key_id for one in self._escrow.former):
-                return
-            former = tuple(self._again(ring, one) for one in self._escrow.former)
-            try:
-                self._save(replace(self._escrow, former=former))
-            except DurabilityLost as error:
-                log.warning("not_resealed", license=self.spec.name, why=str(error))
-
-    def _again(self, ring: KeyRing, sealed: SealedKey) -> SealedKey:
-        try:
-            return self.sealer.seal(ring, sealed.version, self.sealer.open(ring, sealed))
-        except CannotOpen:
-            return sealed
 
     def _save(self, escrow: Escrow) -> None:
         if self._escrow.damaged:
@@ -195,22 +186,36 @@ class LicenseKeeper:
         if found is not None or value is None:
             return found or Found(InPlace.ABSENT, problem=NO_KEY)
         with self._lock:
-            ring, known, newest = self.ring(), self._escrow.known(), self.newest_open()
-        if ring is not None:
-            for one in known:
-                if self._equals(ring, one, value):
-                    return Found(InPlace.NEWEST if one is newest else InPlace.OLDER, one.version)
+            self._note(value)
+            ring, newest = self.ring(), None
+            for sealed in self._escrow.known() if ring is not None else ():
+                opened = self._opened(ring, sealed)
+                if opened is None:
+                    continue
+                newest = newest or sealed
+                if hmac.compare_digest(opened.value, value):
+                    return Found(InPlace.NEWEST if sealed is newest else InPlace.OLDER, sealed.version)
+                if opened.replaced(value):
+                    return Found(InPlace.OLDER)
         return Found(InPlace.UNKNOWN)
+
+    def _note(self, value: bytes) -> None:
+        """What was in place before a key is sealed for the first time is its predecessor, and never had a box."""
+        seen = digest(value)
+        if seen not in self._trail:
+            self._trail.append(seen)
 
     def newest_open(self) -> SealedKey | None:
         ring = self.ring()
         return next((one for one in self._escrow.known() if self.sealer.opens(ring, one)), None)
 
-    def _equals(self, ring: KeyRing, sealed: SealedKey, value: bytes) -> bool:
+    def _opened(self, ring: KeyRing | None, sealed: SealedKey | None) -> Opened | None:
+        if ring is None or sealed is None:
+            return None
         try:
-            return hmac.compare_digest(self.sealer.open(ring, sealed), value)
+            return self.sealer.open(ring, sealed)
         except CannotOpen:
-            return False
+            return None
 
     def reseal_due(self) -> bool:
         """The newest is sealed with a former sealing key."""

@@ -148,11 +148,9 @@ class LicenseRoom:
 
     async def _watch(self, one: _One, sink: LicenseSink) -> None:
         spec = one.keeper.spec
-        await asyncio.to_thread(one.keeper.reseal_former)
         while True:
             stance = self._stance(one)
             await self._look(one, stance, sink)
-            await asyncio.to_thread(one.keeper.reseal_former)
             slower = 1 if stance.epoch != NO_EPOCH else DORMANT_SLOWER
             await self._until_due(one, stance, spec.watch_ms * slower / 1_000)
 
@@ -177,7 +175,7 @@ class LicenseRoom:
         found = await asyncio.to_thread(one.keeper.compare, value)
         if self._stance(one) != stance:
             return
-        if found.version is not None:
+        if found.place in (InPlace.NEWEST, InPlace.OLDER):
             await asyncio.to_thread(one.keeper.saw, found.version)
         look, problem = Look.FAILED, found.problem
         if one.keeper.ring() is None:

@@ -35,9 +35,7 @@ def _row(keeper: LicenseKeeper, told: dict[str, Any]) -> dict[str, Any]:
         "newest": version_words(None if kept.newest is None else kept.newest.version),
         "held": version_words(kept.held),
         "key_id": "" if kept.newest is None else kept.newest.key_id,
-        "key_ids": sorted({one.key_id for one in escrow.known()}),
         "seen": version_words(escrow.seen),
-        "former": len(escrow.former),
         "activated": told.get("activated"),
         "problem": problem or keeper.key_problem,
     }

@@ -16,8 +16,8 @@ STEP_PREFIX = "license-"
 """Of the steps that a license becomes; no step of the configuration begins so."""
 VARIABLE = "THIRDSITE_LICENSE_SPEC"
 """What those steps are told in."""
-VALUE_BYTES_MAX = 4_000
-"""A key in clear: sealed it must fit proto.license.BOX_BYTES_MAX."""
+VALUE_BYTES_MAX = 3_200
+"""A key in clear: sealed, with what tells its predecessors, it must fit proto.license.BOX_BYTES_MAX."""
 
 
 class PlaceKind(Enum):

@@ -53,7 +53,7 @@ async def restore(keeper: LicenseKeeper, source: Source, sink: Sink | None) -> s
     ring, newest = keeper.ring(), keeper.newest_open()
     if ring is None or newest is None:
         raise Refused(keeper.key_problem or "no sealed key opens here")
-    await sink.write(keeper.sealer.open(ring, newest))
+    await sink.write(keeper.sealer.open(ring, newest).value)
     if keeper.compare(await _in_place(source)).place is not InPlace.NEWEST:
         raise Refused(f"version {version_words(newest.version)} was written, and another key is in place all the same")
     return judgement.words

@@ -2,7 +2,7 @@
 
 Rule: `GROUP.license-NAME` in the agent's state directory is one JSON object with a checksum, replaced whole, on disk
 before anything follows from it. A version never goes back: what is older than the newest is not taken, and the same
-version with other bytes is refused and told. Former versions are kept, to know an old key when it is found in place.
+version with other bytes is refused and told. A few before it are kept for the day on which the newest does not open.
 A damaged file is moved aside and told: what it held is then not known, which is not the same as nothing.
 
 Nothing in it is a key in clear.
@@ -25,9 +25,8 @@ from proto.license import EscrowVersion, SealedKey, check_sealed
 from proto.units import Epoch, GroupId, LicenseName
 
 FORMAT = 1
-HISTORY_MAX = 64
-"""Former versions: half a year of a key that changes every three days."""
-FILE_BYTES_MAX = 1024 * 1024
+HISTORY_MAX = 3
+FILE_BYTES_MAX = 64 * 1024
 
 
 class Kept(Enum):
@@ -46,12 +45,12 @@ class Escrow:
     former: tuple[SealedKey, ...] = ()
     """Newest first."""
     seen: EscrowVersion | None = None
-    """The last version that was found in place on this site."""
+    """The version that was in place on this site last; None when it was none, or an older one."""
     damaged: bool = False
     """A former file could not be read, and nothing was kept since."""
 
     def known(self) -> tuple[SealedKey, ...]:
-        """Everything that may be found in place, newest first."""
+        """Newest first."""
         return self.former if self.newest is None else (self.newest, *self.former)
 
 

@@ -57,7 +57,7 @@ async def _place(keeper: LicenseKeeper, site: SiteId, which: str) -> list[Line]:
     lines = [Line(True, f"{which} source: a key of {len(value)} bytes")]
     ring = keeper.ring()
     if ring is not None:
-        opened = keeper.sealer.open(ring, keeper.sealer.seal(ring, _TRIAL, value)) == value
+        opened = keeper.sealer.open(ring, keeper.sealer.seal(ring, _TRIAL, value)).value == value
         lines.append(Line(opened, f"{which} sealing: sealed and opened again"))
     kept = keeper.kept()
     newest = None if kept.newest is None else kept.newest.version

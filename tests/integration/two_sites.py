@@ -32,6 +32,8 @@ class TwoSites:
         self.ttl_ms = ttl_ms
         self.cluster = Cluster(directory)
         issue(self.cluster.pki, "agent", B, groups=["shop"])
+        self.more: dict[str, Any] = {}
+        """Of the group, at the witnesses."""
         self.paths: dict[str, Gate] = {}
         self._agents: dict[str, subprocess.Popen[bytes]] = {}
         self._clock = SystemClock()
@@ -81,7 +83,7 @@ class TwoSites:
             self.cluster.start(name)
         await self.cluster.leader()
         groups = self.directory / "groups.yaml"
-        entry = {"group": "shop", "sites": [A, B], "ttl": f"{self.ttl_ms}ms", "cooldown": "0ms"}
+        entry = {"group": "shop", "sites": [A, B], "ttl": f"{self.ttl_ms}ms", "cooldown": "0ms", **self.more}
         groups.write_text(json.dumps({"groups": [entry]}), encoding="utf-8")
         async with asyncio.timeout(WAIT_S):  # the cluster agrees on what all witnesses can write first
             while (await self.cluster.ctl("apply", "-f", str(groups), "--reason", "test"))[0] != 0:  # noqa: ASYNC110 - as below

@@ -2,93 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
-from agent_rig import TTL_MS, W1, AgentRig, G
+from agent_rig import TTL_MS, W1, G
+from site_license_core_rig import LicenseRig, holder, kept, stopping
 from site_license_rig import L, sealed, version
 
-from agents.core.effects import Fence, KeepSealed, SealKey, Send
+from agents.core.effects import KeepSealed
 from agents.core.licenses import (
-    ACTIVE_WHILE_DORMANT,
     CANNOT_OPEN,
     PUT_AGAIN_NS,
     STORE_DAMAGED,
     KeptKeys,
     Look,
 )
-from agents.core.settings import LicenseSettings
 from proto.decisions import Reason
-from proto.health import SiteState
-from proto.license import EscrowItem, SealedKey
-from proto.messages import EscrowPut, EscrowPutAnswer, EscrowValue
+from proto.messages import EscrowPutAnswer
 from proto.units import NS_PER_MS, Epoch, Nonce
-
-LICENSE = LicenseSettings(L, required=True, lock_delay_ms=0)
-
-
-def kept(newest: SealedKey | None, *, opens: bool = True, **fields) -> KeptKeys:
-    held = newest.version if newest is not None and opens else None
-    return KeptKeys(newest, opens, held, **fields)
-
-
-class LicenseRig(AgentRig):
-    """With a disk that keeps what the core asks to be sealed, and a witness that is asked by hand."""
-
-    def __init__(self, at_start: KeptKeys | None = None, lock_delay_ms: int = 0, **group) -> None:
-        super().__init__(licenses=(replace(LICENSE, lock_delay_ms=lock_delay_ms),), **group)
-        self.group.licenses.told = True
-        if at_start is not None:
-            self.agent.license_kept(G, L, at_start, "", self.clock.read())
-            self.take()
-
-    def looks(
-        self, look: Look = Look.SAME, problem: str = "", *, epoch: int | None = None, reseal: bool = False
-    ) -> None:
-        held = self.group.holder.epoch if epoch is None else Epoch(epoch)
-        self.agent.license_looked(G, L, look, problem, held, self.clock.read(), reseal=reseal)
-        self.take()
-
-    def asked(self) -> list[SealKey]:
-        return self.all_of(SealKey)
-
-    def seals(self) -> SealedKey:
-        """The shell does what it was asked last."""
-        found = self.asked()[-1].version
-        made = sealed(*found)
-        self.agent.license_sealed(G, L, kept(made), "", self.clock.read())
-        self.take()
-        return made
-
-    def puts(self) -> list[EscrowPut]:
-        return [one.message for one in self.all_of(Send) if isinstance(one.message, EscrowPut)]
-
-    def put_answered(self, reason: Reason = Reason.OK, stored=None, version_next: int = 0) -> None:
-        put = self.puts()[-1]
-        stored = put.sealed.version if stored is None and reason is Reason.OK else stored
-        answer = EscrowPutAnswer(put.nonce, G, L, reason, stored, version_next or put.sealed.version.version + 1)
-        self.agent.received(W1, answer, self.clock.read())
-        self.take()
-
-    def value(self, one: SealedKey) -> None:
-        self.agent.received(W1, EscrowValue(G, EscrowItem(L, one)), self.clock.read())
-        self.take()
-
-    def probed(self, activated: bool | None, problem: str = "") -> None:
-        self.agent.license_probed(G, L, activated, problem, self.clock.read())
-        self.take()
-
-    @property
-    def said(self):
-        (one,) = self.report.licenses
-        return one
-
-
-def holder(epoch: int = 2, **fields) -> LicenseRig:
-    rig = LicenseRig(**fields)
-    rig.active(epoch)
-    return rig
-
 
 # -- sealing ----------------------------------------------------------------------------------------------
 
@@ -231,14 +160,6 @@ def test_after_a_new_epoch_in_place_the_same_key_is_sealed_under_it():
 # -- the end of an epoch ----------------------------------------------------------------------------------
 
 
-def stopping(rig: LicenseRig) -> None:
-    rig.agent.shutdown(rig.clock.read())
-    rig.take()
-    rig.finished()
-    rig.stored()
-    rig.answer(rig.fresh_beat())
-
-
 def test_a_release_waits_for_the_last_key_and_goes_out_with_its_answer():
     rig = holder()
     rig.looks(Look.CHANGED)
@@ -332,103 +253,6 @@ def test_a_lock_delay_that_the_group_does_not_keep_is_a_blocker_with_both_number
     assert "30000" in words
     assert " 0 ms" in words
     assert not rig.report.ready
-
-
-# -- both active ------------------------------------------------------------------------------------------
-
-
-def test_a_dormant_site_with_an_activated_license_tells_it_and_fences_at_once():
-    rig = LicenseRig().standby()
-    rig.probed(True)
-    assert rig.state is SiteState.FENCING
-    assert rig.fences() == 1
-    rig.fresh_beat()
-    assert (rig.said.activated, rig.said.problem, rig.report.state) == (
-        True,
-        ACTIVE_WHILE_DORMANT,
-        SiteState.FENCING,
-    )
-
-
-def test_the_alarm_is_in_a_heartbeat_however_fast_the_fence_is():
-    rig = LicenseRig().standby()
-    rig.fresh_beat()
-    rig.probed(True)
-    rig.fenced()
-    rig.stored()
-    rig.fresh_beat()
-    assert (rig.state, rig.said.activated) == (SiteState.FENCED, True)
-    rig.fresh_beat()
-    assert (rig.said.activated, rig.said.problem, rig.report.ready) == (None, ACTIVE_WHILE_DORMANT, False)
-    rig.probed(False)
-    rig.fresh_beat()
-    assert (rig.said.activated, rig.said.problem, rig.report.ready) == (False, "", True)
-
-
-def test_what_is_found_again_is_fenced_again():
-    rig = LicenseRig().standby()
-    for count in (1, 2):
-        rig.probed(True)
-        rig.fenced()
-        rig.stored()
-        assert rig.fences() == count
-
-
-def test_a_claim_on_its_way_is_dropped_and_its_answer_begins_nothing():
-    rig = LicenseRig()
-    rig.claiming()
-    beat = rig.beat
-    rig.probed(True)
-    assert rig.state is SiteState.FENCING
-    rig.renewed(beat)
-    rig.fenced()
-    rig.stored()
-    assert (rig.state, rig.group.holder.epoch, rig.group.holder.finished) == (SiteState.FENCED, 0, 2)
-
-
-def test_a_bound_that_is_being_stored_is_over_after_the_fence():
-    from proto.messages import Verdict
-
-    rig = LicenseRig().standby()
-    rig.fresh_beat()
-    rig.answer(verdict=Verdict.GRANTED, epoch=Epoch(2))
-    rig.probed(True)
-    rig.stored()
-    rig.fenced()
-    rig.stored()
-    assert (rig.state, rig.group.holder.bound, rig.group.holder.finished) == (SiteState.FENCED, 2, 2)
-
-
-def test_an_active_site_has_its_license_activated_and_nothing_happens():
-    rig = holder()
-    rig.probed(True)
-    rig.fresh_beat()
-    assert (rig.state, rig.said.activated, rig.all_of(Fence)) == (SiteState.ACTIVE, True, [])
-
-
-def test_what_a_probe_saw_before_the_role_changed_is_not_said_after_it():
-    rig = holder()
-    rig.probed(True)
-    role = rig.group.licenses.role
-    stopping(rig)
-    assert rig.said.activated is None
-    assert rig.group.licenses.role > role
-
-
-def test_a_watching_agent_tells_and_stops_nothing():
-    rig = LicenseRig(enforce=False)
-    rig.probed(True)
-    assert rig.fences() == 0
-
-
-def test_a_probe_without_an_answer_is_a_problem_and_no_alarm():
-    rig = LicenseRig().standby()
-    rig.probed(None, "probe-failed")
-    rig.fresh_beat()
-    assert (rig.said.activated, rig.said.problem, rig.fences()) == (None, "probe-failed", 0)
-
-
-# -- holds ------------------------------------------------------------------------------------------------
 
 
 def test_an_answer_of_another_group_or_license_changes_nothing():

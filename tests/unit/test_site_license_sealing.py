@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from site_license_rig import CLUSTER, G, L, version
 
 from agents.license.key_file import (
@@ -18,8 +19,10 @@ from agents.license.key_file import (
     save_ring,
     without_old,
 )
-from agents.license.sealing import CannotOpen, Sealer
-from proto.license import BOX_BYTES_MAX, check_sealed
+from agents.license.sealing import FORMER_MAX, CannotOpen, Sealer, digest
+from proto.codec import pack
+from proto.license import BOX_BYTES_MAX, SealedKey, check_sealed
+from proto.license_codec import associated_data
 from proto.units import ClusterId, GroupId, LicenseName
 
 SEALER = Sealer(CLUSTER, G, L)
@@ -33,7 +36,7 @@ def ring():
 
 def test_what_was_sealed_opens_and_is_not_seen_in_the_box(ring):
     box = SEALER.seal(ring, version(2, 1), KEY)
-    assert SEALER.open(ring, box) == KEY
+    assert SEALER.open(ring, box).value == KEY
     assert KEY not in box.box
     assert check_sealed(box, "license") is box
     assert SEALER.seal(ring, version(2, 1), KEY).box != box.box
@@ -42,7 +45,27 @@ def test_what_was_sealed_opens_and_is_not_seen_in_the_box(ring):
 def test_the_longest_key_fits_a_box(ring):
     from agents.license.spec import VALUE_BYTES_MAX
 
-    assert len(SEALER.seal(ring, version(1, 1), b"k" * VALUE_BYTES_MAX).box) <= BOX_BYTES_MAX
+    former = tuple(digest(b"%d" % number) for number in range(2 * FORMER_MAX))
+    box = SEALER.seal(ring, version(1, 1), b"k" * VALUE_BYTES_MAX, former)
+    assert len(box.box) <= BOX_BYTES_MAX
+    assert SEALER.open(ring, box).former == former[-FORMER_MAX:]
+
+
+def test_a_box_knows_its_predecessors_and_not_itself(ring):
+    box = SEALER.seal(ring, version(2, 3), b"KEY-3", (digest(b"KEY-1"), digest(b"KEY-2"), digest(b"KEY-3")))
+    opened = SEALER.open(ring, box)
+    assert opened.replaced(b"KEY-1")
+    assert opened.replaced(b"KEY-2")
+    assert not opened.replaced(b"KEY-3")
+    assert not opened.replaced(b"KEY-4")
+
+
+@pytest.mark.parametrize("content", [[2, b"v", b""], [1, "v", b""], [1, b"v"], [1, b"v", b"abc"], b"v"])
+def test_a_content_of_another_kind_does_not_open(ring, content):
+    nonce, about = b"n" * 12, associated_data(CLUSTER, G, L, version(2, 1), ring.newest.key_id)
+    box = ChaCha20Poly1305(ring.newest.secret).encrypt(nonce, pack(content), about)
+    with pytest.raises(CannotOpen):
+        SEALER.open(ring, SealedKey(version(2, 1), ring.newest.key_id, nonce, box))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +97,7 @@ def test_a_box_that_was_changed_does_not_open(ring, change):
 
 def test_the_newest_key_seals_and_all_open(ring):
     old = SEALER.seal(KeyRing((ring.keys[1],)), version(2, 1), KEY)
-    assert SEALER.open(ring, old) == KEY
+    assert SEALER.open(ring, old).value == KEY
     assert SEALER.seal(ring, version(2, 2), KEY).key_id == ring.newest.key_id
     with pytest.raises(CannotOpen, match=old.key_id):
         SEALER.open(KeyRing((ring.newest,)), old)

@@ -115,11 +115,38 @@ def test_the_key_in_place_is_known_again(tmp_path):
     keeper.seal(b"KEY-1", version(2, 1))
     keeper.seal(b"KEY-2", version(2, 2))
     assert keeper.compare(b"KEY-2").place is InPlace.NEWEST
-    assert (keeper.compare(b"KEY-1").place, keeper.compare(b"KEY-1").version) == (InPlace.OLDER, version(2, 1))
+    assert keeper.compare(b"KEY-2").version == version(2, 2)
+    assert keeper.compare(b"KEY-1").place is InPlace.OLDER
     assert keeper.compare(b"KEY-3").place is InPlace.UNKNOWN
     for none in (None, b"XX", b"lower case", b"K" * 5_000):
         assert keeper.compare(none).place is InPlace.ABSENT
         assert keeper.compare(none).problem
+
+
+def test_a_site_that_was_away_knows_the_old_key_of_its_replica(tmp_path):
+    """It never got the box of KEY-1, and KEY-0 was in place before anything was sealed at all."""
+    site = SiteOf(tmp_path / "a")
+    keeper = site.keeper()
+    assert keeper.compare(b"KEY-0").place is InPlace.UNKNOWN
+    for number in (1, 2, 3):
+        keeper.seal(f"KEY-{number}".encode(), version(2, number))
+    away = SiteOf(tmp_path / "b", site.ring).keeper()
+    away.keep(keeper.kept().newest)
+    for old in (b"KEY-0", b"KEY-1", b"KEY-2"):
+        assert away.compare(old).place is InPlace.OLDER
+    assert away.compare(b"KEY-3").place is InPlace.NEWEST
+    assert away.compare(b"KEY-4").place is InPlace.UNKNOWN
+
+
+def test_what_is_known_of_predecessors_goes_on_over_sites(tmp_path):
+    site = SiteOf(tmp_path / "a")
+    first, second = site.keeper(), SiteOf(tmp_path / "b", site.ring).keeper()
+    first.seal(b"KEY-1", version(2, 1))
+    second.keep(first.kept().newest)
+    second.seal(b"KEY-2", version(3, 2))
+    first.keep(second.kept().newest)
+    assert first.compare(b"KEY-1").place is InPlace.OLDER
+    assert second.compare(b"KEY-1").place is InPlace.OLDER
 
 
 def test_the_same_key_is_not_sealed_twice_in_an_epoch_but_again_in_the_next(tmp_path):
@@ -176,8 +203,6 @@ def test_after_a_rotation_everything_is_resealed_and_the_old_key_may_go(tmp_path
     save_ring(site.key_file, ring)
     assert keeper.reseal_due()
     assert keeper.seal(b"KEY-2", version(2, 3)) == ""
-    keeper.reseal_former()
-    assert {one.key_id for one in keeper.escrow.known()} == {ring.newest.key_id}
     save_ring(site.key_file, KeyRing((ring.newest,)))
     assert keeper.compare(b"KEY-1").place is InPlace.OLDER
     assert keeper.compare(b"KEY-2").place is InPlace.NEWEST
