@@ -154,6 +154,8 @@ class LicenseKeeper:
         What cannot be noted is noted at the next look.
         """
         with self._lock:
+            if version is None or version != self._escrow.seen:
+                self.file.forget_placed()
             if self._escrow.seen == version or self._escrow.newest is None:
                 return
             try:

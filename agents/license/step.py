@@ -20,12 +20,13 @@ from collections.abc import Mapping
 from agents.core.license_rules import Doing, InPlace, Known, judge
 from agents.license.build import sink_of, source_of
 from agents.license.keeper import LicenseKeeper
+from agents.license.key_file import KeyRing
 from agents.license.no_dump import no_core_dump
 from agents.license.place import SOURCE_BAD_VALUE, PlaceFault, Sink, Source
 from agents.license.spec import VARIABLE, StepTask, WhenUnknown
 from agents.settings import built
 from proto.errors import LocalFault
-from proto.license import version_words
+from proto.license import SealedKey, version_words
 
 AGAIN_S = 0.5
 MARGIN_S = 1.0
@@ -48,15 +49,19 @@ async def restore(keeper: LicenseKeeper, source: Source, sink: Sink | None) -> s
     judgement = judge(found.place, known_of(keeper, accepted=keeper.accepted(value), restorable=sink is not None))
     if judgement.doing is Doing.REFUSE:
         raise Refused(judgement.words)
-    if judgement.doing is not Doing.RESTORE or sink is None:
-        return judgement.words
     ring, newest = keeper.ring(), keeper.newest_open()
-    if ring is None or newest is None:
-        raise Refused(keeper.key_problem or "no sealed key opens here")
+    if judgement.doing is Doing.KEEP or newest is None or ring is None:
+        return judgement.words
+    if judgement.doing is Doing.RESTORE and sink is not None:
+        await _put_back(keeper, ring, newest, source, sink)
+    keeper.file.note_in_place(newest.version)
+    return judgement.words
+
+
+async def _put_back(keeper: LicenseKeeper, ring: KeyRing, newest: SealedKey, source: Source, sink: Sink) -> None:
     await sink.write(keeper.sealer.open(ring, newest).value)
     if keeper.compare(await _in_place(source)).place is not InPlace.NEWEST:
         raise Refused(f"version {version_words(newest.version)} was written, and another key is in place all the same")
-    return judgement.words
 
 
 async def _in_place(source: Source) -> bytes | None:
@@ -74,7 +79,7 @@ def known_of(keeper: LicenseKeeper, *, accepted: bool, restorable: bool) -> Know
     return Known(
         newest=None if opened is None else opened.version,
         heard=None if escrow.newest is None else escrow.newest.version,
-        seen=escrow.seen,
+        seen=opened.version if opened is not None and keeper.file.placed() == opened.version else escrow.seen,
         required=keeper.spec.required,
         when_unknown=_UNKNOWN[keeper.spec.unknown],
         accepted=accepted,

@@ -21,7 +21,7 @@ from typing import Any
 
 from proto.edge.atomic_file import read_capped, write_atomic
 from proto.errors import BadValue, DurabilityLost
-from proto.license import EscrowVersion, SealedKey, check_sealed
+from proto.license import EscrowVersion, SealedKey, check_sealed, read_version, version_words
 from proto.units import Epoch, GroupId, LicenseName
 
 FORMAT = 1
@@ -70,6 +70,7 @@ class EscrowFile:
 
     def __init__(self, state_dir: Path, group: GroupId, name: LicenseName) -> None:
         self.path = state_dir / f"{group}.license-{name}"
+        self.placed_path = state_dir / f"{group}.license-{name}.placed"
         self.accepted_path = state_dir / f"{group}.license-{name}.accepted"
         self._about = {"format": FORMAT, "group": group, "license": name}
 
@@ -102,6 +103,23 @@ class EscrowFile:
             self.path.with_name(f"{self.path.name}.damaged").unlink(missing_ok=True)
         except OSError as error:
             raise DurabilityLost(f"{self.path}.damaged cannot be removed: {error.strerror}") from error
+
+    # -- what the step of an activation saw --------------------------------------------------------------------
+
+    def note_in_place(self, version: EscrowVersion) -> None:
+        """By the step, which writes nothing else: the platform may exchange the key before any watcher looks again."""
+        write_atomic(self.placed_path, f"{version_words(version)}\n".encode("ascii"))
+
+    def placed(self) -> EscrowVersion | None:
+        try:
+            text = read_capped(self.placed_path, 128).decode("ascii", "replace").strip()
+            return read_version(text, "placed")
+        except (OSError, BadValue):
+            return None
+
+    def forget_placed(self) -> None:
+        """Something else was seen in place since."""
+        self.placed_path.unlink(missing_ok=True)
 
     # -- an operator's word on the key in place -------------------------------------------------------------
 

@@ -72,6 +72,25 @@ def test_a_successor_of_the_newest_in_this_place_is_kept(site):
     assert site.key == "KEY-3"
 
 
+def test_a_platform_that_dies_right_behind_its_exchange_is_started_again_with_what_it_got(site):
+    """Between the restore and the end nobody looked: the step itself noted what was in place."""
+    site.keeper().saw(version(2, 1))
+    site.put("KEY-1")
+    run(site)
+    site.put("KEY-3")
+    assert "after version 2.2" in run(site)
+    assert site.key == "KEY-3"
+
+
+def test_what_the_step_noted_means_nothing_once_an_older_key_was_seen_in_place(site):
+    site.put("KEY-2")
+    run(site)
+    site.keeper().saw(None)
+    site.put("KEY-X")
+    with pytest.raises(Refused):
+        run(site)
+
+
 def test_an_unknown_key_is_kept_or_replaced_as_configured_and_accepted_by_an_operator(site):
     site.keeper().saw(version(2, 1))
     site.put("KEY-X")
