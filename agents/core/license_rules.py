@@ -1,4 +1,4 @@
-"""(11) The key in place against the sealed ones: what is done before the platform starts (docs/adr/0021).
+"""(11) The key in place against the sealed ones: what is done before the platform starts (docs/adr/0022).
 
 Rule: the newest sealed key is what the platform may start with. In place already: nothing is done. An older sealed key
 in place, or none at all: it is restored. A key that this site does not know is either the successor of the newest, read

@@ -1,6 +1,6 @@
 """(11) One group's licenses on this site: which sealed keys it keeps, what it seals, what it tells the witnesses.
 
-Rules (DESIGN section 8; docs/adr/0021). Only the holder seals, under the epoch that it holds, with the number after the
+Rules (DESIGN section 8; docs/adr/0022). Only the holder seals, under the epoch that it holds, with the number after the
 highest that it ever heard of; what is sealed is on disk before it is told to anybody. It seals when the key in place
 is another one, when its epoch is new, and when the sealing key is. The newest is put to the witnesses, again and again
 with the very same bytes, until they answered; a refusal says which number comes next. What was sealed in a former
@@ -29,9 +29,10 @@ from proto.messages import EscrowPutAnswer
 from proto.units import NS_PER_MS, Claim, Epoch, GroupId, InstantNs, LicenseName
 
 PUT_AGAIN_NS = 700 * NS_PER_MS
+PUT_SLOWLY_NS = 30_000 * NS_PER_MS
 LAST_PUT_MAX_NS = 5_000 * NS_PER_MS
 """A release waits at most this long for what was sealed before the end."""
-_GIVEN_UP = frozenset({Reason.UNKNOWN_LICENSE, Reason.ESCROW_OFF})
+_NOT_KEPT = frozenset({Reason.UNKNOWN_LICENSE, Reason.ESCROW_OFF})
 
 CANNOT_OPEN = "cannot-open"
 NOT_STORED = "not-stored"
@@ -81,8 +82,8 @@ class _License:
     watch_problem: str = ""
     put_problem: str = ""
     probe_problem: str = ""
-    given_up: bool = False
-    """The witnesses keep no such license."""
+    slow: bool = False
+    """The witnesses keep no such license, as long as nobody configures it there."""
     alarm: bool = False
     """It was seen activated where nothing may run, and no report has said so yet."""
     read_epoch: Epoch = NO_EPOCH
@@ -93,7 +94,7 @@ class _License:
     def unsent(self, epoch: Epoch) -> SealedKey | None:
         """The newest, when it was sealed in this epoch, so here, and the witnesses have not said that they have it."""
         newest = self.kept.newest
-        if newest is None or newest.version.epoch != epoch or self.given_up:
+        if newest is None or newest.version.epoch != epoch:
             return None
         return newest if self.acked is None or self.acked < newest.version else None
 
@@ -132,7 +133,7 @@ class GroupLicenses:
             return
         self._epoch, self._claim, self._last_put_by = epoch, claim, None
         for one in self._all.values():
-            one.put_problem, one.given_up, one.again_at = "", False, InstantNs(0)
+            one.put_problem, one.slow, one.again_at = "", False, InstantNs(0)
 
     def over(self, now: InstantNs, ttl_ns: int) -> None:
         """Verified down: what is sealed and not acknowledged is put for a moment more, a ttl at most."""
@@ -155,7 +156,7 @@ class GroupLicenses:
         return True
 
     def _unsent(self) -> bool:
-        return any(one.unsent(self._epoch) is not None for one in self._all.values())
+        return any(one.unsent(self._epoch) is not None and not one.slow for one in self._all.values())
 
     def role_changed(self) -> None:
         """What a probe saw before says nothing any more."""
@@ -229,7 +230,7 @@ class GroupLicenses:
         for name, one in self._all.items():
             unsent = None if self._epoch == NO_EPOCH else one.unsent(self._epoch)
             if unsent is not None and now >= one.again_at:
-                one.again_at = InstantNs(now + PUT_AGAIN_NS)
+                one.again_at = InstantNs(now + (PUT_SLOWLY_NS if one.slow else PUT_AGAIN_NS))
                 return Put(name, unsent, self._claim)
         return None
 
@@ -242,10 +243,10 @@ class GroupLicenses:
         unsent = one.unsent(self._epoch)
         if unsent is not None and answer.stored == unsent.version:
             one.acked = unsent.version
+        one.slow = answer.reason in _NOT_KEPT
         if answer.reason is Reason.OK:
             self._problem(one, "put_problem", "")
-        elif answer.reason in _GIVEN_UP:
-            one.given_up = True
+        elif one.slow:
             self._problem(one, "put_problem", answer.reason.value)
         elif answer.reason is Reason.ESCROW_CONFLICT and one.unsent(self._epoch) is not None:
             self._renumber(one, answer.version_next)

@@ -28,7 +28,7 @@ class PlaceKind(Enum):
 
 
 class WhenUnknown(Enum):
-    """What is done with a key in place that is no version which this site knows (docs/adr/0021)."""
+    """What is done with a key in place that is no version which this site knows (docs/adr/0022)."""
 
     REFUSE = "refuse"
     KEEP = "keep"

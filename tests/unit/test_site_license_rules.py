@@ -1,4 +1,4 @@
-"""What is done with the key in place, case by case (docs/adr/0021)."""
+"""What is done with the key in place, case by case (docs/adr/0022)."""
 
 from __future__ import annotations
 
