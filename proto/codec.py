@@ -191,6 +191,7 @@ COMMANDS: Family[commands.Command] = Family(
         13: commands.Reconcile,
         14: commands.PutEscrow,
         15: commands.WaiveEscrow,
+        16: commands.ClockReport,
         17: commands.BeginTelling,
         18: commands.EndTelling,
         19: commands.Acknowledge,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from proto.clock_rate import RateBounds
 from proto.decisions import Reason
 from proto.features import FEATURE_FIRST
 from proto.groups import GroupConfig, Mode
@@ -255,6 +256,16 @@ class NoteWould:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class ClockReport:
+    """This witness measured the clock of a site's agent, and what follows from it is not what it said before."""
+
+    witness: WitnessId
+    site: SiteId
+    incarnation: Incarnation
+    bounds: RateBounds
+
+
 Command = (
     FoundCluster
     | ConfigureGroup
@@ -275,6 +286,7 @@ Command = (
     | EndTelling
     | Acknowledge
     | NoteWould
+    | ClockReport
 )
 
 

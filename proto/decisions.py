@@ -110,6 +110,9 @@ class Reason(Enum):
     # notifications
     TOLD_ELSEWHERE = "told-elsewhere"
     UNKNOWN_ALARM = "unknown-alarm"
+    # clock rates
+    CLOCK_TOO_SLOW = "clock-too-slow"
+    CLOCK_TOO_FAST = "clock-too-fast"
 
 
 REASON_TEXT: dict[Reason, str] = {
@@ -208,6 +211,8 @@ REASON_TEXT: dict[Reason, str] = {
     "a site that has it, or give that version up with `witnessctl license waive`",
     Reason.LICENSE_ACTIVE_ELSEWHERE: "a license is seen activated at another site, which does not hold the lease; end "
     "it there, or vouch for that site by putting it in maintenance",
+    Reason.CLOCK_TOO_SLOW: "its host's clock is slower than drift_max allows: mend it, or raise drift_max",
+    Reason.CLOCK_TOO_FAST: "its host's clock is faster than drift_max allows: mend it, or raise drift_max",
 }
 
 

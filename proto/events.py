@@ -54,6 +54,9 @@ class EventKind(Enum):
     UNDELIVERED = "undelivered"
     ACKNOWLEDGED = "acknowledged"
     WOULD_HAVE = "would-have"
+    CLOCK_TOO_SLOW = "clock-too-slow"
+    CLOCK_TOO_FAST = "clock-too-fast"
+    CLOCK_FIT = "clock-fit"
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,24 @@ _LEVEL_2_NOTIFY: Final = (
 )
 """Who is telling which target of what, open alarms (docs/adr/0021), and what automatic mode would have done."""
 
-SINCE: dict[str, int] = dict.fromkeys((*_LEVEL_2, *_LEVEL_2_PERMITS, *_LEVEL_2_LICENSES, *_LEVEL_2_NOTIFY), 2)
+_LEVEL_2_CLOCKS: Final = (
+    "Ping.sent_ns",
+    "Ping.earlier",
+    "Pong.features",
+    "ClockReport",
+    "Reason.CLOCK_TOO_SLOW",
+    "Reason.CLOCK_TOO_FAST",
+    "EventKind.CLOCK_TOO_SLOW",
+    "EventKind.CLOCK_TOO_FAST",
+    "EventKind.CLOCK_FIT",
+    "AgentRecord.clock",
+    "SiteRecord.clock",
+)
+"""Rates of the agents' clocks, as the witnesses measure them (docs/adr/0024)."""
+
+SINCE: dict[str, int] = dict.fromkeys(
+    (*_LEVEL_2, *_LEVEL_2_PERMITS, *_LEVEL_2_LICENSES, *_LEVEL_2_NOTIFY, *_LEVEL_2_CLOCKS), 2
+)
 """What came after the first level -> its level. Names: 'Grant' (a command or message), 'Grant.site' (a field, which
 must have a default: its value wherever it is not written), 'Cause.DRILL' (a member of an enum)."""
 

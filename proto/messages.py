@@ -240,8 +240,24 @@ class GroupSites:
 
 
 @dataclass(frozen=True, slots=True)
+class PingEcho:
+    """How long an earlier ping's answer took: when its witness heard that ping, its sender's lease clock was between
+    what the ping said and so much more, whatever the ways took (witness/core/clock_rates.py).
+    """
+
+    nonce: Nonce
+    """Of that ping."""
+    took_ns: int
+    """From before it was sent until its pong was read."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     nonce: Nonce
+    sent_ns: int = -1
+    """The sender's lease clock, read before it sent; -1 while the witness has not said that it can read it."""
+    earlier: PingEcho | None = None
+    """Of the newest ping on this stream that was answered; each is told of once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +265,8 @@ class Pong:
     nonce: Nonce
     leading: bool
     has_quorum: bool
+    features: int = FEATURE_FIRST
+    """What may be said to this witness: the feature level that its cluster works at, as far as it knows."""
 
 
 AgentMessage = Hello | Heartbeat | Release | Ping | EscrowPut

@@ -34,7 +34,6 @@ from proto.messages import (
     Heartbeat,
     HeartbeatAnswer,
     Notice,
-    Ping,
     Pong,
     ReleaseAnswer,
     WitnessMessage,
@@ -57,7 +56,6 @@ from proto.units import (
 _NOT_PROBED = HealthSummary(False, False, DataChecks.NONE, LAG_UNKNOWN_MS, ("not probed yet",))
 _INTERVAL_UNKNOWN_NS = DurationNs(1 * NS_PER_S)
 _DRIFT_UNKNOWN_PPM = limits.DRIFT_MAX_PPM_DEFAULT
-_PINGS_KEPT = 4
 _HEAD_BYTES = 256
 _ENTRY_BYTES = 110
 """One group's part of a heartbeat beside its report: name, epoch, claim, lag."""
@@ -293,12 +291,8 @@ class SiteAgent(SiteHolder):
 
     def _pong(self, route: Route, message: Pong, now: ClockReading) -> None:
         stream = self.streams.open.get(route)
-        sent = None if stream is None else stream.pings.pop(message.nonce, None)
-        if stream is not None and sent is not None:
-            stream.measured(now.boottime_ns - sent)
-            stream.leading = message.leading
-            stream.has_quorum = message.has_quorum
-            stream.suspect = not message.has_quorum
+        if stream is not None:
+            stream.ponged(message, now.boottime_ns)
 
     def _note_route(self, via: SiteId | None, now: ClockReading) -> None:
         self.relays.answered(now.boottime_ns, via)
@@ -378,12 +372,8 @@ class SiteAgent(SiteHolder):
         self._effects.append(Send(route.witness, beat, route.via))
 
     def _ping(self, route: Route, now: ClockReading) -> None:
-        stream = self.streams.open[route]
-        nonce = Nonce(self._tokens())
-        stream.pings[nonce] = now.boottime_ns
-        while len(stream.pings) > _PINGS_KEPT:
-            stream.pings.popitem(last=False)
-        self._effects.append(Send(route.witness, Ping(nonce), route.via))
+        ping = self.streams.open[route].ping(Nonce(self._tokens()), now.boottime_ns)
+        self._effects.append(Send(route.witness, ping, route.via))
 
     def live(self) -> bool:
         """Some group may run here: reconnect fast."""

@@ -15,10 +15,15 @@ from typing import NamedTuple
 
 from proto import limits
 from proto.clock import ClockReading
+from proto.features import FEATURE_FIRST
+from proto.messages import Ping, PingEcho, Pong
 from proto.timing import answer_wait_ns
 from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs, Nonce, SiteId, WitnessId
 
 _RTT_UNKNOWN_NS = 50 * NS_PER_MS
+_PINGS_KEPT = 4
+_RATES_LEVEL = 2
+"""From this feature level on a ping tells of its sender's clock."""
 
 
 class Route(NamedTuple):
@@ -50,7 +55,28 @@ class Stream:
     """By its witness's last pong."""
     missed: int = 0
     """Attempts in a row that it left unanswered."""
+    features: int = FEATURE_FIRST
+    """What its witness can read, as its pongs say."""
     pings: OrderedDict[Nonce, InstantNs] = field(default_factory=OrderedDict)
+    echo: PingEcho | None = None
+    """Of the newest ping that was answered and not told of yet: by it the witness measures our clock."""
+
+    def ping(self, nonce: Nonce, now: InstantNs) -> Ping:
+        self.pings[nonce] = now
+        while len(self.pings) > _PINGS_KEPT:
+            self.pings.popitem(last=False)
+        if self.features < _RATES_LEVEL:
+            return Ping(nonce)
+        echo, self.echo = self.echo, None
+        return Ping(nonce, now, echo)
+
+    def ponged(self, pong: Pong, now: InstantNs) -> None:
+        sent = self.pings.pop(pong.nonce, None)
+        if sent is None:
+            return
+        self.measured(now - sent)
+        self.leading, self.has_quorum, self.suspect = pong.leading, pong.has_quorum, not pong.has_quorum
+        self.features, self.echo = pong.features, PingEcho(pong.nonce, now - sent)
 
     def measured(self, rtt_ns: int) -> None:
         """Smoothed as TCP does (RFC 6298: 1/8 of the new sample)."""

@@ -21,7 +21,7 @@ from proto.edge.tls import TlsFiles, accepting, client_context, own_certificate,
 from proto.events import Event, EventKind
 from proto.groups import GroupConfig
 from proto.lease import LeaseConstants
-from proto.messages import AgentMessage, Hello, WitnessMessage
+from proto.messages import AgentMessage, Hello, Ping, WitnessMessage
 from proto.units import NS_PER_MS, ClusterId, Epoch, GroupId, Incarnation, LogIndex, Nonce, SiteId, WallMs, WitnessId
 from witness.core.effects import Outcome
 from witness.http.app import build_app
@@ -61,12 +61,16 @@ class FakeCluster:
     frames: list[bytes] = field(default_factory=list)
     speakers: list[object] = field(default_factory=list)
     withdrawn: list[object] = field(default_factory=list)
+    pings: list[tuple[SiteId, Incarnation, Ping]] = field(default_factory=list)
     unanswered: list[Callable[[Outcome], None]] = field(default_factory=list)
     hold_answers: bool = False
     plan: Command | Outcome | None = None
     fails: bool = False
     quorum: bool = True
     level: int = 1
+
+    def pinged(self, site: SiteId, incarnation: Incarnation, ping: Ping) -> None:
+        self.pings.append((site, incarnation, ping))
 
     def heartbeat(self, frame: bytes, on_outcome: Callable[[Outcome], None], speaker: object) -> None:
         self.frames.append(frame)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mutants_agent
 import mutants_claims
+import mutants_clocks
 import mutants_copies
 import mutants_disk
 import mutants_entries
@@ -43,5 +44,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *mutants_members.MUTANTS,
     *mutants_permits.MUTANTS,
     *mutants_escrow.MUTANTS,
+    *mutants_clocks.MUTANTS,
 )
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}

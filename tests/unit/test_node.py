@@ -27,7 +27,7 @@ from proto.lease import witness_wait
 from proto.messages import NoticeKind, Verdict
 from proto.units import NS_PER_MS, Epoch, InstantNs, WallMs, WitnessId
 from witness.core.effects import Outcome
-from witness.core.node import WrongCluster
+from witness.core.founding import WrongCluster
 from witness.core.snapshot import ImageRefused
 from witness.core.transitions import Phase
 from witness.raft.port import SnapshotRefused

@@ -19,6 +19,7 @@ import pytest
 from core_rig import AUTHOR, A, B, C, G, Rig, config, entry, frame, report, token
 
 from proto import commands
+from proto.clock_rate import RateBounds
 from proto.decisions import Reason
 from proto.events import EventKind
 from proto.features import FEATURE_FIRST, FEATURE_MAX
@@ -44,6 +45,7 @@ class Walk:
         self.rig = Rig(config(sites=(A, B, C)))
         for one in range(FEATURE_FIRST + 1, level + 1):
             assert self.rig.one(commands.RaiseFeatureLevel(one)).ok
+        self._level = level
         self._rng = random.Random(8)
         self.lives = dict.fromkeys((A, B, C), 1)
         self.seq = 0
@@ -61,6 +63,7 @@ class Walk:
     def step(self) -> None:
         turns = (self.beat, self.beat, self.beat, self.beat, self.votes, self.grant, self.fence)
         turns += (self.release, self.revoke, self.begin)
+        turns += (self.clocks,) if self._level >= 2 else ()
         by_operator = self.chance(0.1 if self._group() is not None else 0.7)
         turn: Callable[[], object] = self.operator if by_operator else self.pick(turns)
         turn()
@@ -162,6 +165,13 @@ class Walk:
             why = self.pick((Reason.OPERATOR_ASKED, Reason.HOLDER_UNFIT, Reason.FAILBACK_DUE))
             self.rig.one(self.rig.revoke_command(self.pick((A, B, C)), reason=why))
 
+    def clocks(self) -> None:
+        site, rate = self.pick((A, B, C)), self.pick((1_000_000,) * 5 + (970_000, 970_000, 1_030_000))
+        for witness in (self.pick(("w1", "w2", "w3", "w9")), self.pick(("w1", "w2", "w3"))):
+            life = Incarnation(token(f"i{self.lives[site]}"))
+            bounds = RateBounds(rate - 100, rate + 100)
+            self.rig.one(commands.ClockReport(WitnessId(witness), site, life, bounds))
+
     def operator(self) -> None:
         group, site = self._group(), self.pick((A, B, C))
         version = 0 if group is None else group.version
@@ -219,6 +229,12 @@ def test_a_replica_that_was_installed_from_an_image_tells_the_same(level: int) -
             replica.restore(replica.snapshot())
     assert replica.snapshot() == walk.rig.machine.snapshot()
     assert events, "the last event's hash is in the image, and so they are all the same"
+
+
+def test_the_log_of_level_2_has_clocks_of_every_kind() -> None:
+    _, walk = pinned(2)
+    assert {"clock-too-slow", "clock-too-fast", "clock-fit"} <= set(walk.kinds)
+    assert {"clock-too-slow", "clock-too-fast"} <= set(walk.seen)
 
 
 def test_the_log_meets_every_event_and_most_refusals() -> None:

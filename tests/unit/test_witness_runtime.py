@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
+from proto.clock_rate import RateBounds
 from proto.codec import EVENTS
 from proto.decisions import Reason
 from proto.events import Event, EventKind
@@ -21,7 +22,7 @@ class Looks:
         return {**place, "groups_by_phase": {"held": 3, "vacant": 1}, "groups_by_mode": {"automatic": 4}}
 
     def sites(self) -> dict[SiteId, SiteLook]:
-        return {SiteId("dc-a"): SiteLook(0.5, 1), SiteId("dc-b"): SiteLook(None, 0)}
+        return {SiteId("dc-a"): SiteLook(0.5, 1, 2, RateBounds(999_900, 1_000_100)), SiteId("dc-b"): SiteLook(None, 0)}
 
     def consensus(self) -> dict[str, float]:
         return {"term": 7.0}
@@ -42,6 +43,9 @@ def test_metrics_show_place_groups_sites_and_answers() -> None:
         'thirdsite_groups{phase="held"} 3.0',
         'thirdsite_heard_seconds{site="dc-a"} 0.5',
         'thirdsite_quarantined_groups{site="dc-a"} 1.0',
+        'thirdsite_clock_unfit_groups{site="dc-a"} 2.0',
+        'thirdsite_clock_rate_at_least{site="dc-a"} 0.9999',
+        'thirdsite_clock_rate_at_most{site="dc-a"} 1.0001',
         "thirdsite_streams 1.0",
         'thirdsite_stream_silent_seconds{site="dc-a"} 0.25',
         "thirdsite_raft_term 7.0",
@@ -50,6 +54,7 @@ def test_metrics_show_place_groups_sites_and_answers() -> None:
         'thirdsite_outcomes_total{kind="heartbeat",reason="ok"} 1.0',
     } <= lines
     assert not any('heard_seconds{site="dc-b"}' in line for line in lines)
+    assert not any('clock_rate_at_least{site="dc-b"}' in line for line in lines)
     assert any(line.startswith("process_resident_memory_bytes ") for line in lines)
 
 

@@ -46,6 +46,29 @@ def test_the_status_shows_the_timing_that_comes_with_the_next_epoch() -> None:
     assert "with the next epoch: ttl 4s, clocks may drift 1%" in shown({**constants, "ttl_ms": 4_000})
 
 
+def test_the_status_shows_measured_clocks_and_why_one_is_not_fit() -> None:
+    measured = {"rate_ppm": [999_870, 1_000_170], "drift_max_ppm": 10_000, "unfit": None, "unfit_words": None}
+    words = "its clock runs at 0.970000 of the witnesses' at most, drift_max 1 % asks for 0.980198"
+    slow = {"rate_ppm": None, "drift_max_ppm": 10_000, "unfit": "too-slow", "unfit_words": words}
+    site = {
+        "site": "a", "state": "active", "maintenance": False, "heard_ms_ago": 5, "quarantine": [], "ready": True,
+        "healthy": True, "lag_ms": None, "blockers": [], "agent_version": "1", "clock": measured,
+    }  # fmt: skip
+    older = {key: value for key, value in site.items() if key != "clock"}
+    group = {
+        "group": "shop", "mode": "automatic", "phase": "held", "holder": "a", "epoch": 3, "renewal": 1,
+        "successor": None, "takeover_max_ms": 7_100, "sites": [site, {**site, "site": "b", "clock": slow}, older],
+        "constants": {"ttl_ms": 3_000, "drift_max_ppm": 10_000, "lock_delay_ms": 0},
+        "decision": {"words": "", "would": None, "site": None, "retry_in_ms": None, "blockers": []},
+    }  # fmt: skip
+    console = render.Console(width=200)
+    with console.capture() as capture:
+        console.print(render.group_detail(group))
+    shown = capture.get()
+    assert "clocks beside the witness's: a -130 .. +170 ppm\n" in shown
+    assert f"b: {words}: mend its clock, or raise drift_max" in shown
+
+
 def test_a_witness_of_another_authority_is_told_with_what_to_look_at() -> None:
     error = ssl.SSLCertVerificationError()
     error.verify_message = "self-signed certificate"

@@ -15,7 +15,7 @@ from proto.health import DataChecks, HealthReport, SiteState
 from proto.holds import promise_wait
 from proto.messages import LAG_UNKNOWN_MS
 from proto.units import NS_PER_MS, Epoch, InstantNs, SiteId
-from witness.core import licenses, permits
+from witness.core import clock_rules, licenses, permits
 from witness.core.backoff import backoff_over
 from witness.core.heartbeats import proven_down
 from witness.core.holds_rules import RUNNING, contradictions, unproven
@@ -65,7 +65,8 @@ def _adoption(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision 
     age_ns = sight.heard_age_ns(site, now)
     if age_ns is None or age_ns > heard_max_ns(group):
         return Decision(name, _NOTHING, Reason.UNDER_PERMIT, site, (Blocker(site, Reason.NOT_HEARD),))
-    problem = permits.adoptable(group, site, group.permits.seen_ms)
+    slow = clock_rules.too_slow(group.sites[site])
+    problem = Reason.CLOCK_TOO_SLOW if slow else permits.adoptable(group, site, group.permits.seen_ms)
     if problem is None:
         return Decision(name, DecisionKind.GRANT, Reason.UNDER_PERMIT, site)
     others = permits.contested_by(group, site, group.permits.seen_ms)
@@ -106,6 +107,7 @@ def _in_place(group: GroupState, sight: GroupSight, now: InstantNs) -> Decision 
         return None
     name = group.config.group
     found = [Blocker(former.site, Reason.CONFIG_NOT_KNOWN)] if report.group_version != group.version else []
+    found.extend(clock_rules.blockers(record, former.site) if clock_rules.too_slow(record) else [])
     found.extend(_reconciling(group, former.site))
     for site, other in group.sites.items():
         behind = other.report is not None and unproven(other.report, holding) and site != former.site
@@ -238,6 +240,7 @@ def blockers_of(group: GroupState, site: SiteId, sight: GroupSight, now: Instant
         found.append(Blocker(site, Reason.CONFIG_NOT_CARRIED))
     if group.config.witness_loss is WitnessLoss.HOLD and report.group_version != group.version:
         found.append(Blocker(site, Reason.CONFIG_NOT_KNOWN, f"it knows {report.group_version}, it is {group.version}"))
+    found.extend(clock_rules.blockers(record, site))
     found.extend(_lag(group, site, record))
     found.extend(licenses.blockers(group, site))
     found.extend(_reconciling(group, site))
@@ -325,10 +328,11 @@ def _judge_holder(group: GroupState, sight: GroupSight, now: InstantNs) -> Decis
 
 
 def _away_from_unfit(group: GroupState, holder: SiteId, sight: GroupSight, now: InstantNs) -> Decision | None:
-    if sight.unfit_since is None:
+    since, fast = sight.unfit_since, clock_rules.too_fast(group.sites[holder])
+    if since is None and not fast:
         return None
-    name = group.config.group
-    left_ns = sight.unfit_since + group.config.unhealthy_for_ms * NS_PER_MS - now
+    name, why = group.config.group, Reason.CLOCK_TOO_FAST if fast else Reason.HOLDER_UNFIT
+    left_ns = 0 if fast or since is None else since + group.config.unhealthy_for_ms * NS_PER_MS - now
     if left_ns > 0:
         return Decision(name, _NOTHING, Reason.HOLDER_UNFIT, holder, retry_in_ns=left_ns)
     blockers: list[Blocker] = []
@@ -337,7 +341,7 @@ def _away_from_unfit(group: GroupState, holder: SiteId, sight: GroupSight, now: 
             continue
         found = blockers_of(group, site, sight, now)
         if not found:
-            wished = Decision(name, DecisionKind.REVOKE, Reason.HOLDER_UNFIT, site, tuple(blockers))
+            wished = Decision(name, DecisionKind.REVOKE, why, site, tuple(blockers))
             return _unless_flapping(group, sight, now, wished)
         blockers.extend(found)
     return Decision(name, _NOTHING, Reason.NO_CANDIDATE, None, tuple(blockers), retry_in_ns=1_000 * NS_PER_MS)

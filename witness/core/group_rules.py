@@ -21,7 +21,7 @@ from proto.lease import longest
 from proto.license import LICENSES_MAX
 from proto.messages import NoticeKind
 from proto.units import NO_LINEAGE, RESTORE_GENERATION_SHIFT, Epoch
-from witness.core import holds_rules, licenses, permits
+from witness.core import clock_rules, holds_rules, licenses, permits
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
 from witness.core.lease_rules import DONE, barred, refused
@@ -76,6 +76,7 @@ def configure(scope: Scope, command: ConfigureGroup) -> Outcome:
     permits.configured(scope.state, group)
     licenses.configured(group)
     _told(scope, EventKind.GROUP_CHANGED, f"version {group.version}", group, command.author)
+    _judge_clocks(scope, group)
     scope.tell_sites(group, NoticeKind.CHANGED)
     return DONE
 
@@ -105,9 +106,16 @@ def _create(scope: Scope, command: ConfigureGroup) -> Outcome:
     permits.created(state, group, anew=spent > 0 or state.lineage != NO_LINEAGE)
     licenses.created(state, group)
     _told(scope, EventKind.GROUP_CREATED, f"sites: {', '.join(config.sites)}", group, command.author)
+    _judge_clocks(scope, group)
     scope.changes.counted.add(config.group)
     scope.tell_sites(group, NoticeKind.CHANGED)
     return DONE
+
+
+def _judge_clocks(scope: Scope, group: GroupState) -> None:
+    """What is known of them is judged by this group's drift bound, which is new or may be."""
+    for site in group.config.sites:
+        clock_rules.judge(scope, group, site)
 
 
 def delete(scope: Scope, command: DeleteGroup) -> Outcome:

@@ -25,7 +25,7 @@ from proto.messages import (
     Verdict,
 )
 from proto.units import EPOCH_MAX, Epoch, GroupId, Incarnation, RenewalNo, SiteId
-from witness.core import holds_rules, licenses, permits
+from witness.core import clock_rules, holds_rules, licenses, permits
 from witness.core.calendar import SINCE_LEVEL
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
@@ -193,6 +193,7 @@ def _lease_part(
             if lease.incarnation != beat.incarnation:
                 return _answer(scope, group, Verdict.DORMANT, Reason.HELD_BY_OTHER_INCARNATION)
             may = lease.cause is not Cause.REGRANT and permits.may_claim(lease, record)
+            may = may and not clock_rules.too_slow(record)
             may = may and not permits.withholds(scope.state, group, lease, beat.site)
             if group.phase is Phase.GRANTED and may:
                 return _answer(scope, group, Verdict.GRANTED)
@@ -200,6 +201,8 @@ def _lease_part(
         return _answer(scope, group, Verdict.DORMANT, Reason.PERMIT_OVERRULED if overruled else Reason.OK)
     if lease is None or not mine or lease.epoch != entry.epoch:
         if group.former is not None and holds_rules.lives(group, record, beat, entry):
+            if clock_rules.too_slow(record):  # its holds are counted on that clock
+                return _answer(scope, group, Verdict.REFUSED, Reason.CLOCK_TOO_SLOW)
             in_place = lease is not None and lease.cause is Cause.REGRANT
             return _answer(scope, group, Verdict.GRANTED if in_place else Verdict.HOLDING)
         return _answer(scope, group, Verdict.REFUSED, Reason.NOT_HOLDER)
@@ -213,6 +216,8 @@ def _claim_or_renew(
 ) -> GroupAnswer:
     """The first claim wins; a renewal with any other claim is a second instance and is told in the ledger."""
     name = group.config.group
+    if clock_rules.too_slow(record):
+        return _answer(scope, group, Verdict.REFUSED, Reason.CLOCK_TOO_SLOW)
     if lease.site is not None and permits.withholds(scope.state, group, lease, lease.site):
         return _answer(scope, group, Verdict.REFUSED, Reason.NOT_CLAIMED)
     in_place = group.former if lease.cause is Cause.REGRANT and lease.claim is None else None

@@ -14,7 +14,7 @@ from proto.invariants import require
 from proto.lease import LeaseConstants
 from proto.messages import NoticeKind, ReleaseKind
 from proto.units import Epoch
-from witness.core import holds_rules, licenses, permits
+from witness.core import clock_rules, holds_rules, licenses, permits
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
 from witness.core.state import (
@@ -67,6 +67,7 @@ def grant(scope: Scope, command: Grant) -> Outcome:
         return refused(Reason.UNKNOWN_SITE)
     problem = permits.against_grant(scope.state, group, command)
     problem = problem or (None if in_place else grantable(record, command))
+    problem = problem or clock_rules.against_grant(record, command)
     problem = problem or holds_rules.grant_problem(scope, group, record, command)
     problem = problem or licenses.against_grant(group, command)
     if problem is Reason.HOLDS_BROKEN:
@@ -184,6 +185,8 @@ def revoke(scope: Scope, command: Revoke) -> Outcome:
         return refused(problem)
     if successor.maintenance or successor.quarantine:
         return refused(Reason.IN_MAINTENANCE if successor.maintenance else Reason.QUARANTINED)
+    for blocker in clock_rules.blockers(successor, command.successor):
+        return refused(blocker.reason, blocker.seen)
     group.phase = next_phase(group.phase, LeaseInput.REVOKE)
     timeout_ms = group.config.handover_timeout_ms
     lease.revocation = Revocation(1, command.successor, command.cause, command.reason, timeout_ms)
@@ -318,6 +321,8 @@ def end_lease(scope: Scope, group: GroupState, how: LeaseInput) -> None:
         group.former = None
         carry(group, group.version)
     group.lease = None
+    if lease.site is not None:
+        clock_rules.judge(scope, group, lease.site)  # by the configured bound from now on
     scope.changes.counted.add(group.config.group)
     scope.changes.dirty.add(group.config.group)
     scope.tell_sites(group, NoticeKind.CHANGED)

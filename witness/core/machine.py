@@ -22,7 +22,17 @@ from proto.events import Event
 from proto.features import FEATURE_MAX
 from proto.invariants import InvariantViolation, require
 from proto.units import LogIndex
-from witness.core import calendar, escrow_rules, features, group_rules, heartbeats, lease_rules, permits, shadow
+from witness.core import (
+    calendar,
+    clock_rules,
+    escrow_rules,
+    features,
+    group_rules,
+    heartbeats,
+    lease_rules,
+    permits,
+    shadow,
+)
 from witness.core.changes import Changes, Scope
 from witness.core.effects import Outcome
 from witness.core.ledger import Ledger
@@ -50,6 +60,7 @@ _RULES: dict[type, Callable[[Scope, Any], Outcome]] = {
     commands.EndTelling: notify_rules.end,
     commands.Acknowledge: notify_rules.acknowledge,
     commands.NoteWould: shadow.note_would,
+    commands.ClockReport: clock_rules.report,
 }
 
 

@@ -13,7 +13,6 @@ from proto import limits
 from proto.codec import COMMANDS
 from proto.commands import Author, Command, FoundCluster, HeartbeatFrame, RaiseFeatureLevel, Votes
 from proto.decisions import Decision, Reason
-from proto.errors import LocalFault
 from proto.features import FEATURE_MAX
 from proto.invariants import require
 from proto.messages import Notice
@@ -22,8 +21,10 @@ from proto.units import NS_PER_MS, ClusterId, GroupId, InstantNs, SiteId, WallMs
 from witness.core import features, operator_moves, shadow, view
 from witness.core.backoff import backoff_left_ns
 from witness.core.batcher import Batcher, Overloaded
+from witness.core.clock_rates import ClockRates
 from witness.core.decide import decide
 from witness.core.effects import Effect, KeepMarks, Outcome, ProposeEntry, Push, Record, Resolved
+from witness.core.founding import is_ours
 from witness.core.ledger import Ledger
 from witness.core.machine import Applied, Machine
 from witness.core.measures import Measures
@@ -38,10 +39,6 @@ _LOOK_AGAIN_NS = limits.PING_INTERVAL_NS
 
 _REFUSED_AGAIN_NS = 200 * NS_PER_MS
 """A decision that the machine refused is made again after this, if nothing changes."""
-
-
-class WrongCluster(LocalFault):
-    """The log or snapshot belongs to another cluster than the configuration says; the process must end."""
 
 
 @dataclass(slots=True)
@@ -86,6 +83,7 @@ class WitnessNode:
         self.consensus = Consensus()
         self.measures = Measures()
         """Of this process: what timing is judged by, and nothing is decided on."""
+        self.rates = ClockRates(self_id)
         self._batcher = Batcher(self_id, session, feature_max)
         self._timers = LeaseTimers(now)
         self._sights = Sights(now)
@@ -225,6 +223,8 @@ class WitnessNode:
         votes = self._timers.due_votes()
         if votes:
             self._try_submit(Votes(self.self_id, votes))
+        for report in self.rates.due_reports(self.machine.state):
+            self._try_submit(report)
         for request, proposed in self._batcher.overdue(now):
             # What entered a proposal may be committed once a majority is back: only the rest was certainly not done.
             reason = Reason.OUTCOME_UNKNOWN if proposed or self.consensus.has_quorum else Reason.NO_QUORUM
@@ -278,7 +278,7 @@ class WitnessNode:
             return None
         sight = self._sights.of(group, now)
         left_ns = self._timers.left_ns(group)
-        return view.group_view(state, sight, self.decision(state, now), left_ns, now, self._delays)
+        return view.group_view(state, sight, self.decision(state, now), left_ns, now, self._delays, self.rates.bounds)
 
     def sight(self, group: GroupId, now: InstantNs) -> GroupSight:
         """What this witness saw of the group, for metrics."""
@@ -330,17 +330,9 @@ class WitnessNode:
                 self._raising = self._try_submit(RaiseFeatureLevel(level))
 
     def _check_founding(self) -> None:
-        """A node that is configured for another cluster than its log must not go on (FAULTS O1, O8)."""
-        state = self.machine.state
-        if self._founding_checked or state.cluster is None:
-            return
-        if state.cluster != self.cluster or state.witnesses != self.witnesses:
-            raise WrongCluster(
-                f"the log was founded as cluster {state.cluster} with witnesses {', '.join(state.witnesses)}, but "
-                f"this node is configured for {self.cluster} with {', '.join(self.witnesses)}: correct the "
-                "configuration, or this node's data directory belongs elsewhere"
-            )
-        self._founding_checked = True
+        """A node that is configured for another cluster than its log must not go on."""
+        if not self._founding_checked:
+            self._founding_checked = is_ours(self.machine.state, self.cluster, self.witnesses)
 
     def _decide_dirty(self) -> None:
         dirty, self._dirty = self._dirty, set()

@@ -149,6 +149,7 @@ def restore(before: ClusterState, lineage: bytes, claimed: LeaseConstants, featu
     for agent in state.agents.values():
         agent.clash_told, agent.heard_ms = False, 0
         agent.marks.clear()
+        agent.clock.clear()
     ledger = Ledger(state.ledger)
     ledger.index, ledger.wall_ms = LogIndex(state.applied_index), begun_ms(lineage)
     wait_s = witness_wait(bar) // NS_PER_S + 1

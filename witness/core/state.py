@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from proto.clock_rate import ClockState, RateBounds
 from proto.commands import Cause, QuarantineCause
 from proto.decisions import Reason
 from proto.events import GENESIS_HASH, Event
@@ -89,6 +90,17 @@ class QuarantineNote:
 
 
 @dataclass(slots=True)
+class ClockNote:
+    """A majority of witnesses measured a clock that is not fit (witness.core.clock_rules)."""
+
+    state: ClockState
+    rate_ppm: int
+    """The bound that a majority vouches for: upper of one that is too slow, lower of one that is too fast."""
+    drift_max_ppm: int
+    """What it was judged by."""
+
+
+@dataclass(slots=True)
 class SiteRecord:
     """What the witnesses know about one site of one group."""
 
@@ -108,6 +120,8 @@ class SiteRecord:
     """On the calendar: an operator vouched then that it is under no permit; counts until it is heard again."""
     both_active: set[LicenseName] = field(default_factory=set)
     """Licenses that it was told of as activated without a right to it, and that it did not say to be inactive since."""
+    clock: ClockNote | None = None
+    """Its clock is not fit for this group's leases; None: fit, or nothing is known of it."""
 
 
 @dataclass(slots=True)
@@ -219,6 +233,9 @@ class AgentRecord:
     """Some of its newest heartbeats: number, and the calendar when each was applied."""
     heard_ms: int = 0
     """As SiteRecord.heard_ms, for all its groups."""
+    clock: dict[WitnessId, RateBounds] = field(default_factory=dict)
+    """The rate of its clock, by each witness that had something to say of it. A new incarnation changes nothing: it is
+    the same host's clock until it was measured anew."""
 
 
 @dataclass(slots=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from proto.clock_rate import RateBounds
 from proto.decisions import Decision, blocker_words, decision_words
 from proto.holds import HoldMark
 from proto.messages import LAG_UNKNOWN_MS
 from proto.takeover import Delays, takeover_max_ns
 from proto.units import NS_PER_MS, InstantNs, SiteId, WitnessId
-from witness.core import permits
+from witness.core import clock_rules, permits
 from witness.core.license_view import licenses_view
 from witness.core.machine import Machine
 from witness.core.sight import GroupSight
@@ -33,9 +34,15 @@ def cluster_view(
 
 
 def group_view(
-    group: GroupState, sight: GroupSight, decision: Decision, left_ns: int | None, now: InstantNs, delays: Delays
+    group: GroupState,
+    sight: GroupSight,
+    decision: Decision,
+    left_ns: int | None,
+    now: InstantNs,
+    delays: Delays,
+    rates: Callable[[SiteId], RateBounds | None],
 ) -> dict[str, object]:
-    """`left_ns`: until this witness votes the lease away, when nothing renews it."""
+    """`left_ns`: until this witness votes the lease away, when nothing renews it. `rates`: as it measured them."""
     lease, config = group.lease, group.config
     barred = lease is not None and lease.site is None
     constants = config.constants if lease is None or barred else lease.constants
@@ -56,7 +63,13 @@ def group_view(
         "takeover_max_ms": takeover_max_ns(constants, 0, delays) // NS_PER_MS,
         "witness_loss": config.witness_loss.value,
         "last_holder_may_hold": None if group.former is None else group.former.site,
-        "sites": [_site_view(group, site, group.sites[site], sight, now) for site in config.sites],
+        "sites": [
+            {
+                **_site_view(group, site, group.sites[site], sight, now),
+                "clock": _clock_view(group, site, rates(site)),
+            }
+            for site in config.sites
+        ],
         "permits": _permits_view(group),
         "licenses": licenses_view(group),
         "decision": _decision_view(decision),
@@ -107,6 +120,17 @@ def _site_view(
             for cause, note in sorted(record.quarantine.items(), key=lambda pair: pair[0].value)
         ],
         "blockers": [] if report is None else list(report.blockers),
+    }
+
+
+def _clock_view(group: GroupState, site: SiteId, measured: RateBounds | None) -> dict[str, object]:
+    """`measured` by this witness alone; `unfit` as a majority found it."""
+    note = group.sites[site].clock
+    return {
+        "rate_ppm": None if measured is None else list(measured),
+        "drift_max_ppm": clock_rules.drift_of(group, site),
+        "unfit": None if note is None else note.state.value,
+        "unfit_words": None if note is None else clock_rules.note_words(note),
     }
 
 

@@ -13,6 +13,7 @@ from proto.commands import QuarantineCause
 from proto.decisions import DecisionKind, Reason
 from proto.edge.config_types import duration_words
 from proto.groups import Mode
+from proto.units import PPM
 from witness.ctl.changes import Action, GroupChange
 
 console = Console(highlight=False, soft_wrap=False)
@@ -145,7 +146,8 @@ def group_detail(group: Json) -> RenderableType:
     would = group.get("would_have")
     if would and (would["count"] or would["needed"]):
         facts.add_row("would have", f"moved {would['count']} times: witnessctl would-have {group['group']}")
-    return Group(facts, Text(""), _sites_table(group["sites"], constants["ttl_ms"]), *_notes(group))
+    sites = group["sites"]
+    return Group(facts, Text(""), _sites_table(sites, constants["ttl_ms"]), *_clocks(sites), *_notes(group))
 
 
 def would_have_table(counts: Iterable[Json]) -> Table:
@@ -189,6 +191,14 @@ def _sites_table(sites: Iterable[Json], ttl_ms: int) -> Table:
     return made
 
 
+def _clocks(sites: Iterable[Json]) -> Iterable[Text]:
+    """Rates beside the asked witness's clock, from .. to, in millionths; who is judged unfit is in the notes."""
+    known = [(site["site"], (site.get("clock") or {}).get("rate_ppm")) for site in sites]
+    words = [f"{name} {rate[0] - PPM:+,} .. {rate[1] - PPM:+,} ppm" for name, rate in known if rate is not None]
+    if words:
+        yield Text(f"clocks beside the witness's: {', '.join(words)}", "dim")
+
+
 def _notes(group: Json) -> Iterable[Text]:
     """What stands against each site, a line each: the decision's blockers, then what the agent itself says."""
     waits = waits_for_operator(group)
@@ -201,6 +211,8 @@ def _notes(group: Json) -> Iterable[Text]:
     for site in group["sites"]:
         notes = [f"quarantine: {note['cause']}, epoch {note['epoch']}: {note['text']}" for note in site["quarantine"]]
         notes += ["maintenance"] if site["maintenance"] else []
+        unfit = (site.get("clock") or {}).get("unfit_words")
+        notes += [f"{unfit}: mend its clock, or raise drift_max"] if unfit else []
         notes += [f"its agent says: {blocker}" for blocker in site["blockers"]]
         for note in notes:
             yield Text(f"{site['site']}: {note}", "yellow")

@@ -12,7 +12,8 @@ from proto.clock import Clock
 from proto.commands import Author, Command, PutEscrow, ReleaseLease
 from proto.events import Event
 from proto.groups import GroupConfig
-from proto.units import ClusterId, GroupId, SiteId, WitnessId
+from proto.messages import Ping
+from proto.units import ClusterId, GroupId, Incarnation, SiteId, WitnessId
 from witness.core.effects import Outcome
 from witness.core.notify.state import OpenAlarm
 from witness.http.stream_table import StreamTable
@@ -22,6 +23,9 @@ from witness.settings import LimitSettings
 
 class Cluster(Protocol):
     """What the handlers ask of the witness behind them (witness.runtime.driver, and fakes in tests)."""
+
+    def pinged(self, site: SiteId, incarnation: Incarnation, ping: Ping) -> None:
+        """Before its pong is sent."""
 
     def heartbeat(self, frame: bytes, on_outcome: Callable[[Outcome], None], speaker: object) -> None: ...
 

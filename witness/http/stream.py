@@ -137,8 +137,7 @@ class AgentStream:
             if isinstance(message, Heartbeat):
                 self._heartbeat(frame, message)
             elif isinstance(message, Ping):
-                leading, has_quorum, _ = self._services.cluster.place()
-                self._send(Pong(message.nonce, leading, has_quorum))
+                self._ping(message)
             elif isinstance(message, Release):
                 self._release(message)
             elif isinstance(message, EscrowPut):
@@ -196,6 +195,14 @@ class AgentStream:
                 self._services.cluster.heartbeat(frame, answer, self)
             except ThirdsiteError:
                 self._drop("overloaded")
+
+    def _ping(self, ping: Ping) -> None:
+        """It is noted before it is answered: what the witness measures rests on that order."""
+        cluster = self._services.cluster
+        cluster.pinged(self.site, self.incarnation, ping)
+        leading, has_quorum, _ = cluster.place()
+        level = min(self._features, cluster.feature_level())
+        self._send(Pong(ping.nonce, leading, has_quorum, level))
 
     def _release(self, release: Release) -> None:
         self._require_speaker(release.site, release.incarnation)

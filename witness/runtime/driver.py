@@ -22,8 +22,8 @@ from proto.decisions import Reason
 from proto.events import Event
 from proto.invariants import require
 from proto.limits import COMMANDS_PENDING_MAX, TIMER_WAKE_NS
-from proto.messages import Notice
-from proto.units import NS_PER_S, GroupId, InstantNs, LogIndex, SiteId
+from proto.messages import Notice, Ping
+from proto.units import NS_PER_S, GroupId, Incarnation, InstantNs, LogIndex, SiteId
 from witness.core.batcher import Overloaded
 from witness.core.effects import Effect, KeepMarks, Outcome, ProposeEntry, Push, Record, Resolved
 from witness.core.node import WitnessNode
@@ -147,6 +147,10 @@ class Driver:
         self._perform()
 
     # -- requests -------------------------------------------------------------------------------------------
+
+    def pinged(self, site: SiteId, incarnation: Incarnation, ping: Ping) -> None:
+        """Before its pong is sent; what follows from it is proposed by the next tick."""
+        self._guarded(lambda: self.node.rates.pinged(site, incarnation, ping, self._clock.now()))
 
     def heartbeat(self, frame: bytes, on_outcome: OnOutcome, speaker: object) -> None:
         """Proposes a checked Heartbeat, until `withdraw(speaker)`. Raises Overloaded and then proposes nothing."""

@@ -15,8 +15,8 @@ from proto.commands import Author, Command, PutEscrow, ReleaseLease
 from proto.decisions import Reason
 from proto.events import Event
 from proto.groups import GroupConfig
-from proto.messages import Notice
-from proto.units import NS_PER_S, GroupId, InstantNs, SiteId
+from proto.messages import Notice, Ping
+from proto.units import NS_PER_S, GroupId, Incarnation, InstantNs, SiteId
 from witness.core.effects import Outcome
 from witness.core.notify.state import OpenAlarm
 from witness.raft.lineage import keep_marks
@@ -35,6 +35,9 @@ class Facade:
         """What the engine says of this witness's own standing and of its peers; set once the engine exists."""
         self.engine_timing: Callable[[], dict[str, Any]] = dict
         """What the engine measured of its timing; set once the engine exists."""
+
+    def pinged(self, site: SiteId, incarnation: Incarnation, ping: Ping) -> None:
+        self._driver.pinged(site, incarnation, ping)
 
     def heartbeat(self, frame: bytes, on_outcome: Callable[[Outcome], None], speaker: object) -> None:
         self._driver.heartbeat(frame, on_outcome, speaker)
@@ -101,6 +104,8 @@ class Facade:
             for site, record in group.sites.items():
                 look = looks.setdefault(site, SiteLook())
                 look.quarantined += 1 if record.quarantine else 0
+                look.clock_unfit += record.clock is not None
+                look.clock = node.rates.bounds(site)
                 age_ns = sight.heard_age_ns(site, now)
                 if age_ns is not None:
                     heard_s = age_ns / NS_PER_S

@@ -23,8 +23,9 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from proto.clock_rate import RateBounds
 from proto.decisions import Reason
-from proto.units import SiteId
+from proto.units import PPM, SiteId
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0, 4.0, 10.0)
@@ -50,6 +51,10 @@ class SiteLook:
     """Since its newest heartbeat was applied here; None before the first."""
     quarantined: int = 0
     """Groups that bar it."""
+    clock_unfit: int = 0
+    """Groups whose drift bound its clock does not keep."""
+    clock: RateBounds | None = None
+    """The rate of its clock, as this witness measured it; None until it has."""
 
 
 class Telemetry:
@@ -117,6 +122,7 @@ class _Looked:
         yield _labelled("thirdsite_heard_seconds", "Since a heartbeat of the site was applied here.", "site", heard)
         barred = {site: look.quarantined for site, look in sites.items()}
         yield _labelled("thirdsite_quarantined_groups", "Groups that bar the site.", "site", barred)
+        yield from _clocks(sites)
         streams = self._looks.streams()
         yield GaugeMetricFamily("thirdsite_streams", "Agents' streams open here.", value=len(streams))
         silent = "Since the last frame of a site's stream here."
@@ -124,6 +130,17 @@ class _Looked:
         for name, value in self._looks.consensus().items():
             yield GaugeMetricFamily(f"thirdsite_raft_{name}", f"The engine's {name}.", value=value)
         yield from _process()
+
+
+def _clocks(sites: Mapping[SiteId, SiteLook]) -> Iterator[Metric]:
+    unfit = {site: look.clock_unfit for site, look in sites.items()}
+    yield _labelled("thirdsite_clock_unfit_groups", "Groups whose drift_max the site's clock breaks.", "site", unfit)
+    known = {site: look.clock for site, look in sites.items() if look.clock is not None}
+    lower = {site: bounds.at_least_ppm / PPM for site, bounds in known.items()}
+    upper = {site: bounds.at_most_ppm / PPM for site, bounds in known.items()}
+    says = "The rate of the site's clock beside this witness's, in the last minute or so: {} bound."
+    yield _labelled("thirdsite_clock_rate_at_least", says.format("lower"), "site", lower)
+    yield _labelled("thirdsite_clock_rate_at_most", says.format("upper"), "site", upper)
 
 
 def _flag(name: str, text: str, value: object) -> Metric:

@@ -85,6 +85,8 @@ class NodeClock:
         self._raw_ns = BOOTED_NS
         self.raw_ppm = rate_ppm
         self._wall_ahead_ns = 0
+        self._unkept_since: tuple[int, int] | None = None
+        """What BOOTTIME and the wall clock showed when nobody kept the wall clock any more."""
         self.parted_once = False
         """BOOTTIME went at a rate of its own, since the last boot."""
         self._suspended_at: int | None = None
@@ -99,8 +101,20 @@ class NodeClock:
         return self._raw_ns + gone_ns + gone_ns * self.raw_ppm // PPM
 
     def read(self) -> ClockReading:
-        wall_ns = WALL_AT_START_NS + self._events.now_ns + self._wall_ahead_ns
-        return ClockReading(self.now(), self.raw(), wall_ns)
+        return ClockReading(self.now(), self.raw(), self._wall())
+
+    def _wall(self) -> int:
+        if self._unkept_since is None:
+            return WALL_AT_START_NS + self._events.now_ns + self._wall_ahead_ns
+        boot_ns, wall_ns = self._unkept_since
+        return wall_ns + self.now() - boot_ns
+
+    def keep_wall(self, *, kept: bool) -> None:
+        """`kept`: by somebody near true time; otherwise it goes as the oscillator goes, and no clock tells of that."""
+        if kept:
+            self._unkept_since = None
+        elif self._unkept_since is None:
+            self._unkept_since = self.now(), self._wall()
 
     def true_at(self, boot_ns: int) -> int:
         """The first true instant at which BOOTTIME shows at least this."""
@@ -135,10 +149,15 @@ class NodeClock:
         """All clocks of the machine jump ahead together, as after a migration that guessed."""
         self._boot_ns += ahead_ns
         self._raw_ns += ahead_ns
-        self._wall_ahead_ns += ahead_ns
+        if self._unkept_since is None:
+            self._wall_ahead_ns += ahead_ns
 
     def step_wall(self, ahead_ns: int) -> None:
-        self._wall_ahead_ns += ahead_ns
+        if self._unkept_since is None:
+            self._wall_ahead_ns += ahead_ns
+        else:
+            boot_ns, wall_ns = self._unkept_since
+            self._unkept_since = boot_ns, wall_ns + ahead_ns
 
     def suspend(self) -> None:
         self._suspended_at = self.now()
@@ -149,6 +168,7 @@ class NodeClock:
             self._suspended_at = None
 
     def reboot(self) -> None:
+        self.keep_wall(kept=True)
         self._boot_ns = self._raw_ns = BOOTED_NS
         self._true_ns = self._events.now_ns
         self.rate_ppm = self.raw_ppm

@@ -93,7 +93,9 @@ class Desk:
         stream.witness_heard_ns = self._events.now_ns
         seen = self._life.node.consensus
         if isinstance(message, Ping):
-            stream.to_agent(Pong(message.nonce, seen.leading, seen.has_quorum))
+            self._life.driver.pinged(stream.host.settings.site, stream.incarnation, message)
+            level = self._life.node.machine.state.feature_level
+            stream.to_agent(Pong(message.nonce, seen.leading, seen.has_quorum, level))
         elif isinstance(message, Heartbeat | Release | EscrowPut):
             if message.incarnation != stream.incarnation:
                 self.hung_up(stream)

@@ -12,7 +12,7 @@ from functools import partial
 from witness.sim.machine import SimHost
 from witness.sim.raft.faults_identity import new_disk, readmit_host
 from witness.sim.raft.sim_drive import SimDrive
-from witness.sim.scenario.command import Command, Wrong, forward_ns, rate_ppm, span_ns
+from witness.sim.scenario.command import Command, Wrong, forward_ns, one_of, rate_ppm, span_ns
 from witness.sim.scenario.stage import GROUP, Stage
 from witness.sim.scenario.verb import Verb
 from witness.sim.setup import rng_for
@@ -182,8 +182,10 @@ def clock(stage: Stage, command: Command) -> None:
     what = command.choice("what happens", ["rate", "leap", "wall"])
     if what == "rate":
         ppm = rate_ppm(command.word("the rate"))
+        kept = command.option("kept", one_of("yes", "no"), "yes") == "yes"
         command.done()
         for machine in machines:
+            machine.clock.keep_wall(kept=kept)
             machine.clock.run_at(ppm)
             machine.rearm()
         return
@@ -266,8 +268,9 @@ VERBS = {
     "suspend": Verb("suspend SITE [SPAN]", "The machine sleeps: nothing executes, BOOTTIME goes on.", suspend),
     "halt": Verb("halt SITE [SPAN]", "Its hypervisor stops the machine with all its clocks.", halt),
     "clock": Verb(
-        "clock MACHINE rate FACTOR | clock MACHINE leap SPAN | clock MACHINE wall SPAN",
-        "From now on at another rate (2.0 is twice as fast); all clocks jump ahead; the wall clock alone is stepped.",
+        "clock MACHINE rate FACTOR [kept=yes] | clock MACHINE leap SPAN | clock MACHINE wall SPAN",
+        "From now on at another rate (2.0 is twice as fast; `kept=no`: nobody keeps the wall clock near true time, it "
+        "goes wrong with the others); all clocks jump ahead; the wall clock alone is stepped.",
         clock,
     ),
     "disk": Verb(
