@@ -196,6 +196,7 @@ COMMANDS: Family[commands.Command] = Family(
         18: commands.EndTelling,
         19: commands.Acknowledge,
         20: commands.NoteWould,
+        21: commands.NoteUnusual,
     },
 )
 

@@ -266,6 +266,17 @@ class ClockReport:
     bounds: RateBounds
 
 
+@dataclass(frozen=True, slots=True)
+class NoteUnusual:
+    """A measurement left what is usual for it, or came back, as the leader sees it (witness.core.notify.usual)."""
+
+    series: str
+    group: GroupId | None
+    site: SiteId | None
+    over: bool
+    text: str
+
+
 Command = (
     FoundCluster
     | ConfigureGroup
@@ -287,6 +298,7 @@ Command = (
     | Acknowledge
     | NoteWould
     | ClockReport
+    | NoteUnusual
 )
 
 

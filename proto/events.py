@@ -57,6 +57,8 @@ class EventKind(Enum):
     CLOCK_TOO_SLOW = "clock-too-slow"
     CLOCK_TOO_FAST = "clock-too-fast"
     CLOCK_FIT = "clock-fit"
+    UNUSUAL = "unusual"
+    USUAL_AGAIN = "usual-again"
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,8 +115,11 @@ _LEVEL_2_NOTIFY: Final = (
     "NoteWould",
     "EventKind.WOULD_HAVE",
     "GroupState.shadow",
+    "NoteUnusual",
+    "EventKind.UNUSUAL",
+    "EventKind.USUAL_AGAIN",
 )
-"""Who is telling which target of what, open alarms (docs/adr/0021), and what automatic mode would have done."""
+"""Who is told of what, open alarms (docs/adr/0021), what automatic mode would have done, what is unusual."""
 
 _LEVEL_2_CLOCKS: Final = (
     "Ping.sent_ns",

@@ -18,7 +18,7 @@ CLI_WIRING = ("witness.__main__",)
 """Who may import those packages besides themselves."""
 
 PURE_STDLIB = frozenset(
-    {"__future__", "abc", "base64", "binascii", "bisect", "collections", "contextlib", "copy", "dataclasses"}
+    {"__future__", "abc", "array", "base64", "binascii", "bisect", "collections", "contextlib", "copy", "dataclasses"}
     | {"decimal", "enum", "fractions", "functools", "hashlib", "heapq", "hmac", "ipaddress", "itertools", "json"}
     | {"math", "operator", "re", "string", "struct", "textwrap", "types", "typing", "zlib"}
 )

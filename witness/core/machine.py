@@ -61,6 +61,7 @@ _RULES: dict[type, Callable[[Scope, Any], Outcome]] = {
     commands.Acknowledge: notify_rules.acknowledge,
     commands.NoteWould: shadow.note_would,
     commands.ClockReport: clock_rules.report,
+    commands.NoteUnusual: notify_rules.note_unusual,
 }
 
 

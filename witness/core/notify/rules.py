@@ -16,14 +16,23 @@ from collections.abc import Iterable
 from typing import Final
 
 from proto import limits
-from proto.commands import Acknowledge, BeginTelling, EndTelling
+from proto.commands import Acknowledge, BeginTelling, EndTelling, NoteUnusual
 from proto.decisions import Reason
 from proto.events import Event, EventKind
 from proto.severity import Severity, ends, severity_of
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
 from witness.core.lease_rules import DONE, refused
-from witness.core.notify.state import ALARMS_MAX, LANE_CHARS_MAX, LANES_MAX, NotifyState, OpenAlarm, Telling
+from witness.core.notify.state import (
+    ALARMS_MAX,
+    LANE_CHARS_MAX,
+    LANES_MAX,
+    SERIES_CHARS_MAX,
+    UNUSUAL_MAX,
+    NotifyState,
+    OpenAlarm,
+    Telling,
+)
 
 SINCE_LEVEL: Final = 2
 _LANE: Final = re.compile(r"[a-z0-9-]+\.[a-z]+")
@@ -96,6 +105,24 @@ def acknowledge(scope: Scope, command: Acknowledge) -> Outcome:
             epoch=alarm.epoch,
             author=command.author.name,
         )
+    return DONE
+
+
+def note_unusual(scope: Scope, command: NoteUnusual) -> Outcome:
+    """Each series is told of when it leaves what is usual, and when it comes back."""
+    unusual = scope.state.notify.unusual
+    if not 0 < len(command.series) <= SERIES_CHARS_MAX:
+        return refused(Reason.MALFORMED, f"a series has 1 to {SERIES_CHARS_MAX} characters")
+    if (command.series in unusual) is not command.over:
+        return refused(Reason.ALREADY_SO)
+    if not command.over and len(unusual) >= UNUSUAL_MAX:
+        return refused(Reason.OVERLOADED, f"{UNUSUAL_MAX} series are unusual already")
+    if command.over:
+        unusual.discard(command.series)
+    else:
+        unusual.add(command.series)
+    kind = EventKind.USUAL_AGAIN if command.over else EventKind.UNUSUAL
+    scope.ledger.append(kind, command.text, group=command.group, site=command.site)
     return DONE
 
 

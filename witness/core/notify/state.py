@@ -16,6 +16,8 @@ LANES_MAX: Final = 64
 """Two a target; lanes of targets that are gone make room for new ones."""
 LANE_CHARS_MAX: Final = 80
 ALARMS_MAX: Final = 256
+UNUSUAL_MAX: Final = 256
+SERIES_CHARS_MAX: Final = 160
 
 
 @dataclass(slots=True)
@@ -52,3 +54,5 @@ class OpenAlarm:
 class NotifyState:
     lanes: dict[str, Telling] = field(default_factory=dict)
     alarms: dict[int, OpenAlarm] = field(default_factory=dict)
+    unusual: set[str] = field(default_factory=set)
+    """Series that left what is usual for them."""
