@@ -83,6 +83,21 @@ def test_site_and_group_fit_the_groups_file(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_the_license_of_the_groups_file_is_restored_behind_the_promotion_and_before_the_start(kind: str) -> None:
+    _settings, group = agent(kind)
+    (wanted,) = load_groups(PLACE / "groups.yaml")
+    assert [(one.name, one.escrow) for one in group.licenses] == [(one.name, one.escrow) for one in wanted.licenses]
+    (license_,) = group.licenses
+    names = [step.name for step in group.activation.steps]
+    assert names.index(license_.restore_after) < names.index("start-services")
+    assert license_.source is not None
+    assert license_.sink is not None
+    assert license_.source.statement == "SELECT value FROM google.variables WHERE var = 'fingerprint'"
+    assert license_.sink.statement == "UPDATE google.variables SET value = %s WHERE var = 'fingerprint'"
+    assert license_.probe
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_its_commands_are_there_and_know_what_they_are_asked(kind: str) -> None:
     _settings, group = agent(kind)
     known = {"navixy_db.py": set(program("navixy_db").COMMANDS), "navixy_check.py": None}
