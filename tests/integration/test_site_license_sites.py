@@ -120,6 +120,7 @@ async def test_the_key_that_changed_just_before_goes_with_the_lease(sites: Licen
     sites.cut(*sites.to_witnesses(A), f"{A} {B}", f"{B} {A}")
     await sites.until(lambda: sites.look(B)["state"] == "active", "dc-b is active")
     assert sites.history()[:2] == [f"{A} activated", f"{B} activated"]
+    await sites.until(lambda: sites.signs(B), "dc-b runs")
     assert max(sites.signs(A)) < min(sites.signs(B)), "never both at once"
     assert key not in (sites.directory / f"{B}.log").read_text()
 

@@ -88,10 +88,13 @@ class Witness(World):
 
 
 class Together:
+    group_more: dict = {}  # noqa: RUF012 - of the agents' group, for who extends this
+    config_more: dict = {}  # noqa: RUF012 - of the witnesses' configuration
+
     def __init__(self, *, sites=(A, B), rates=(0, 0, 0), seed: int = 1, constants=CONSTANTS, late_ms: int = 4) -> None:
         self.witness = Witness(constants=constants, sites=sites)
         assert self.witness.submit(RaiseFeatureLevel(2)).ok or self.witness.node.machine.state.feature_level == 2
-        config = replace(self.witness.group.config, witness_loss=WitnessLoss.HOLD)
+        config = replace(self.witness.group.config, witness_loss=WitnessLoss.HOLD, **self.config_more)
         assert self.witness.submit(ConfigureGroup(config, self.witness.group.version, AUTHOR)).ok
         self.rng = random.Random(seed)
         self.now_ms = 0
@@ -128,7 +131,7 @@ class Together:
             agent_version="1",
             store_id=name.encode().ljust(16, b"s")[:16],
             witnesses=(W,),
-            groups=(GroupSettings(G, True, None, 5_000, 3_000, ()),),
+            groups=(GroupSettings(G, True, None, 5_000, 3_000, (), **self.group_more),),
             peers=tuple(one for one in self._names if one != name),
         )
         site.agent = SiteAgent(
@@ -138,6 +141,7 @@ class Together:
             started=site.clock.read(),
             promises=dict(site.disk["promises"]),
             sites=dict(site.disk["sites"]),
+            sealed=site.disk.get("sealed"),
         )
         site.agent.observe(G, FIT, site.clock.read())
         self._perform(site)
@@ -242,7 +246,7 @@ class Together:
 
         if isinstance(message, Heartbeat):
             outcome = self.witness.submit(HeartbeatFrame(AGENT_MESSAGES.encode(message)))
-            for said in (HeartbeatAnswer(message.nonce, outcome.answers), *outcome.sites):
+            for said in (HeartbeatAnswer(message.nonce, outcome.answers), *outcome.after):
                 answer(said)
         elif isinstance(message, Release):
             fields = {
