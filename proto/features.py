@@ -124,6 +124,7 @@ _LEVEL_2_NOTIFY: Final = (
 _LEVEL_2_CLOCKS: Final = (
     "Ping.sent_ns",
     "Ping.earlier",
+    "Ping.links",
     "Pong.features",
     "ClockReport",
     "Reason.CLOCK_TOO_SLOW",

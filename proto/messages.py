@@ -251,6 +251,17 @@ class PingEcho:
     """From before it was sent until its pong was read."""
 
 
+class LinkTrip(NamedTuple):
+    """A round trip over the site link, as this agent measured it; for people and for the timing compiler."""
+
+    site: SiteId
+    took_ns: int
+
+
+LINK_TRIPS_MAX = 8
+"""Told with one ping; more are left out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ping:
     nonce: Nonce
@@ -258,6 +269,8 @@ class Ping:
     """The sender's lease clock, read before it sent; -1 while the witness has not said that it can read it."""
     earlier: PingEcho | None = None
     """Of the newest ping on this stream that was answered; each is told of once."""
+    links: tuple[LinkTrip, ...] = ()
+    """The newest to each other site since the ping before this one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ class Delays:
     """A site makes an epoch durable."""
     election_ns: DurationNs
     """The longest election timeout: configured, and as far as round trips stretch it (witness/raft/pace.py)."""
+    link_ns: DurationNs = DurationNs(50 * NS_PER_MS)  # noqa: RUF009 - an int under a name
+    """Between the agents of two sites, there and back; no takeover waits for it, a round of holds does."""
 
     @property
     def answer_ns(self) -> DurationNs:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from proto import limits
 from proto.clock import ClockReading
 from proto.features import FEATURE_FIRST
-from proto.messages import Ping, PingEcho, Pong
+from proto.messages import LINK_TRIPS_MAX, LinkTrip, Ping, PingEcho, Pong
 from proto.timing import answer_wait_ns
 from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs, Nonce, SiteId, WitnessId
 
@@ -60,6 +60,8 @@ class Stream:
     pings: OrderedDict[Nonce, InstantNs] = field(default_factory=OrderedDict)
     echo: PingEcho | None = None
     """Of the newest ping that was answered and not told of yet: by it the witness measures our clock."""
+    links: dict[SiteId, int] = field(default_factory=dict)
+    """Round trips to other sites that its witness was not told of yet, in nanoseconds."""
 
     def ping(self, nonce: Nonce, now: InstantNs) -> Ping:
         self.pings[nonce] = now
@@ -68,7 +70,9 @@ class Stream:
         if self.features < _RATES_LEVEL:
             return Ping(nonce)
         echo, self.echo = self.echo, None
-        return Ping(nonce, now, echo)
+        links = tuple(LinkTrip(site, took_ns) for site, took_ns in sorted(self.links.items())[:LINK_TRIPS_MAX])
+        self.links.clear()
+        return Ping(nonce, now, echo, links)
 
     def ponged(self, pong: Pong, now: InstantNs) -> None:
         sent = self.pings.pop(pong.nonce, None)
@@ -114,6 +118,11 @@ class StreamTable:
 
     def trusted(self) -> bool:
         return any(not stream.suspect for stream in self.open.values())
+
+    def linked(self, site: SiteId, took_ns: int) -> None:
+        """A round trip over the site link: each witness is told of it with the next ping."""
+        for stream in self.open.values():
+            stream.links[site] = took_ns
 
     def direct_open(self) -> bool:
         return any(route.via is None for route in self.open)

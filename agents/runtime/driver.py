@@ -174,6 +174,9 @@ class Driver(CoreLoop):
     def site_answered(self, site: SiteId, answer: SiteSays) -> None:
         self._input(lambda now: self.agent.site_received(site, answer, now))
 
+    def site_measured(self, site: SiteId, took_ns: int) -> None:
+        self.agent.streams.linked(site, took_ns)
+
     def carries(self) -> bool:
         """With a reading of the clock of its own: may another site's streams go through this agent?"""
         return self.agent.carries(self._clock.read())

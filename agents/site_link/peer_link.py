@@ -170,5 +170,7 @@ class PeerLink:
 
     def _ponged(self, nonce: Nonce) -> None:
         if self._pinged is not None and self._pinged[0] == nonce:
-            self.status.rtt_ms = round((self._clock.now() - self._pinged[1]) / NS_PER_MS, 1)
+            took_ns = self._clock.now() - self._pinged[1]
+            self.status.rtt_ms = round(took_ns / NS_PER_MS, 1)
             self._pinged = None
+            self._events.site_measured(self.peer.site, took_ns)

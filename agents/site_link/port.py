@@ -36,6 +36,9 @@ class SiteLinkEvents(Protocol):
     def site_answered(self, site: SiteId, answer: SiteSays) -> None:
         """The certificate says that it is that site's agent, and that it may speak for the group."""
 
+    def site_measured(self, site: SiteId, took_ns: int) -> None:
+        """A ping of ours was answered there after so long."""
+
     def carries(self) -> bool:
         """Does this site hear the witnesses itself, so that it carries others' streams?"""
 

@@ -52,6 +52,7 @@ class Events:
     open: set[SiteId] = field(default_factory=set)
     asked: list[tuple[SiteId, SiteAsk]] = field(default_factory=list)
     answered: list[tuple[SiteId, SiteSays]] = field(default_factory=list)
+    trips: list[tuple[SiteId, int]] = field(default_factory=list)
 
     def site_opened(self, site: SiteId) -> None:
         assert site not in self.open
@@ -65,6 +66,9 @@ class Events:
 
     def site_answered(self, site: SiteId, answer: SiteSays) -> None:
         self.answered.append((site, answer))
+
+    def site_measured(self, site: SiteId, took_ns: int) -> None:
+        self.trips.append((site, took_ns))
 
     def carries(self) -> bool:
         return self.hears

@@ -56,6 +56,9 @@ async def test_two_agents_find_each_other_also_with_renewed_certificates(pki: Pa
             await room.start(own, lambda own=own: own_certificate(own))
             works.append(asyncio.create_task(room.run()))
         await until(lambda: events[A].open == {B} and events[B].open == {A})
+        await until(lambda: bool(events[A].trips and events[B].trips))
+        assert {site for site, _ in events[A].trips} == {B}
+        assert all(took_ns > 0 for _, took_ns in events[A].trips)
         issue(pki, "agent", A, groups=["shop"], force=True)
         sites[A].reload(files(pki, "agent-dc-a"))
         assert sites[A].ask(B, request())

@@ -13,7 +13,8 @@ import pytest
 from raft_cluster import CLUSTER, IDS, Loopback, until
 from raft_tls import make_tls
 
-from proto.units import NO_LINEAGE, ClusterId, WitnessId
+from proto.histogram import Histogram
+from proto.units import NO_LINEAGE, NS_PER_S, ClusterId, WitnessId
 from witness.raft.admission import Position, Speaker
 from witness.raft.introduction import Hello, pack_hello
 from witness.raft.peer_link import HELLO, RAFT, frame
@@ -53,6 +54,10 @@ async def test_proposals_of_every_node_are_committed_on_all(cluster: Loopback) -
         await fill(cluster, witness, 20, witness)
     await cluster.equal()
     assert len(cluster.states[IDS[0]].data) == 60
+    for node in cluster.nodes.values():
+        syncs = Histogram.from_json(node.timing()["syncs"], "syncs")
+        assert syncs.total >= 3, "each wrote entries, and measured how long that took"
+        assert 0 < syncs.longest_ns < 60 * NS_PER_S
 
 
 async def test_mutual_tls_carries_the_same(tmp_path: Path) -> None:

@@ -33,9 +33,11 @@ def test_the_bound_is_the_sum_of_its_phases_and_holds_the_whole_wait_of_the_slow
     assert total >= takeover_wait_max(lease) + activation_ms * NS_PER_MS
 
 
-@given(
-    constants, delays, st.sampled_from([f.name for f in Delays.__dataclass_fields__.values()]), st.integers(1, 10**9)
-)
+WAITED_FOR = sorted(set(Delays.__dataclass_fields__) - {"link_ns"})
+"""No takeover waits for a round of holds."""
+
+
+@given(constants, delays, st.sampled_from(WAITED_FOR), st.integers(1, 10**9))
 def test_whatever_takes_longer_makes_the_bound_longer(lease, late, field, more_ns):
     slower = replace(late, **{field: getattr(late, field) + more_ns})
     assert takeover_max_ns(lease, 0, slower) > takeover_max_ns(lease, 0, late)

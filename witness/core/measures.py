@@ -1,4 +1,4 @@
-"""What one witness measures of what timing rests on: commits, and how late each holder's renewals come.
+"""What a witness measures of what timing rests on: commits, round trips of sites, how late holders' renewals come.
 
 Rule: bounded (a histogram for each site that is known, and one of commits), of this process only, not replicated; no
 decision rests on it. It is for people and for the timing compiler (witness/timing), which asks how the assumptions
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from proto import limits
 from proto.histogram import Histogram
+from proto.messages import LINK_TRIPS_MAX, Ping
 from proto.timing import renew_interval_ms
 from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs, SiteId
 from witness.core.changes import Changes
@@ -22,12 +23,27 @@ from witness.core.state import ClusterState
 
 SITES_MAX = limits.ITEMS_MAX
 """Sites that are measured; those beyond are served and not measured."""
+TRIP_MAX_NS = limits.PING_INTERVAL_NS
 
 
 @dataclass(slots=True)
 class SiteMeasures:
     late: Histogram = field(default_factory=Histogram)
     """Renewals, by what their gap exceeded the interval."""
+    trips: Histogram = field(default_factory=Histogram)
+    """Round trips between its agent and this witness, through another site's agent too, as its pings tell."""
+    silences: int = 0
+    """Pings that were answered after a second or later: an outage is no round trip."""
+    links: dict[SiteId, Histogram] = field(default_factory=dict)
+    """Its round trips over the site link."""
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "late": self.late.to_json(),
+            "trips": self.trips.to_json(),
+            "silences": self.silences,
+            "links": {peer: one.to_json() for peer, one in sorted(self.links.items())},
+        }
 
 
 @dataclass(slots=True)
@@ -55,6 +71,20 @@ class Measures:
             found = self.sites[site] = SiteMeasures()
         return found
 
+    def pinged(self, site: SiteId, ping: Ping) -> None:
+        measured = self.site(site) if ping.earlier is not None or ping.links else None
+        if measured is None:
+            return
+        if ping.earlier is not None:
+            if ping.earlier.took_ns < TRIP_MAX_NS:
+                measured.trips.add(max(0, ping.earlier.took_ns))
+            else:
+                measured.silences += 1
+        for peer, took_ns in ping.links[:LINK_TRIPS_MAX]:
+            known = peer in measured.links or len(measured.links) < limits.SITES_PER_GROUP_MAX * LINK_TRIPS_MAX
+            if known and 0 <= took_ns < TRIP_MAX_NS:
+                measured.links.setdefault(peer, Histogram()).add(took_ns)
+
     def heard(self, changes: Changes, state: ClusterState, now: InstantNs) -> None:
         """Takes in the renewals of one applied entry: one heartbeat renews many leases, and the first one speaks."""
         for site, _, renewed in changes.heard:
@@ -72,5 +102,5 @@ class Measures:
 
     def to_json(self) -> dict[str, object]:
         """As witness/timing/measurements.py reads it."""
-        sites = {site: {"late": one.late.to_json()} for site, one in sorted(self.sites.items())}
+        sites = {site: one.to_json() for site, one in sorted(self.sites.items())}
         return {"commits": self.commits.to_json(), "leader_changes": self.leader_changes, "sites": sites}

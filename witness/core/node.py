@@ -15,9 +15,9 @@ from proto.commands import Author, Command, FoundCluster, HeartbeatFrame, RaiseF
 from proto.decisions import Decision, Reason
 from proto.features import FEATURE_MAX
 from proto.invariants import require
-from proto.messages import Notice
+from proto.messages import Notice, Ping
 from proto.takeover import ASSUMED, Delays
-from proto.units import NS_PER_MS, ClusterId, GroupId, InstantNs, SiteId, WallMs, WitnessId
+from proto.units import NS_PER_MS, ClusterId, GroupId, Incarnation, InstantNs, SiteId, WallMs, WitnessId
 from witness.core import features, operator_moves, shadow, view
 from witness.core.backoff import backoff_left_ns
 from witness.core.batcher import Batcher, Overloaded
@@ -193,6 +193,11 @@ class WitnessNode:
     def withdraw(self, request: int) -> bool:
         """Nobody waits for it any more; False when it was proposed, and may be applied."""
         return self._batcher.withdraw(request)
+
+    def pinged(self, site: SiteId, incarnation: Incarnation, ping: Ping, now: InstantNs) -> None:
+        """`now` is read before the pong is sent."""
+        self.rates.pinged(site, incarnation, ping, now)
+        self.measures.pinged(site, ping)
 
     def submit(self, command: Command, now: InstantNs) -> int:
         """Proposes a command; its outcome comes as `Resolved`. Raises Overloaded and then proposes nothing.

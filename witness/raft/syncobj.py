@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from proto.errors import RemoteFault
 from proto.features import FEATURE_MAX
+from proto.histogram import Histogram
 from proto.units import NS_PER_MS, NS_PER_S, InstantNs, WitnessId
 from witness.raft.admission import PROCESS_BYTES, Mark, Position, Speaker
 from witness.raft.inbox import PEER_BYTES_HIGH
@@ -84,6 +85,7 @@ class PySyncObjConsensus:
         self._committing = False
         """A turn runs and has not written yet."""
         self.turns = 0
+        self._syncs = Histogram()
 
     # -- the port --------------------------------------------------------------------------------------------
 
@@ -123,7 +125,8 @@ class PySyncObjConsensus:
     def timing(self) -> dict[str, object]:
         """What the engine measured of its timing (witness/timing/measurements.py reads it)."""
         pace = self._node.pace
-        return {"peers": pace.seen.to_json(), "election_max_ns": pace.election_max_ms * NS_PER_MS}
+        election_max_ns = pace.election_max_ms * NS_PER_MS
+        return {"peers": pace.seen.to_json(), "syncs": self._syncs.to_json(), "election_max_ns": election_max_ns}
 
     def known(self, peer: WitnessId) -> Mark | None:
         """What is known of a peer's disk."""
@@ -199,6 +202,8 @@ class PySyncObjConsensus:
         self._committing = True
         result = node.turn(InstantNs(began_ns), transport.unsent_bytes(), self._send)
         self._committing = False
+        if result.wrote:
+            self._syncs.add(self._clock_ns() - began_ns)
         if result.synced and not result.wrote:  # whoever waits for an answer comes before commit notices
             node.finish()
         self._send(result.outbox)

@@ -150,7 +150,7 @@ class Driver:
 
     def pinged(self, site: SiteId, incarnation: Incarnation, ping: Ping) -> None:
         """Before its pong is sent; what follows from it is proposed by the next tick."""
-        self._guarded(lambda: self.node.rates.pinged(site, incarnation, ping, self._clock.now()))
+        self._guarded(lambda: self.node.pinged(site, incarnation, ping, self._clock.now()))
 
     def heartbeat(self, frame: bytes, on_outcome: OnOutcome, speaker: object) -> None:
         """Proposes a checked Heartbeat, until `withdraw(speaker)`. Raises Overloaded and then proposes nothing."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from proto.histogram import Histogram
 from proto.takeover import Delays
 from proto.units import NS_PER_MS
-from witness.timing.measurements import Measurements
+from witness.timing.measurements import ASSUMED_SYNC_NS, Measurements
 from witness.timing.timers import Timers
 
 QUANTILE = 0.99
@@ -29,6 +29,17 @@ class Warned:
 
 def warnings(measured: Measurements, assumed: Delays, timers: Timers) -> Iterator[Warned]:
     yield from _slower("commit (p99)", measured.commits, assumed.commit_ns, "a disk or the network between witnesses")
+    yield from _slower("journal sync (p99)", measured.syncs, ASSUMED_SYNC_NS, "a witness's disk, or its processor,")
+    for site, trips in sorted(measured.trips.items()):
+        yield from _slower(f"{site}: round trip (p99)", trips, assumed.round_trip_ns, "the network to the witnesses")
+    for (site, peer), link in sorted(measured.links.items()):
+        usual_ns = link.quantile_ns(QUANTILE)
+        if usual_ns is not None and usual_ns > assumed.link_ns:
+            remedy = (
+                "rounds of holds, and streams through the other site, are slower than assumed: look at the site link"
+            )
+            name = f"{site} to {peer}: site link (p99)"
+            yield Warned(name, assumed.link_ns / NS_PER_MS, round(usual_ns / NS_PER_MS, 3), "ms", remedy)
     if measured.election_max_ns > assumed.election_ns:
         yield Warned(
             "election timeout",

@@ -219,6 +219,16 @@ def _of_the_network(timers: Timers, delays: Delays) -> Iterator[Inequality]:
         "raise ttl, or find out what is slow",
     )
 
+    yield Inequality(
+        "hold",
+        "site link's round trip + store",
+        _ms(delays.link_ns + delays.store_ns),
+        "renewal interval",
+        timers.renew_ms,
+        "a round of holds is answered before the next one is due",
+        "raise ttl, or find out what is slow between the sites",
+    )
+
 
 def silence_needs_ms(silence_ms: int, timers: Timers, delays: Delays) -> float:
     """What a ttl must hold so that so long a silence of all witnesses stops nobody.
