@@ -89,7 +89,7 @@ def _seed(session: int) -> Path:
     server = MariaServer(made, 1, port=0, other_port=0)
     server.start()
     server.sql(f"SET GLOBAL read_only = OFF; {NAVIXY_SCHEMA}")
-    server.kill()
+    server.stop()
     return made
 
 
@@ -166,6 +166,13 @@ class MariaServer:
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < ends, self.log()
             time.sleep(0.05)
+
+    def stop(self) -> None:
+        """In order, so that the next start has nothing to recover."""
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(WAIT_S)
+        self.process = None
 
     def kill(self) -> None:
         """As a power cut would; idempotent."""
