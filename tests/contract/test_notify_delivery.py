@@ -85,7 +85,7 @@ async def apprise_json(directory: Path) -> AsyncIterator[Means]:
         )
         gone = secret_file(directory, f"json://ann:{SECRET}@127.0.0.1:1/{SECRET}\n", "gone")
         yield Means(
-            AppriseDelivery(),
+            AppriseDelivery(SystemClock()),
             way,
             lambda: [one["title"] for one in server.letters()],
             lambda: setattr(server, "status", 503),
@@ -104,7 +104,7 @@ async def apprise_mail(directory: Path) -> AsyncIterator[Means]:
             timeout_ms=TIMEOUT_MS,
         )
         yield Means(
-            AppriseDelivery(),
+            AppriseDelivery(SystemClock()),
             way,
             lambda: [str(mail["subject"]) for mail in server.mails],
             lambda: setattr(server, "refuse", True),

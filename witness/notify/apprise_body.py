@@ -8,11 +8,14 @@ left alone, and when HUNG_MAX of them hang the process is ended and started anew
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from types import ModuleType
 from typing import Any, Final
 
+from proto.clock import Clock
 from proto.edge.logs import get_logger
+from proto.units import NS_PER_MS
 from witness.core.notify.settings import Way
 from witness.notify.port import DETAIL_CHARS_MAX, TOLD, Report, Unusable, read_address
 
@@ -32,8 +35,15 @@ def load() -> ModuleType:
     return apprise
 
 
+def warm_up() -> None:
+    """Loads the library and its services; in a thread. Without the library nothing is said yet."""
+    with contextlib.suppress(Unusable):
+        load().Apprise().add("json://localhost")
+
+
 class AppriseDelivery:
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._hung = 0
 
     async def deliver(self, way: Way, letter: dict[str, Any]) -> Report:
@@ -41,7 +51,8 @@ class AppriseDelivery:
             address = read_address(way)
         except Unusable as unusable:
             return Report(ok=False, again=True, text=str(unusable))
-        running = asyncio.create_task(asyncio.to_thread(_notify, address, letter, way.timeout_ms / 1_000))
+        until_ns = self._clock.now() + way.timeout_ms * NS_PER_MS
+        running = asyncio.create_task(asyncio.to_thread(self._notify, address, letter, way.timeout_ms, until_ns))
         done, _ = await asyncio.wait({running}, timeout=way.timeout_ms / 1_000)
         if done:
             return running.result()
@@ -59,38 +70,42 @@ class AppriseDelivery:
 
         running.add_done_callback(came_back)
 
-
-def _notify(address: str, letter: dict[str, Any], timeout_s: float) -> Report:
-    """In a thread: the library takes a second to load, and waits for receivers."""
-    try:
-        library = load()
-    except Unusable as unusable:
-        return Report(ok=False, again=True, text=str(unusable))
-    asset = library.AppriseAsset(
-        app_id="thirdsite",
-        app_desc="thirdsite notifications",
-        service_timeout=timeout_s,
-        async_mode=False,
-        allow_templates=False,
-    )
-    service = library.Apprise(asset=asset)
-    heard: list[str] = []
-    with library.LogCapture(level=library.logging.WARNING) as captured:
-        if not service.add(address):
-            return Report(ok=False, text="apprise does not know such an address: see its list of services")
+    def _notify(self, address: str, letter: dict[str, Any], timeout_ms: int, until_ns: int) -> Report:
+        """In a thread: the library takes a second to load, and waits for receivers."""
         try:
-            ok = bool(
-                service.notify(
-                    body=letter["text"], title=letter["title"], notify_type=_type(library, letter), body_format="text"
+            library = load()
+        except Unusable as unusable:
+            return Report(ok=False, again=True, text=str(unusable))
+        asset = library.AppriseAsset(
+            app_id="thirdsite",
+            app_desc="thirdsite notifications",
+            service_timeout=timeout_ms / 1_000,
+            async_mode=False,
+            allow_templates=False,
+        )
+        service = library.Apprise(asset=asset)
+        heard: list[str] = []
+        with library.LogCapture(level=library.logging.WARNING) as captured:
+            if not service.add(address):
+                return Report(ok=False, text="apprise does not know such an address: see its list of services")
+            if self._clock.now() >= until_ns:  # loading took so long: sent now, it would come twice
+                return Report(ok=False, again=True, text="too late")
+            try:
+                ok = bool(
+                    service.notify(
+                        body=letter["text"],
+                        title=letter["title"],
+                        notify_type=_type(library, letter),
+                        body_format="text",
+                    )
                 )
-            )
-        except Exception as error:  # noqa: BLE001  # a plug-in of a third party; its words may hold the address
-            return Report(ok=False, again=True, text=f"apprise failed ({type(error).__name__})")
-        heard += captured.getvalue().splitlines()[-4:]
-    if ok:
-        return TOLD
-    scheme = address.partition("://")[0][:20]
-    return Report(ok=False, again=True, text=f"{scheme}: not delivered", detail=scrubbed("; ".join(heard), address))
+            except Exception as error:  # noqa: BLE001  # a plug-in of a third party; its words may hold the address
+                return Report(ok=False, again=True, text=f"apprise failed ({type(error).__name__})")
+            heard += captured.getvalue().splitlines()[-4:]
+        if ok:
+            return TOLD
+        scheme = address.partition("://")[0][:20]
+        return Report(ok=False, again=True, text=f"{scheme}: not delivered", detail=scrubbed("; ".join(heard), address))
 
 
 def _type(library: ModuleType, letter: dict[str, Any]) -> Any:

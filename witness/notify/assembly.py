@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from proto.clock import Clock
+from witness.core.notify.settings import Means
 from witness.notify.letter import Sender
 from witness.notify.notifier import LedgerSource, Notifier
-from witness.notify.outlet import WorkerOutlet
+from witness.notify.outlet import COMMAND, LOADING, WorkerOutlet
 from witness.runtime.driver import Driver
 from witness.runtime.facade import Facade
 from witness.settings import WitnessSettings
@@ -16,4 +17,6 @@ def make_notifier(settings: WitnessSettings, driver: Driver, facade: Facade, clo
         return None
     source = LedgerSource(driver, facade, clock)
     sender = Sender(settings.cluster, settings.witness)
-    return Notifier(settings.notify, sender, driver, source, WorkerOutlet(clock), clock)
+    loads = any(target.way.means == Means.APPRISE.value for target in settings.notify.targets)
+    outlet = WorkerOutlet(clock, (*COMMAND, LOADING) if loads else COMMAND)
+    return Notifier(settings.notify, sender, driver, source, outlet, clock)

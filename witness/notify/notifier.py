@@ -103,6 +103,7 @@ class Notifier:
         self._monitors = Monitors(settings.monitors, sender, outlet, source)
         self._zones = _zones(settings)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._led = False
 
     # -- life -----------------------------------------------------------------------------------------------
 
@@ -122,6 +123,9 @@ class Notifier:
     def _look(self) -> None:
         state, seen = self._driver.node.machine.state, self._driver.node.consensus
         leading = seen.leading and seen.has_quorum and seen.caught_up and state.feature_level >= SINCE_LEVEL
+        if leading and not self._led:
+            self._spawn(self._outlet.prepare())
+        self._led = leading
         self._desk.lead(leading=leading)
         self._reminders.lead(leading=leading)
         now, wall_ms = self._clock.now(), self._clock.read().wall_ms

@@ -1,7 +1,9 @@
 """The witness's end of the pipe to the process that delivers: started when there is something to tell, and again.
 
-Bounded: PENDING_MAX deliveries at once, each with an end in time whatever the other process does. One that does not
-answer in time is ended, and started anew after a pause that grows. Nothing here waits for a receiver.
+Bounded: PENDING_MAX deliveries at once, each with an end in time whatever the other process does; what it was too
+busy to begin by then it leaves alone. A process that says nothing at all for SILENT_MAX_S is ended, and started anew
+after a pause that grows; to end it sooner would have a starved one begin from its start for ever. Nothing here waits
+for a receiver.
 """
 
 from __future__ import annotations
@@ -23,13 +25,17 @@ from witness.notify.port import Report
 PENDING_MAX: Final = 60
 SLACK_S: Final = 5.0
 """Beyond the way's own time limit, which the other process keeps."""
+SILENT_MAX_S: Final = 180.0
 PAUSE_FIRST_S: Final = 1.0
 PAUSE_MAX_S: Final = 60.0
 COMMAND: Final = (sys.executable, "-P", "-m", "witness.notify.worker")
+LOADING: Final = "--apprise"
+"""Has the process load the library at its start."""
 log = get_logger(__name__)
 
 
 class Outlet(Protocol):
+    async def prepare(self) -> None: ...
     async def send(self, way: Way, letter: Letter) -> Report:
         """Within the way's time limit and SLACK_S; never raises."""
 
@@ -47,6 +53,8 @@ class WorkerOutlet:
         self._number = 0
         self._pause_s = PAUSE_FIRST_S
         self._not_before = 0
+        self._heard = 0
+        """When the process said something, or was started."""
         self._closed = False
 
     async def send(self, way: Way, letter: Letter) -> Report:
@@ -56,13 +64,26 @@ class WorkerOutlet:
             async with asyncio.timeout(way.timeout_ms / 1_000 + SLACK_S):
                 return await self._ask(way, letter)
         except TimeoutError:
-            log.warning("delivering_process_silent", consequence="it is ended and started anew")
-            self._kill()
-            return Report(ok=False, again=True, text="the process that delivers does not answer")
+            self._end_if_silent()
+            return Report(ok=False, again=True, text="the process that delivers did not answer in time")
         except OSError as error:
             return Report(ok=False, again=True, text=f"the process that delivers is gone ({error.strerror})")
 
+    async def prepare(self) -> None:
+        """Starts the process before there is something to tell: what it loads takes seconds."""
+        try:
+            async with self._starting:
+                await self._running()
+        except OSError as error:
+            log.warning("delivering_process_not_started", error=str(error))
+
+    def _end_if_silent(self) -> None:
+        if self._clock.now() - self._heard >= SILENT_MAX_S * NS_PER_S:
+            log.warning("delivering_process_silent", consequence="it is ended and started anew")
+            self._kill()
+
     async def _ask(self, way: Way, letter: Letter) -> Report:
+        until_ns = self._clock.now() + int((way.timeout_ms / 1_000 + SLACK_S) * NS_PER_S)
         async with self._starting:
             process = await self._running()
         if process is None or process.stdin is None:
@@ -72,7 +93,7 @@ class WorkerOutlet:
         future: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
         self._pending[number] = future
         try:
-            order = {"id": number, "way": dataclasses.asdict(way), "letter": letter.to_json()}
+            order = {"id": number, "until_ns": until_ns, "way": dataclasses.asdict(way), "letter": letter.to_json()}
             process.stdin.write(json.dumps(order).encode() + b"\n")
             await process.stdin.drain()
             return await future
@@ -90,6 +111,7 @@ class WorkerOutlet:
         self._process = await asyncio.create_subprocess_exec(
             *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )
+        self._heard = self._clock.now()
         self._reading = asyncio.create_task(self._read(self._process), name="notify-reports")
         return self._process
 
@@ -102,6 +124,7 @@ class WorkerOutlet:
                 break  # not ours, or too long: as good as gone
             if not line:
                 break
+            self._heard = self._clock.now()
             future = self._pending.get(said.pop("id"))
             if future is not None and not future.done():
                 future.set_result(Report(**said))
