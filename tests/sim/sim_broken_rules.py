@@ -14,10 +14,12 @@ from weakref import WeakKeyDictionary
 import pytest
 
 import witness.core.lease_rules
+import witness.core.permits
 import witness.core.proposals
 import witness.core.restore
 import witness.core.timers
 from agents.core.lease_holder import LeaseHolder
+from agents.core.permit_desk import PermitDesk
 from agents.fencing.guard_model import GuardModel
 from proto import limits
 from proto.commands import VoteKind
@@ -28,6 +30,7 @@ from proto.units import NS_PER_MS, NS_PER_S, Epoch
 from witness.core.timers import LeaseTimers
 from witness.core.transitions import Phase
 from witness.sim.faults import FAULTS, Fault
+from witness.sim.faults_permit import with_outage
 from witness.sim.plans import GroupShell
 from witness.sim.resource import Resource
 from witness.sim.setup import Setup, draw
@@ -168,6 +171,18 @@ def lease_of_the_backup(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(witness.core.restore, "_restore_group", restore_group)
 
 
+# -- break-glass ------------------------------------------------------------------------------------------------
+
+
+def nobody_is_away(patch: pytest.MonkeyPatch) -> None:
+    """What was silent for long may be active under a permit; the witnesses grant as if it were not."""
+    patch.setattr(witness.core.permits, "away_sites", lambda group, counted_ms: [])
+
+
+def silence_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PermitDesk, "_silence", lambda self, permit, standing, now: "")
+
+
 # -- at the resource --------------------------------------------------------------------------------------------
 
 
@@ -192,6 +207,7 @@ OVERLAP = frozenset({"overlap"})
 EARLY = frozenset({"overlap", "early-expiry"})
 EARLY_GRANT = frozenset({"overlap", "early-grant"})
 RESTORE = ("restore-all",)
+PERMIT = frozenset({"permit", "overlap"})
 EFFECT = frozenset({"effect"})
 BROKEN = (
     Broken("counted-from-the-answer", counted_from_the_answer, ("slow", "site-freeze", "cut-site"), OVERLAP, 60),
@@ -216,6 +232,8 @@ BROKEN = (
     Broken("not-barred", not_barred, RESTORE, EARLY_GRANT, 6),
     Broken("bar-of-the-backup", bar_of_the_backup, RESTORE, EARLY_GRANT, 6),
     Broken("resource-takes-all", resource_takes_all, ("guest-freeze",), EFFECT, 6),
+    Broken("nobody-is-away", nobody_is_away, ("permit",), PERMIT, 9),
+    Broken("silence-is-not-waited-for", silence_is_not_waited_for, ("permit",), PERMIT, 3),
     Broken("lease-of-the-backup", lease_of_the_backup, RESTORE, frozenset({"story", "overlap"}), 6),
 )
 
@@ -230,7 +248,7 @@ def setup_for(broken: Broken, seed: int) -> Setup:
         failback=Failback.MANUAL,
         max_replication_lag_ms=None,
     )
-    return replace(
+    plain = replace(
         drawn,
         sites=drawn.sites[:2],
         groups=(config,),
@@ -239,6 +257,7 @@ def setup_for(broken: Broken, seed: int) -> Setup:
         data_checks=DataChecks.PASSED,
         drift_extreme=broken.extreme,
     )
+    return with_outage(plain)
 
 
 EXTRA_FAULTS = {"leap-all": Fault(leap_all, 3.0)}

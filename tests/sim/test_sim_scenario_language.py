@@ -42,7 +42,7 @@ def test_a_text_that_is_no_script_is_refused_with_its_line(text: str, line: int,
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("jump 3s", "no such command: 'jump'; there are backup, clock, cluster"),
+        ("jump 3s", "no such command: 'jump'; there are backup, break-glass, clock, cluster"),
         ("cluster", "has one"),
         ("run", "a span is missing"),
         ("run 3", "no span: write a number with ms, s, min or h"),

@@ -44,6 +44,7 @@ BUNDLES = (
     "guest-freeze",
     "cut-site cut-link cut-leader cut-all witness-cut-all",
     "lose-third lose-third-and-link cut-site-link hold-then-grant",
+    "permit",
     "lossy doubling slow flap",
     "slow-disk wall-step mad-clock mad-leap",
     "reconfigure switch-twice flood mode maintenance quarantine",

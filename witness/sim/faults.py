@@ -2,8 +2,8 @@
 
 A kind is either a mood that lasts (a lossy network, a platform that ignores TERM) or a blow that falls again and
 again. Every blow ends by itself, and `heal` (witness.sim.world) ends all of them; nothing of a fault is known to
-the code under test. The kinds stand in eight rooms: faults_net, faults_node, faults_host, faults_member, faults_cpu,
-faults_witness, faults_restore and workload; witness.sim.catalogue says what each of them must have hit.
+the code under test. The kinds stand in nine rooms: faults_net, faults_node, faults_host, faults_member, faults_cpu,
+faults_witness, faults_restore, faults_permit and workload; witness.sim.catalogue says what each of them must have hit.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from witness.sim import (
     faults_member,
     faults_net,
     faults_node,
+    faults_permit,
     faults_restore,
     faults_witness,
     workload,
@@ -64,6 +65,7 @@ FAULTS: dict[str, Fault] = {
             **faults_member.BLOWS,
             **faults_witness.BLOWS,
             **faults_restore.BLOWS,
+            **faults_permit.BLOWS,
             **workload.BLOWS,
         }.items()
     },

@@ -61,13 +61,13 @@ def cut_all(world: World, rng: random.Random) -> None:
 
 def lose_third(world: World, rng: random.Random) -> None:
     """The third location is gone for several leases; the sites see each other (FAULTS H1)."""
-    cut_pairs(world, rng, _ways_to_witnesses(world), "lose-third", rng.randint(1, 4) * _longest_ttl_ns(world))
+    cut_pairs(world, rng, ways_to_witnesses(world), "lose-third", rng.randint(1, 4) * _longest_ttl_ns(world))
 
 
 def lose_third_and_link(world: World, rng: random.Random) -> None:
     """First the third location, then, in the middle of it, what lies between the sites (FAULTS H2)."""
     ttl_ns = _longest_ttl_ns(world)
-    cut_pairs(world, rng, _ways_to_witnesses(world), "lose-third-and-link", 3 * ttl_ns)
+    cut_pairs(world, rng, ways_to_witnesses(world), "lose-third-and-link", 3 * ttl_ns)
     world.events.after(rng.randint(0, 2 * ttl_ns), lambda: cut_site_link(world, rng))
 
 
@@ -80,7 +80,7 @@ def cut_site_link(world: World, rng: random.Random) -> None:
 
 def hold_then_grant(world: World, rng: random.Random) -> None:
     """The witnesses are gone until somebody has promised; then they come back to everybody but the holder (H3)."""
-    pairs, holders = _ways_to_witnesses(world), {site.name for site in world.sites if site.agent is not None}
+    pairs, holders = ways_to_witnesses(world), {site.name for site in world.sites if site.agent is not None}
     holders &= {name for config in world.setup.groups for name in world.judges.activity.active(config.group)}
     world.hit("hold-then-grant")
     for sender, to in pairs:
@@ -97,7 +97,7 @@ def hold_then_grant(world: World, rng: random.Random) -> None:
     world.events.after(first_ns + 2 * world.some_ttls(rng), lambda: back(left))
 
 
-def _ways_to_witnesses(world: World) -> list[tuple[str, str]]:
+def ways_to_witnesses(world: World) -> list[tuple[str, str]]:
     sites = [site.name for site in world.sites]
     return [pair for w in world.witnesses.values() for s in sites for pair in ((s, w.name), (w.name, s))]
 

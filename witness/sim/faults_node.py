@@ -173,7 +173,9 @@ def guard_kill(world: World, rng: random.Random) -> None:
 
 
 def wall_step(world: World, rng: random.Random) -> None:
-    clocks = [host.clock for host in world.sites] + [host.clock for host in world.witnesses.values()]
+    """Not of a witness while an operator goes by permits: docs/adr/0018 says what that would hide."""
+    witnesses = [] if world.in_outage else list(world.witnesses.values())
+    clocks = [host.clock for host in world.sites] + [host.clock for host in witnesses]
     ahead_ns = rng.choice((1, -1)) * rng.choice((NS_PER_S // 2, 3 * NS_PER_S, 3_600 * NS_PER_S))
     rng.choice(clocks).step_wall(ahead_ns)
     world.hit("wall-step")
@@ -187,6 +189,8 @@ def slow_disk(world: World, rng: random.Random) -> None:
 
 def second_agent(world: World, rng: random.Random) -> None:
     """A copy of a site's whole machine, disk included, runs elsewhere for a while (FAULTS: O2, O3)."""
+    if world.in_outage:
+        return  # nobody starts a copy of what an operator stopped, or runs by a permit
     world.hit("second-agent")
     twin = world.clone(rng.choice(world.sites[: len(world.setup.sites)]))
     world.events.after(world.some_ttls(rng) + 3 * NS_PER_S, twin.retire)

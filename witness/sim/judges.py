@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from proto.events import Event
 from proto.groups import GroupConfig
+from proto.lease import LeaseConstants
 from proto.messages import GroupAnswer
 from proto.site_messages import HoldAnswer
 from proto.units import NS_PER_MS, Epoch, GroupId, Nonce, SiteId
@@ -19,6 +20,7 @@ from witness.sim.checkers.held import HeldChecker
 from witness.sim.checkers.holds import HoldsChecker
 from witness.sim.checkers.license import LicenseChecker
 from witness.sim.checkers.members import MembersChecker
+from witness.sim.checkers.permits import PermitsChecker
 from witness.sim.checkers.quarantine import QuarantineChecker
 from witness.sim.checkers.replicas import ReplicaChecker
 from witness.sim.checkers.restored import RestoreChecker
@@ -38,6 +40,7 @@ class Judges:
         self.held = HeldChecker(findings, now, self.authority.until_ns)
         self.license = LicenseChecker(findings, now)
         self.holds = HoldsChecker(findings, now, groups)
+        self.permits = PermitsChecker(findings, now, groups, self.activity.active)
         self.effects = EffectChecker(findings)
         self.replicas = ReplicaChecker(findings)
         self.durable = DurableChecker(findings)
@@ -118,6 +121,14 @@ class Judges:
     def answered(self, host: str, nonce: Nonce, answers: tuple[GroupAnswer, ...]) -> None:
         for group in self.authority.answered(host, nonce, answers, since_ns=self._thawed_at.get(host, 0)):
             self.activity.renewed(group, host)
+        for answer in answers:
+            self.permits.answered(answer.group, host)
+
+    def permitted(self, group: GroupId, host: str, epoch: Epoch, constants: LeaseConstants) -> None:
+        """Its agent extends its own lease by the epoch of a permit; it counts while the permit is in use."""
+        if self.permits.counts(group, host, epoch):
+            self.authority.permitted(group, host, epoch, constants)
+            self.activity.renewed(group, host)
 
     def held_by(self, host: str, site: SiteId, answer: HoldAnswer) -> None:
         held = self.holds.held(host, site, answer)
@@ -146,6 +157,7 @@ class Judges:
             self.quarantine.told(event)
             self.expiry.expired(event, majority(len(machine.state.witnesses)))
             self.restores.told(event, machine)
+            self.permits.told(event)
         self.expiry.applied(machine)
 
     def begun_anew(self, known: list[Event], made: Iterable[Event], index: int, lost_ns: int) -> None:
@@ -182,4 +194,5 @@ class Judges:
             self.durable.ends(who, life.index)
             stored = life.stored_events()
             self.replicas.stored(who, stored)
+            self.permits.ends(life.node.machine)
             self.durable.ledger(who, stored)

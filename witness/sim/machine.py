@@ -68,6 +68,8 @@ class SimHost(ABC):
         """Without power: no process begins until it is back."""
         self.retired = False
         """Its power is not to come back."""
+        self.kept_off = False
+        """An operator saw to it that it has no power, and keeps it so."""
         self.guest = Guest(self)
         self.disturbed = 0
         """How often something kept the agent from its work."""
@@ -155,7 +157,7 @@ class SimHost(ABC):
         self.power_off()
 
     def power_on(self) -> None:
-        if self.retired:
+        if self.retired or self.kept_off:
             return
         self.off = False
         self.clock.reboot()

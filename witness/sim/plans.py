@@ -96,8 +96,8 @@ class GroupShell:
     def extend(self, effect: ExtendDeadline) -> None:
         self.post.latest = (effect.epoch, effect.deadlines)
         if self._host.judges.moved(self.group, self._host.name, effect.epoch):
+            self._host.hit(self._host.judges.permits.went_on(self.group, self._epoch))
             self._epoch = effect.epoch
-            self._host.hit("regranted-in-place")
         self.post.arm()
         self._members.extend(self.post.latest)
 

@@ -43,6 +43,8 @@ from agents.core.takeover import (
     incarnation_problem,
 )
 from proto.clock import ClockReading
+from proto.edge.permit_file import verify_permit
+from proto.errors import BadValue
 from proto.health import SiteState
 from proto.invariants import require
 from proto.limits import BLOCKERS_MAX
@@ -111,6 +113,7 @@ class SiteHost(SimHost):
             takeover=takeover,
             promises=dict(self.disk.promises),
             sites=dict(self.disk.sites),
+            permits=dict(self.disk.permits),
         )
         goes_on = () if takeover is None else tuple(takeover.groups)
         if self.house.any:
@@ -123,6 +126,8 @@ class SiteHost(SimHost):
             self.shells[group].components.watch()
         for group in goes_on:
             self.shells[group].adopted()
+            if self.agent.groups[group].under_permit is not None:
+                self.hit("permit-taken-over")
         self._perform()
         self.streams.begin()
 
@@ -237,8 +242,10 @@ class SiteHost(SimHost):
         elif isinstance(effect, KeepAuthority):
             self._keep(effect)
         elif isinstance(effect, StartPlan):
+            self._extends(effect)
             self.shells[effect.group].start_plan(effect)
         elif isinstance(effect, ExtendDeadline):
+            self._extends(effect)
             self.shells[effect.group].extend(effect)
         elif isinstance(effect, Fence):
             self.shells[effect.group].fence(effect)
@@ -246,8 +253,10 @@ class SiteHost(SimHost):
             self.streams.keep_relays(effect.witnesses)
         elif isinstance(effect, SendSite | AnswerSite | StorePromise | StoreSites):
             self.link.perform(effect)
-        elif isinstance(effect, StorePermit | SealKey | KeepSealed):
-            require(False, "simulated sites are offered no permit, and have no license yet")
+        elif isinstance(effect, StorePermit):
+            self._keep_permit(effect)
+        elif isinstance(effect, SealKey | KeepSealed):
+            require(False, "simulated sites have no license yet")
         else:
             self.note(self.name, effect.text)
 
@@ -273,6 +282,47 @@ class SiteHost(SimHost):
                 self.feed(told)
 
         self.events.after(self.rng.randint(1, self.disk.write_ns_max), on_disk)
+
+    # -- an operator's permit -------------------------------------------------------------------------------
+
+    def break_glass(self, group: GroupId, text: str) -> str | None:
+        """As `site-agent break-glass`: '' when the permit is taken, else why not; None when no agent answers."""
+        if self.agent is None or not self.runs:
+            return None
+        found = self.agent.groups[group]
+        if found.sites is None or not found.sites.permits.enabled:
+            return "takes no permits here"
+        try:
+            permit = verify_permit(text, found.sites.permits.key)
+        except BadValue as error:
+            return str(error)
+        now = self.clock.read()
+        words = self.agent.break_glass(group, permit, now)
+        if not words:
+            self.note(self.name, f"{group} takes a permit, epoch {permit.epoch}")
+            self.judges.permits.taken(group, self.name, permit, now)
+        self._perform()
+        return words
+
+    def end_break_glass(self, group: GroupId) -> None:
+        def end(agent: SiteAgent, now: ClockReading) -> None:
+            agent.end_break_glass(group, now)
+
+        self.feed(end)
+
+    def _keep_permit(self, effect: StorePermit) -> None:
+        group, record = effect.group, effect.record
+        if record.current is None:
+            self.judges.permits.over(group, self.name)
+        self.write_down(
+            lambda: self.disk.permits.update({group: record}), lambda agent, now: agent.permit_stored(group, now)
+        )
+
+    def _extends(self, effect: ExtendDeadline | StartPlan) -> None:
+        """Under a permit an agent does so by itself; that its process runs is what the judges go by."""
+        constants = None if self.agent is None else self.agent.groups[effect.group].holder.constants
+        if constants is not None and effect.deadlines is not None:
+            self.judges.permitted(effect.group, self.name, effect.epoch, constants)
 
     def _tell_states(self) -> None:
         if self.agent is None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from agents.core.members import Handed
+from agents.core.permit_record import PermitRecord
 from agents.core.promise import Promise
 from proto.messages import GroupSites
 from proto.units import NS_PER_MS, Epoch, GroupId, WitnessId
@@ -27,6 +28,7 @@ class Disk:
     bounds: dict[GroupId, tuple[Epoch, Epoch]] = field(default_factory=dict)
     promises: dict[GroupId, Promise] = field(default_factory=dict)
     sites: dict[GroupId, GroupSites] = field(default_factory=dict)
+    permits: dict[GroupId, PermitRecord] = field(default_factory=dict)
     handed: dict[GroupId, Handed] = field(default_factory=dict)
     """Of a lead: to whom authority was handed out."""
     write_ns_max: int = DISK_NS_MAX

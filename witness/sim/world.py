@@ -20,10 +20,12 @@ from proto.lease import takeover_wait_max
 from proto.limits import ENTRY_BYTES_MAX
 from proto.units import NS_PER_S, PPM, GroupId, SiteId
 from witness.core.transitions import Phase
+from witness.sim.break_glass import KeyHolder
 from witness.sim.campaign.kit import Note
 from witness.sim.clock import Events, NodeClock
 from witness.sim.cluster import Cluster
 from witness.sim.faults import FaultDriver
+from witness.sim.faults_permit import Outage
 from witness.sim.host.fitting import ACTIVATION_MS, DEACTIVATION_MS, group_settings
 from witness.sim.judges import Judges
 from witness.sim.life import Life
@@ -73,6 +75,9 @@ class World:
             one.link.peers.update({other.settings.site: other for other in self.sites if other is not one})
         self.members = [self._member(site, plan) for site in self.sites for plan in site.house.plans]
         self.restores = Restores(self.cluster, self.judges, self.hit)
+        self.keys = KeyHolder(self)
+        self.outage: Outage | None = None
+        """While, and after, an operator went by permits."""
         self.faults = FaultDriver(self)
         self.caretaker = Caretaker(self)
 
@@ -145,6 +150,7 @@ class World:
         """A machine with the same identity, disk and runtime directory as they are now; it starts at once."""
         twin = self._site(site.settings.site, f"{site.settings.site}-twin-{len(self.sites)}")
         twin.disk.bounds, twin.disk.handed, twin.kept = dict(site.disk.bounds), dict(site.disk.handed), site.kept
+        twin.disk.permits = dict(site.disk.permits)
         twin.disk.promises, twin.disk.sites = dict(site.disk.promises), dict(site.disk.sites)
         twin.link.peers.update(site.link.peers)
         for group, shell in site.shells.items():
@@ -152,6 +158,11 @@ class World:
         self.sites.append(twin)
         twin.start()
         return twin
+
+    @property
+    def in_outage(self) -> bool:
+        """An operator goes by permits."""
+        return self.outage is not None and not self.outage.over
 
     # -- watching -----------------------------------------------------------------------------------------
 
@@ -211,6 +222,8 @@ class World:
         self.note("world", "heals")
         self.healed = True
         self.faults.stop()
+        if self.outage is not None:
+            self.outage.finish()
         self.network.mend_all()
         self.restores.finish()
         self.cluster.heal()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from proto.lease import LeaseConstants
 from proto.messages import GroupAnswer, Verdict
 from proto.units import NS_PER_MS, NS_PER_S, PPM, Epoch, GroupId, Nonce
 from witness.sim.clock import RATE_ROUNDING_NS
@@ -60,15 +61,23 @@ class AuthorityChecker:
             self._longest_ns[place] = max(full_ns, self._longest_ns.get(place, 0))
             if answer.verdict is Verdict.RENEWED:
                 renewed += [answer.group] if sent_ns > since_ns else []
-                until_ns = sent_ns + full_ns
-                known = self._authority.get(place)
-                if known is None or known.epoch < answer.epoch:
-                    if known is not None:
-                        self._former[answer.group, host, known.epoch] = known
-                    self._authority[place] = _Authority(answer.epoch, until_ns)
-                elif known.epoch == answer.epoch:
-                    known.until_ns = max(known.until_ns, until_ns)
+                self._gains(place, answer.epoch, sent_ns + full_ns)
         return renewed
+
+    def _gains(self, place: Place, epoch: Epoch, until_ns: int) -> None:
+        known = self._authority.get(place)
+        if known is None or known.epoch < epoch:
+            if known is not None:
+                self._former[*place, known.epoch] = known
+            self._authority[place] = _Authority(epoch, until_ns)
+        elif known.epoch == epoch:
+            known.until_ns = max(known.until_ns, until_ns)
+
+    def permitted(self, group: GroupId, host: str, epoch: Epoch, constants: LeaseConstants) -> None:
+        """It is under a permit, and its agent's process, which runs now, gives itself a lease of this length."""
+        full_ns = constants.ttl_ns * PPM // (PPM - constants.drift_max_ppm)
+        self._longest_ns[group, host] = max(full_ns, self._longest_ns.get((group, host), 0))
+        self._gains((group, host), epoch, self._now() + full_ns)
 
     def held(self, group: GroupId, host: str, epoch: Epoch, until_ns: int) -> None:
         """Every other site holds: as much as a renewal, for an authority that there is."""

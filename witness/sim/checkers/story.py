@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from proto.commands import QuarantineCause
+from proto.commands import Cause, QuarantineCause
 from proto.decisions import REASON_TEXT, Reason
 from proto.events import Event, EventKind
 from proto.groups import Mode
@@ -26,6 +26,7 @@ _AFTER = {
 _ANY_TIME = frozenset(
     REASON_TEXT[reason] for reason in (Reason.OPERATOR_ASKED, Reason.HOLDER_UNFIT, Reason.FAILBACK_DUE)
 )
+_ADOPTED = f"{Cause.ADOPTED.value}: {REASON_TEXT[Reason.UNDER_PERMIT]}"
 _OPERATORS = REASON_TEXT[Reason.OPERATOR_ASKED]
 ACTIVATION_FAILED = "activation failed"
 """How such a release begins."""
@@ -113,12 +114,21 @@ class StoryChecker:
         if event.epoch <= highest:
             self._wrong(event, f"epoch {event.epoch} after {highest}")
         self._highest[GroupId(str(event.group))] = max(highest, event.epoch)
+        if event.text.startswith(_ADOPTED):
+            self._adopted(story, event)
+            return
         self._may_have(story, event, str(event.site))
         reason = _reason(event)
         if reason not in _ANY_TIME and reason != _AFTER[story.last_end]:
             self._wrong(event, f"'{reason}' after {story.last_end.value}")
         if reason in _ANY_TIME - {_OPERATORS} and reason != story.revoked_for:
             self._wrong(event, f"'{reason}' without a handover for it")
+        story.epoch, story.holder, story.vacant, story.revoked_for = event.epoch, event.site, False, None
+
+    def _adopted(self, story: _Story, event: Event) -> None:
+        """It is active already, by an operator's permit: quarantine and modes that forbid moves do not end that."""
+        if story.mode is Mode.OBSERVE:
+            self._wrong(event, f"{event.site} is adopted in mode observe")
         story.epoch, story.holder, story.vacant, story.revoked_for = event.epoch, event.site, False, None
 
     def _regranted(self, story: _Story, event: Event) -> None:

@@ -9,7 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proto.invariants import InvariantViolation
-from witness.sim.scenario import verbs_host, verbs_machines, verbs_net, verbs_people, verbs_restore, verbs_time
+from witness.sim.scenario import (
+    verbs_host,
+    verbs_machines,
+    verbs_net,
+    verbs_people,
+    verbs_permit,
+    verbs_restore,
+    verbs_time,
+)
 from witness.sim.scenario.command import Command, Wrong
 from witness.sim.scenario.script import COMMENT, Block, ScenarioError, Script
 from witness.sim.scenario.stage import Stage
@@ -20,6 +28,7 @@ VERBS: dict[str, Verb] = {
     **verbs_net.VERBS,
     **verbs_machines.VERBS,
     **verbs_restore.VERBS,
+    **verbs_permit.VERBS,
     **verbs_host.VERBS,
     **verbs_people.VERBS,
 }

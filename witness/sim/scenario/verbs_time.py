@@ -13,6 +13,7 @@ from proto.lease import LeaseConstants
 from proto.units import NS_PER_MS, NS_PER_S, MemberName, SiteId, WitnessId
 from witness.raft.space import SpaceLimits
 from witness.raft.timers import PROFILES, CompactionLimits
+from witness.sim.break_glass import with_permits
 from witness.sim.host.fitting import with_fitting
 from witness.sim.members.plan import MemberPlan
 from witness.sim.raft import faults
@@ -67,8 +68,9 @@ def cluster(stage: Stage, command: Command) -> None:
         raft=replace(raft, witnesses=tuple(WitnessId(f"w{one}") for one in range(1, witnesses + 1))),
     )
     setup = with_fitting(replace(setup, members=take("members", members_of, ())), take("fitted", fitting_of, NOTHING))
+    after_ms = take("break-glass", span_ms, 0)
     command.done()
-    stage.found(setup, None if drawn else start_ns)
+    stage.found(with_permits(setup, after_ms) if after_ms else setup, None if drawn else start_ns)
 
 
 def members_of(words: str) -> tuple[tuple[SiteId, MemberPlan], ...]:
@@ -211,13 +213,14 @@ VERBS = {
         "[unhealthy-for=2s] [failback=manual] [failback-after=5s] [cooldown=0s] [moves-max=1000] "
         "[handover-timeout=10s] [backoff=5s] [start=1s] [data-checks=passed] [timers=standard] [seed=1] "
         "[drift=none] [stale-frames=no] [drawn=no] [fitted=PART,..] "
-        "[members=SITE.NAME,..]",
+        "[members=SITE.NAME,..] [witness-loss=fence] [break-glass=SPAN]",
         "Founds a cluster of w1, w2, ... and sites site-a, site-b, ..., the preferred one first, with one group. "
         "`start` is what the platform takes to start; `drift=extreme` puts every clock at the bound; "
         "`stale-frames=yes` allows for `strike` with faults that bring old frames again; `drawn=yes` leaves engine, "
         "platforms, links and clocks to the seed, as the campaign does; `fitted` gives the sites' machines an address, "
         "ports, a watchdog, a required-watchdog, a reset line, or an exclusive or dual-role component; "
-        "`members` gives sites further hosts, each with a program of its own and one step of its lead's plan.",
+        "`members` gives sites further hosts, each with a program of its own and one step of its lead's plan; "
+        "`break-glass` lets the group take permits when the witnesses were silent for the span.",
         cluster,
     ),
     "detail": Verb("detail none|brief|normal|full", "How much is told from now on; normal at first.", detail),
