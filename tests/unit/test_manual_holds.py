@@ -87,3 +87,22 @@ def test_the_refusal_in_paused_mode_is_the_modes() -> None:
     refused = world.witness.node.plan_switchover(G, other.name, AUTHOR, world.witness.clock.now())
     assert isinstance(refused, Outcome)
     assert refused.reason in (Reason.MODE_FORBIDS, Reason.MODE_PAUSED)
+
+
+def test_a_switchover_to_a_site_that_was_just_started_says_for_how_long_it_waits_and_the_wait_ends() -> None:
+    world = Together()
+    active = world.until_active()
+    other = world.other(active)
+    world.restart(other.name)
+    world.passes(200)
+    left_s = []
+    for _ in range(3):
+        refused = world.witness.node.plan_switchover(G, other.name, AUTHOR, world.witness.clock.now())
+        assert isinstance(refused, Outcome)
+        assert refused.reason is Reason.PROMISE_OUTSTANDING
+        left_s.append(float(refused.detail.rpartition("at most ")[2].removesuffix(" s more)")))
+        world.passes(500)
+    assert left_s == [pytest.approx(left_s[0] - 0.5 * number, abs=0.05) for number in range(3)]
+    world.passes(round(left_s[0] * 1_000))
+    planned = world.witness.node.plan_switchover(G, other.name, AUTHOR, world.witness.clock.now())
+    assert not isinstance(planned, Outcome)

@@ -8,8 +8,9 @@ import pytest
 
 from proto.decisions import Reason
 from witness.core.effects import Outcome
-from witness.ctl import client, render
-from witness.http.error_map import outcome_body
+from witness.ctl import changing, client, render
+from witness.ctl.errors import Refused
+from witness.http.error_map import outcome_body, status_of
 
 
 @pytest.mark.parametrize(
@@ -80,3 +81,49 @@ def test_a_witness_of_another_authority_is_told_with_what_to_look_at() -> None:
 def test_what_stands_under_a_lease_is_refused_with_the_way_out() -> None:
     body = outcome_body(Outcome(Reason.LEASE_HELD))
     assert "witnessctl mode GROUP manual, stop the agent of the active site in order" in body["next"]
+
+
+class Cluster:
+    """Answers a switchover with each of these in turn, the last one again and again."""
+
+    def __init__(self, *reasons: Reason) -> None:
+        self.reasons = list(reasons)
+        self.asked = 0
+
+    def get(self, path: str) -> dict[str, object]:
+        return {"head": 0, "events": []} if "events" in path else {"epoch": 3, "holder": "a"}
+
+    def change(self, method: str, path: str, body: dict[str, object]) -> client.Answer:
+        self.asked += 1
+        reason = self.reasons.pop(0) if len(self.reasons) > 1 else self.reasons[0]
+        outcome = Outcome(reason, "b: it promised (at most 7.0 s more)")
+        return client.Answer(status_of(reason), outcome_body(outcome), witness=("w", 1))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changing, "pause", lambda seconds: None)
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_promise_in_the_way_of_a_switchover_is_said_once_and_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    cluster = Cluster(Reason.PROMISE_OUTSTANDING, Reason.PROMISE_OUTSTANDING, Reason.ALREADY_SO)
+    changing.switchover(cluster, "shop", "b", "r", wait=True, timeout_s=60, as_json=False)  # type: ignore[arg-type]
+    assert cluster.asked == 3
+    assert capsys.readouterr().err.count("waiting: b: it promised (at most 7.0 s more)") == 1
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize(("wait", "reason"), [(False, Reason.PROMISE_OUTSTANDING), (True, Reason.NO_CANDIDATE)])
+def test_what_is_not_waited_for_is_refused_at_once(wait: bool, reason: Reason) -> None:
+    cluster = Cluster(reason)
+    with pytest.raises(Refused, match="at most"):
+        changing.switchover(cluster, "shop", "b", "r", wait=wait, timeout_s=60, as_json=False)  # type: ignore[arg-type]
+    assert cluster.asked == 1
+
+
+def test_the_wait_for_a_promise_ends_with_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changing, "ASK_AGAIN_S", 0.05)
+    asked = Cluster(Reason.PROMISE_OUTSTANDING)
+    with pytest.raises(Refused, match="at most"):
+        changing.switchover(asked, "shop", "b", "r", wait=True, timeout_s=0.2, as_json=True)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from proto.decisions import Blocker, Decision, DecisionKind, Reason
 from proto.groups import Failback, Mode, WitnessLoss
 from proto.health import DataChecks, HealthReport, SiteState
 from proto.holds import promise_wait
+from proto.lease import longest
 from proto.messages import LAG_UNKNOWN_MS
 from proto.units import NS_PER_MS, Epoch, InstantNs, SiteId
 from witness.core import clock_rules, licenses, permits
@@ -151,8 +152,16 @@ def _promises(group: GroupState, site: SiteId, sight: GroupSight, now: InstantNs
         report, age_ns = record.report, sight.heard_age_ns(other, now)
         heard = age_ns is not None and age_ns <= heard_max_ns(group)
         if heard and report is not None and report.promising and (other == site or _by_holds_of(group, report)):
-            found.append(Blocker(site, Reason.PROMISE_OUTSTANDING, "" if other == site else f"by {other}"))
+            by = "" if other == site else f"by {other}, "
+            left_s = max(0, _promise_max_ns(group) - sight.promising_ns(other, now)) / 1e9
+            found.append(Blocker(site, Reason.PROMISE_OUTSTANDING, f"{by}at most {left_s:.1f} s more"))
     return found
+
+
+def _promise_max_ns(group: GroupState) -> int:
+    """No site promises, or may have promised in a former life, for longer than this from when it said so first."""
+    lease = group.config.constants if group.lease is None else longest(group.config.constants, group.lease.constants)
+    return promise_wait(lease if group.hold_wait is None else longest(lease, group.hold_wait))
 
 
 def _by_holds_of(group: GroupState, report: HealthReport) -> bool:

@@ -1,6 +1,7 @@
 """What an operator's switchover means now: a revoke of a running site, a grant of a vacant group, or a refusal.
 
-The same blockers count as for the cluster's own moves; an operator overrides cooldowns and modes, never safety.
+The same blockers count as for the cluster's own moves; an operator overrides cooldowns and modes, never safety. When
+nothing but promises is in the way, which end by themselves, the reason says so: whoever asks may wait.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def plan_switchover(
         return refused(Reason.BARRED_AFTER_CREATION if in_bar else problem)
     blockers = blockers_of(group, to, sight, now)
     if blockers:
-        return refused(Reason.NO_CANDIDATE, "; ".join(blocker_words(blocker) for blocker in blockers)[:500])
+        only_promises = all(blocker.reason is Reason.PROMISE_OUTSTANDING for blocker in blockers)
+        reason = Reason.PROMISE_OUTSTANDING if only_promises else Reason.NO_CANDIDATE
+        return refused(reason, "; ".join(blocker_words(blocker) for blocker in blockers)[:500])
     if not vacant and lease is not None:
         cause = Cause.FAILBACK if to == group.config.sites[0] else Cause.HANDOVER
         return Revoke(group.config.group, lease.epoch, to, cause, Reason.OPERATOR_ASKED, author)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from proto import limits
 from proto.health import SiteState
-from proto.units import NS_PER_MS, GroupId, InstantNs, SiteId
+from proto.units import NS_PER_MS, GroupId, Incarnation, InstantNs, SiteId
 from witness.core.changes import Changes
 from witness.core.state import ClusterState, GroupState
 from witness.core.transitions import Phase
@@ -26,6 +26,8 @@ class GroupSight:
     heard: dict[SiteId, InstantNs] = field(default_factory=dict)
     renewing: set[SiteId] = field(default_factory=set)
     """Whose last heartbeat renewed the lease: who falls silent then is judged by that lease alone."""
+    promising: dict[SiteId, tuple[Incarnation | None, InstantNs]] = field(default_factory=dict)
+    """Which life of each site says that it promises, and since when; for people."""
     unfit_since: InstantNs | None = None
     preferred_fit_since: InstantNs | None = None
     former_since: InstantNs | None = None
@@ -45,6 +47,11 @@ class GroupSight:
     def heard_age_ns(self, site: SiteId, now: InstantNs) -> int | None:
         at = self.heard.get(site)
         return None if at is None else now - at
+
+    def promising_ns(self, site: SiteId, now: InstantNs) -> int:
+        """For how long the site has said, as far as this witness saw, that it promises."""
+        found = self.promising.get(site)
+        return 0 if found is None else now - found[1]
 
 
 class Sights:
@@ -79,6 +86,7 @@ class Sights:
             else:
                 sight = self.of(name, now)
                 self._fitness(group, sight, now)
+                _promises(group, sight, now)
                 sight.former_since = None if group.former is None else (sight.former_since or now)
 
     def _fitness(self, group: GroupState, sight: GroupSight, now: InstantNs) -> None:
@@ -92,6 +100,15 @@ class Sights:
         preferred = group.sites[group.config.sites[0]].report
         fit = preferred is not None and preferred.verified_down and preferred.ready and preferred.enforce
         sight.preferred_fit_since = (sight.preferred_fit_since or now) if fit else None
+
+
+def _promises(group: GroupState, sight: GroupSight, now: InstantNs) -> None:
+    before, sight.promising = sight.promising, {}
+    for site, record in group.sites.items():
+        if record.report is not None and record.report.promising:
+            known = before.get(site)
+            same = known is not None and known[0] == record.incarnation
+            sight.promising[site] = known if same and known is not None else (record.incarnation, now)
 
 
 def heard_max_ns(group: GroupState) -> int:

@@ -146,7 +146,9 @@ def switchover(
     group: GroupName,
     to: Annotated[str, typer.Option("--to", metavar="SITE", help="Where it shall be active.")],
     reason: Reason,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it until the site is active.")] = True,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for promises that stand in the way; follow it until active.")
+    ] = True,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to follow it.", min=1, max=86_400)] = 300,
     as_json: Json = False,
     config: Config = None,
@@ -154,8 +156,9 @@ def switchover(
 ) -> None:
     """Move a group to another site, in order: the active one stops first, verified, then the other starts.
 
-    Refused when something stands against the site; the answer says what. Exit code 3: it goes on, but was not
-    finished within --timeout.
+    Refused when something stands against the site; the answer says what. A promise that the site gave, or may have
+    given before its agent was started anew, ends by itself: it is waited for, or with --no-wait refused with how long.
+    Exit code 3: it goes on, but was not finished within --timeout.
 
     Example: witnessctl switchover shop --to dc-b --reason "maintenance of dc-a"
     """

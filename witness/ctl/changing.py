@@ -21,6 +21,7 @@ from witness.ctl.render import change_lines, console, errors, waits_for_operator
 from witness.group_fields import to_fields
 
 POLL_S = 0.1
+ASK_AGAIN_S = 0.5
 LEVEL_POLLS = 30
 EVENTS_PAGE = 500
 
@@ -121,7 +122,7 @@ def switchover(
     before = client.get(group_path(group))
     head = int(client.get("/v1/events?limit=1")["head"])
     body = {"to": to, "reason": reason, "expected_epoch": before["epoch"]}
-    answer = client.change("POST", group_path(group, "/switchover"), body)
+    answer = _asked(client, group_path(group, "/switchover"), body, begun + int(timeout_s * NS_PER_S) if wait else 0)
     if not answer.ok:
         if as_json:
             print_json(answer.body)
@@ -139,6 +140,20 @@ def switchover(
         print_json({**answer.body, "seconds": round(total_s, 3), "steps": follower.steps})
     else:
         console.print(Text(f"{group} is active at {to} after {total_s:.2f} s", "green"))
+
+
+def _asked(client: ClusterClient, path: str, body: dict[str, Any], until_ns: int) -> Answer:
+    """A promise that stands in the way runs out by itself, within a lease: it is said once, and waited for."""
+    clock, said = SystemClock(), False
+    while True:
+        answer = client.change("POST", path, body)
+        passes = answer.body.get("reason") == Reason.PROMISE_OUTSTANDING.value
+        if answer.ok or not passes or clock.now() >= until_ns:
+            return answer
+        if not said:
+            errors.print(Text(f"waiting: {answer.body.get('detail') or answer.body.get('words', '')}", "yellow"))
+            said = True
+        pause(ASK_AGAIN_S)
 
 
 def _accepted(answer: Answer, group: str, to: str) -> str:
