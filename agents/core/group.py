@@ -47,6 +47,9 @@ class GroupAgent(GroupLife):
     _heard_grant = NO_EPOCH
     _sites_storing: GroupSites | None = None
     _hold_interval_ns = 0
+    _holds_since = InstantNs(0)
+    _holds_told = False
+    """The alarm of them was raised, and they are not over."""
     _epoch_version = 0
     """The highest that a renewal of this epoch was answered with: the sites of an older one are not the whole set."""
     _claims_at: InstantNs | None = None
@@ -172,6 +175,8 @@ class GroupAgent(GroupLife):
         self._epoch_version = answer.group_version if first else max(self._epoch_version, answer.group_version)
         if self.taken.renewed():
             self.urgent = True
+        if self._holds_told:
+            self._holds_told = False
             self._emit(Tell(self.settings.group, f"witnesses renew epoch {answer.epoch} again: holds are over"))
         if first:
             require(self._move(SiteInput.AUTHORITY), f"authority for epoch {answer.epoch} in state {self.state}")
@@ -262,9 +267,20 @@ class GroupAgent(GroupLife):
             self.taken.on = False
             return
         if not self.taken.on:
-            self._emit(Tell(self.settings.group, "no witness answers: the other sites are asked to hold", alarm=True))
+            self._holds_since, self._holds_told = now.boottime_ns, False
         others = tuple(site for site in known.sites if site != self._agent.site)
         self.taken.tick(held, others, known.version, interval_ns, now)
+        self._tell_of_holds(now)
+
+    def _tell_of_holds(self, now: ClockReading) -> None:
+        """Not before another site that hears the witnesses had the time to carry the streams: nothing is wrong then.
+
+        One that holds does not hear them, so that nobody has to be waited for.
+        """
+        late = now.boottime_ns - self._holds_since >= self._hold_interval_ns
+        if not self._holds_told and (late or self.taken.mark is not None):
+            self._holds_told = True
+            self._emit(Tell(self.settings.group, "no witness answers: the other sites are asked to hold", alarm=True))
 
     def _whole_set(self) -> GroupSites | None:
         """The sites that must all hold; None when they are not known, or the configuration says fence."""

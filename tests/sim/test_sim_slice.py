@@ -64,6 +64,7 @@ FOLLOWS = frozenset(counter for row in CATALOGUE if not row.kinds for counter in
 NOT_JUDGED = frozenset(
     {"witness-readmit-again", "backup-refused", "member-not-taken-over", "member-step-asked-again"}
     | {"member-undo", "undo-on-member", "proof-waits-for-members", "member-down-by-clocks"}
+    | {"hold-refused", "hold-stale"}
 )
 """Counted, and no part of the catalogue: what operators are told to do once more, what they cannot do yet, and what
 needs two faults at once."""
