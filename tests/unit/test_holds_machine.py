@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from core_rig import AUTHOR, A, B, C, G, Rig, config, report, token
 
-from proto.commands import Cause, ConfigureGroup, DeleteGroup, RaiseFeatureLevel, SetMode
+from proto.commands import Cause, ConfigureGroup, DeleteGroup, RaiseFeatureLevel, SetMaintenance, SetMode
 from proto.decisions import Reason
 from proto.groups import Mode, WitnessLoss
 from proto.health import SiteState
@@ -13,7 +13,9 @@ from proto.holds import HoldMark
 from proto.lease import LeaseConstants
 from proto.messages import Verdict
 from proto.units import Chain, Epoch
+from witness.core.effects import Outcome
 from witness.core.transitions import Phase
+from witness.http.error_map import outcome_body
 
 CHAIN = Chain(b"k" * 16)
 ROUND = 9
@@ -174,6 +176,17 @@ def test_a_group_is_not_deleted_while_its_last_holder_may_live() -> None:
     made.expire()
     assert made.unchanged(DeleteGroup(G, AUTHOR)).reason is Reason.HOLDER_MAY_LIVE
     made.beat(A, said=said(epoch_bound=Epoch(epoch), finished_epoch=Epoch(epoch)))
+    assert made.one(DeleteGroup(G, AUTHOR)).ok
+
+
+def test_a_group_whose_last_holder_is_gone_for_good_is_deleted_when_an_operator_vouched_for_it() -> None:
+    made = rig()
+    held(made)
+    made.expire()
+    assert made.one(SetMaintenance(G, B, True, AUTHOR)).ok
+    assert made.unchanged(DeleteGroup(G, AUTHOR)).reason is Reason.HOLDER_MAY_LIVE, "that is another site"
+    assert "maintenance GROUP SITE on" in outcome_body(Outcome(Reason.HOLDER_MAY_LIVE))["next"]
+    assert made.one(SetMaintenance(G, A, True, AUTHOR)).ok
     assert made.one(DeleteGroup(G, AUTHOR)).ok
 
 

@@ -95,11 +95,11 @@ def lives(group: GroupState, record: SiteRecord, beat: Heartbeat, entry: GroupHe
 
 
 def may_live(group: GroupState) -> bool:
-    """Nobody has shown that the former holder is down."""
+    """Nobody has shown that the former holder is down, and no operator vouched for it, by putting it in maintenance."""
     former = group.former
     record = None if former is None else group.sites.get(former.site)
     report = None if record is None else record.report
-    if former is None:
+    if former is None or (record is not None and record.maintenance):
         return False
     return report is None or not report.verified_down or report.finished_epoch < former.last
 

@@ -68,6 +68,10 @@ NEXT_STEP: dict[Reason, str] = {
         "to remove its site: switch over first. To delete the group, or for observe: witnessctl mode GROUP manual, "
         "stop the agent of the active site in order (SIGTERM), then repeat"
     ),
+    Reason.HOLDER_MAY_LIVE: (
+        "start the agent of the last holder and wait until it is heard. When its machine is gone for good, look there "
+        "and vouch for it: witnessctl maintenance GROUP SITE on --reason ..., and repeat"
+    ),
     Reason.NOT_VACANT: "see who holds the lease: witnessctl status GROUP",
     Reason.EPOCH_CONFLICT: "the group moved meanwhile; look at the status, then decide again",
     Reason.EPOCH_TOO_LOW: "look at the status, then repeat",
