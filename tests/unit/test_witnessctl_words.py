@@ -97,7 +97,7 @@ class Cluster:
         self.asked += 1
         reason = self.reasons.pop(0) if len(self.reasons) > 1 else self.reasons[0]
         outcome = Outcome(reason, "b: it promised (at most 7.0 s more)")
-        return client.Answer(status_of(reason), outcome_body(outcome), witness=("w", 1))  # type: ignore[arg-type]
+        return client.Answer(status_of(reason), outcome_body(outcome), witness=("w", 1))  # type: ignore[arg-type]  # shown only
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_pauses")
 def test_a_promise_in_the_way_of_a_switchover_is_said_once_and_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
     cluster = Cluster(Reason.PROMISE_OUTSTANDING, Reason.PROMISE_OUTSTANDING, Reason.ALREADY_SO)
-    changing.switchover(cluster, "shop", "b", "r", wait=True, timeout_s=60, as_json=False)  # type: ignore[arg-type]
+    changing.switchover(cluster, "shop", "b", "r", wait=True, timeout_s=60, as_json=False)  # type: ignore[arg-type]  # shown only
     assert cluster.asked == 3
     assert capsys.readouterr().err.count("waiting: b: it promised (at most 7.0 s more)") == 1
 
@@ -118,7 +118,7 @@ def test_a_promise_in_the_way_of_a_switchover_is_said_once_and_waited_for(capsys
 def test_what_is_not_waited_for_is_refused_at_once(wait: bool, reason: Reason) -> None:
     cluster = Cluster(reason)
     with pytest.raises(Refused, match="at most"):
-        changing.switchover(cluster, "shop", "b", "r", wait=wait, timeout_s=60, as_json=False)  # type: ignore[arg-type]
+        changing.switchover(cluster, "shop", "b", "r", wait=wait, timeout_s=60, as_json=False)  # type: ignore[arg-type]  # shown only
     assert cluster.asked == 1
 
 
@@ -126,4 +126,4 @@ def test_the_wait_for_a_promise_ends_with_the_timeout(monkeypatch: pytest.Monkey
     monkeypatch.setattr(changing, "ASK_AGAIN_S", 0.05)
     asked = Cluster(Reason.PROMISE_OUTSTANDING)
     with pytest.raises(Refused, match="at most"):
-        changing.switchover(asked, "shop", "b", "r", wait=True, timeout_s=0.2, as_json=True)  # type: ignore[arg-type]
+        changing.switchover(asked, "shop", "b", "r", wait=True, timeout_s=0.2, as_json=True)  # type: ignore[arg-type]  # shown only
