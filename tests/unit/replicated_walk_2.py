@@ -1,4 +1,4 @@
-"""The walk of feature level 2: holds, the re-grant in place, permits and rates of clocks, with wall clocks that leap."""
+"""The walk of feature level 2: holds, re-grants in place, permits and rates of clocks; wall clocks go on and leap."""
 
 from __future__ import annotations
 

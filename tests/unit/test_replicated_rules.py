@@ -21,13 +21,14 @@ from proto.features import FEATURE_FIRST, FEATURE_MAX
 from proto.schema import members_of
 from witness.core.machine import Machine
 
-STEPS, STEPS_LATER, EVERY, IMAGE_EVERY = 4_000, 2_000, 100, 10
+STEPS, STEPS_LATER, EVERY, IMAGE_EVERY = 4_000, 3_000, 100, 10
 LEVELS = range(FEATURE_FIRST, FEATURE_MAX + 1)
 OF_OTHER_LOGS = {"cluster-founded", "feature-raised", "restored"}
 """Events that this one cannot have."""
-HOLDS_AND_PERMITS = {
+OF_LEVEL_2 = {
     *("holds-began", "holds-ended", "holds-broken", "regranted"),
     *("permit-used", "permit-ended", "permit-clash", "reconciled"),
+    *("clock-too-slow", "clock-too-fast", "clock-fit"),
 }
 
 
@@ -81,10 +82,11 @@ def test_the_log_meets_every_event_and_most_refusals() -> None:
     assert len(walk.seen) >= 20, walk.seen
 
 
-def test_the_log_of_level_2_has_holds_and_permits() -> None:
-    _, walk = pinned(FEATURE_MAX)
+def test_the_log_of_level_2_has_holds_permits_and_clocks_of_every_kind() -> None:
+    _, walk = pinned(2)
     assert isinstance(walk.rig, WallRig)
-    assert walk.rig.told >= HOLDS_AND_PERMITS
+    assert walk.rig.told >= OF_LEVEL_2
+    assert {"clock-too-slow", "clock-too-fast"} <= set(walk.seen)
 
 
 if __name__ == "__main__":
