@@ -27,6 +27,7 @@ EXPIRED = f"takeover: {REASON_TEXT[Reason.HOLDER_EXPIRED]}"
 RELEASED = f"takeover: {REASON_TEXT[Reason.HOLDER_RELEASED]}"
 ASKED = f"handover: {REASON_TEXT[Reason.OPERATOR_ASKED]} (maintenance tonight)"
 UNFIT = f"handover: {REASON_TEXT[Reason.HOLDER_UNFIT]}"
+TOO_FAST = REASON_TEXT[Reason.CLOCK_TOO_FAST]
 Line = tuple[EventKind, str | None, int, str]
 TO_B = f"handover to {B}: {REASON_TEXT[Reason.OPERATOR_ASKED]}"
 BEGIN: list[Line] = [(K.GROUP_CREATED, None, 1, ""), (K.UNBARRED, None, 0, "")]
@@ -61,6 +62,10 @@ def tell(court: Court, lines: list[Line]) -> StoryChecker:
          (K.GRANTED, B, 3, RELEASED)],
         [*VACANT, (K.QUARANTINED, None, 2, f"{B}: operator (why)"), (K.QUARANTINE_CLEARED, None, 2, f"{B}: operator"),
          (K.MAINTENANCE, None, 2, f"{B}: on"), (K.MAINTENANCE, None, 2, f"{B}: off"), (K.GRANTED, B, 3, RELEASED)],
+        [*VACANT, (K.CLOCK_TOO_SLOW, B, 2, ""), (K.CLOCK_FIT, B, 2, ""), (K.GRANTED, B, 3, RELEASED)],
+        [*HELD, (K.CLOCK_TOO_FAST, A, 2, ""), (K.REVOKED, A, 2, f"handover to {B}: {TOO_FAST}"),
+         (K.RELEASED, A, 2, ""), (K.GRANTED, B, 3, f"handover: {TOO_FAST}")],
+        [*VACANT, (K.CLOCK_TOO_FAST, B, 2, ""), (K.GRANTED, B, 3, f"adopted: {REASON_TEXT[Reason.UNDER_PERMIT]}")],
     ],
 )  # fmt: skip
 def test_a_sound_story_is_believed(court: Court, lines: list[Line]):
@@ -84,6 +89,10 @@ def test_a_sound_story_is_believed(court: Court, lines: list[Line]):
         ([*VACANT, (K.MODE, None, 2, "automatic -> manual"), (K.GRANTED, B, 3, RELEASED)], "in mode manual"),
         ([*HELD, (K.REVOKED, A, 2, f"handover to {B}: because")], "'because' is no reason for a handover"),
         ([*HELD, (K.REVOKED, B, 2, f"handover to {B}: an operator asked for it")], "but dc-a holds 2"),
+        ([*HELD, (K.REVOKED, A, 2, f"handover to {B}: {TOO_FAST}")], "nobody told that the clock of dc-a is"),
+        ([*VACANT, (K.CLOCK_TOO_SLOW, B, 2, ""), (K.GRANTED, B, 3, RELEASED)], "dc-b has a clock-too-slow"),
+        ([*HELD, (K.CLOCK_TOO_FAST, B, 2, ""), (K.REVOKED, A, 2, TO_B)], "dc-b has a clock-too-fast"),
+        ([*BEGIN, (K.GRANTED, A, 2, FIRST), (K.CLOCK_TOO_SLOW, A, 2, ""), (K.CLAIMED, A, 2, "")], "too slow for it"),
         (
             [*HELD, (K.MAINTENANCE, None, 2, f"{B}: on (x)"), (K.REVOKED, A, 2, TO_B)],
             "dc-b is in maintenance",

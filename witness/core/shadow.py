@@ -23,6 +23,7 @@ from proto.groups import Mode
 from proto.lease import witness_wait
 from proto.messages import LAG_UNKNOWN_MS
 from proto.units import NS_PER_MS, InstantNs, SiteId
+from witness.core import clock_rules
 from witness.core.changes import Scope
 from witness.core.decide import automatic
 from witness.core.effects import Outcome
@@ -118,6 +119,7 @@ def _against(group: GroupState, site: SiteId, sight: GroupSight, now: InstantNs)
     found = [] if report.ready else [Blocker(site, Reason.NOT_READY, "; ".join(report.blockers)[:200])]
     found += [Blocker(site, Reason.IN_MAINTENANCE)] if record.maintenance else []
     found += [Blocker(site, Reason.QUARANTINED)] if record.quarantine else []
+    found += clock_rules.blockers(record, site)
     if limit_ms is not None and record.lag_ms == LAG_UNKNOWN_MS:
         found.append(Blocker(site, Reason.LAG_UNKNOWN, f"limit {limit_ms} ms"))
     elif limit_ms is not None and record.lag_ms > limit_ms:

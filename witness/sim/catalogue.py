@@ -296,6 +296,13 @@ PEOPLE = (
     ),
 )
 REAL = (
+    _shown(
+        "C2",
+        "a site's clock is slower, or faster, than its leases allow, and no other clock of its host tells",
+        "tests/sim/test_sim_scenarios.py",
+        "tests/unit/test_clock_rates.py",
+        "tests/unit/test_clock_rules.py",
+    ),
     _shown("P1 P9 P10", "witness processes killed at named moments", "tests/crash/test_crash_slice.py"),
     _shown(
         "P11 P12",

@@ -1,8 +1,8 @@
 """No takeover without a cause, quarantine respected: the ledger, read as a story by somebody who has nothing else.
 
 A grant follows the end of the lease before it, and names that end truly; it goes to a site that is neither in
-quarantine nor in maintenance, in a mode that allows it, under a greater epoch; an end, a claim and a revocation are
-the holder's; what an operator alone may do says so. Events are told once, in their order.
+quarantine nor in maintenance and whose clock is fit, in a mode that allows it, under a greater epoch; an end, a claim
+and a revocation are the holder's; what an operator alone may do says so. Events are told once, in their order.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ _AFTER = {
     EventKind.UNBARRED: REASON_TEXT[Reason.FIRST_ACTIVATION],
 }
 _ANY_TIME = frozenset(
-    REASON_TEXT[reason] for reason in (Reason.OPERATOR_ASKED, Reason.HOLDER_UNFIT, Reason.FAILBACK_DUE)
+    REASON_TEXT[reason]
+    for reason in (Reason.OPERATOR_ASKED, Reason.HOLDER_UNFIT, Reason.FAILBACK_DUE, Reason.CLOCK_TOO_FAST)
 )
 _ADOPTED = f"{Cause.ADOPTED.value}: {REASON_TEXT[Reason.UNDER_PERMIT]}"
+_CLOCKS = (EventKind.CLOCK_TOO_SLOW, EventKind.CLOCK_TOO_FAST, EventKind.CLOCK_FIT)
 _OPERATORS = REASON_TEXT[Reason.OPERATOR_ASKED]
 ACTIVATION_FAILED = "activation failed"
 """How such a release begins."""
@@ -50,6 +52,8 @@ class _Story:
     """Causes by site, told or not: who let a claimed lease run out, or failed to activate, is granted again only after
     the ledger told why that is forgiven."""
     maintenance: set[str] = field(default_factory=set)
+    clocks: dict[str, EventKind] = field(default_factory=dict)
+    """What was told last of each site's clock."""
 
 
 class StoryChecker:
@@ -70,6 +74,7 @@ class StoryChecker:
             EventKind.MAINTENANCE: self._maintenance,
             EventKind.QUARANTINED: self._quarantined,
             EventKind.QUARANTINE_CLEARED: self._cleared,
+            **dict.fromkeys(_CLOCKS, self._clock),
             **dict.fromkeys(ENDS, self._ended),
         }
 
@@ -136,6 +141,7 @@ class StoryChecker:
         highest = max(story.epoch, self._highest.get(GroupId(str(event.group)), 0))
         if not story.vacant or event.epoch <= highest or story.last_end is not EventKind.EXPIRED:
             self._wrong(event, f"epoch {event.epoch} after {highest}, {story.last_end.value}")
+        self._not_slow(story, event)
         if story.last_holder != event.site or story.mode is Mode.OBSERVE:
             self._wrong(event, f"{event.site} goes on, but {story.last_holder} was the holder, mode {story.mode.value}")
         self._highest[GroupId(str(event.group))] = max(highest, event.epoch)
@@ -148,11 +154,16 @@ class StoryChecker:
             self._found("quarantine", f"event {event.seq}: {event.group} goes to {site} in spite of {causes}")
         if site in story.maintenance:
             self._wrong(event, f"{site} is in maintenance")
+        clock = story.clocks.get(site, EventKind.CLOCK_FIT)
+        goes_on = event.text.startswith(_ADOPTED) and clock is EventKind.CLOCK_TOO_FAST
+        if clock is not EventKind.CLOCK_FIT and not goes_on:
+            self._wrong(event, f"{site} has a {clock.value}")
         if story.mode in _NO_MOVES or (story.mode is Mode.MANUAL and _reason(event) != _OPERATORS):
             self._wrong(event, f"to {site} in mode {story.mode.value}: '{_reason(event)}'")
 
     def _claimed(self, story: _Story, event: Event) -> None:
         self._holders(story, event)
+        self._not_slow(story, event)
         story.claimed = True
 
     def _revoked(self, story: _Story, event: Event) -> None:
@@ -162,6 +173,9 @@ class StoryChecker:
         story.revoked_for = _reason(event)
         if story.revoked_for not in _ANY_TIME:
             self._wrong(event, f"'{story.revoked_for}' is no reason for a handover")
+        fast = story.clocks.get(str(event.site)) is EventKind.CLOCK_TOO_FAST
+        if story.revoked_for == REASON_TEXT[Reason.CLOCK_TOO_FAST] and not fast:
+            self._wrong(event, f"nobody told that the clock of {event.site} is")
 
     def _ended(self, story: _Story, event: Event) -> None:
         if story.vacant:
@@ -186,6 +200,14 @@ class StoryChecker:
     @staticmethod
     def _mode(story: _Story, event: Event) -> None:
         story.mode = Mode(event.text.partition(" -> ")[2].split(" ")[0])
+
+    @staticmethod
+    def _clock(story: _Story, event: Event) -> None:
+        story.clocks[str(event.site)] = event.kind
+
+    def _not_slow(self, story: _Story, event: Event) -> None:
+        if story.clocks.get(str(event.site)) is EventKind.CLOCK_TOO_SLOW:
+            self._wrong(event, f"the clock of {event.site} is too slow for it")
 
     @staticmethod
     def _maintenance(story: _Story, event: Event) -> None:
