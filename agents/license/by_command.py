@@ -86,12 +86,16 @@ async def _spoken(process: asyncio.subprocess.Process, given: bytes) -> tuple[in
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """With what it started in its group."""
+    """With what it started in its group; and its pipes, whoever may still hold their other ends."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), END_S)
+    transport: asyncio.SubprocessTransport | None = getattr(process, "_transport", None)  # there is no public way
+    if transport is not None:
+        transport.close()
+    await asyncio.sleep(0)  # what was closed is told to the loop in its next turn
 
 
 def _words(code: int) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from agents.license.own_thread import OwnThread, StillHangs
 from agents.license.place import (
     SINK_UNREACHABLE,
     SOURCE_BAD_VALUE,
@@ -30,6 +30,7 @@ class FilePlace:
     def __init__(self, path: Path, timeout_ms: int) -> None:
         self._path = path
         self._timeout_s = timeout_ms / 1_000
+        self._thread = OwnThread(f"license {path.name}")
 
     async def read(self) -> bytes | None:
         return await self._bounded(self._read, SOURCE_UNREACHABLE)
@@ -41,10 +42,10 @@ class FilePlace:
         """Nothing is held."""
 
     async def _bounded(self, work: Callable[[], T], code: str) -> T:
-        """A file of a network may hang: its thread is left behind, and the next read has one of its own."""
+        """A file of a network may hang."""
         try:
-            return await asyncio.wait_for(asyncio.to_thread(work), self._timeout_s)
-        except TimeoutError:
+            return await self._thread.run(work, self._timeout_s)
+        except (TimeoutError, StillHangs):
             raise PlaceFault(code, f"{self._path} did not answer in time") from None
 
     def _read(self) -> bytes | None:

@@ -207,6 +207,11 @@ class LicenseKeeper:
         if seen not in self._trail:
             self._trail.append(seen)
 
+    def look(self, value: bytes | None) -> tuple[Found, bool, bool]:
+        """What it is, whether the sealing keys can be used, and whether the newest is sealed with a former one."""
+        with self._lock:
+            return self.compare(value), self.ring() is not None, self.reseal_due()
+
     def newest_open(self) -> SealedKey | None:
         ring = self.ring()
         return next((one for one in self._escrow.known() if self.sealer.opens(ring, one)), None)

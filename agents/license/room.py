@@ -172,13 +172,13 @@ class LicenseRoom:
             sink.license_looked(one.group, spec.name, Look.FAILED, problem, stance.epoch, reseal=False)
             return
         one.last_fault = ""
-        found = await asyncio.to_thread(one.keeper.compare, value)
+        found, usable, reseal = await asyncio.to_thread(one.keeper.look, value)
         if self._stance(one) != stance:
             return
         if found.place in (InPlace.NEWEST, InPlace.OLDER):
             await asyncio.to_thread(one.keeper.saw, found.version)
         look, problem = Look.FAILED, found.problem
-        if one.keeper.ring() is None:
+        if not usable:
             problem = KEY_FILE
         elif found.place is InPlace.NEWEST:
             look = Look.SAME
@@ -186,7 +186,6 @@ class LicenseRoom:
             look = Look.CHANGED
         elif found.place is InPlace.OLDER:
             problem = OLD_KEY if stance.epoch != NO_EPOCH else ""  # a replica may be behind
-        reseal = await asyncio.to_thread(one.keeper.reseal_due)
         sink.license_looked(one.group, spec.name, look, problem, stance.epoch, reseal=reseal)
 
     def _fault(self, one: _One, error: PlaceFault) -> str:

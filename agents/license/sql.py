@@ -7,13 +7,14 @@ opened again after any fault; it commits by itself, so that every read sees what
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import errno
 import importlib.util
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agents.license.own_thread import OwnThread, StillHangs
 from agents.license.place import (
     SINK_REFUSED,
     SINK_UNREACHABLE,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     import pymysql
 
 PASSWORD_BYTES_MAX = 1_024
+WORK_TIMES, MARGIN_S = 4, 1.0
+"""Connect, say hello, ask, read: each within the timeout."""
 NO_DRIVER = "PyMySQL is not installed: install thirdsite[mysql], or use kind: command"
 _ROWS_OF_INSERT = (1, 2)
 """`INSERT ... ON DUPLICATE KEY UPDATE` counts two for the one row that it changes."""
@@ -48,8 +51,7 @@ class SqlPlace:
     def __init__(self, spec: PlaceSpec) -> None:
         self._spec = spec
         self._connection: pymysql.connections.Connection[Any] | None = None
-        self._lock = asyncio.Lock()
-        """A read that was given up ends in its thread before the next one begins."""
+        self._thread = OwnThread(f"license {spec.user}")
 
     async def read(self) -> bytes | None:
         return _as_bytes(await self._off_the_loop(self._query, SOURCE_UNREACHABLE))
@@ -63,15 +65,22 @@ class SqlPlace:
     async def close(self) -> None:
         self._drop()
 
+    @property
+    def _limit_s(self) -> int:
+        """Of each network wait; whole seconds."""
+        return max(1, self._spec.timeout_ms // 1_000)
+
     async def _off_the_loop(self, work: Any, code: str) -> Any:
         if driver_problem():
             raise PlaceFault(code, NO_DRIVER)
-        async with self._lock:
-            try:
-                return await asyncio.to_thread(work)
-            except PlaceFault:
-                self._drop()
-                raise
+        try:
+            return await self._thread.run(work, WORK_TIMES * self._limit_s + MARGIN_S)
+        except (TimeoutError, StillHangs):
+            where = self._spec.socket or f"{self._spec.host}:{self._spec.port}"
+            raise PlaceFault(code, f"the database at {where} did not answer in time") from None
+        except PlaceFault:
+            self._drop()
+            raise
 
     def _query(self) -> Any:
         import pymysql  # noqa: PLC0415 - an optional library, and only loaded where it is used
@@ -119,7 +128,9 @@ class SqlPlace:
         if self._connection is not None and self._connection.open:
             return self._connection
         spec = self._spec
-        limit_s = max(1, spec.timeout_ms // 1_000)
+        if spec.socket and not Path(spec.socket).is_socket():
+            raise FileNotFoundError(errno.ENOENT, "the server's socket is not there")
+        limit_s = self._limit_s
         where: dict[str, Any] = {"unix_socket": spec.socket} if spec.socket else {"host": spec.host, "port": spec.port}
         if spec.ca is not None:
             where |= {"ssl_ca": str(spec.ca), "ssl_verify_cert": True, "ssl_verify_identity": not spec.socket}
@@ -137,6 +148,9 @@ class SqlPlace:
         return self._connection
 
     def _drop(self) -> None:
+        if self._thread.busy:  # it ends with its own timeouts, and is used no more
+            self._connection = None
+            return
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(Exception):  # it is broken, or closed already

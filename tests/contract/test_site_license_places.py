@@ -43,6 +43,20 @@ def sql_spec(server: MariaDb, statement: str, **fields) -> PlaceSpec:
     return PlaceSpec(PlaceKind.SQL, 2_000, statement=statement, socket=str(server.socket), user="root", **fields)
 
 
+@pytest.fixture
+def sql(database) -> Iterator[Callable[..., SqlPlace]]:
+    """Places that are closed when the test is over."""
+    made: list[SqlPlace] = []
+
+    def make(statement: str, **fields) -> SqlPlace:
+        made.append(SqlPlace(sql_spec(database, statement, **fields)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one._drop()
+
+
 @pytest.fixture(params=["memory", "file", "command", pytest.param("sql", marks=[needs_mariadb, pytest.mark.process])])
 def place(request, tmp_path) -> Place:
     if request.param == "memory":
@@ -63,8 +77,9 @@ def place(request, tmp_path) -> Place:
         writes = CommandPlace(("/bin/sh", "-c", f"cat > {path}"), 2_000, {})
         return Place(reads, writes, lambda: path.unlink(missing_ok=True), away)
     server = request.getfixturevalue("database")
+    make = request.getfixturevalue("sql")
     server.run("REPLACE INTO google.variables VALUES ('fingerprint', 'KEY-0')")
-    source, sink = SqlPlace(sql_spec(server, QUERY)), SqlPlace(sql_spec(server, UPDATE))
+    source, sink = make(QUERY), make(UPDATE)
 
     def empty() -> None:
         server.run("UPDATE google.variables SET value = NULL WHERE var = 'fingerprint'")
@@ -190,25 +205,25 @@ async def test_a_command_that_prints_without_end_is_bounded():
 
 @needs_mariadb
 @pytest.mark.process
-async def test_a_statement_changes_one_row_or_nothing(database):
+async def test_a_statement_changes_one_row_or_nothing(database, sql):
     before = database.run("SELECT * FROM google.variables ORDER BY var")
     for statement in (
         "UPDATE google.variables SET value = %s",
         "UPDATE google.variables SET value = %s WHERE var = 'nothing'",
     ):
         with pytest.raises(PlaceFault) as fault:
-            await SqlPlace(sql_spec(database, statement)).write(SECRET.encode())
+            await sql(statement).write(SECRET.encode())
         assert fault.value.code == SINK_REFUSED
     assert database.run("SELECT * FROM google.variables ORDER BY var") == before
 
 
 @needs_mariadb
 @pytest.mark.process
-async def test_the_same_value_again_and_an_upsert_are_one_row(database):
+async def test_the_same_value_again_and_an_upsert_are_one_row(database, sql):
     upsert = "INSERT INTO google.variables VALUES ('new', %s) ON DUPLICATE KEY UPDATE value = VALUES(value)"
     for _ in range(2):
-        await SqlPlace(sql_spec(database, UPDATE)).write(b"KEY-1")
-        await SqlPlace(sql_spec(database, upsert)).write(b"KEY-1")
+        await sql(UPDATE).write(b"KEY-1")
+        await sql(upsert).write(b"KEY-1")
     assert database.run("SELECT value FROM google.variables WHERE var = 'new'") == "KEY-1"
     database.run("DELETE FROM google.variables WHERE var = 'new'")
 
@@ -229,21 +244,21 @@ async def test_an_error_of_the_server_is_told_by_number_alone(database):
 
 @needs_mariadb
 @pytest.mark.process
-async def test_a_read_only_database_refuses_and_a_query_of_many_rows_is_no_key(database):
+async def test_a_read_only_database_refuses_and_a_query_of_many_rows_is_no_key(database, sql):
     database.run("SET GLOBAL read_only = 1")
     try:
-        assert await SqlPlace(sql_spec(database, QUERY)).read()
+        assert await sql(QUERY).read()
     finally:
         database.run("SET GLOBAL read_only = 0")
     with pytest.raises(PlaceFault) as fault:
-        await SqlPlace(sql_spec(database, "SELECT value FROM google.variables")).read()
+        await sql("SELECT value FROM google.variables").read()
     assert fault.value.code == SOURCE_BAD_VALUE
 
 
 @needs_mariadb
 @pytest.mark.process
-async def test_a_connection_that_the_server_ended_is_opened_again(database):
-    place = SqlPlace(sql_spec(database, QUERY))
+async def test_a_connection_that_the_server_ended_is_opened_again(database, sql):
+    place = sql(QUERY)
     assert await place.read()
     database.run(
         "KILL " + database.run("SELECT MIN(id) FROM information_schema.processlist WHERE user <> 'system user'")
@@ -256,15 +271,15 @@ async def test_a_connection_that_the_server_ended_is_opened_again(database):
 
 @needs_mariadb
 @pytest.mark.process
-async def test_a_password_file_that_others_may_read_is_not_used(database, tmp_path):
+async def test_a_password_file_that_others_may_read_is_not_used(database, tmp_path, sql):
     password = tmp_path / "password"
     password.write_text("s3cret\n")
     password.chmod(0o644)
     with pytest.raises(PlaceFault, match="chmod 600") as fault:
-        await SqlPlace(sql_spec(database, QUERY, password_file=password)).read()
+        await sql(QUERY, password_file=password).read()
     assert "s3cret" not in str(fault.value)
     password.chmod(0o600)
-    assert await SqlPlace(sql_spec(database, QUERY, password_file=password)).read()
+    assert await sql(QUERY, password_file=password).read()
 
 
 async def test_without_the_driver_the_fault_says_what_to_install(monkeypatch, tmp_path):
