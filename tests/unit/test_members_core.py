@@ -84,29 +84,6 @@ def test_a_lead_that_ends_an_epoch_waits_for_the_members_word():
     assert pair.member.disk == (7, 7)
 
 
-def test_an_end_is_in_order_only_at_the_leads_word():
-    """The lead's steps are what gives a license back; a member that ends alone has run none of them."""
-    ordered = Pair().holding()
-    ordered.lead.book.end(Order.STOP, 1_000)
-    ordered.talk()
-    assert ordered.lead.book.orderly()
-
-    cut_off = Pair().holding()
-    cut_off.passes(TTL_MS - BUDGETS.kill_budget_ms - 1)
-    assert cut_off.member.group.phase is MemberPhase.DOWN, "its guard's first rung was enough"
-    cut_off.lead.book.end(Order.STOP, 1_000)
-    cut_off.talk()
-    assert not cut_off.lead.may_hold(cut_off.true_ns)
-    assert not cut_off.lead.book.orderly()
-
-    closed = Pair().holding()
-    closed.member.core.shutdown(closed.member.clock.read(closed.true_ns))
-    closed.passes(1)
-    closed.lead.book.end(Order.STOP, 1_000)
-    closed.talk()
-    assert not closed.lead.book.orderly()
-
-
 def test_a_member_that_cannot_stop_is_waited_for_until_its_authority_has_run_out():
     pair = Pair().holding()
     pair.member.stuck = True
