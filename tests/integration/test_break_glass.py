@@ -1,5 +1,5 @@
-"""The whole story with real processes: all witnesses are killed, dc-a is stopped, dc-b goes on under a permit, also
-after an upgrade, the witnesses come back from their disks and adopt it without a stop, dc-a comes back dormant.
+"""The whole story with real processes: all witnesses are killed, dc-a is stopped, dc-b goes on under a permit, the
+witnesses come back from their disks and adopt it without a stop, dc-a comes back dormant.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from witness.pki.store import issue
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 WAIT_S = 60.0
-TTL_S = 8
-"""Long enough for a new process of the agent to be there in time, also on a busy machine."""
 CLI_S = 30.0
 AGENT = (sys.executable, "-m", "agents")
 WITNESS = (sys.executable, "-m", "witness")
@@ -153,7 +151,7 @@ async def begun(story: Story) -> int:
     """dc-a is active, both agents know the terms; the epoch."""
     groups = story.dir / "groups.yaml"
     terms = f"{{key: {key_of(story)}, after: {AFTER_MS_MIN}ms}}"
-    groups.write_text(f"groups:\n  - {{group: shop, sites: [dc-a, dc-b], ttl: {TTL_S}s, break_glass: {terms}}}\n")
+    groups.write_text(f"groups:\n  - {{group: shop, sites: [dc-a, dc-b], ttl: 3s, break_glass: {terms}}}\n")
     await story.cluster.leader()
     status: Any = None
     for _ in range(50):  # until the feature level has risen, a moment after the first election
@@ -195,11 +193,6 @@ async def test_the_glass_is_broken_and_mended(story: Story) -> None:
     shown = await asyncio.to_thread(story.cli, *AGENT, "status", "-c", story.config("dc-b"))
     assert "under break-glass permit" in shown.stdout
 
-    upgraded = await asyncio.to_thread(story.cli, *AGENT, "upgrade", "-c", story.config("dc-b"), "--wait", "25")
-    assert upgraded.returncode == 0, upgraded.stderr + story.log()
-    kept = await story.group_of("dc-b")
-    assert (kept["active"], kept["permit"]["under"]) == (True, under["permit"]["under"]), "it goes on under the permit"
-
     for name in story.cluster.names:
         story.cluster.start(name)
     adopted = await story.until("dc-b", lambda group: group["epoch"] > under["epoch"])
@@ -225,4 +218,4 @@ def assert_one_after_the_other(story: Story) -> None:
     assert b
     assert max(a) < min(b), "dc-a beat after dc-b had begun"
     gaps = [later - earlier for earlier, later in itertools.pairwise(b)]
-    assert max(gaps) < TTL_S * 1_000_000_000, "dc-b was stopped in between"
+    assert max(gaps) < 3_000_000_000, "dc-b was stopped in between"
