@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from mutant import Mutant, rewritten
+from mutant import Mutant, SimFocus, rewritten
 
+from proto.license import LicenseSpec
+from proto.units import LicenseName
 from witness.activity import evidence, intervals
 from witness.core import escrow_rules, group_rules, licenses
 from witness.core import restore as restoring
@@ -170,6 +172,33 @@ def an_expiry_ends_holds(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(intervals._RULES, intervals.EventKind.HOLDS_BEGAN, intervals._nothing)
 
 
+def escrow_for_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(licenses, "behind", lambda group, record: [])
+    patch.setattr(licenses, "not_current", lambda group, site: [])
+
+
+def acknowledged_and_not_kept(patch: pytest.MonkeyPatch) -> None:
+    right = escrow_rules._put
+
+    def put(scope, group, command):
+        before = dict(group.escrow.kept)
+        outcome = right(scope, group, command)
+        group.escrow.kept.clear()
+        group.escrow.kept.update(before)
+        return outcome
+
+    patch.setattr(escrow_rules, "_put", put)
+
+
+LICENSED = (("licenses", (LicenseSpec(LicenseName("fingerprint")),)),)
+"""In the simulation the vendor gives another key at every start, and now and then."""
+
+
+def _shown(name: str, rule: str, where: str, patch, budget: int) -> Mutant:
+    focus = SimFocus(("site-power",), frozenset({"escrow"}), budget, group=LICENSED)
+    return Mutant(name, rule, f"escrow {where}", patch, focus)
+
+
 def _mutant(name: str, rule: str, where: str, patch, *tests: str) -> Mutant:
     return Mutant(name, rule, f"escrow {where}", patch, tests=tests, why=WHY)
 
@@ -186,6 +215,8 @@ MUTANTS = (
     _mutant("escrow-not-handed-out", "who holds less is handed the newest", "E5", nobody_is_handed_a_value, PUTS),
     _mutant("escrow-first-ones-alone", "each value has its turn", "E5", the_first_ones_alone, PUTS),
     _mutant("escrow-told-nobody", "every site is told of a put at once", "E5", nobody_is_told_of_a_put, PUTS),
+    _shown("escrow-for-nothing", "who has not the newest gets it or waits", "E5", escrow_for_nothing, 6),
+    _shown("escrow-acknowledged-not-kept", "what is acknowledged is kept", "E1", acknowledged_and_not_kept, 6),
     _mutant("license-all-current", "no site without the newest key", "E6", everybody_is_current, RULES),
     _mutant("license-stored-alone", "what sites hold counts as newest", "E6", only_what_is_stored_counts, RULES),
     _mutant("license-unknown-is-current", "its agent must know it", "E6", an_unknown_license_is_current, RULES),

@@ -15,6 +15,7 @@ from witness.sim.checkers.activity import ActivityChecker
 from witness.sim.checkers.authority import AuthorityChecker
 from witness.sim.checkers.durable import DurableChecker, Told
 from witness.sim.checkers.effects import EffectChecker
+from witness.sim.checkers.escrow import EscrowChecker
 from witness.sim.checkers.expiry import ExpiryChecker
 from witness.sim.checkers.held import HeldChecker
 from witness.sim.checkers.holds import HoldsChecker
@@ -39,6 +40,7 @@ class Judges:
         self.members = MembersChecker(findings, now, self._lags)
         self.held = HeldChecker(findings, now, self.authority.until_ns)
         self.license = LicenseChecker(findings, now)
+        self.escrow = EscrowChecker(findings)
         self.holds = HoldsChecker(findings, now, groups)
         self.permits = PermitsChecker(findings, now, groups, self.activity.active)
         self.effects = EffectChecker(findings)
@@ -152,6 +154,7 @@ class Judges:
     def applied(self, life: Life, events: list[Event]) -> None:
         machine = life.node.machine
         self.replicas.applied(str(life.witness), life.index, machine)
+        self.escrow.applied(life)
         for event in events:
             self.story.told(event)
             self.quarantine.told(event)

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from agents.core.takeover import KeptIncarnation, Machine
-from proto.units import GroupId
+from proto.units import Epoch, GroupId
 from witness.sim.clock import NEVER_NS, NodeClock
 from witness.sim.guards import GuardPost
 from witness.sim.guest import Guest
@@ -106,6 +106,10 @@ class SimHost(ABC):
 
     def woken(self) -> None:  # noqa: B027  # most have nothing to do
         """It goes on, and has taken what waited for it."""
+
+    def activates(self, group: GroupId, epoch: Epoch) -> None:
+        """The first step of an activation is about to begin."""
+        self.judges.begun(group, self.name, epoch)
 
     def probe(self, group: GroupId) -> None:
         """Somebody should look at the platform now."""

@@ -244,7 +244,7 @@ class GroupShell:
         if not self._ran:
             self._ran = True
             self._epoch = plan.epoch
-            self._host.judges.begun(self.group, self._host.name, plan.epoch)
+            self._host.activates(self.group, plan.epoch)
             self._host.judges.held.begun(self.group, self._host.name, unwatched=self.post.hardware.unwatched)
             works_on(self._host, self.post, self.act)
         if plan.kind is PlanKind.ACTIVATE:

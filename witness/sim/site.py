@@ -46,11 +46,11 @@ from proto.clock import ClockReading
 from proto.edge.permit_file import verify_permit
 from proto.errors import BadValue
 from proto.health import SiteState
-from proto.invariants import require
 from proto.limits import BLOCKERS_MAX
-from proto.messages import Heartbeat, HeartbeatAnswer, Release, WitnessMessage
-from proto.units import NS_PER_MS, GroupId, SiteId, WitnessId
+from proto.messages import EscrowPut, EscrowPutAnswer, Heartbeat, HeartbeatAnswer, Release, WitnessMessage
+from proto.units import NS_PER_MS, Epoch, GroupId, SiteId, WitnessId
 from witness.sim.clock import NEVER_NS, NodeClock
+from witness.sim.license_house import LicenseHouse
 from witness.sim.machine import SimHost
 from witness.sim.members.lead import LeadHouse
 from witness.sim.members.plan import MemberPlan
@@ -85,6 +85,7 @@ class SiteHost(SimHost):
         self.streams = StreamKeeper(self)
         self.link = SiteLink(self)
         self.house = LeadHouse(self, members)
+        self.licenses = LicenseHouse(self)
         self._states: dict[GroupId, SiteState] = {}
 
     @property
@@ -114,6 +115,7 @@ class SiteHost(SimHost):
             promises=dict(self.disk.promises),
             sites=dict(self.disk.sites),
             permits=dict(self.disk.permits),
+            sealed=self.licenses.kept(),
         )
         goes_on = () if takeover is None else tuple(takeover.groups)
         if self.house.any:
@@ -128,6 +130,7 @@ class SiteHost(SimHost):
             self.shells[group].adopted()
             if self.agent.groups[group].under_permit is not None:
                 self.hit("permit-taken-over")
+        self.licenses.begin()
         self._perform()
         self.streams.begin()
 
@@ -188,7 +191,13 @@ class SiteHost(SimHost):
     def received(self, witness: WitnessId, message: WitnessMessage, via: SiteId | None = None) -> None:
         if isinstance(message, HeartbeatAnswer):
             self.judges.answered(self.name, message.nonce, message.groups)
+        elif isinstance(message, EscrowPutAnswer):
+            self.judges.escrow.answered(message)
         self._feed(lambda agent, now: agent.received(witness, message, now, via))
+
+    def activates(self, group: GroupId, epoch: Epoch) -> None:
+        super().activates(group, epoch)
+        self.licenses.activates(group, epoch)
 
     def probe(self, group: GroupId) -> None:
         health = self.health(group)
@@ -234,6 +243,8 @@ class SiteHost(SimHost):
                 self.judges.sent(self.name, effect.message.nonce)
             elif isinstance(effect.message, Release):
                 self.judges.members.released(effect.message.group, self.name, effect.message.epoch)
+            elif isinstance(effect.message, EscrowPut):
+                self.judges.escrow.sent(effect.message)
             self.streams.send(effect.witness, effect.message, effect.via)
         elif isinstance(effect, ReopenStreams):
             self.later(0, self.streams.reopen)
@@ -256,7 +267,7 @@ class SiteHost(SimHost):
         elif isinstance(effect, StorePermit):
             self._keep_permit(effect)
         elif isinstance(effect, SealKey | KeepSealed):
-            require(False, "simulated sites have no license yet")
+            self.licenses.perform(effect)
         else:
             self.note(self.name, effect.text)
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from agents.core.agent import SiteAgent
 from agents.core.effects import AnswerSite, SendSite, StorePromise, StoreSites
+from proto.clock import ClockReading
 from proto.site_messages import HoldAnswer, HoldEnd, HoldEndAnswer, HoldRequest, HoldVerdict
 from proto.units import Nonce, SiteId
 
@@ -41,15 +43,27 @@ class SiteLink:
     def _store(self, effect: StorePromise | StoreSites) -> None:
         host, group = self._host, effect.group
         if isinstance(effect, StorePromise):
-            promise = effect.promise
-            host.write_down(
-                lambda: host.disk.promises.update({group: promise}), lambda agent, now: agent.promise_stored(group, now)
-            )
+            self._store_promise(effect)
         else:
             sites = effect.sites
             host.write_down(
                 lambda: host.disk.sites.update({group: sites}), lambda agent, now: agent.sites_stored(group, now)
             )
+
+    def _store_promise(self, effect: StorePromise) -> None:
+        """The holder's sealed keys first: a promise that is given vouches for them."""
+        host, group = self._host, effect.group
+
+        def write() -> None:
+            for item in effect.escrow:
+                host.licenses.keep(group, item)
+            host.disk.promises[group] = effect.promise
+
+        def told(agent: SiteAgent, now: ClockReading) -> None:
+            host.licenses.tell(agent, group, effect.escrow, now)
+            agent.promise_stored(group, now)
+
+        host.write_down(write, told)
 
     def ask(self, site: SiteId, message: HoldRequest | HoldEnd) -> None:
         host, peer = self._host, self.peers.get(site)

@@ -108,7 +108,7 @@ class World:
             agent_version="0.0.0+sim",
             store_id=rng_for(self.setup.seed, f"store/{site}").randbytes(16),
             witnesses=self.setup.raft.witnesses,
-            groups=tuple(group_settings(config.group, self.setup.fitting) for config in groups),
+            groups=tuple(group_settings(config, self.setup.fitting) for config in groups),
             peers=tuple(one for one in self.setup.sites if one != site) if self.setup.site_link else (),
         )
         platforms = {config.group: self._platform(name) for config in groups}
@@ -152,6 +152,7 @@ class World:
         twin.disk.bounds, twin.disk.handed, twin.kept = dict(site.disk.bounds), dict(site.disk.handed), site.kept
         twin.disk.permits = dict(site.disk.permits)
         twin.disk.promises, twin.disk.sites = dict(site.disk.promises), dict(site.disk.sites)
+        twin.disk.sealed = dict(site.disk.sealed)
         twin.link.peers.update(site.link.peers)
         for group, shell in site.shells.items():
             twin.shells[group].platform.data_fails = shell.platform.data_fails  # its data are a copy, too

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agents.components.spec import ComponentRole
-from agents.core.settings import GroupSettings
+from agents.core.settings import GroupSettings, LicenseSettings
+from proto.groups import GroupConfig
 from proto.lease import LeaseConstants
+from proto.license import EscrowPolicy
 from proto.timing import SiteBudgets
-from proto.units import GroupId
 from witness.sim.setup import NOTHING, Fitting, Setup, rng_for
 
 ACTIVATION_MS = 5_000
@@ -75,9 +76,9 @@ def _long(constants: LeaseConstants) -> LeaseConstants:
     return replace(constants, ttl_ms=max(constants.ttl_ms, TTL_MS_MIN))
 
 
-def group_settings(group: GroupId, fitting: Fitting) -> GroupSettings:
+def group_settings(config: GroupConfig, fitting: Fitting) -> GroupSettings:
     return GroupSettings(
-        group,
+        config.group,
         enforce=True,
         budgets=BUDGETS if fitting.slow else None,
         activation_timeout_ms=ACTIVATION_MS,
@@ -86,4 +87,9 @@ def group_settings(group: GroupId, fitting: Fitting) -> GroupSettings:
         addresses=fitting.address,
         watchdog=fitting.watchdog,
         reset_before_ms=RESET_BEFORE_MS if fitting.reset else None,
+        licenses=license_settings(config),
     )
+
+
+def license_settings(config: GroupConfig) -> tuple[LicenseSettings, ...]:
+    return tuple(LicenseSettings(one.name, one.escrow is EscrowPolicy.REQUIRED, 0) for one in config.licenses)
