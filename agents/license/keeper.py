@@ -124,6 +124,8 @@ class LicenseKeeper:
             ring = self.ring()
             if ring is None:
                 return KEY_FILE
+            if self.compare(value).place is InPlace.OLDER and not self.accepted(value):
+                return OLD_KEY  # a place that went back between the look and this read, or that was never looked at
             before = self._opened(ring, self._escrow.newest)
             if self._said(ring, before, value, version):
                 return ""
@@ -229,9 +231,19 @@ class LicenseKeeper:
         ring, newest = self.ring(), self._escrow.newest
         return ring is not None and newest is not None and newest.key_id != ring.newest.key_id
 
+    def accept(self, ring: KeyRing, value: bytes) -> None:
+        """An operator says so. Raises DurabilityLost."""
+        newest = self._escrow.newest
+        self.file.accept(self.sealer.mark(ring, value)[0], None if newest is None else newest.version)
+
+    def accepted_mark(self) -> str:
+        """'' when no operator's word holds."""
+        newest = self._escrow.newest
+        return self.file.accepted(None if newest is None else newest.version)
+
     def accepted(self, value: bytes | None) -> bool:
         """An operator said of this very value that it is the right one."""
-        ring, mark = self.ring(), self.file.accepted()
+        ring, mark = self.ring(), self.accepted_mark()
         if ring is None or value is None or not mark:
             return False
         return any(hmac.compare_digest(mark, one) for one in self.sealer.mark(ring, value))

@@ -182,8 +182,10 @@ class LicenseRoom:
             problem = KEY_FILE
         elif found.place is InPlace.NEWEST:
             look = Look.SAME
-        elif found.place is InPlace.UNKNOWN:
-            look = Look.CHANGED
+        elif found.place is InPlace.UNKNOWN or (
+            found.place is InPlace.OLDER and await asyncio.to_thread(one.keeper.accepted, value)
+        ):
+            look, problem = Look.CHANGED, ""  # of a former key an operator may say that it is the right one again
         elif found.place is InPlace.OLDER:
             problem = OLD_KEY if stance.epoch != NO_EPOCH else ""  # a replica may be behind
         sink.license_looked(one.group, spec.name, look, problem, stance.epoch, reseal=reseal)

@@ -90,7 +90,7 @@ def known_of(keeper: LicenseKeeper, *, accepted: bool, restorable: bool) -> Know
 
 def check(keeper: LicenseKeeper) -> str:
     """Raises Refused for what no key in place could make good."""
-    if keeper.file.accepted():
+    if keeper.accepted_mark():
         return "an operator accepted the key in place"
     known = known_of(keeper, accepted=False, restorable=True)
     judgement = judge(InPlace.NEWEST if known.newest is not None else InPlace.UNKNOWN, known)

@@ -21,7 +21,7 @@ from typing import Any
 
 from proto.edge.atomic_file import read_capped, write_atomic
 from proto.errors import BadValue, DurabilityLost
-from proto.license import EscrowVersion, SealedKey, check_sealed, read_version, version_words
+from proto.license import NO_VERSION, EscrowVersion, SealedKey, check_sealed, read_version, version_words
 from proto.units import Epoch, GroupId, LicenseName
 
 FORMAT = 1
@@ -123,15 +123,18 @@ class EscrowFile:
 
     # -- an operator's word on the key in place -------------------------------------------------------------
 
-    def accept(self, mark: str) -> None:
-        write_atomic(self.accepted_path, f"{mark}\n".encode("ascii"))
+    def accept(self, mark: str, newest: EscrowVersion | None) -> None:
+        """`newest`: the newest version that was kept when the operator judged."""
+        write_atomic(self.accepted_path, f"{mark} {version_words(newest)}\n".encode("ascii"))
 
-    def accepted(self) -> str:
-        """'' for none."""
+    def accepted(self, newest: EscrowVersion | None) -> str:
+        """'' for none, and when a newer key was sealed anywhere since: the operator knew nothing of that one."""
         try:
-            return read_capped(self.accepted_path, 128).decode("ascii", "replace").strip()
-        except (OSError, BadValue):
+            mark, version = read_capped(self.accepted_path, 256).decode("ascii", "replace").split()
+            judged = read_version(version, "accepted")
+        except (OSError, BadValue, ValueError):
             return ""
+        return mark if judged == (NO_VERSION if newest is None else newest) else ""
 
     def forget_accepted(self) -> None:
         """It was for one activation. What cannot be removed is for that one value alone."""

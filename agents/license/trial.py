@@ -88,7 +88,7 @@ async def accept_key(keeper: LicenseKeeper, site: SiteId) -> str:
         raise LocalFault("there is no key in place that could be accepted: put the right one there first")
     if ring is None:
         raise LocalFault(keeper.key_problem)
-    keeper.file.accept(keeper.sealer.mark(ring, value)[0])
+    keeper.accept(ring, value)
     return (
         f"accepted    the key in place ({len(value)} bytes, {_WORDS[keeper.compare(value).place]}): the next "
         "activation of this site keeps it"

@@ -22,6 +22,7 @@ from witness.core import licenses
 from witness.core.decide import blockers_of, decide
 from witness.core.holds_rules import may_live
 from witness.core.sight import GroupSight
+from witness.core.snapshot import encode_image
 from witness.core.state import Former, PermitNote
 
 NOW = InstantNs(1_000_000 * NS_PER_MS)
@@ -377,3 +378,21 @@ def test_of_three_sites_those_that_hold_it_are_current():
     rig.say(C)
     assert [against(rig, site) for site in (A, C)] == [[], []]
     assert [reason for reason, _ in against(rig, B)] == [NOT_CURRENT]
+
+
+def test_what_is_told_of_several_active_sites_is_the_same_on_a_witness_installed_from_an_image():
+    rig, other = (EscrowRig(EscrowPolicy.REQUIRED, B, C, hold=False) for _ in range(2))
+    for one in (rig, other):
+        wanted = replace(one.group.config, sites=(A, B, C))
+        assert one.one(ConfigureGroup(wanted, one.group.version, AUTHOR)).ok
+        one.held[A] = None
+    other.machine.restore(encode_image(other.machine.state))
+    for one in (rig, other):
+        assert one.one(SetMode(G, Mode.OBSERVE, AUTHOR)).ok
+        for site in (A, B, C):
+            one.say(site, licensed(active=True), state=SiteState.ACTIVE)
+    assert alarms(rig) == [
+        ("both-active", "fingerprint: its probe sees it activated, and dc-a, dc-b said the same last")
+    ]
+    assert alarms(rig) == alarms(other)
+    assert rig.machine.state.ledger.head_chain == other.machine.state.ledger.head_chain

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 from core_rig import W
-from notify_rig import MINUTE_NS, Sent, World, settings, target
+from notify_rig import MINUTE_NS, MachineSource, Sent, World, settings, target
 
 from proto.commands import BeginTelling, EndTelling
 from proto.events import EventKind
-from proto.units import NS_PER_S
+from proto.units import NS_PER_S, InstantNs, WallMs
 from witness.core.notify.desk import BATCH_MAX, SKIP_MIN, Tell
 from witness.core.notify.settings import QuietHours
 
@@ -303,3 +303,60 @@ class Chaos(World):
 def test_rigs_settings_are_those_that_ship():
     assert settings().group_wait_ms * 1_000_000 < MINUTE_NS
     assert replace(settings(), targets=()).targets == ()
+
+
+class Lacking(MachineSource):
+    """Of a witness that was installed from an image: it has nothing up to a number, until it fetched it."""
+
+    upto = 0
+    walked = 0
+
+    def after(self, seq, limit):
+        return [event for event in super().after(seq, 1_000) if event.seq > self.upto][:limit]
+
+    def before(self, seq):
+        for event in super().before(seq):
+            self.walked += 1
+            if event.seq > self.upto:
+                yield event
+
+
+def without_the_first_events(*, kept: bool) -> tuple[World, list[int]]:
+    """Two alarms happen while nobody leads; the next leader lacks the first of them, or both."""
+    world = begun()
+    world.lead(W[2])
+    world.crash(W[2])
+    first, second = world.happens(LOST, group="erp"), world.happens(LOST, group="crm")
+    world.source = Lacking(world.rig)
+    world.source.upto = first if kept else second
+    world.lead(W[1])
+    return world, [first, second]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_a_leader_lacks_is_told_when_it_has_fetched_it_and_not_passed_over(kept):
+    world, happened = without_the_first_events(kept=kept)
+    world.passes(20)
+    assert not world.told()
+    world.source.upto = 0
+    world.passes(60)
+    assert world.told() == happened
+
+
+def test_what_nobody_can_fetch_is_said_to_be_undelivered_and_the_rest_is_told():
+    world, (first, second) = without_the_first_events(kept=True)
+    world.passes(200)
+    assert world.told() == [second]
+    texts = [event.text for event in world.rig.machine.state.ledger.recent if event.kind is EventKind.UNDELIVERED]
+    assert texts == [f"ops: witness w2 lacks events {first} to {first}"] * 2, "once a lane"
+
+
+def test_a_burst_is_weighed_once_for_all_lanes():
+    """On the loop that keeps the leases: 16 targets that each weighed 500 events against 1,000 took seconds."""
+    world = begun(*(target(f"t{number}") for number in range(16)))
+    source = world.source = Lacking(world.rig)
+    for number in range(1_000):
+        world.happens(EventKind.RELEASED, group=f"g{number}")
+    desk = world.desks[world.leader]
+    desk.step(source, InstantNs(world.now), WallMs(world.wall_ms), {})
+    assert 0 < source.walked <= 2 * 1_000

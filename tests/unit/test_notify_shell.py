@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import hmac
 import json
+import logging
 import sys
 from dataclasses import replace
 
@@ -278,3 +279,15 @@ def test_a_group_in_observe_is_well_while_its_sites_are_heard():
     assert unwell(rig.group, sight, InstantNs(NS_PER_S), standby=True) == f"{G}: {B} not heard"
     sight.heard[B] = InstantNs(NS_PER_S)
     assert unwell(rig.group, sight, InstantNs(NS_PER_S), standby=True) == ""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_what_apprise_says_of_an_address_that_it_cannot_load_reaches_no_log(tmp_path, caplog):
+    pytest.importorskip("apprise")
+    path = tmp_path / "chat.url"
+    path.write_text("slack://THE-SECRET-TOKEN")
+    path.chmod(0o600)
+    with caplog.at_level(logging.DEBUG):
+        said = await AppriseDelivery(SystemClock()).deliver(Way("apprise", url_file=str(path)), LETTER.to_json())
+    assert not said.ok
+    assert "THE-SECRET-TOKEN" not in caplog.text + said.text + said.detail

@@ -226,7 +226,7 @@ def test_an_operator_accepts_the_key_in_place_after_a_question(config):
     ran("new-key", str(config.parent / "sealing.key"))
     given_up = RUN.invoke(app, ["license", "accept", "-c", str(config), G, L, "--confirm", "yes"])
     assert given_up.exit_code
-    assert keeper_of(config).file.accepted() == ""
+    assert keeper_of(config).accepted_mark() == ""
     ran("accept", "-c", str(config), G, L, "--confirm", L)
     assert keeper_of(config).accepted(b"KEY-1")
     assert not keeper_of(config).accepted(b"KEY-2")

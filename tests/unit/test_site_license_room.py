@@ -230,3 +230,27 @@ def test_a_key_in_place_is_sealed_only_behind_its_restore():
     assert may_seal(SiteState.DEACTIVATING, restored=False, read=True)
     for state in (SiteState.STANDBY, SiteState.FENCED, SiteState.FENCING, SiteState.UNKNOWN):
         assert not may_seal(state, restored=True, read=True)
+
+
+async def test_a_former_key_is_sealed_again_when_an_operator_says_that_it_is_the_right_one(world):
+    await world.seal()
+    world.site.put("KEY-2")
+    await world.seal(number=2)
+    world.site.put("KEY-1")
+    keeper = world.one.keeper
+    keeper.accept(keeper.ring(), b"KEY-1")
+    assert await world.look() == (Look.CHANGED, "")
+    assert await world.seal(number=3) == ""
+    assert await world.look() == (Look.SAME, "")
+    world.site.put("KEY-2")
+    assert await world.look() == (Look.FAILED, OLD_KEY), "it was replaced by the one before it"
+
+
+async def test_a_place_that_went_back_is_not_sealed_whoever_asks(world):
+    """As when the witnesses ask for another number: no look comes between."""
+    await world.seal()
+    world.site.put("KEY-2")
+    await world.seal(number=2)
+    world.site.put("KEY-1")
+    assert await world.seal(number=3) == OLD_KEY
+    assert world.kept.newest.version == version(2, 2)

@@ -16,6 +16,7 @@ from site_license_rig import CLUSTER, SITE, G, L, SiteOf, version
 from agents.license.key_file import save_ring
 from agents.license.place import MemoryPlace, PlaceFault
 from agents.license.plan_steps import with_license_steps
+from agents.license.sealing import digest
 from agents.license.spec import VARIABLE, PlaceKind, PlaceSpec, StepTask, WhenUnknown
 from agents.license.step import EXIT_REFUSED, EXIT_UNUSABLE, EXIT_USAGE, Refused, check, main, perform, restore
 from agents.settings import GroupSpec, PlanSpec, StepSpec, built, plain
@@ -96,7 +97,7 @@ def test_an_unknown_key_is_kept_or_replaced_as_configured_and_accepted_by_an_ope
     site.put("KEY-X")
     keeper = site.keeper()
     ring = keeper.ring()
-    keeper.file.accept(keeper.sealer.mark(ring, b"KEY-X")[0])
+    keeper.accept(ring, b"KEY-X")
     run(site)
     assert site.key == "KEY-X"
     keeper.file.forget_accepted()
@@ -243,3 +244,17 @@ def test_what_travels_in_the_environment_is_read_back_and_holds_no_secret(site):
     assert built(StepTask, json.loads(text)) == task
     assert site.ring.newest.secret.hex() not in text
     assert L in text
+
+
+def test_an_accepted_key_is_accepted_no_more_once_a_newer_one_was_sealed_anywhere(site):
+    """The other site took over meanwhile and changed its key; this replica still has what the operator looked at."""
+    site.keeper().saw(version(2, 1))
+    site.put("KEY-X")
+    keeper = site.keeper()
+    ring = keeper.ring()
+    keeper.accept(ring, b"KEY-X")
+    known = [digest(b"KEY-2"), digest(b"KEY-X")]
+    keeper.keep(keeper.sealer.seal(ring, version(3, 3), b"KEY-3", known))
+    assert not site.keeper().accepted(b"KEY-X")
+    assert "restored" in run(site)
+    assert site.key == "KEY-3"

@@ -213,7 +213,7 @@ def test_an_accepted_key_is_that_one_alone_and_only_until_it_is_sealed(tmp_path)
     keeper = site.keeper()
     ring = keeper.ring()
     assert ring is not None
-    keeper.file.accept(keeper.sealer.mark(ring, b"MINE")[0])
+    keeper.accept(ring, b"MINE")
     later = site.keeper()
     assert later.accepted(b"MINE")
     assert not later.accepted(b"OTHER")

@@ -213,7 +213,8 @@ def _why_wrong(group: GroupState, site: SiteId, record: SiteRecord, name: Licens
         return ""
     if group.mode is Mode.OBSERVE or (record.report is not None and not record.report.enforce):
         # Nobody grants anything here: only two of them are a contradiction.
-        others = [one for one, other in group.sites.items() if one != site and name in activated_at(other)]
+        # In the order of the configuration: an image has the sites in another one, and this goes into the ledger.
+        others = [one for one in group.config.sites if one != site and name in activated_at(group.sites[one])]
         return f"and {', '.join(others)} said the same last" if others else ""
     lease = group.lease
     return "while nobody holds the lease" if lease is None or lease.site is None else f"while {lease.site} is granted"

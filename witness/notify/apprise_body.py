@@ -32,6 +32,8 @@ def load() -> ModuleType:
         import apprise  # noqa: PLC0415 - 30 MB that only some targets need
     except ImportError as error:
         raise Unusable(MISSING) from error
+    # It logs addresses that it cannot load, tokens and all: what it says is captured for a test of the target alone.
+    apprise.logger.propagate = False
     return apprise
 
 

@@ -39,6 +39,8 @@ LOOK_S: Final = 0.25
 """A new event is seen within this."""
 TEST_S: Final = 12.0
 """Below the limit of an operator's request."""
+_SETTLED: Final = frozenset({Reason.ALREADY_SO, Reason.MALFORMED})
+"""Somebody else told it, or the lane made room for another one: saying it again changes nothing."""
 log = get_logger(__name__)
 
 
@@ -172,7 +174,7 @@ class Notifier:
 
     async def _end(self, order: EndTelling) -> None:
         outcome = await self._submit(order)
-        self._desk.over(order.lane, ok=outcome.ok or outcome.reason is Reason.ALREADY_SO)
+        self._desk.over(order.lane, ok=outcome.ok or outcome.reason in _SETTLED)
 
     async def _submit(self, command: Command) -> Outcome:
         try:

@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 from proto.commands import BeginTelling, EndTelling
 from proto.events import Event
-from proto.units import NS_PER_MS, NS_PER_S, ClusterId, InstantNs, WallMs, WitnessId
+from proto.units import NS_PER_MS, NS_PER_S, ClusterId, GroupId, InstantNs, WallMs, WitnessId
 from witness.core.notify.lanes import Lane, Told, collapsed, lane_name, lane_of, quiet, told_of
 from witness.core.notify.settings import NotifySettings, Target
 from witness.core.notify.state import Telling
@@ -28,6 +28,12 @@ BATCH_MAX: Final = 40
 """Events that one notification tells of."""
 SCAN_MAX: Final = 500
 """Events that are looked at in one step of one lane."""
+RANGE_MAX: Final = 4_000
+"""Events that one telling reaches over: each attempt reads them all again."""
+WEIGHED_MAX: Final = 2_000
+"""Events whose weight is remembered, for the other lanes and for the next attempt."""
+LACKING_NS: Final = 60 * NS_PER_S
+"""For so long a witness waits for events that it lacks: it fetches them from the others. Then that is told instead."""
 SKIP_MIN: Final = 500
 """Events that were nothing for a lane; from so many on that is written down."""
 BACKOFF_FIRST_NS: Final = 2 * NS_PER_S
@@ -115,6 +121,11 @@ class Desk:
         self._self_id = self_id
         self._works = {work.name: work for target in settings.targets for work in (_Work(target, one) for one in Lane)}
         self._leading = False
+        self._weighed: dict[bytes, Told] = {}
+        """By the event's chain, oldest first."""
+        self._past: dict[GroupId | None, list[Event]] = {}
+        """What memory keeps, by group, newest first: nothing of another group is ended by an event."""
+        self._past_head = -1
 
     # -- inputs ---------------------------------------------------------------------------------------------
 
@@ -138,7 +149,7 @@ class Desk:
                 order = self._look(work, source, now, quiet_now=self._quiet(work, wall_ms, offsets))
                 orders += [] if order is None else [order]
             elif work.stage is Stage.WAITING and self._leading and now >= work.again_at:
-                orders.append(self._attempt(work, source))
+                orders += self._attempts(work, source, now)
             elif work.stage is Stage.ENDING and work.ended is not None and now >= work.again_at:
                 work.again_at = InstantNs(now + END_AGAIN_NS)
                 orders.append(work.ended)
@@ -151,9 +162,18 @@ class Desk:
             work.forget(work.after if ok else 0)
             return []
         work.begun, work.attempt = now, 0
-        tell = self._attempt(work, source)
-        # The configuration changed since another witness began it, or this one lacks those events.
-        return [tell] if tell.found else self.answered(lane, now, ok=True, again=False, text="")
+        return self._attempts(work, source, now)
+
+    def _attempts(self, work: _Work, source: Source, now: InstantNs) -> list[Order]:
+        """An attempt; or its outcome at once, when there is nothing to tell or this witness lacks what is."""
+        tell, lacks = self._attempt(work, source)
+        if lacks:
+            text, again = f"witness {self._self_id} lacks {lacks}", now - work.begun < LACKING_NS
+            return self.answered(work.name, now, ok=False, again=again, text=text)
+        if tell.found:
+            return [tell]
+        # The configuration changed since another witness began it: nothing of it is for this target any more.
+        return self.answered(work.name, now, ok=True, again=False, text="")
 
     def answered(self, lane: str, now: InstantNs, *, ok: bool, again: bool, text: str) -> list[Order]:
         """How an attempt went. `again`: another attempt may help."""
@@ -209,6 +229,9 @@ class Desk:
         if work.pending:
             due = work.lane is Lane.URGENT or (not quiet_now and self._waited(work, now))
             return self._begin(work, telling.number + 1, telling.told, work.scanned) if due else None
+        lacking = self._lacking(work, source)
+        if lacking:
+            return self._begin(work, telling.number + 1, work.scanned, lacking)
         if work.scanned - telling.told >= SKIP_MIN:
             return self._begin(work, telling.number + 1, work.scanned, work.scanned)
         return None
@@ -234,11 +257,13 @@ class Desk:
 
     def _scan(self, work: _Work, source: Source, now: InstantNs) -> None:
         """Takes in what is new; stops at a full notification, the rest is for the next one."""
-        if len(work.pending) >= BATCH_MAX:
+        if len(work.pending) >= BATCH_MAX or (work.pending and work.scanned - work.pending[0].event.seq >= RANGE_MAX):
             return
         for event in source.after(work.scanned, SCAN_MAX):
+            if event.seq != work.scanned + 1:
+                return  # some are missing: see _lacking
             work.scanned = event.seq
-            told = told_of(event, source.before(event.seq))
+            told = self._told(event, source)
             if lane_of(work.target, told) is work.lane:
                 if not work.pending:
                     work.pending_since = now
@@ -246,24 +271,55 @@ class Desk:
                 if len(work.pending) >= BATCH_MAX:
                     return
 
-    def _attempt(self, work: _Work, source: Source) -> Tell:
-        """Read again from the ledger: a telling that was taken over tells what its first witness told."""
+    @staticmethod
+    def _lacking(work: _Work, source: Source) -> int:
+        """Up to which number this witness has no events behind those that it looked at; 0 when it has them.
+
+        It was installed from an image and has not fetched them yet. Passing over them would lose them silently.
+        """
+        if work.scanned >= source.head:
+            return 0
+        page = source.after(work.scanned, 1) or [*source.before(source.head + 1)][-1:]
+        first = page[0].seq if page else source.head + 1
+        return first - 1 if first > work.scanned + 1 else 0
+
+    def _told(self, event: Event, source: Source) -> Told:
+        """Weighed once, however many lanes look at it: all of them do on the loop that keeps the leases."""
+        known = self._weighed.get(event.chain)
+        if known is not None:
+            return known
+        if self._past_head != source.head:
+            self._past, self._past_head = {}, source.head
+            for one in source.before(source.head + 1):
+                self._past.setdefault(one.group, []).append(one)
+        told = told_of(event, (one for one in self._past.get(event.group, ()) if one.seq < event.seq))
+        if len(self._weighed) >= WEIGHED_MAX:
+            del self._weighed[next(iter(self._weighed))]
+        self._weighed[event.chain] = told
+        return told
+
+    def _attempt(self, work: _Work, source: Source) -> tuple[Tell, str]:
+        """Read again from the ledger: a telling that was taken over tells what its first witness told.
+
+        With what of it this witness lacks, in words; '' when it has everything.
+        """
         found: list[Told] = []
         newest: Event | None = None
         seq = work.after
         while seq < work.upto:
             page = [event for event in source.after(seq, SCAN_MAX) if event.seq <= work.upto]
-            if not page:
-                break  # this witness was installed from a snapshot and lacks them
+            if not page or page[0].seq != seq + 1:
+                break  # this witness was installed from an image and lacks them
             for event in page:
                 seq, newest = event.seq, event
-                told = told_of(event, source.before(event.seq))
+                told = self._told(event, source)
                 if lane_of(work.target, told) is work.lane:
                     found.append(told)
         work.stage, work.attempt = Stage.TELLING, work.attempt + 1
         repeated = work.repeated or work.attempt > 1
         key = self._key(work, newest)
-        return Tell(work.name, work.target, key, collapsed(found), repeated, work.attempt)
+        lacks = "" if seq >= work.upto else f"events {seq + 1} to {work.upto}"
+        return Tell(work.name, work.target, key, collapsed(found), repeated, work.attempt), lacks
 
     def _key(self, work: _Work, newest: Event | None) -> str:
         """After a restore numbers come again with other events; their chain does not."""
