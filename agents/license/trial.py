@@ -35,7 +35,7 @@ async def try_license(keeper: LicenseKeeper, site: SiteId) -> list[Line]:
         ring = keeper.ring()
         words = keeper.key_problem
         if ring is not None:
-            words = f"{spec.key_file}: {len(ring.keys)} keys, seals with {ring.newest.key_id}"
+            words = f"{spec.key_file}: {len(ring.keys)} of them, seals with {ring.newest.key_id}"
         lines.append(Line(ring is not None, f"{which} sealing keys: {words}"))
         lines += await _place(keeper, site, which)
     if spec.probe:
@@ -52,7 +52,7 @@ async def _place(keeper: LicenseKeeper, site: SiteId, which: str) -> list[Line]:
         return [Line(False, f"{which} source: {error}")]
     found = keeper.compare(value)
     if found.place is InPlace.ABSENT or value is None:
-        what = "nothing is there" if value is None else f"{len(value)} bytes that are no key by its size or pattern"
+        what = "no key is there: see what its settings name" if value is None else f"{len(value)} bytes that are no key by its size or pattern"
         return [Line(False, f"{which} source: {what}")]
     lines = [Line(True, f"{which} source: a key of {len(value)} bytes")]
     ring = keeper.ring()

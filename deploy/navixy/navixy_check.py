@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Is Navixy up? A probe of the agent, and the step that waits for the 60 to 90 s of a start.
 
-    navixy-check                                    asks `check-navixy` once
-    navixy-check --wait 150 --port 7677             again and again until it is up, at most so many seconds
-    navixy-check -- docker exec navixy check-navixy   asks by another command
+    navixy_check.py                                    asks `check-navixy` once
+    navixy_check.py --wait 150 --port 7677             again and again until it is up, at most so many seconds
+    navixy_check.py -- docker exec navixy check-navixy   asks by another command
 
 It is up when the command exits with 0, no line of what it prints has one of the words of --bad, every --need is in it,
 and every --port of this host takes a connection. Exit codes: 0 up, 1 not, with the reason as the last line, 64 wrong
@@ -80,19 +80,22 @@ def wait(options: argparse.Namespace) -> str:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="navixy-check", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="navixy_check.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--wait", type=float, default=0.0, help="seconds")
-    parser.add_argument("--port", type=int, action="append", default=[])
+    parser.add_argument("--wait", type=float, default=0.0, help="seconds; without it: one look")
+    parser.add_argument("--port", type=int, action="append", default=[], help="of this host, must take TCP connections")
     parser.add_argument("--need", action="append", default=[], help="a word that must be there, for example api-server")
-    parser.add_argument("--bad", type=lambda text: re.compile(rf"\b({text})\b", re.IGNORECASE), default=BAD)
-    parser.add_argument("command", nargs="*", default=COMMAND)
+    bad = f"in the place of: {BAD}"
+    parser.add_argument(
+        "--bad", type=lambda text: re.compile(rf"\b({text})\b", re.IGNORECASE), default=BAD, metavar="REGEX", help=bad
+    )
+    parser.add_argument("command", nargs="*", default=COMMAND, help=f"default {' '.join(COMMAND)}")
     try:
         options = parser.parse_args(arguments)
     except SystemExit as leaving:
         return EXIT_USAGE if leaving.code else 0
     said = wait(options)
-    print(f"navixy-check: {said}" if said else "up", file=sys.stderr if said else sys.stdout)
+    print(f"navixy_check.py: {said}" if said else "up", file=sys.stderr if said else sys.stdout)
     return EXIT_NO if said else 0
 
 

@@ -118,7 +118,7 @@ def _following(database: Database) -> dict[str, str]:
     """Raises No for a database that is no replica."""
     found = database.replica()
     if not found:
-        raise No("it is not set up to follow: run `navixy-db follow`")
+        raise No("it is not set up to follow: run `navixy_db.py follow`")
     return found
 
 
@@ -273,7 +273,7 @@ COMMANDS |= {"remember-ports": remember_ports, "ports-before": ports_before}
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="navixy-db", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="navixy_db.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("-c", "--config", type=Path, default=Path(CONFIG), help=f"default {CONFIG}")
     parser.add_argument("command", choices=COMMANDS)
@@ -284,7 +284,7 @@ def main(arguments: list[str]) -> int:
     try:
         print(COMMANDS[options.command](Database(Config.load(options.config))))
     except No as no:
-        print(f"navixy-db: {options.command}: {no}", file=sys.stderr)
+        print(f"navixy_db.py: {options.command}: {no}", file=sys.stderr)
         return EXIT_NO
     return 0
 

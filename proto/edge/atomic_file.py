@@ -30,7 +30,7 @@ def write_atomic(path: Path, content: bytes, *, mode: int = PRIVATE_MODE) -> Non
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise DurabilityLost(f"{path} could not be replaced: {error.strerror or error}") from error
+        raise DurabilityLost(f"{path} could not be written: {error.strerror or error}") from error
 
 
 def _write_synced(path: Path, content: bytes, mode: int) -> None:
