@@ -52,7 +52,11 @@ async def _place(keeper: LicenseKeeper, site: SiteId, which: str) -> list[Line]:
         return [Line(False, f"{which} source: {error}")]
     found = keeper.compare(value)
     if found.place is InPlace.ABSENT or value is None:
-        what = "no key is there: see what its settings name" if value is None else f"{len(value)} bytes that are no key by its size or pattern"
+        what = (
+            "no key is there: see what its settings name"
+            if value is None
+            else f"{len(value)} bytes that are no key by its size or pattern"
+        )
         return [Line(False, f"{which} source: {what}")]
     lines = [Line(True, f"{which} source: a key of {len(value)} bytes")]
     ring = keeper.ring()
