@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def unit(name: str) -> RawConfigParser:
     parser = RawConfigParser(strict=True)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # keys keep their case
     parser.read_string((ROOT / "deploy" / "systemd" / f"{name}.service").read_text(encoding="utf-8"))
     return parser
 
