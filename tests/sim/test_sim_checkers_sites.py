@@ -14,16 +14,21 @@ sys.path.append(str(Path(__file__).parent))
 from checker_rig import A, B, Court, G, S
 
 from proto.decisions import Reason
+from proto.holds import NO_CHAIN
 from proto.messages import GroupAnswer, RevokePhase, Verdict
-from proto.units import Epoch, GroupId, Nonce, RenewalNo
+from proto.site_messages import HoldAnswer, HoldRequest, HoldVerdict
+from proto.units import Claim, Epoch, GroupId, Incarnation, Nonce, RenewalNo, SiteId
 from witness.sim.checkers.activity import ActivityChecker
 from witness.sim.checkers.authority import AuthorityChecker
 from witness.sim.checkers.effects import EffectChecker
 from witness.sim.checkers.held import HeldChecker
+from witness.sim.checkers.holds import HoldsChecker
 from witness.sim.checkers.license import LicenseChecker
 from witness.sim.clock import Events
 from witness.sim.judges import Judges
 from witness.sim.resource import Resource
+
+TWIN = f"{B}-twin-2"
 
 NONCE = Nonce(b"n" * 16)
 
@@ -132,6 +137,25 @@ def test_a_renewal_ends_the_excuse(court: Court):
     checker.renewed(G, A)
     checker.begun(G, B, Epoch(2))
     assert court.kinds() == ["overlap"]
+
+
+@pytest.mark.parametrize(
+    ("copy", "after_ns", "found"), [(TWIN, 0, []), (TWIN, 2 * S, ["overlap"]), (B, 0, ["overlap"])]
+)
+def test_a_promise_of_another_copy_explains_a_beginning_and_no_other_promise_does(
+    court: Court, copy: str, after_ns: int, found: list[str]
+):
+    """B promises A; its copy begins beside A. What B itself begins is its own breach, and a promise has an end."""
+    holds = HoldsChecker(court.findings, court.now, [])
+    checker = ActivityChecker(court.findings, court.now, bound_by_a_copy=holds.bound_by_a_copy)
+    checker.begun(G, A, Epoch(1))
+    me, claim, constants = Incarnation(b"i" * 16), Claim(b"c" * 16), (1_000, 0, 0)
+    request = HoldRequest(Nonce(b"n" * 16), G, SiteId(A), me, Epoch(1), claim, *constants, 1, NO_CHAIN, 1)
+    holds.asked(A, SiteId(B), request)
+    holds.promised(B, HoldAnswer(request.nonce, G, Epoch(1), 1, HoldVerdict.HELD))
+    court.now_ns += after_ns
+    checker.begun(G, copy, Epoch(2))
+    assert court.kinds() == found
 
 
 # -- authority ------------------------------------------------------------------------------------------------

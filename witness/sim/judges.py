@@ -35,13 +35,13 @@ class Judges:
         self.violations = findings.violations
         self.found = findings.found
         self._places: dict[str, str] = {}
-        self.activity = ActivityChecker(findings, now, self.place_of)
+        self.holds = HoldsChecker(findings, now, groups)
+        self.activity = ActivityChecker(findings, now, self.place_of, self.holds.bound_by_a_copy)
         self.authority = AuthorityChecker(findings, now, self.place_of)
         self.members = MembersChecker(findings, now, self._lags)
         self.held = HeldChecker(findings, now, self.authority.until_ns)
         self.license = LicenseChecker(findings, now)
         self.escrow = EscrowChecker(findings)
-        self.holds = HoldsChecker(findings, now, groups)
         self.permits = PermitsChecker(findings, now, groups, self.activity.active)
         self.effects = EffectChecker(findings)
         self.replicas = ReplicaChecker(findings)
@@ -73,7 +73,8 @@ class Judges:
 
     def begun(self, group: GroupId, host: str, epoch: Epoch) -> None:
         """The first activation step of an epoch is about to start."""
-        self.license.opened(group, host, epoch, excused=self.activity.thawing(group))
+        copied = self.holds.bound_by_a_copy(group, self.place_of(host))
+        self.license.opened(group, host, epoch, excused=copied or self.activity.thawing(group))
         self.activity.begun(group, host, epoch)
         self.authority.begun(group, host, epoch)
         self.holds.begun(group, host)

@@ -29,9 +29,17 @@ class _Thaw:
 
 class ActivityChecker:
     def __init__(
-        self, findings: Findings, now: Callable[[], int], place_of: Callable[[str], str] = lambda host: host
+        self,
+        findings: Findings,
+        now: Callable[[], int],
+        place_of: Callable[[str], str] = lambda host: host,
+        bound_by_a_copy: Callable[[GroupId, str], bool] = lambda _group, _host: False,
     ) -> None:
-        """`place_of`: the host that stands for the site of a host; a copy of a machine is a place of its own."""
+        """`place_of`: the host that stands for the site of a host; a copy of a machine is a place of its own.
+
+        `bound_by_a_copy`: it begins beside a promise that another copy of its machine gave.
+        """
+        self._bound_by_a_copy = bound_by_a_copy
         self._place_of = place_of
         self.activations = 0
         self.moves = 0
@@ -119,8 +127,10 @@ class ActivityChecker:
 
     def excused(self, group: GroupId, host: str) -> bool:
         """It goes on by clocks that had been frozen; no witness has confirmed anything to it since. So do members under
-        the authority of a lead that does.
+        the authority of a lead that does. Or a promise of its machine binds another copy of that.
         """
+        if self._bound_by_a_copy(group, self._place_of(host)):
+            return True
         thaws = [self._thaws.get((group, one)) for one in {host, self._place_of(host)}]
         return any(one and self._now() - one.since_ns <= one.bound_ns + RATE_ROUNDING_NS for one in thaws)
 

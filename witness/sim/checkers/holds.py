@@ -82,6 +82,14 @@ class HoldsChecker:
         if known is not None and known.epoch <= epoch:
             del self._promises[group, host]
 
+    def bound_by_a_copy(self, group: GroupId, host: str) -> bool:
+        """Another copy of this host's machine has promised not to begin, and this one knows nothing of it.
+
+        A limit that is stated (docs/lease-safety.md): a promise binds the copy that gave it.
+        """
+        promises = ((name, one) for (of, name), one in self._promises.items() if of == group and name != host)
+        return any(_site(name) == _site(host) and self._now() < one.until_ns for name, one in promises)
+
     def held(self, host: str, site: SiteId, answer: HoldAnswer) -> tuple[Epoch, int] | None:
         """An answer arrived at the holder: the epoch, and until when it may live by all of its holds; or nothing."""
         ask = self._asks.get(answer.nonce)
@@ -89,7 +97,7 @@ class HoldsChecker:
             return None
         given = self._given.setdefault((ask.group, host, ask.epoch), {})
         given[site] = max(given.get(site, 0), ask.counted_ns)
-        own = [one for one in self._sites[ask.group] if host == one or host.startswith(f"{one}-twin")]
+        own = [one for one in self._sites[ask.group] if one == _site(host)]
         if len(given) + len(own) < len(self._sites[ask.group]):
             return None
         constants = ask.constants
@@ -101,3 +109,8 @@ class HoldsChecker:
             left_ms = (promise.until_ns - self._now()) / 1e6
             says = f"{left_ms:.3f} ms before its promise to the holder of epoch {promise.epoch} is over"
             self._found("promise", f"{host} begins {group} {says}")
+
+
+def _site(host: str) -> str:
+    """A copy of a machine is named after its site."""
+    return host.partition("-twin")[0]
