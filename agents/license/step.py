@@ -125,6 +125,8 @@ async def perform(verb: str, task: StepTask) -> str:
                 sys.stdout.write(f"license {spec.name}: {error}; trying again\n")
                 sys.stdout.flush()
             await asyncio.sleep(AGAIN_S)
+            # Newer versions may have come meanwhile, with the answers after the grant.
+            keeper = LicenseKeeper(task.cluster, task.group, spec, task.state_dir)
     finally:
         await source.close()
 

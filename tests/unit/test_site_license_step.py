@@ -144,6 +144,22 @@ async def test_a_sink_that_takes_the_key_and_does_not_keep_it_is_seen(site):
         await restore(site.keeper(), place, place)
 
 
+async def test_a_version_that_came_while_the_source_was_waited_for_is_the_one_that_is_restored(site):
+    """Of an optional license, or of one that was waived: its values come with the answers right after the grant."""
+    tried, come = site.root / "tried", site.root / "come"
+    read = f"touch {tried}; test -e {come} && cat {site.place}"
+    site.spec = replace(site.spec, source=PlaceSpec(PlaceKind.COMMAND, 1_000, command=("/bin/sh", "-c", read)))
+    site.put("KEY-1")
+    step = asyncio.create_task(perform("restore", StepTask(CLUSTER, SITE, G, site.root, site.spec)))
+    async with asyncio.timeout(5):
+        while not tried.exists():
+            await asyncio.sleep(0.01)
+    site.keeper().seal(b"KEY-3", version(2, 3))
+    come.touch()
+    assert "2.3" in await step
+    assert site.key == "KEY-3"
+
+
 async def test_a_database_that_is_not_up_yet_is_waited_for(site):
     """Its place is a directory that comes later."""
     place = site.root / "later" / "key"
