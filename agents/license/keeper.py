@@ -156,11 +156,11 @@ class LicenseKeeper:
         What cannot be noted is noted at the next look.
         """
         with self._lock:
-            if version is None or version != self._escrow.seen:
-                self.file.forget_placed()
-            if self._escrow.seen == version or self._escrow.newest is None:
-                return
             try:
+                if version is None or version != self._escrow.seen:
+                    self.file.forget_placed()
+                if self._escrow.seen == version or self._escrow.newest is None:
+                    return
                 self._save(replace(self._escrow, seen=version))
             except DurabilityLost as error:
                 log.warning("not_noted", license=self.spec.name, why=str(error))

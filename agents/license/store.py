@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass, replace
@@ -99,10 +100,7 @@ class EscrowFile:
             "seen": None if escrow.seen is None else list(escrow.seen),
         }
         write_atomic(self.path, json.dumps({**fields, "sha256": _digest(fields)}).encode() + b"\n")
-        try:
-            self.path.with_name(f"{self.path.name}.damaged").unlink(missing_ok=True)
-        except OSError as error:
-            raise DurabilityLost(f"{self.path}.damaged cannot be removed: {error.strerror}") from error
+        _remove(self.path.with_name(f"{self.path.name}.damaged"))
 
     # -- what the step of an activation saw --------------------------------------------------------------------
 
@@ -118,8 +116,8 @@ class EscrowFile:
             return None
 
     def forget_placed(self) -> None:
-        """Something else was seen in place since."""
-        self.placed_path.unlink(missing_ok=True)
+        """Something else was seen in place since. Raises DurabilityLost."""
+        _remove(self.placed_path)
 
     # -- an operator's word on the key in place -------------------------------------------------------------
 
@@ -137,8 +135,16 @@ class EscrowFile:
         return mark if judged == (NO_VERSION if newest is None else newest) else ""
 
     def forget_accepted(self) -> None:
-        """It was for one activation. What cannot be removed is for that one value alone."""
-        self.accepted_path.unlink(missing_ok=True)
+        """It was for one activation. What cannot be removed is void: a newer version was sealed."""
+        with contextlib.suppress(DurabilityLost):
+            _remove(self.accepted_path)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise DurabilityLost(f"{path} cannot be removed: {error.strerror}") from error
 
 
 def _raw(sealed: SealedKey) -> dict[str, Any]:

@@ -224,3 +224,20 @@ def test_an_accepted_key_is_that_one_alone_and_only_until_it_is_sealed(tmp_path)
 
 def test_a_draw_is_never_the_same():
     assert draw_key() != draw_key()
+
+
+def test_what_cannot_be_removed_costs_no_other_license_anything(tmp_path):
+    """A note that stays keeps its say until it can go; an accepted key is void by its version alone."""
+    site = SiteOf(tmp_path / "a")
+    keeper = site.keeper()
+    keeper.seal(b"one", version(2, 1))
+    keeper.file.accept("mark", version(2, 1))
+    keeper.file.note_in_place(version(2, 1))
+    for path in (keeper.file.placed_path, keeper.file.accepted_path):
+        path.rename(path.with_suffix(".kept"))
+        path.mkdir()  # what no unlink removes
+    with pytest.raises(DurabilityLost, match="cannot be removed"):
+        keeper.file.forget_placed()
+    keeper.saw(None)
+    assert keeper.seal(b"two", version(2, 2)) == ""
+    assert site.keeper().file.accepted(version(2, 2)) == ""
