@@ -10,6 +10,7 @@ import hmac
 import json
 import logging
 import sys
+import threading
 from dataclasses import replace
 
 import pytest
@@ -24,7 +25,7 @@ from witness.core.notify.settings import Monitor, Way
 from witness.core.notify.wellness import unwell
 from witness.core.sight import GroupSight
 from witness.notify import apprise_body
-from witness.notify.apprise_body import AppriseDelivery, scrubbed
+from witness.notify.apprise_body import AppriseDelivery, heard_here, scrubbed
 from witness.notify.letter import Sender, of_test
 from witness.notify.memory import MemoryDelivery
 from witness.notify.monitors import Monitors
@@ -282,6 +283,18 @@ def test_a_group_in_observe_is_well_while_its_sites_are_heard():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_delivery_hears_no_warning_of_one_that_runs_beside_it():
+    library = logging.getLogger("a-library")
+    with heard_here(library) as heard:
+        library.warning("here")
+        beside = threading.Thread(target=lambda: library.warning("slack://THE-SECRET-TOKEN"))
+        beside.start()
+        beside.join()
+        library.info("not worth a word")
+    library.warning("afterwards")
+    assert heard == ["here"]
+
+
 async def test_what_apprise_says_of_an_address_that_it_cannot_load_reaches_no_log(tmp_path, caplog):
     pytest.importorskip("apprise")
     path = tmp_path / "chat.url"

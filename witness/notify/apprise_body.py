@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
+import threading
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, Final
 
@@ -86,8 +89,7 @@ class AppriseDelivery:
             allow_templates=False,
         )
         service = library.Apprise(asset=asset)
-        heard: list[str] = []
-        with library.LogCapture(level=library.logging.WARNING) as captured:
+        with heard_here(library.logger) as heard:
             if not service.add(address):
                 return Report(ok=False, text="apprise does not know such an address: see its list of services")
             if self._clock.now() >= until_ns:  # loading took so long: sent now, it would come twice
@@ -103,11 +105,31 @@ class AppriseDelivery:
                 )
             except Exception as error:  # noqa: BLE001  # a plug-in of a third party; its words may hold the address
                 return Report(ok=False, again=True, text=f"apprise failed ({type(error).__name__})")
-            heard += captured.getvalue().splitlines()[-4:]
         if ok:
             return TOLD
         scheme = address.partition("://")[0][:20]
-        return Report(ok=False, again=True, text=f"{scheme}: not delivered", detail=scrubbed("; ".join(heard), address))
+        return Report(
+            ok=False, again=True, text=f"{scheme}: not delivered", detail=scrubbed("; ".join(heard[-4:]), address)
+        )
+
+
+@contextlib.contextmanager
+def heard_here(logger: logging.Logger) -> Iterator[list[str]]:
+    """What it warns of in this thread: other deliveries run beside it, and theirs may hold their addresses."""
+    heard: list[str] = []
+    here = threading.get_ident()
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == here:
+                heard.append(record.getMessage())
+
+    ear = Ear(level=logging.WARNING)
+    logger.addHandler(ear)
+    try:
+        yield heard
+    finally:
+        logger.removeHandler(ear)
 
 
 def _type(library: ModuleType, letter: dict[str, Any]) -> Any:
