@@ -295,6 +295,7 @@ def test_a_delivery_hears_no_warning_of_one_that_runs_beside_it():
     assert heard == ["here"]
 
 
+@pytest.mark.filterwarnings("ignore:.*imghdr:DeprecationWarning")  # loaded by apprise's mail plug-in
 async def test_what_apprise_says_of_an_address_that_it_cannot_load_reaches_no_log(tmp_path, caplog):
     pytest.importorskip("apprise")
     path = tmp_path / "chat.url"
