@@ -106,7 +106,7 @@ def test_a_full_table_of_requests_refuses_and_does_not_end_the_witness(monkeypat
     with pytest.raises(Overloaded):
         driver.release(command, lambda _: None)
     with pytest.raises(Overloaded):
-        driver.heartbeat(b"", lambda _: None)
+        driver.heartbeat(b"", lambda _: None, object())
 
 
 def test_a_failback_that_lag_held_back_is_looked_at_again_without_a_changed_report():
