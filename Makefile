@@ -28,7 +28,7 @@ demo: venv  ## three witnesses, two sites and a license server on loopback (ARGS
 	@$(BIN)/witness demo $(ARGS)
 
 test: venv  ## all tests (TEST_JOBS=2 processes)
-	@$(BIN)/python -m pytest -n $(TEST_JOBS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(ARGS)
 
 check: venv  ## ruff, formatting and mypy; changes nothing
 	@failed=0; \
