@@ -289,6 +289,8 @@ class GroupLife:
             return
         if self.holder.epoch != NO_EPOCH:
             self.holder.end()  # claimed, not answered yet: it is not begun from here; the grant runs out
+        # A release says "verified down", which is not so any more: the lease of what ended here runs out.
+        self.end.release = None
         self.fence(text)
 
     def abandon(self, text: str, now: ClockReading) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from site_license_core_rig import LicenseRig, holder, stopping
 
 from agents.core.effects import Fence
-from agents.core.licenses import ACTIVE_WHILE_DORMANT
+from agents.core.licenses import ACTIVE_WHILE_DORMANT, Look
 from proto.health import SiteState
 from proto.messages import Verdict
 from proto.units import Epoch
@@ -69,6 +69,22 @@ def test_a_bound_that_is_being_stored_is_over_after_the_fence():
     rig.fenced()
     rig.stored()
     assert (rig.state, rig.group.holder.bound, rig.group.holder.finished) == (SiteState.FENCED, 2, 2)
+
+
+def test_a_release_that_is_still_to_be_told_is_told_no_more():
+    """It says "verified down", and the next site begins at once."""
+    rig = holder()
+    rig.looks(Look.CHANGED)
+    rig.seals()
+    stopping(rig)
+    assert rig.state is SiteState.STANDBY
+    assert rig.group.end.release is not None, "it waits for the key to be put"
+    rig.probed(True)
+    rig.fenced()
+    rig.stored()
+    rig.fresh_beat()
+    rig.passes(3_000)
+    assert (rig.state, rig.group.end.release, rig.releases()) == (SiteState.FENCED, None, [])
 
 
 def test_an_active_site_has_its_license_activated_and_nothing_happens():
