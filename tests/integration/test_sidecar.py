@@ -218,13 +218,16 @@ async def test_the_first_process_reaps_orphans(tmp_path: Path) -> None:
     code = (
         "import os, subprocess, sys, time\n"
         "from agents.fencing import pid_one\n"
+        "def state(pid):\n"
+        "    try: return open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[0]\n"
+        "    except (FileNotFoundError, ProcessLookupError): return 'gone'\n"
         "pid_one.stand_in(pid_one.Work())\n"
         "for _ in range(20): subprocess.run(['sh', '-c', 'sleep 0.01 &'])\n"
         "ends = time.monotonic() + 10\n"
         "while time.monotonic() < ends:\n"
         "    pids = [pid for pid in os.listdir('/proc') if pid.isdigit()]\n"
-        "    states = [open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[0] for pid in pids]\n"
-        "    if len(states) == 2 and 'Z' not in states: sys.exit(7)\n"
+        "    states = [state(pid) for pid in pids]\n"
+        "    if len(states) == 2 and not {'Z', 'gone'} & set(states): sys.exit(7)\n"
         "    time.sleep(0.02)\n"
         "sys.exit(1)\n"
     )
