@@ -308,7 +308,7 @@ MUTANTS = (
         "a grant is compare-and-set on a vacant lease",
         "lease: grant",
         a_grant_without_compare,
-        SimFocus(("witness-delay", "witness-cut-set", "switchover", "witness-kill"), STORY, 60),
+        SimFocus(("witness-delay", "witness-cut-set", "switch-twice", "switchover", "witness-kill"), STORY, 60),
     ),
     Mutant(
         "silence-shortens-lease",
