@@ -1,5 +1,6 @@
-"""The whole story with real processes: all witnesses are killed, dc-a is stopped, dc-b goes on under a permit, the
-witnesses come back from their disks and adopt it without a stop, dc-a comes back dormant.
+"""The whole story with real processes: all witnesses are killed, dc-a is stopped, dc-b goes on under a permit, also
+over an upgrade of its agent, the witnesses come back from their disks and adopt it without a stop, dc-a comes back
+dormant.
 """
 
 from __future__ import annotations
@@ -192,6 +193,7 @@ async def test_the_glass_is_broken_and_mended(story: Story) -> None:
     assert (again.returncode, "used here before" in again.stderr) == (78, True)
     shown = await asyncio.to_thread(story.cli, *AGENT, "status", "-c", story.config("dc-b"))
     assert "under break-glass permit" in shown.stdout
+    await upgraded_under(story, under)
 
     for name in story.cluster.names:
         story.cluster.start(name)
@@ -210,6 +212,18 @@ async def test_the_glass_is_broken_and_mended(story: Story) -> None:
     assert_one_after_the_other(story)
     still = await story.group_of("dc-b")
     assert (still["active"], still["epoch"]) == (True, adopted["epoch"])
+
+
+async def upgraded_under(story: Story, under: dict[str, Any]) -> None:
+    """The agent is replaced while no witness lives: the next one goes on under the permit that the former one took."""
+    pid = story.agents["dc-b"].pid
+    done = await asyncio.to_thread(story.cli, *AGENT, "upgrade", "-c", story.config("dc-b"), "--wait", "20")
+    assert done.returncode == 0, done.stderr + story.log()
+    assert "still holding shop" in done.stdout
+    later = await story.until("dc-b", lambda group: group["active"])
+    assert (later["epoch"], later["permit"]["under"]) == (under["epoch"], under["permit"]["under"])
+    assert story.agents["dc-b"].pid == pid
+    assert story.agents["dc-b"].poll() is None
 
 
 def assert_one_after_the_other(story: Story) -> None:
