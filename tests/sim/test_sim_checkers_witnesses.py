@@ -194,6 +194,19 @@ def test_what_was_told_is_in_every_later_state(court: Court):
     assert court.kinds() == ["durable"]
 
 
+def test_what_is_told_in_the_last_moment_may_be_on_its_way(court: Court):
+    checker, events = DurableChecker(court.findings), chronicle(3)
+    checker.told(told(7, 1, events[0].chain), 0)
+    checker.due()
+    checker.told(told(8, 3, events[2].chain), 7)
+    checker.ends("w2", 7)
+    checker.ledger("w2", events[:1])
+    assert court.kinds() == []
+    checker.ends("w3", 6)
+    checker.ledger("w3", [])
+    assert court.kinds() == ["durable", "durable"]
+
+
 @pytest.mark.parametrize(("index", "found"), [(8, []), (7, ["order"]), (3, ["order"])])
 def test_what_is_asked_after_an_answer_is_applied_behind_it(court: Court, index: int, found: list[str]):
     checker = DurableChecker(court.findings)

@@ -30,6 +30,7 @@ class DurableChecker:
         self._found = findings.found
         self._highest: Told | None = None
         self._longest: Told | None = None
+        self._due: tuple[Told | None, Told | None] | None = None
 
     @property
     def floor(self) -> int:
@@ -52,15 +53,19 @@ class DurableChecker:
         if self._longest is None or what.head_seq > self._longest.head_seq:
             self._longest = what
 
+    def due(self) -> None:
+        """What was told until now is what `ends` and `ledger` ask for: what is told later may be on its way."""
+        self._due = self._highest, self._longest
+
     def ends(self, witness: str, index: int) -> None:
-        """All is healed and quiet: a replica's last applied index."""
-        told = self._highest
+        """All is healed and quiet, and had been for a moment since `due`: a replica's last applied index."""
+        told, _ = self._due or (self._highest, self._longest)
         if told is not None and index < told.index:
             self._found("durable", f"{witness} ends at index {index}; {told.who} had told of {told.index}")
 
     def ledger(self, witness: str, events: list[Event]) -> None:
-        """All is healed and quiet: the ledger on a witness's disk."""
-        told = self._longest
+        """The same: the ledger on a witness's disk."""
+        _, told = self._due or (self._highest, self._longest)
         if told is None or told.head_seq == 0:
             return
         if len(events) < told.head_seq:
