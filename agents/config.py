@@ -11,7 +11,6 @@ runs (a restart of the agent changes nothing for a platform that is held by its 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -41,7 +40,6 @@ from agents.settings import (
     CheckSpec,
     Endpoint,
     GroupSpec,
-    LogSettings,
     PlanSpec,
     ProbeSpec,
     SiteSettings,
@@ -50,6 +48,7 @@ from agents.settings import (
 )
 from proto import limits
 from proto.edge.config_file import ConfigModel, config_schema, load_config, parse_config, refusal
+from proto.edge.config_logs import LogConfig
 from proto.edge.config_types import (
     Address,
     ConfigAddress,
@@ -87,23 +86,6 @@ class WitnessConfig(ConfigModel):
 
 class LocalConfig(ConfigModel):
     http: ConfigAddress | None = Field(default=None, description="for load balancers and metrics; none: off")
-
-
-class LogLevel(Enum):
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class LogFormat(Enum):
-    JSON = "json"
-    TEXT = "text"
-
-
-class LogConfig(ConfigModel):
-    level: LogLevel = LogLevel.INFO
-    format: LogFormat | None = Field(default=None, description="without it: text on a terminal, else JSON")
 
 
 class StepConfig(ConfigModel):
@@ -358,16 +340,12 @@ class AgentConfig(ConfigModel):
             members=tuple(member.spec() for member in self.members),
             members_listen=endpoint_of(self.members_listen),
             site_link=None if self.site_link is None else self.site_link.spec(),
-            log=log_settings(self.log),
+            log=self.log.settings(),
         )
 
 
 def endpoint_of(address: Address | None) -> Endpoint | None:
     return None if address is None else Endpoint(*address)
-
-
-def log_settings(log: LogConfig) -> LogSettings:
-    return LogSettings(log.level.value, None if log.format is None else log.format is LogFormat.JSON)
 
 
 def check_directories(state_dir: Path, runtime_dir: Path) -> None:

@@ -16,12 +16,10 @@ from agents.config import (
     STEPS_MAX,
     DownCheckConfig,
     LocalConfig,
-    LogConfig,
     StepConfig,
     TlsConfig,
     check_directories,
     endpoint_of,
-    log_settings,
 )
 from agents.config_components import COMPONENTS_MAX, ComponentConfig, check_components
 from agents.config_fields import ClusterHex, PlanTimeout, unique, written
@@ -38,6 +36,7 @@ from agents.settings import (
 )
 from proto import limits
 from proto.edge.config_file import ConfigModel, config_schema, load_config, parse_config, refusal
+from proto.edge.config_logs import LogConfig
 from proto.edge.config_types import ConfigAddress, ConfigPath, GroupName, MemberId, SiteName
 from proto.timing import SiteBudgets
 
@@ -128,7 +127,7 @@ class MemberConfig(ConfigModel):
             runtime_dir=self.runtime_dir,
             http=endpoint_of(self.local.http),
             groups=tuple(group.spec() for group in self.groups),
-            log=log_settings(self.log),
+            log=self.log.settings(),
         )
 
 

@@ -29,6 +29,7 @@ from agents.core.settings import (
     ProbeSettings,
 )
 from agents.license.spec import SiteLicense
+from proto.edge.log_settings import LogSettings
 from proto.timing import SiteBudgets
 from proto.units import ClusterId, GroupId, MemberName, SiteId, WitnessId
 
@@ -55,13 +56,6 @@ class TlsPaths:
     cert: Path
     key: Path
     crl: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LogSettings:
-    level: str = "info"
-    json: bool | None = None
-    """None: text on a terminal, else JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +201,7 @@ class SiteSettings:
     members_listen: Endpoint | None = None
     site_link: SiteLinkSpec | None = None
     """None: nothing is relayed, and no hold is asked for or given."""
-    log: LogSettings = LogSettings()
+    log: LogSettings = field(default_factory=LogSettings)
     version: str = "0"
     """Of the distribution; looked up by the checker, because that needs libraries."""
 
@@ -245,7 +239,7 @@ class MemberProcessSettings:
     runtime_dir: Path
     http: Endpoint | None
     groups: tuple[MemberGroupSpec, ...]
-    log: LogSettings = LogSettings()
+    log: LogSettings = field(default_factory=LogSettings)
     version: str = "0"
 
     @property

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from proto import limits as proto_limits
 from proto.edge.config_file import ConfigModel, config_schema, load_config, parse_config, refusal, refusal_of
+from proto.edge.config_logs import LogConfig
 from proto.edge.config_types import (
     Address,
     ConfigAddress,
@@ -29,7 +30,6 @@ from witness.raft.timers import PROFILES, RaftTimers
 from witness.settings import (
     LimitSettings,
     Listen,
-    LogSettings,
     MetricsSettings,
     TlsPaths,
     WitnessSettings,
@@ -120,23 +120,6 @@ class LimitsConfig(ConfigModel):
     requests_max: int = Field(default=_DEFAULTS.requests_max, ge=1, le=1_024)
 
 
-class LogLevel(Enum):
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class LogFormat(Enum):
-    JSON = "json"
-    TEXT = "text"
-
-
-class LogConfig(ConfigModel):
-    level: LogLevel = LogLevel.INFO
-    format: LogFormat | None = Field(default=None, description="without it: text on a terminal, else JSON")
-
-
 class WitnessConfig(ConfigModel):
     """One witness of a cluster."""
 
@@ -186,9 +169,7 @@ class WitnessConfig(ConfigModel):
                 limits.idle_timeout,
                 limits.requests_max,
             ),
-            log=LogSettings(
-                self.log.level.value, None if self.log.format is None else self.log.format is LogFormat.JSON
-            ),
+            log=self.log.settings(),
             notify=None if self.notify is None else self.notify.settings(),
         )
 

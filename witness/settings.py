@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from proto.edge.log_settings import LogSettings
 from proto.units import ClusterId, WitnessId
 from witness.core.notify.settings import NotifySettings, from_plain
 from witness.raft.timers import RaftTimers
@@ -51,13 +52,6 @@ class LimitSettings:
     """Agents ping every second: a stream that says nothing for so long is dead."""
     requests_max: int = 64
     """Operators' requests at once; more are told to come back."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogSettings:
-    level: str = "info"
-    json: bool | None = None
-    """None: text on a terminal, else JSON."""
 
 
 @dataclass(frozen=True, slots=True)

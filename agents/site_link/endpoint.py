@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 from collections import deque
 
+from agents.client.together import until_one_ends
 from agents.site_link.carrier import Carrier, NotCarried
 from agents.site_link.greeting import Ourselves, SentAway, greet, require_speaker
 from agents.site_link.port import SiteLinkEvents, SiteSays
@@ -168,18 +169,14 @@ class Served:
         if former is not None:
             former.end(SiteGoodbyeCode.STOPPING, "the same agent connected anew")
         log.info("site_asks_here", site=self.site)
-        works = (self._read(first), self._write(), self._end.wait())
-        tasks = [asyncio.ensure_future(work) for work in works]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await until_one_ends(self._read(first), self._write(), self._ended())
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             if links.get(self.site) is self:
                 del links[self.site]
+
+    async def _ended(self) -> None:
+        await self._end.wait()
 
     async def _read(self, request: SiteRequest) -> None:
         while True:

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from agents.client.backoff import Backoff
+from agents.client.together import until_one_ends
 from agents.site_link.dial import Dialled, Peer, answer_of, dial
 from agents.site_link.greeting import Ourselves
 from agents.site_link.port import SiteAsk, SiteLinkEvents, SiteUnreachable
@@ -123,16 +124,10 @@ class PeerLink:
         self._full.clear()
         self._log.info("site_link_open", version=dialled.welcome.version)
         self._events.site_opened(self.peer.site)
-        works = (self._read(dialled.wire), self._write(dialled.wire, self._outbox), self._ping(), self._overflow())
-        tasks = [asyncio.create_task(work) for work in works]
+        wire, outbox = dialled.wire, self._outbox
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await until_one_ends(self._read(wire), self._write(wire, outbox), self._ping(), self._overflow())
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             self._outbox = self._identity = self._pinged = None
             self.status.connected, self.status.rtt_ms = False, None
             self._events.site_closed(self.peer.site)

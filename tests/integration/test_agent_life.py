@@ -28,7 +28,6 @@ from agents.settings import (
     CheckSpec,
     Endpoint,
     GroupSpec,
-    LogSettings,
     PlanSpec,
     ProbeSpec,
     ResourceSpec,
@@ -38,6 +37,7 @@ from agents.settings import (
 )
 from agents.store import open_store
 from proto.decisions import Reason
+from proto.edge.log_settings import LogSettings
 from proto.health import SiteState
 from proto.messages import NoticeKind, ReleaseKind, RevokePhase
 from proto.units import ClusterId, GroupId, SiteId
