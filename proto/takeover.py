@@ -15,10 +15,11 @@ Rule (promise P4): every wait of the chain has a bound, and the bounds are added
     promise     what of an outstanding promise to another site (DESIGN section 6) is left after all that
     activation  the site's own steps, by their budget
 
-Each delay is a bound that was assumed or measured (`Delays`), not an average. `promise` is 0: a promise is as long as a
-lease and was asked for by a site that still lived, so it has run out when the lease would have (docs/adr/0016); it
-stands here so that nobody forgets it. Not in the sum, and not bounded by anybody: a second leader's death, a
-candidate that is not eligible, a network that is slower than `Delays` says.
+Each delay is a bound that was assumed or measured (`Delays`), not an average. `promise` is mostly 0: a promise is as
+long as a lease and was asked for by a site that still lived, so it runs out beside the lease (docs/adr/0016), later only
+by what a request takes longer over the site link than all that comes between a renewal and the notice. Not in the sum,
+and not bounded by anybody: a second leader's death, a candidate that is not eligible, a network that is slower than
+`Delays` says.
 Rejected: a flat allowance of four seconds for "four Raft rounds" (too long for a lease of a second, and it hid that an
 election was not in it); percentiles added up (a sum of p99s is a p99 of nothing).
 """
@@ -52,7 +53,7 @@ class Delays:
     election_ns: DurationNs
     """The longest election timeout: configured, and as far as round trips stretch it (witness/raft/pace.py)."""
     link_ns: DurationNs = DurationNs(50 * NS_PER_MS)  # noqa: RUF009 - an int under a name
-    """Between the agents of two sites, there and back; no takeover waits for it, a round of holds does."""
+    """Between the agents of two sites, there and back: a round of holds waits for it, and a promise begins that late."""
 
     @property
     def answer_ns(self) -> DurationNs:
@@ -82,9 +83,7 @@ def slowest(duration_ns: int, drift_max_ppm: int) -> DurationNs:
     return DurationNs(-(-duration_ns * PPM // (PPM - drift_max_ppm)))
 
 
-def takeover_phases(
-    constants: LeaseConstants, delays: Delays, activation_ms: int, promise_ns: int = 0
-) -> tuple[Phase, ...]:
+def takeover_phases(constants: LeaseConstants, delays: Delays, activation_ms: int) -> tuple[Phase, ...]:
     """The whole chain, in order; their sum is takeover_max. `activation_ms`: the new site's budget for its steps."""
     r = constants.drift_max_ppm
     plain = LeaseConstants(constants.ttl_ms, r, 0)
@@ -93,20 +92,22 @@ def takeover_phases(
     way_ns = slowest(delays.round_trip_ns, r)
     elections = SPLIT_VOTES_MAX + 1
     election_ns = elections * (slowest(delays.election_ns, r) + step_ns)
+    wake_ns, renewal_ns = slowest(delays.wake_ns, r), way_ns + step_ns
+    promise_ns = max(0, slowest(delays.link_ns, r) - (renewal_ns + wake_ns + 2 * step_ns + way_ns))
     claim_ns = slowest(delays.store_ns + URGENT_SPACING_NS, r) + way_ns + step_ns
     rows = (
-        ("renewal", way_ns + step_ns, "the last renewal's way in and its commit"),
+        ("renewal", renewal_ns, "the last renewal's way in and its commit"),
         ("lease", ttl_ns, "what may be left of the lease"),
         ("drift", unlocked_ns - ttl_ns, f"clocks off by {r / 10_000:g} %: D, on the slowest clock"),
         ("lock delay", takeover_wait_max(constants) - unlocked_ns, "for license servers that keep a session"),
-        ("wake", slowest(delays.wake_ns, r), "a witness's timer is served late"),
+        ("wake", wake_ns, "a witness's timer is served late"),
         ("vote", step_ns, "the expiry votes of a majority are committed"),
         ("grant", step_ns, "the decision and its commit"),
         ("notice", way_ns, "the hint to the new site"),
         ("claim", claim_ns, "the epoch is stored, claimed, committed, answered"),
         ("election", election_ns, f"the leader dies at the worst instant; {SPLIT_VOTES_MAX} split vote"),
         ("repeat", step_ns + slowest(answer_wait_ns(delays.round_trip_ns, 0), r), "what died with the leader, again"),
-        ("promise", promise_ns, "what is left of a promise: it runs beside the lease"),
+        ("promise", promise_ns, "what is left of a promise then: it runs beside the lease"),
         ("activation", slowest(activation_ms * NS_PER_MS, r), "the new site's own steps"),
     )
     return tuple(Phase(name, DurationNs(ns), words) for name, ns, words in rows)
