@@ -16,8 +16,8 @@ Rule (promise P4): every wait of the chain has a bound, and the bounds are added
     activation  the site's own steps, by their budget
 
 Each delay is a bound that was assumed or measured (`Delays`), not an average. `promise` is mostly 0: a promise is as
-long as a lease and was asked for by a site that still lived, so it runs out beside the lease (docs/adr/0016), later only
-by what a request takes longer over the site link than all that comes between a renewal and the notice. Not in the sum,
+long as a lease and was asked for by a site that still lived, so it runs out beside the lease (docs/adr/0016), later by
+what a request takes longer over the site link than all that comes between a renewal and the notice. Not in the sum,
 and not bounded by anybody: a second leader's death, a candidate that is not eligible, a network that is slower than
 `Delays` says.
 Rejected: a flat allowance of four seconds for "four Raft rounds" (too long for a lease of a second, and it hid that an
@@ -53,7 +53,7 @@ class Delays:
     election_ns: DurationNs
     """The longest election timeout: configured, and as far as round trips stretch it (witness/raft/pace.py)."""
     link_ns: DurationNs = DurationNs(50 * NS_PER_MS)  # noqa: RUF009 - an int under a name
-    """Between the agents of two sites, there and back: a round of holds waits for it, and a promise begins that late."""
+    """Between the agents of two sites, there and back: a round of holds waits for it, a promise begins that late."""
 
     @property
     def answer_ns(self) -> DurationNs:
