@@ -20,7 +20,7 @@ from agents.core.licenses import KeptKeys, Look
 from agents.license.build import about, source_of
 from agents.license.component import ProbeAnswer, ask_probe
 from agents.license.keeper import KEY_FILE, OLD_KEY, LicenseKeeper
-from agents.license.place import PlaceFault, Source
+from agents.license.place import SOURCE_BAD_VALUE, PlaceFault, Source
 from agents.license.spec import SiteLicense
 from agents.license.stance import Stance
 from proto.edge.logs import get_logger
@@ -169,13 +169,15 @@ class LicenseRoom:
             value = await one.source.read()
         except PlaceFault as error:
             problem = self._fault(one, error)
+            if error.code == SOURCE_BAD_VALUE and self._stance(one) == stance:
+                await asyncio.to_thread(one.keeper.saw, None)  # what is no key is none, as in a step
             sink.license_looked(one.group, spec.name, Look.FAILED, problem, stance.epoch, reseal=False)
             return
         one.last_fault = ""
         found, usable, reseal = await asyncio.to_thread(one.keeper.look, value)
         if self._stance(one) != stance:
             return
-        if found.place in (InPlace.NEWEST, InPlace.OLDER):
+        if found.place is not InPlace.UNKNOWN:  # what comes behind an absent key followed nothing that was seen here
             await asyncio.to_thread(one.keeper.saw, found.version)
         look, problem = Look.FAILED, found.problem
         if not usable:

@@ -16,6 +16,7 @@ from agents.license.keeper import KEY_FILE, NO_KEY, OLD_KEY
 from agents.license.place import MemoryPlace
 from agents.license.room import LicenseRoom
 from agents.license.stance import Stance, may_seal
+from agents.license.step import Refused, restore
 from proto.errors import DurabilityLost
 from proto.health import SiteState
 from proto.license import EscrowItem
@@ -102,6 +103,36 @@ async def test_a_dormant_site_notes_what_is_in_place_and_an_old_key_there_is_no_
     world.site.put("KEY-2")
     await world.look()
     assert world.site.keeper().escrow.seen == version(2, 2)
+
+
+@pytest.mark.parametrize("gone", [None, "x" * 5000], ids=["no key", "no key by its size"])
+async def test_a_place_without_a_key_is_compared_afresh_when_one_is_back(world, gone):
+    """A database that was emptied and filled from a backup: what is there then followed nothing that was seen here."""
+    await world.seal()
+    world.stance = DORMANT
+    await world.look()
+    world.site.keeper().file.note_in_place(version(2, 1))
+    assert world.site.keeper().escrow.seen == version(2, 1)
+    world.site.put(gone)
+    await world.look()
+    keeper = world.site.keeper()
+    assert (keeper.escrow.seen, keeper.file.placed()) == (None, None)
+    world.site.put("KEY-0")
+    await world.look()
+    with pytest.raises(Refused, match="none that this site knows"):
+        await restore(world.site.keeper(), world.site.source, None)
+
+
+async def test_a_place_that_cannot_be_reached_says_nothing_of_what_it_held(world):
+    """A database that restarts with its promotion: its successor key is known as one all the same."""
+    await world.seal()
+    world.stance = DORMANT
+    await world.look()
+    place = MemoryPlace()
+    place.fault = "it restarts"
+    world.one.source = place
+    await world.look()
+    assert world.site.keeper().escrow.seen == version(2, 1)
 
 
 async def test_nothing_is_sealed_that_was_read_without_the_epoch(world):
