@@ -34,6 +34,9 @@ VERSION_MAX: Final = 1 << 48
 VERSION_SKIP_MAX: Final = 1 << 16
 """A value may leave out so many numbers: those of values that were sealed while no witness could be reached."""
 
+NOT_BELIEVED: Final = "held-not-believed"
+"""A problem that the witnesses put in a report's place: the number that it says to hold cannot have been given yet."""
+
 
 class EscrowVersion(NamedTuple):
     """Ordered as it stands: a value of a later epoch is newer, within an epoch the higher number."""

@@ -61,6 +61,10 @@ def no_repetition(patch: pytest.MonkeyPatch) -> None:
     rewritten(escrow_rules._put, "(kept.sealed, kept.site) == (sealed, command.site)", "False")(patch)
 
 
+def any_number_is_believed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(licenses, "believed", lambda scope, group, site, report: report)
+
+
 def any_box(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(escrow_rules, "check_sealed", lambda sealed, field: sealed)
 
@@ -208,6 +212,7 @@ MUTANTS = (
     _mutant("escrow-of-another-epoch", "a put is of the lease's epoch", "E1", any_epoch_of_the_holder, PUTS),
     _mutant("escrow-of-any-claim", "of two instances the claim's puts", "E1", any_claim, PUTS),
     _mutant("escrow-goes-back", "numbers only go up", "E2", numbers_count_from_one, PUTS),
+    _mutant("license-any-number", "no site says numbers up", "E2", any_number_is_believed, RULES),
     _mutant("escrow-not-repeated", "the same bytes again are done", "E3", no_repetition, PUTS),
     _mutant("escrow-other-bytes-are-done", "only the same bytes are", "E3", same_version_is_done, PUTS),
     _mutant("escrow-repeated-by-anybody", "only by the site that sealed them", "E3", same_bytes_of_anybody, PUTS),

@@ -14,7 +14,7 @@ from proto.decisions import DecisionKind, Reason
 from proto.groups import Mode, WitnessLoss
 from proto.health import SiteState
 from proto.holds import NO_CHAIN, HoldMark
-from proto.license import NO_VERSION, VERSION_MAX, EscrowPolicy
+from proto.license import NO_VERSION, NOT_BELIEVED, VERSION_MAX, VERSION_SKIP_MAX, EscrowPolicy
 from proto.messages import Verdict
 from proto.permit import PermitMark
 from proto.units import NS_PER_MS, Epoch, InstantNs
@@ -370,6 +370,35 @@ def test_an_absurd_word_about_licenses_is_refused_as_a_whole(bad):
     answer = rig.say(B, *bad)
     assert (answer.verdict, answer.reason) == (Verdict.REFUSED, Reason.MALFORMED)
     assert rig.group.sites[B].report.licenses == (licensed(),)
+
+
+def test_a_number_that_nobody_can_have_reached_is_not_believed_and_keeps_no_later_key_out():
+    """Without that the holder's next number would be above the last that may be put, for good."""
+    rig = EscrowRig()
+    assert rig.put(sealed(rig.epoch, 1)).ok
+    last = 2 + VERSION_SKIP_MAX
+    rig.say(B, licensed(version(rig.epoch, last)))
+    assert [kind for kind, _ in told(rig)] == ["license-current"], "so many may have been sealed without witnesses"
+    rig.say(B, licensed(version(rig.epoch, VERSION_MAX)))
+    words = (
+        f"fingerprint: it says that it holds {rig.epoch}.{VERSION_MAX}, but no number above {last} can have been given "
+        "yet: not believed, so it counts as holding none"
+    )
+    assert told(rig) == [("license-problem", words)]
+    assert rig.group.sites[B].report.licenses == (licensed(problem=NOT_BELIEVED),)
+    assert (licenses.newest(rig.group, KEY), licenses.next_number(rig.group, KEY)) == (version(rig.epoch, 1), 2)
+    rig.say(B, licensed(version(rig.epoch, VERSION_MAX), problem="again"))
+    assert told(rig) == [], "once"
+    assert rig.put(sealed(rig.epoch, 2)).ok
+    rig.say(B, licensed(version(rig.epoch, 2)))
+    assert told(rig) == [("license-current", f"fingerprint: it holds {rig.epoch}.2")]
+
+
+def test_a_site_cannot_lead_the_numbers_up_by_its_own_word_step_after_step():
+    rig = EscrowRig()
+    for number in (VERSION_SKIP_MAX, 2 * VERSION_SKIP_MAX, 3 * VERSION_SKIP_MAX):
+        rig.say(B, licensed(version(rig.epoch, number)))
+    assert rig.group.sites[B].report.licenses == (licensed(problem=NOT_BELIEVED),)
 
 
 def test_of_three_sites_those_that_hold_it_are_current():

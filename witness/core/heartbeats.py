@@ -134,6 +134,7 @@ def _report(
         return Reason.MALFORMED
     if report.epoch_bound > EPOCH_BOUND_MAX or check_report(report.licenses):
         return Reason.MALFORMED
+    report = licenses.believed(scope, group, beat.site, report)
     name = group.config.group
     before = record.report
     if record.store_id and record.store_id != report.store_id:

@@ -9,6 +9,7 @@ than what they keep, and a site that holds less would start the platform with a 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from proto.commands import Cause, Grant
 from proto.decisions import Blocker, Reason
@@ -17,6 +18,8 @@ from proto.groups import GroupConfig, Mode
 from proto.health import HealthReport
 from proto.license import (
     NO_VERSION,
+    NOT_BELIEVED,
+    VERSION_SKIP_MAX,
     EscrowItem,
     EscrowPolicy,
     EscrowVersion,
@@ -55,9 +58,12 @@ def number_min(group: GroupState, name: LicenseName) -> int:
     return 1 + (group.escrow.floor if version is None else version.version)
 
 
-def next_number(group: GroupState, name: LicenseName) -> int:
-    """Above every number that is known of, also of values that were sealed while no witness could be reached."""
-    said = (said_of(record, name) for record in group.sites.values())
+def next_number(group: GroupState, name: LicenseName, *, without: SiteId | None = None) -> int:
+    """Above every number that is known of, also of values that were sealed while no witness could be reached.
+
+    `without`: a site whose own word does not count.
+    """
+    said = (said_of(record, name) for site, record in group.sites.items() if site != without)
     numbers = [one.held.version for one in said if one is not None and one.held is not None]
     return max(number_min(group, name), *(1 + number for number in numbers), 1)
 
@@ -180,12 +186,37 @@ def some_of(values: list[EscrowValue], turn: int) -> tuple[EscrowValue, ...]:
     return tuple((values[first:] + values[:first])[:VALUES_MAX])
 
 
+def believed(scope: Scope, group: GroupState, site: SiteId, report: HealthReport) -> HealthReport:
+    """The same, without what it cannot hold: a number far above all that others know of (E2).
+
+    Taken in, one absurd word would set the number that the holder gives next, and leave no room above it. The report
+    as a whole is taken all the same: a holder whose renewals were refused for it would be fenced.
+    """
+    if not report.licenses:
+        return report
+    return replace(report, licenses=tuple(_believed(scope, group, site, said) for said in report.licenses))
+
+
+def _believed(scope: Scope, group: GroupState, site: SiteId, said: LicenseReport) -> LicenseReport:
+    most = next_number(group, said.name, without=site) + VERSION_SKIP_MAX
+    if said.held is None or said.held.version <= most:
+        return said
+    before = said_of(group.sites[site], said.name)
+    if before is None or before.problem != NOT_BELIEVED:
+        text = (
+            f"{said.name}: it says that it holds {version_words(said.held)}, but no number above {most} can have been "
+            "given yet: not believed, so it counts as holding none"
+        )
+        _tell(scope, group, site, EventKind.LICENSE_PROBLEM, text)
+    return replace(said, held=None, problem=NOT_BELIEVED)
+
+
 def reported(scope: Scope, group: GroupState, site: SiteId, before: HealthReport | None) -> None:
     """Tells of what a changed report says of its licenses: problems, and that it is current again (E12)."""
     record = group.sites[site]
     for said in () if record.report is None else record.report.licenses:
         was = next((one for one in (() if before is None else before.licenses) if one.name == said.name), None)
-        if said.problem and (was is None or was.problem != said.problem):
+        if said.problem not in ("", NOT_BELIEVED) and (was is None or was.problem != said.problem):
             _tell(scope, group, site, EventKind.LICENSE_PROBLEM, f"{said.name}: {said.problem}")
         top = newest(group, said.name)
         writes = group.lease is not None and group.lease.site == site
