@@ -277,7 +277,10 @@ def core_settings(site: SiteSettings, *, store_id: bytes) -> AgentSettings:
                 addresses=bool(group.resources.addresses),
                 watchdog=bool(group.ladder.watchdog),
                 reset_before_ms=group.ladder.reset_before_ms if group.ladder.reset_trigger else None,
-                licenses=tuple(LicenseSettings(one.name, one.required, one.lock_delay_ms) for one in group.licenses),
+                licenses=tuple(
+                    LicenseSettings(one.name, one.required, one.lock_delay_ms, one.keeps and one.source is not None)
+                    for one in group.licenses
+                ),
             )
             for group in site.groups
         ),

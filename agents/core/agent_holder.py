@@ -47,6 +47,11 @@ class SiteHolder(SitePermits):
         self.groups[group].licenses.looked(name, look, problem, epoch, reseal=reseal)
         self._work(now)
 
+    def license_looked_last(self: Agent, group: GroupId, name: LicenseName, now: ClockReading) -> None:
+        self._begin(now)
+        self.groups[group].licenses.looked_last(name)
+        self._work(now)
+
     def license_probed(
         self: Agent, group: GroupId, name: LicenseName, activated: bool | None, problem: str, now: ClockReading
     ) -> None:

@@ -80,6 +80,17 @@ class SealKey:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAtKey:
+    """Look at the license's key in place now, once: the platform has stopped, and its epoch ends behind the look.
+
+    Answered by `license_looked`, when the look says something, and then always by `license_looked_last`.
+    """
+
+    group: GroupId
+    license: LicenseName
+
+
+@dataclass(frozen=True, slots=True)
 class KeepSealed:
     """A sealed key of the witnesses: make it durable; answered by `license_kept`."""
 
@@ -198,6 +209,7 @@ Effect = (
     | StoreSites
     | StorePermit
     | SealKey
+    | LookAtKey
     | KeepSealed
     | StoreBounds
     | KeepAuthority

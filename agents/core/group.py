@@ -8,9 +8,10 @@ site's own promises keep it from beginning anything (agents/core/holds_given.py)
 from __future__ import annotations
 
 from agents.core.effects import ExtendDeadline, KeepAuthority, PlanKind, StoreSites, Tell
-from agents.core.group_life import GroupLife, GroupLifeStart, _Storing
+from agents.core.group_life import GroupLife, _Storing
 from agents.core.holds_given import Standing
 from agents.core.lease_holder import NO_EPOCH
+from agents.core.life_start import GroupLifeStart
 from agents.core.report import HoldsReport, report_bytes
 from agents.core.site import LIVE_STATES, SiteInput
 from agents.core.takeover import HANDOVER
@@ -201,7 +202,7 @@ class GroupAgent(GroupLife):
 
     def _extend(self, constants: LeaseConstants) -> None:
         deadlines = self.deadlines()
-        if deadlines is not None:
+        if deadlines is not None and self._stopped is None:
             self._emit(ExtendDeadline(self.settings.group, self.holder.epoch, deadlines, constants))
 
     def _lost_lease(self, text: str) -> None:

@@ -7,8 +7,7 @@ leads out. A plan that was overtaken answers to nobody: its number no longer mat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from enum import Enum
 
 from agents.core.effects import Effect, Fence, PlanKind, StoreBounds, Tell
@@ -16,10 +15,9 @@ from agents.core.health import HealthSummary
 from agents.core.holds_given import HoldsGiven
 from agents.core.holds_taken import Held, HoldsTaken
 from agents.core.lease_holder import NO_EPOCH, LeaseHolder
-from agents.core.licenses import GroupLicenses, KeptKeys
-from agents.core.permit_record import PermitRecord
+from agents.core.licenses import GroupLicenses
+from agents.core.life_start import GroupLifeStart
 from agents.core.plan_numbers import PlanNumbers
-from agents.core.promise import Promise
 from agents.core.release import EpochEnd
 from agents.core.report import site_budgets, timing_blockers
 from agents.core.settings import AgentSettings, GroupSettings
@@ -28,9 +26,9 @@ from agents.core.takeover import ACTIVATION_FAILED, HANDOVER, AdoptedGroup
 from proto.clock import ClockReading
 from proto.health import DORMANT_STATES, SiteState
 from proto.lease import LeaseConstants, lock_delay_wait
-from proto.messages import GroupSites, ReleaseKind
+from proto.messages import ReleaseKind
 from proto.timing import LocalDeadlines, SiteBudgets, local_deadlines
-from proto.units import NS_PER_MS, DurationNs, Epoch, Incarnation, InstantNs, LicenseName
+from proto.units import NS_PER_MS, DurationNs, Epoch, InstantNs, LicenseName
 
 VERIFY_AGAIN_NS = 2_000 * NS_PER_MS
 """A site that cannot prove itself down tries again after this."""
@@ -42,21 +40,6 @@ class _Storing(Enum):
     REGRANT = "regrant"
     PERMIT = "permit"
     FINISH = "finish"
-
-
-@dataclass(frozen=True, slots=True)
-class GroupLifeStart:
-    """What this life of the group begins with, beside its settings."""
-
-    started: ClockReading
-    incarnation: Callable[[], Incarnation]
-    """Of the agent, now."""
-    promise: Promise | None
-    sites: GroupSites | None
-    number_first: int
-    permit: PermitRecord = PermitRecord()  # noqa: RUF009 - frozen
-    sealed: Mapping[LicenseName, KeptKeys] = field(default_factory=dict)
-    """What is kept of the group's licenses."""
 
 
 class GroupLife:
@@ -114,6 +97,8 @@ class GroupLife:
         """The epoch ended while a bound was being stored: its end is stored next."""
         self._told_epoch = NO_EPOCH
         """The epoch that the resources know."""
+        self._stopped: bool | None = None
+        """Verified down, in order or not, and its epoch goes on for a last look at its licenses' keys."""
 
     def budgets(self, constants: LeaseConstants) -> SiteBudgets:
         return site_budgets(self.settings, constants)
@@ -179,7 +164,9 @@ class GroupLife:
         elif kind is PlanKind.ON_EPOCH:
             self._epoch_told(ok, text)
         elif ok:
-            self._down(SiteInput.STOPPED, now, orderly=orderly)
+            deadlines, self._stopped = self.deadlines(), orderly
+            self.licenses.look_last(now.boottime_ns, now.boottime_ns if deadlines is None else deadlines.kill_at)
+            self._end_when_looked(now)
         else:
             self.fence(f"deactivation could not be proven: {text}")
 
@@ -272,7 +259,7 @@ class GroupLife:
 
     def fence(self, text: str) -> None:
         if self._move(SiteInput.FENCE):
-            self.trouble = text
+            self.trouble, self._stopped = text, None
             self._plans.drop()
             self._emit(Tell(self.settings.group, f"fencing: {text}", alarm=True))
             self._emit(Fence(self.settings.group, text))
@@ -326,6 +313,11 @@ class GroupLife:
             delay_ns = lock_delay_wait(constants)
         self._end_epoch(constants, now, delay_ns)
 
+    def _end_when_looked(self, now: ClockReading) -> None:
+        if self._stopped is not None and not (self.holder.alive(now) and self.licenses.looking(now.boottime_ns)):
+            orderly, self._stopped = self._stopped, None
+            self._down(SiteInput.STOPPED, now, orderly=orderly)
+
     def _end_epoch(self, constants: LeaseConstants | None, now: ClockReading, delay_ns: int = 0) -> None:
         self.taken.epoch_over(None if self._superseded else self.held(), now, delay_ns)
         self.licenses.over(now.boottime_ns, 0 if constants is None else constants.ttl_ns)
@@ -367,6 +359,7 @@ class GroupLife:
         if self._verify_at is not None and now.boottime_ns >= self._verify_at:
             self._verify_at = None
             self.start()
+        self._end_when_looked(now)
         self.end.tick(now.boottime_ns, closing=self._closing)
         if self.state not in LIVE_STATES:
             return

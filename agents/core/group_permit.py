@@ -12,9 +12,10 @@ from collections.abc import Callable
 
 from agents.core.effects import Effect, KeepAuthority, PlanKind, Tell
 from agents.core.group import GroupAgent
-from agents.core.group_life import GroupLifeStart, _Storing
+from agents.core.group_life import _Storing
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_CLAIM, NO_EPOCH, Authority, LeaseHolder
+from agents.core.life_start import GroupLifeStart
 from agents.core.permit_desk import PermitDesk, PermitStanding
 from agents.core.settings import AgentSettings, GroupSettings
 from agents.core.site import LIVE_STATES, SiteInput

@@ -5,8 +5,8 @@ highest that it ever heard of; what is sealed is on disk before it is told to an
 is another one, when its epoch is new, and when the sealing key is. The newest is put to the witnesses, again and again
 with the very same bytes, until they answered; a refusal says which number comes next. What was sealed in a former
 epoch is put no more: the same key is sealed again. While witnesses are away the newest goes to the
-other sites with each request of a hold. A holder that went down in order waits a moment with its release, so that a
-key which changed just before is known.
+other sites with each request of a hold. A holder that went down in order looks at the key in place once more before its
+epoch ends, because a platform may exchange it as it stops, and waits a moment with its release until that is known.
 A dormant site keeps what the witnesses or a holder send, and says that it holds only what it could open.
 A license that is seen activated where nothing may run is fenced at once, before anybody was asked.
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from agents.core.effects import Effect, KeepSealed, SealKey, Tell
+from agents.core.effects import Effect, KeepSealed, LookAtKey, SealKey, Tell
 from agents.core.lease_holder import NO_CLAIM, NO_EPOCH
 from agents.core.settings import LicenseSettings
 from proto.decisions import Reason
@@ -32,6 +32,8 @@ PUT_AGAIN_NS = 700 * NS_PER_MS
 PUT_SLOWLY_NS = 30_000 * NS_PER_MS
 LAST_PUT_MAX_NS = 5_000 * NS_PER_MS
 """A release waits at most this long for what was sealed before the end."""
+LAST_LOOK_MAX_NS = 2_000 * NS_PER_MS
+"""An epoch goes on at most this long when all is verified down, for the last look and what is sealed by it."""
 _NOT_KEPT = frozenset({Reason.UNKNOWN_LICENSE, Reason.ESCROW_OFF})
 
 CANNOT_OPEN = "cannot-open"
@@ -120,6 +122,9 @@ class GroupLicenses:
         self._epoch, self._claim = NO_EPOCH, NO_CLAIM
         self._last_put_by: InstantNs | None = None
         """The epoch is over here; until then what it sealed is still put."""
+        self._last_look_by: InstantNs | None = None
+        """Verified down; until then what the platform left in place is looked at and sealed."""
+        self._unlooked: set[LicenseName] = set()
 
     @property
     def configured(self) -> bool:
@@ -134,6 +139,29 @@ class GroupLicenses:
         self._epoch, self._claim, self._last_put_by = epoch, claim, None
         for one in self._all.values():
             one.put_problem, one.slow, one.again_at = "", False, InstantNs(0)
+
+    def look_last(self, now: InstantNs, until: InstantNs) -> None:
+        """Verified down, with authority until `until` at least. Only where a look of this epoch may be believed."""
+        believed = self._epoch if self._epoch != NO_EPOCH else None
+        self._unlooked = {
+            name for name, one in self._all.items() if one.settings.watched and one.read_epoch == believed
+        }
+        self._last_look_by = InstantNs(min(now + LAST_LOOK_MAX_NS, until))
+        for name in self._all:
+            if name in self._unlooked:
+                self._emit(LookAtKey(self._group, name))
+
+    def looking(self, now: InstantNs) -> bool:
+        """The last look, or the sealing of what was seen, is still under way, and there is time for it."""
+        if self._last_look_by is None:
+            return False
+        if now < self._last_look_by and (self._unlooked or any(one.sealing for one in self._all.values())):
+            return True
+        self._last_look_by = None
+        return False
+
+    def looked_last(self, name: LicenseName) -> None:
+        self._unlooked.discard(name)
 
     def over(self, now: InstantNs, ttl_ns: int) -> None:
         """Verified down: what is sealed and not acknowledged is put for a moment more, a ttl at most."""
@@ -359,7 +387,7 @@ class GroupLicenses:
         ]
 
     def next_deadline(self) -> InstantNs | None:
-        wake = [] if self._last_put_by is None else [self._last_put_by]
+        wake = [at for at in (self._last_put_by, self._last_look_by) if at is not None]
         if self._epoch != NO_EPOCH:
             wake += [one.again_at for one in self._all.values() if one.unsent(self._epoch) is not None]
         return min(wake, default=None)

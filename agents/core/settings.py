@@ -47,6 +47,8 @@ class LicenseSettings:
     """Without a sealed key that opens the site does not start."""
     lock_delay_ms: int
     """The vendor's server keeps a session that long: the group's lock_delay must not be shorter."""
+    watched: bool = False
+    """The key in place can be looked at, and is kept in escrow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from agents.core.effects import KeepSealed, SealKey
+from agents.core.effects import KeepSealed, LookAtKey, SealKey
 from agents.core.lease_holder import NO_EPOCH
 from agents.core.license_rules import InPlace
 from agents.core.licenses import KeptKeys, Look
@@ -55,6 +55,13 @@ class _One:
         self.source: Source | None = None if spec.source is None else source_of(spec.source, environment)
         self.last_fault = ""
         self.probe = ProbeAnswer(None)
+        self.reading = asyncio.Lock()
+        """A source takes one call at a time; a last look waits for one that is under way."""
+
+    async def read(self, source: Source) -> bytes | None:
+        """Raises PlaceFault."""
+        async with self.reading:
+            return await source.read()
 
 
 class LicenseRoom:
@@ -96,7 +103,7 @@ class LicenseRoom:
         if one.source is None or before.epoch != wanted:
             return ""
         try:
-            value = await one.source.read()
+            value = await one.read(one.source)
         except PlaceFault as error:
             return self._fault(one, error)
         if self._stance(one) != before:
@@ -105,6 +112,10 @@ class LicenseRoom:
         if found is not None or value is None:
             return "" if found is None else found.problem
         return await asyncio.to_thread(one.keeper.seal, value, effect.version)
+
+    async def look_now(self, effect: LookAtKey, sink: LicenseSink) -> None:
+        one = self._all[effect.group, effect.license]
+        await self._look(one, self._stance(one), sink)
 
     async def keep(self, effect: KeepSealed) -> tuple[KeptKeys, str]:
         one = self._all[effect.group, effect.item.license]
@@ -166,7 +177,7 @@ class LicenseRoom:
         if one.source is None:
             return
         try:
-            value = await one.source.read()
+            value = await one.read(one.source)
         except PlaceFault as error:
             problem = self._fault(one, error)
             if error.code == SOURCE_BAD_VALUE and self._stance(one) == stance:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from agents.core.agent import SiteAgent
 from agents.core.effects import (
@@ -15,6 +15,7 @@ from agents.core.effects import (
     KeepAuthority,
     KeepRelays,
     KeepSealed,
+    LookAtKey,
     ReopenStreams,
     SealKey,
     Send,
@@ -40,6 +41,9 @@ from proto.invariants import require
 from proto.messages import AgentMessage, GroupSites, WitnessMessage
 from proto.permit import Permit
 from proto.units import Epoch, GroupId, Incarnation, LicenseName, SiteId, WitnessId
+
+if TYPE_CHECKING:
+    from agents.license.room import LicenseSink
 
 
 class Runner(Protocol):
@@ -87,6 +91,9 @@ class Shell(Protocol):
 
     async def seal_key(self, effect: SealKey) -> tuple[KeptKeys, str]:
         """What is kept now, and the problem's code, '' for none; one call at a time for each license."""
+
+    async def look_at_key(self, effect: LookAtKey, sink: LicenseSink) -> None:
+        """Once; what it says is told to `sink` before it returns."""
 
     async def keep_sealed(self, effect: KeepSealed) -> tuple[KeptKeys, str]:
         """Durable; what is kept now, and the problem's code."""
@@ -215,6 +222,10 @@ class Driver(CoreLoop):
         kept, problem = await self._shell.seal_key(effect)
         self._input(lambda now: self.agent.license_sealed(effect.group, effect.license, kept, problem, now))
 
+    async def _look_at_key(self, effect: LookAtKey) -> None:
+        await self._shell.look_at_key(effect, self)
+        self._input(lambda now: self.agent.license_looked_last(effect.group, effect.license, now))
+
     async def _keep_sealed(self, effect: KeepSealed) -> None:
         kept, problem = await self._shell.keep_sealed(effect)
         self._input(lambda now: self.agent.license_kept(effect.group, effect.item.license, kept, problem, now))
@@ -290,6 +301,8 @@ class Driver(CoreLoop):
             self.spawn(self._store_sites(effect), f"sites {effect.group}")
         elif isinstance(effect, SealKey):
             self.spawn(self._seal_key(effect), f"seal {effect.group}/{effect.license}")
+        elif isinstance(effect, LookAtKey):
+            self.spawn(self._look_at_key(effect), f"look {effect.group}/{effect.license}")
         elif isinstance(effect, KeepSealed):
             self.spawn(self._keep_sealed(effect), f"keep {effect.group}/{effect.item.license}")
         elif isinstance(effect, StorePermit):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.client.streams import WitnessStreams
 from agents.components.held import Around, component_rows
-from agents.core.effects import Effect, KeepAuthority, KeepSealed, SealKey, StorePermit, StorePromise
+from agents.core.effects import Effect, KeepAuthority, KeepSealed, LookAtKey, SealKey, StorePermit, StorePromise
 from agents.core.licenses import KeptKeys
 from agents.fencing.exec_registry import ExecRegistry
 from agents.holds_store import HoldsStore
@@ -24,7 +24,7 @@ from proto.messages import AgentMessage, GroupSites
 from proto.units import Epoch, GroupId, Incarnation, LicenseName, SiteId, WitnessId
 
 if TYPE_CHECKING:
-    from agents.license.room import LicenseRoom
+    from agents.license.room import LicenseRoom, LicenseSink
 
 
 class AgentShell:
@@ -73,6 +73,10 @@ class AgentShell:
         if self.licenses is None:
             unreachable(f"nobody keeps the license of {effect}")
         return await self.licenses.seal(effect)
+
+    async def look_at_key(self, effect: LookAtKey, sink: LicenseSink) -> None:
+        if self.licenses is not None:
+            await self.licenses.look_now(effect, sink)
 
     async def keep_sealed(self, effect: KeepSealed) -> tuple[KeptKeys, str]:
         if self.licenses is None:

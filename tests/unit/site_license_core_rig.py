@@ -26,8 +26,10 @@ def kept(newest: SealedKey | None, *, opens: bool = True, **fields) -> KeptKeys:
 class LicenseRig(AgentRig):
     """With a disk that keeps what the core asks to be sealed, and a witness that is asked by hand."""
 
-    def __init__(self, at_start: KeptKeys | None = None, lock_delay_ms: int = 0, **group) -> None:
-        super().__init__(licenses=(replace(LICENSE, lock_delay_ms=lock_delay_ms),), **group)
+    def __init__(
+        self, at_start: KeptKeys | None = None, lock_delay_ms: int = 0, *, watched: bool = False, **group
+    ) -> None:
+        super().__init__(licenses=(replace(LICENSE, lock_delay_ms=lock_delay_ms, watched=watched),), **group)
         self.group.licenses.told = True
         if at_start is not None:
             self.agent.license_kept(G, L, at_start, "", self.clock.read())
@@ -50,6 +52,10 @@ class LicenseRig(AgentRig):
         self.agent.license_sealed(G, L, kept(made), "", self.clock.read())
         self.take()
         return made
+
+    def looked_last(self) -> None:
+        self.agent.license_looked_last(G, L, self.clock.read())
+        self.take()
 
     def puts(self) -> list[EscrowPut]:
         return [one.message for one in self.all_of(Send) if isinstance(one.message, EscrowPut)]

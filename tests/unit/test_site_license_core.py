@@ -7,17 +7,19 @@ from agent_rig import TTL_MS, W1, G
 from site_license_core_rig import LicenseRig, holder, kept, stopping
 from site_license_rig import L, sealed, version
 
-from agents.core.effects import KeepSealed
+from agents.core.effects import ExtendDeadline, KeepSealed, LookAtKey
 from agents.core.licenses import (
     CANNOT_OPEN,
+    LAST_LOOK_MAX_NS,
     PUT_AGAIN_NS,
     STORE_DAMAGED,
     KeptKeys,
     Look,
 )
 from proto.decisions import Reason
+from proto.health import SiteState
 from proto.messages import EscrowPutAnswer
-from proto.units import NS_PER_MS, Epoch, Nonce
+from proto.units import NS_PER_MS, Epoch, InstantNs, Nonce
 
 # -- sealing ----------------------------------------------------------------------------------------------
 
@@ -195,6 +197,92 @@ def test_without_a_key_on_its_way_nothing_waits():
     stopping(rig)
     rig.passes(10)
     assert rig.releases()
+
+
+# -- the last look ----------------------------------------------------------------------------------------
+
+
+def down(**fields) -> LicenseRig:
+    """It had one look as a holder, was told to stop, and everything is verified down."""
+    rig = holder(watched=True, **fields)
+    rig.looks(Look.CHANGED)
+    rig.seals()
+    rig.put_answered()
+    rig.agent.shutdown(rig.clock.read())
+    rig.take()
+    rig.finished()
+    return rig
+
+
+def test_a_key_that_is_exchanged_as_the_platform_stops_is_sealed_and_put_before_the_release():
+    rig = down()
+    assert (rig.state, len(rig.all_of(LookAtKey))) == (SiteState.DEACTIVATING, 1)
+    rig.looks(Look.CHANGED)
+    rig.looked_last()
+    assert rig.state is SiteState.DEACTIVATING, "what was seen is not sealed yet, and only the holder seals"
+    made = rig.seals()
+    assert (rig.state, made.version) == (SiteState.STANDBY, version(2, 2))
+    rig.stored()
+    rig.alone()
+    assert (rig.puts()[-1].sealed, rig.releases()) == (made, [])
+    rig.put_answered()
+    rig.passes(400)
+    assert rig.releases()
+
+
+def test_a_key_that_did_not_change_costs_one_look():
+    rig = down()
+    rig.looks(Look.SAME)
+    rig.looked_last()
+    assert rig.state is SiteState.STANDBY
+    rig.stored()
+    rig.alone()
+    rig.passes(10)
+    assert rig.releases()
+
+
+def test_a_source_that_hangs_never_holds_the_end_up_to_the_kill():
+    rig = down()
+    left_ms = (rig.group.deadlines().kill_at - rig.clock.boottime_ns) // NS_PER_MS
+    rig.passes(left_ms - 1)
+    assert rig.state is SiteState.DEACTIVATING
+    rig.passes(1)
+    assert (rig.state, rig.fences()) == (SiteState.STANDBY, 0)
+
+
+def test_a_long_lease_is_not_held_up_for_longer_than_a_moment():
+    rig = down()
+    rig.group.licenses.look_last(rig.clock.boottime_ns, InstantNs(rig.clock.boottime_ns + 10 * LAST_LOOK_MAX_NS))
+    assert rig.group.licenses.looking(InstantNs(rig.clock.boottime_ns + LAST_LOOK_MAX_NS - 1))
+    assert not rig.group.licenses.looking(InstantNs(rig.clock.boottime_ns + LAST_LOOK_MAX_NS))
+
+
+def test_nothing_is_looked_at_where_a_look_could_not_be_believed():
+    """No look was taken under this epoch, as with an activation that failed before its restore."""
+    rig = holder(watched=True)
+    rig.agent.shutdown(rig.clock.read())
+    rig.take()
+    rig.finished()
+    assert (rig.state, rig.all_of(LookAtKey)) == (SiteState.STANDBY, [])
+
+
+def test_while_the_last_look_is_taken_no_guard_hears_of_a_later_deadline():
+    """What is verified down stays so: a renewal that comes meanwhile is for the key alone."""
+    rig = down()
+    before = len(rig.all_of(ExtendDeadline))
+    rig.fresh_beat()
+    rig.renewed(renewal=3)
+    assert (rig.state, len(rig.all_of(ExtendDeadline))) == (SiteState.DEACTIVATING, before)
+
+
+def test_a_fence_during_the_last_look_ends_it():
+    rig = down()
+    rig.agent.guard_lost(G, "gone", rig.clock.read())
+    rig.take()
+    rig.looked_last()
+    assert rig.state is SiteState.FENCING
+    rig.fenced()
+    assert rig.state is SiteState.FENCED
 
 
 # -- keeping ----------------------------------------------------------------------------------------------

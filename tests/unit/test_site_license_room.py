@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from site_license_rig import CLUSTER, SITE, G, L, SiteOf, version
 
-from agents.core.effects import KeepSealed, SealKey
+from agents.core.effects import KeepSealed, LookAtKey, SealKey
 from agents.core.licenses import Look
 from agents.license.component import LicenseComponent, ask_probe
 from agents.license.keeper import KEY_FILE, NO_KEY, OLD_KEY
@@ -171,6 +171,31 @@ async def test_a_source_that_fails_is_told_by_its_code_and_shown_in_words(world)
     place.fault, place.value = "", b"KEY-1"
     await world.look()
     assert world.room.view(G)[L]["source"] == ""
+
+
+async def test_a_look_that_is_asked_for_waits_for_one_that_is_under_way(world):
+    """A source takes one call at a time: the last look of an epoch must not fail because the watcher looks, too."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    class OneAtATime(MemoryPlace):
+        reading = False
+
+        async def read(self) -> bytes | None:
+            assert not self.reading
+            self.reading = True
+            begun.set()
+            await go_on.wait()
+            self.reading = False
+            return await super().read()
+
+    world.one.source = OneAtATime(b"KEY-1")
+    first = asyncio.create_task(world.look())
+    await begun.wait()
+    second = asyncio.create_task(world.room.look_now(LookAtKey(G, L), world))
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(first, second)
+    assert [look[:2] for look in world.looks] == [(Look.CHANGED, ""), (Look.CHANGED, "")]
 
 
 async def test_what_the_witnesses_send_is_kept_and_a_full_disk_is_a_problem(world, tmp_path, monkeypatch):

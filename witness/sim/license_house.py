@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agents.core.agent import SiteAgent
-from agents.core.effects import KeepSealed, SealKey
+from agents.core.effects import KeepSealed, LookAtKey, SealKey
 from agents.core.lease_holder import NO_EPOCH
 from agents.core.licenses import KeptKeys, Look
 from proto.clock import ClockReading
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 Place = tuple[GroupId, LicenseName]
 WATCH_NS = (50 * NS_PER_MS, 400 * NS_PER_MS)
+LOOK_NS = (1 * NS_PER_MS, 30 * NS_PER_MS)
 EXCHANGE_NS = (10 * NS_PER_MS, 300 * NS_PER_MS)
 ROTATES = 0.2
-"""The chance that a running platform has another key at a look."""
+"""The chance that a running platform has another key at a look, and that it exchanges it as it stops."""
 
 
 def key_of(sealed: SealedKey) -> int:
@@ -77,10 +78,19 @@ class LicenseHouse:
             self._place[place] = self._host.judges.escrow.exchanged(place)
 
     def _look(self, place: Place) -> None:
-        group, name = place
         self._host.later(self._rng.randint(*WATCH_NS), partial(self._look, place))
+        self._look_once(place, SiteState.ACTIVE)
+
+    def _look_last(self, place: Place) -> None:
+        """The platform has stopped, and may have exchanged its key as it did."""
+        self._look_once(place, SiteState.DEACTIVATING)
+        self._host.hit("license-looked-last")
+        self._host.feed(lambda agent, now: agent.license_looked_last(*place, now))
+
+    def _look_once(self, place: Place, while_it_is: SiteState) -> None:
+        group, name = place
         agent = self._host.agent
-        if agent is None or agent.groups[group].state is not SiteState.ACTIVE:
+        if agent is None or agent.groups[group].state is not while_it_is:
             return
         epoch, sealed = agent.groups[group].holder.epoch, self._host.disk.sealed.get(place)
         if epoch == NO_EPOCH:
@@ -93,7 +103,7 @@ class LicenseHouse:
 
     # -- what the core asks for -------------------------------------------------------------------------------
 
-    def perform(self, effect: SealKey | KeepSealed) -> None:
+    def perform(self, effect: SealKey | LookAtKey | KeepSealed) -> None:
         if isinstance(effect, KeepSealed):
             place = (effect.group, effect.item.license)
             self._host.hit("license-kept")
@@ -101,8 +111,11 @@ class LicenseHouse:
                 lambda: self.keep(effect.group, effect.item),
                 lambda agent, now: agent.license_kept(*place, self._kept(place), "", now),
             )
-            return
-        self._seal(effect)
+        elif isinstance(effect, LookAtKey):
+            place = (effect.group, effect.license)
+            self._host.later(self._rng.randint(*LOOK_NS), partial(self._look_last, place))
+        else:
+            self._seal(effect)
 
     def _seal(self, effect: SealKey) -> None:
         place = (effect.group, effect.license)

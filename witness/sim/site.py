@@ -21,6 +21,7 @@ from agents.core.effects import (
     KeepAuthority,
     KeepRelays,
     KeepSealed,
+    LookAtKey,
     ReopenStreams,
     SealKey,
     Send,
@@ -266,7 +267,7 @@ class SiteHost(SimHost):
             self.link.perform(effect)
         elif isinstance(effect, StorePermit):
             self._keep_permit(effect)
-        elif isinstance(effect, SealKey | KeepSealed):
+        elif isinstance(effect, SealKey | LookAtKey | KeepSealed):
             self.licenses.perform(effect)
         else:
             self.note(self.name, effect.text)

@@ -92,4 +92,7 @@ def group_settings(config: GroupConfig, fitting: Fitting) -> GroupSettings:
 
 
 def license_settings(config: GroupConfig) -> tuple[LicenseSettings, ...]:
-    return tuple(LicenseSettings(one.name, one.escrow is EscrowPolicy.REQUIRED, 0) for one in config.licenses)
+    return tuple(
+        LicenseSettings(one.name, one.escrow is EscrowPolicy.REQUIRED, 0, one.escrow is not EscrowPolicy.NONE)
+        for one in config.licenses
+    )
