@@ -34,6 +34,10 @@ VERSION_MAX: Final = 1 << 48
 VERSION_SKIP_MAX: Final = 1 << 16
 """A value may leave out so many numbers: those of values that were sealed while no witness could be reached."""
 
+NOT_CONFIGURED: Final = "not-configured"
+"""A problem that the witnesses tell: the group names the license, the site's agent does not."""
+NOT_NAMED: Final = "not-named"
+"""The other way round: the group does not name it, so nothing is kept of it. Stands for its escrow, too."""
 NOT_BELIEVED: Final = "held-not-believed"
 """A problem that the witnesses put in a report's place: the number that it says to hold cannot have been given yet."""
 

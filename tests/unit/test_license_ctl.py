@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from escrow_rig import KEY, EscrowRig, licensed, sealed, version
 
 from proto.edge.config_types import Address
 from proto.events import Event
-from proto.license import EscrowPolicy, LicenseSpec
+from proto.license import NOT_CONFIGURED, NOT_NAMED, EscrowPolicy, LicenseSpec
 from witness.activity.evidence import event_fields
 from witness.core.license_view import licenses_view
 from witness.ctl import __main__ as ctl
@@ -142,6 +143,8 @@ def test_status_shows_a_waiver_and_a_license_that_is_active_twice(client, capsys
 def test_without_licenses_it_says_how_to_configure_one(capsys):
     rig = EscrowRig()
     rig.group.config = from_fields({**to_fields(rig.group.config), "licenses": []})
+    for site in (A, B):
+        rig.beat(site, said=rig.said(site, licenses=()))
     licenses.show_status(Witnesses(rig), None, as_json=False)
     assert "no licenses are configured; add `licenses:` to the group" in capsys.readouterr().out
 
@@ -274,3 +277,15 @@ def test_a_group_file_names_its_licenses(tmp_path):
         path.write_text(base + bad, encoding="utf-8")
         with pytest.raises(Exception, match=words):
             load_groups(path)
+
+
+def test_a_license_that_only_one_of_agent_and_group_names_is_a_problem_of_the_site(client, capsys):
+    client.rig.beat(B, said=client.rig.said(B, replace(licensed(), name="maps"), finished_epoch=0))
+    named, unnamed = licenses_view(client.rig.group)
+    assert [site["problem"] for site in named["sites"]] == ["", NOT_CONFIGURED]
+    assert (unnamed["license"], unnamed["escrow"]) == ("maps", NOT_NAMED)
+    assert [site["problem"] for site in unnamed["sites"]] == ["", NOT_NAMED]
+    licenses.show_status(client, G, as_json=False)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "maps: the group does not name it, so nothing is kept of it: witnessctl apply -f FILE" in out
+    assert "not-configured" in out

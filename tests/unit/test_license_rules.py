@@ -14,7 +14,7 @@ from proto.decisions import DecisionKind, Reason
 from proto.groups import Mode, WitnessLoss
 from proto.health import SiteState
 from proto.holds import NO_CHAIN, HoldMark
-from proto.license import NO_VERSION, NOT_BELIEVED, VERSION_MAX, VERSION_SKIP_MAX, EscrowPolicy
+from proto.license import NO_VERSION, NOT_BELIEVED, VERSION_MAX, VERSION_SKIP_MAX, EscrowPolicy, LicenseSpec
 from proto.messages import Verdict
 from proto.permit import PermitMark
 from proto.units import NS_PER_MS, Epoch, InstantNs
@@ -351,6 +351,28 @@ def test_a_site_that_has_the_newest_again_is_told_and_the_one_that_sealed_it_is_
     assert told(rig) == [], "not the newest"
     rig.say(B, licensed(version(rig.epoch, 2)))
     assert told(rig) == [("license-current", f"fingerprint: it holds {rig.epoch}.2")]
+
+
+def test_a_license_that_the_group_does_not_name_is_a_problem_of_its_site_before_a_takeover_needs_it():
+    """Nothing is kept of it: after a takeover the site would start with whatever key its replica has."""
+    rig = EscrowRig()
+    maps = replace(licensed(), name="maps")
+    words = (
+        "maps: the group names no such license, so nothing is kept of it and no site is kept back for it: name it in "
+        "the group's file, or remove it from the agent's"
+    )
+    rig.say(B, licensed(), maps)
+    assert told(rig) == [("license-problem", words)]
+    rig.say(B, licensed(problem="x"), maps)
+    assert told(rig) == [("license-problem", "fingerprint: x")], "once"
+    named = replace(rig.group.config, licenses=(LicenseSpec(KEY), LicenseSpec("maps")))
+    assert rig.one(ConfigureGroup(named, rig.group.version, AUTHOR)).ok
+    assert told(rig) == [("license-current", "maps: the group names it now")]
+    assert rig.one(ConfigureGroup(replace(named, licenses=()), rig.group.version, AUTHOR)).ok
+    kinds = [(event.site, event.text.split(":")[0]) for event in rig.last.events if event.kind.value.startswith("lic")]
+    assert kinds == [(A, "fingerprint"), (B, "fingerprint"), (B, "maps")]
+    rig.say(B)
+    assert told(rig) == [], "its end is no news: the agent's file says so"
 
 
 @pytest.mark.parametrize(

@@ -69,13 +69,14 @@ def configure(scope: Scope, command: ConfigureGroup) -> Outcome:
             group.sites[site] = permits.added(scope.state)
     if group.successor is not None and group.successor.site in gone:
         group.successor = None
-    group.config = command.config
+    before, group.config = group.config, command.config
     if group.lease is not None:
         holds_rules.may_be_held(group, group.lease)
     group.version += 1
     permits.configured(scope.state, group)
     licenses.configured(group)
     _told(scope, EventKind.GROUP_CHANGED, f"version {group.version}", group, command.author)
+    licenses.named(scope, group, before)
     _judge_clocks(scope, group)
     scope.tell_sites(group, NoticeKind.CHANGED)
     return DONE

@@ -214,6 +214,8 @@ def _believed(scope: Scope, group: GroupState, site: SiteId, said: LicenseReport
 def reported(scope: Scope, group: GroupState, site: SiteId, before: HealthReport | None) -> None:
     """Tells of what a changed report says of its licenses: problems, and that it is current again (E12)."""
     record = group.sites[site]
+    for name in sorted(unnamed(group.config, record.report) - unnamed(group.config, before)):
+        _tell(scope, group, site, EventKind.LICENSE_PROBLEM, f"{name}: {UNNAMED}")
     for said in () if record.report is None else record.report.licenses:
         was = next((one for one in (() if before is None else before.licenses) if one.name == said.name), None)
         if said.problem not in ("", NOT_BELIEVED) and (was is None or was.problem != said.problem):
@@ -223,6 +225,29 @@ def reported(scope: Scope, group: GroupState, site: SiteId, before: HealthReport
         ready = not said.problem and said.held is not None and said.held == top
         if ready and was is not None and (was.problem or (was.held != top and not writes)):
             _tell(scope, group, site, EventKind.LICENSE_CURRENT, f"{said.name}: it holds {version_words(top)}")
+
+
+def named(scope: Scope, group: GroupState, before: GroupConfig) -> None:
+    """Tells of licenses of its sites that the group names no more, or names now (E12)."""
+    for site in group.config.sites:
+        report = group.sites[site].report
+        here, was = unnamed(group.config, report), unnamed(before, report)
+        for name in sorted(here - was):
+            _tell(scope, group, site, EventKind.LICENSE_PROBLEM, f"{name}: {UNNAMED}")
+        for name in sorted(was - here):
+            _tell(scope, group, site, EventKind.LICENSE_CURRENT, f"{name}: the group names it now")
+
+
+UNNAMED = (
+    "the group names no such license, so nothing is kept of it and no site is kept back for it: name it in the group's "
+    "file, or remove it from the agent's"
+)
+
+
+def unnamed(config: GroupConfig, report: HealthReport | None) -> set[LicenseName]:
+    """Licenses of the site's agent that the group does not name."""
+    said = () if report is None else report.licenses
+    return {one.name for one in said if spec_of(config, one.name) is None}
 
 
 def watch(scope: Scope, group: GroupState, site: SiteId) -> None:

@@ -14,6 +14,7 @@ from proto.clock import SystemClock
 from proto.edge.config_types import duration_words
 from proto.errors import BadValue
 from proto.events import Event
+from proto.license import NOT_NAMED
 from proto.units import GroupId
 from witness.activity.evidence import Verdict, evidence, judge, read_event, read_evidence, verdict_fields
 from witness.activity.intervals import Finding
@@ -52,6 +53,8 @@ def _group_lines(group: Json, wall_ms: int) -> RenderableType:
 
 
 def _license_words(one: Json, wall_ms: int) -> str:
+    if one["escrow"] == NOT_NAMED:
+        return f"{one['license']}: the group does not name it, so nothing is kept of it: witnessctl apply -f FILE"
     words = f"{one['license']}: escrow {one['escrow']}, newest {one['newest']}"
     if one["stored"] is None:
         return f"{words}, nothing stored"
