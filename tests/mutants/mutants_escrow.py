@@ -14,7 +14,7 @@ from witness.core import escrow_rules, group_rules, licenses
 from witness.core import restore as restoring
 
 PUTS, RULES = "unit/test_escrow_rules.py", "unit/test_license_rules.py"
-STORY = "unit/test_activity.py"
+TOLD, STORY = "unit/test_license_told.py", "unit/test_activity.py"
 WHY = "one order of commands decides it, which a test writes down and a schedule seldom has"
 
 
@@ -212,7 +212,7 @@ MUTANTS = (
     _mutant("escrow-of-another-epoch", "a put is of the lease's epoch", "E1", any_epoch_of_the_holder, PUTS),
     _mutant("escrow-of-any-claim", "of two instances the claim's puts", "E1", any_claim, PUTS),
     _mutant("escrow-goes-back", "numbers only go up", "E2", numbers_count_from_one, PUTS),
-    _mutant("license-any-number", "no site says numbers up", "E2", any_number_is_believed, RULES),
+    _mutant("license-any-number", "no site says numbers up", "E2", any_number_is_believed, TOLD),
     _mutant("escrow-not-repeated", "the same bytes again are done", "E3", no_repetition, PUTS),
     _mutant("escrow-other-bytes-are-done", "only the same bytes are", "E3", same_version_is_done, PUTS),
     _mutant("escrow-repeated-by-anybody", "only by the site that sealed them", "E3", same_bytes_of_anybody, PUTS),
@@ -241,7 +241,7 @@ MUTANTS = (
     _mutant("both-active-any-life", "nor is another life's lease", "E11", any_incarnation_is_the_holder, RULES),
     _mutant("both-active-any-holds", "nor are holds of another", "E11", any_holds_are_a_right, RULES),
     _mutant("both-active-again", "it is told once", "E11", told_again_and_again, RULES),
-    _mutant("license-problems-untold", "problems and their end are told", "E12", problems_are_kept_quiet, RULES),
+    _mutant("license-problems-untold", "problems and their end are told", "E12", problems_are_kept_quiet, TOLD),
     _mutant("license-granted-twice", "an active one elsewhere blocks", "E13", a_second_activation_is_granted, RULES),
     _mutant("activity-overlap-unseen", "two intervals do not overlap", "A1", overlaps_are_overlooked, STORY),
     _mutant("activity-without-chain", "the ledger is as it was written", "A2", no_chain, STORY),
