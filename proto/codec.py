@@ -197,6 +197,7 @@ COMMANDS: Family[commands.Command] = Family(
         19: commands.Acknowledge,
         20: commands.NoteWould,
         21: commands.NoteUnusual,
+        22: commands.NoteStandby,
     },
 )
 

@@ -277,6 +277,17 @@ class NoteUnusual:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class NoteStandby:
+    """A dormant site is not heard, or no site could take over; or that is over. As the leader sees it, for a while."""
+
+    group: GroupId
+    site: SiteId | None
+    """Which site is silent, or is heard again; None: whether any site could take over."""
+    over: bool
+    text: str
+
+
 Command = (
     FoundCluster
     | ConfigureGroup
@@ -299,6 +310,7 @@ Command = (
     | NoteWould
     | ClockReport
     | NoteUnusual
+    | NoteStandby
 )
 
 

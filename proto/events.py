@@ -59,6 +59,10 @@ class EventKind(Enum):
     CLOCK_FIT = "clock-fit"
     UNUSUAL = "unusual"
     USUAL_AGAIN = "usual-again"
+    SITE_SILENT = "site-silent"
+    SITE_HEARD = "site-heard"
+    NO_STANDBY = "no-standby"
+    STANDBY_AGAIN = "standby-again"
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,8 +118,16 @@ _LEVEL_2_NOTIFY: Final = (
     "NoteUnusual",
     "EventKind.UNUSUAL",
     "EventKind.USUAL_AGAIN",
+    "NoteStandby",
+    "EventKind.SITE_SILENT",
+    "EventKind.SITE_HEARD",
+    "EventKind.NO_STANDBY",
+    "EventKind.STANDBY_AGAIN",
+    "SiteRecord.silent",
+    "GroupState.no_standby",
 )
-"""Who is told of what, open alarms (docs/adr/0021), what automatic mode would have done, what is unusual."""
+"""Who is told of what, open alarms (docs/adr/0021), what automatic mode would have done, what is unusual, and that
+nobody could take over."""
 
 _LEVEL_2_CLOCKS: Final = (
     "Ping.sent_ns",

@@ -47,6 +47,25 @@ def test_the_status_shows_the_timing_that_comes_with_the_next_epoch() -> None:
     assert "with the next epoch: ttl 4s, clocks may drift 1%" in shown({**constants, "ttl_ms": 4_000})
 
 
+def test_the_status_says_at_once_that_nobody_could_take_over_and_why() -> None:
+    missing = "if a failed now, nobody could take over"
+    against = ["b: it was not heard by the witnesses (last 31.0 s ago)", "b: something else"]
+    group = {
+        "group": "shop", "mode": "automatic", "phase": "held", "holder": "a", "epoch": 3, "sites": [],
+        "constants": {"ttl_ms": 3_000}, "standby": {"missing": missing, "against": against},
+        "decision": {"would": None, "blockers": [{"words": against[0]}, {"words": "c: busy"}]},
+    }  # fmt: skip
+    assert [str(note) for note in render._notes(group)] == [missing, *against, "c: busy"]
+    console = render.Console(width=100)
+    with console.capture() as capture:
+        console.print(render.groups_table([group]))
+    assert "no site could take over" in capture.get()
+    group["standby"]["missing"] = ""
+    assert [str(note) for note in render._notes(group)] == [against[0], "c: busy"]
+    del group["standby"]
+    assert [str(note) for note in render._notes(group)] == [against[0], "c: busy"], "of an older witness"
+
+
 def test_the_status_shows_measured_clocks_and_why_one_is_not_fit() -> None:
     measured = {"rate_ppm": [999_870, 1_000_170], "drift_max_ppm": 10_000, "unfit": None, "unfit_words": None}
     words = "its clock runs at 0.970000 of the witnesses' at most, drift_max 1 % asks for 0.980198"

@@ -37,6 +37,7 @@ from witness.core.changes import Changes, Scope
 from witness.core.effects import Outcome
 from witness.core.ledger import Ledger
 from witness.core.notify import rules as notify_rules
+from witness.core.notify import standby
 from witness.core.snapshot import ImageRefused, decode_image, encode_image, state_hash
 from witness.core.state import ClusterState
 
@@ -62,6 +63,7 @@ _RULES: dict[type, Callable[[Scope, Any], Outcome]] = {
     commands.NoteWould: shadow.note_would,
     commands.ClockReport: clock_rules.report,
     commands.NoteUnusual: notify_rules.note_unusual,
+    commands.NoteStandby: standby.note_standby,
 }
 
 

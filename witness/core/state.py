@@ -122,6 +122,8 @@ class SiteRecord:
     """Licenses that it was told of as activated without a right to it, and that it did not say to be inactive since."""
     clock: ClockNote | None = None
     """Its clock is not fit for this group's leases; None: fit, or nothing is known of it."""
+    silent: bool = False
+    """It was told that the site is not heard (witness.core.notify.standby)."""
 
 
 @dataclass(slots=True)
@@ -219,6 +221,8 @@ class GroupState:
     """The newest epoch that its holder said, in a renewal, to live by: everything older is over."""
     escrow: GroupEscrow = field(default_factory=GroupEscrow)
     shadow: Shadow = field(default_factory=Shadow)
+    no_standby: bool = False
+    """It was told that no site could take over (witness.core.notify.standby)."""
 
 
 @dataclass(slots=True)

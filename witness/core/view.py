@@ -14,6 +14,7 @@ from proto.units import NS_PER_MS, InstantNs, SiteId, WitnessId
 from witness.core import clock_rules, permits
 from witness.core.license_view import licenses_view
 from witness.core.machine import Machine
+from witness.core.notify.standby import against_takeover, missing_words
 from witness.core.sight import GroupSight
 from witness.core.state import GroupState, SiteRecord
 
@@ -73,12 +74,24 @@ def group_view(
         "permits": _permits_view(group),
         "licenses": licenses_view(group),
         "decision": _decision_view(decision),
+        "standby": _standby_view(group, sight, now),
         "would_have": {
             "count": group.shadow.count,
             "active": group.shadow.active,
             "needed": group.shadow.needed,
             "to": group.shadow.to,
         },
+    }
+
+
+def _standby_view(group: GroupState, sight: GroupSight, now: InstantNs) -> dict[str, object]:
+    """`missing`: no site could take over now, and `against`: why; `told`: it lasted, and people were told."""
+    against = against_takeover(group, sight, now)
+    return {
+        "missing": missing_words(group) if against else "",
+        "against": [blocker_words(one) for one in against],
+        "told": group.no_standby,
+        "silent": sorted(site for site, record in group.sites.items() if record.silent),
     }
 
 

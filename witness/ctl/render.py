@@ -91,7 +91,10 @@ def groups_table(groups: Iterable[Json]) -> Table:
     made = table("GROUP", "MODE", "LEASE", "HOLDER", "EPOCH", "SITES")
     for group in groups:
         phase = str(group["phase"])
-        sites = Text("\n").join(_site_line(site, group["constants"]["ttl_ms"]) for site in group["sites"])
+        lines = [_site_line(site, group["constants"]["ttl_ms"]) for site in group["sites"]]
+        if standby_notes(group):
+            lines.append(Text("no site could take over", "red"))
+        sites = Text("\n").join(lines)
         mode = str(group["mode"])
         made.add_row(
             group["group"],
@@ -204,8 +207,12 @@ def _notes(group: Json) -> Iterable[Text]:
     waits = waits_for_operator(group)
     if waits:
         yield Text(waits, "red")
+    missing = standby_notes(group)
+    for number, line in enumerate(missing):
+        yield Text(line, "yellow" if number else "red")
     for blocker in group["decision"]["blockers"]:
-        yield Text(str(blocker["words"]), "yellow")
+        if blocker["words"] not in missing:
+            yield Text(str(blocker["words"]), "yellow")
     for line in _permit_notes(group):
         yield Text(line, "red")
     for site in group["sites"]:
@@ -218,6 +225,12 @@ def _notes(group: Json) -> Iterable[Text]:
             yield Text(f"{site['site']}: {note}", "yellow")
         if site["quarantine"]:
             yield Text(f"  {_ends_of_quarantine(group, site)}", "dim")
+
+
+def standby_notes(group: Json) -> list[str]:
+    """That no site could take over now, and why; of an older witness nothing is known."""
+    standby = group.get("standby") or {}
+    return [standby["missing"], *standby["against"]] if standby.get("missing") else []
 
 
 def _permit_notes(group: Json) -> Iterable[str]:

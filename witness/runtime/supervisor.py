@@ -45,7 +45,7 @@ from witness.http.app import build_app, build_metrics_app, say_goodbye
 from witness.http.keys import Services
 from witness.http.stream_table import StreamTable
 from witness.notify.assembly import make_notifier
-from witness.notify.watcher import Watcher
+from witness.notify.watcher import StandbyWatcher, Watcher
 from witness.raft.lineage import require_readable
 from witness.raft.peer_transport import PeerTls
 from witness.raft.port import Role as RaftRole
@@ -180,6 +180,7 @@ class Witness:
         self._supervise("sweep", self._sweep())
         self._supervise("housekeeping", self._housekeep())
         self._supervise("watch", Watcher(self.driver).run())
+        self._supervise("standby", StandbyWatcher(self.driver, self._clock).run())
         if self.services.notifier is not None:
             self._supervise("notify", self.services.notifier.run())
         gc.freeze()  # what was loaded stays: later collections need not look at it again

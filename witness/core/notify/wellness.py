@@ -11,7 +11,7 @@ from proto.decisions import blocker_words
 from proto.groups import Mode
 from proto.health import SiteState
 from proto.units import InstantNs, SiteId
-from witness.core.decide import blockers_of
+from witness.core.notify.standby import against_takeover
 from witness.core.sight import GroupSight, heard_max_ns
 from witness.core.state import GroupState
 from witness.core.transitions import Phase
@@ -36,7 +36,7 @@ def unwell(group: GroupState, sight: GroupSight, now: InstantNs, *, standby: boo
         return f"{name}: {lease.site} is {said}"
     if report.holding is not None or report.permit is not None:
         return f"{name}: {lease.site} is active without the witnesses"
-    return _no_standby(group, lease.site, sight, now) if standby else ""
+    return _no_standby(group, sight, now) if standby else ""
 
 
 def _heard(group: GroupState, site: SiteId, sight: GroupSight, now: InstantNs) -> bool:
@@ -44,13 +44,8 @@ def _heard(group: GroupState, site: SiteId, sight: GroupSight, now: InstantNs) -
     return age_ns is not None and age_ns <= heard_max_ns(group)
 
 
-def _no_standby(group: GroupState, holder: SiteId, sight: GroupSight, now: InstantNs) -> str:
-    against: list[str] = []
-    for site in group.config.sites:
-        if site == holder:
-            continue
-        found = blockers_of(group, site, sight, now)
-        if not found:
-            return ""
-        against.append(blocker_words(found[0]))
-    return f"{group.config.group}: no site could take over: {'; '.join(against)}"
+def _no_standby(group: GroupState, sight: GroupSight, now: InstantNs) -> str:
+    against: dict[SiteId, str] = {}
+    for one in against_takeover(group, sight, now):
+        against.setdefault(one.site, blocker_words(one))
+    return f"{group.config.group}: no site could take over: {'; '.join(against.values())}" if against else ""
