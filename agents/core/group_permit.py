@@ -4,6 +4,8 @@ What may be taken is agents/core/permit_desk.py's. Here is what follows: under a
 authority, a ttl at a time, while this process lives; guards and members are what they always are. It neither asks for
 holds nor gives any, renews nothing at the witnesses, and tells them of the permit. They adopt it in place: it goes on
 under the permit until their first answer to the claim of their epoch, and then the permit is over (docs/adr/0018).
+Nobody here knows when the others ended, or how: by the operator's word they have, now. So the lock delay passes, on both
+clocks, between the permit and the first step of the activation; what it began counts as activating meanwhile.
 """
 
 from __future__ import annotations
@@ -17,13 +19,14 @@ from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_CLAIM, NO_EPOCH, Authority, LeaseHolder
 from agents.core.life_start import GroupLifeStart
 from agents.core.permit_desk import PermitDesk, PermitStanding
+from agents.core.promise import raw_wake
 from agents.core.settings import AgentSettings, GroupSettings
 from agents.core.site import LIVE_STATES, SiteInput
 from agents.core.takeover import AdoptedGroup
 from proto.clock import ClockReading
 from proto.decisions import Reason
-from proto.health import DORMANT_STATES
-from proto.lease import LeaseConstants, holder_deadline, longest
+from proto.health import DORMANT_STATES, SiteState
+from proto.lease import LeaseConstants, holder_deadline, lock_delay_wait, longest
 from proto.messages import GroupAnswer, GroupHeartbeat, ReleaseKind
 from proto.permit import Permit, PermitMark
 from proto.timing import renew_interval_ms
@@ -50,6 +53,8 @@ class PermittedGroup(GroupAgent):
         super().__init__(settings, agent, holder, health, emit, tokens, life)
         self.desk = PermitDesk((agent.cluster, settings.group, agent.site), emit, life.permit, life.started)
         self._extend_at: InstantNs | None = None
+        self._lock_until: tuple[InstantNs, int] | None = None
+        """By BOOTTIME and MONOTONIC_RAW: activating, and no step is begun before."""
 
     # -- what is under way ----------------------------------------------------------------------------------
 
@@ -170,7 +175,38 @@ class PermittedGroup(GroupAgent):
         )
         self._emit(Tell(self.settings.group, words, alarm=True))
         self._emit(KeepAuthority(self.settings.group, mark.epoch, self.holder.claim, constants))
+        delay_ns = lock_delay_wait(constants)
+        self._lock_until = InstantNs(now.boottime_ns + delay_ns), now.monotonic_raw_ns + delay_ns
+        if delay_ns:
+            words = (
+                f"its first step waits {-(-delay_ns // NS_PER_MS)} ms: a license server may keep the other's session"
+            )
+            self._emit(Tell(self.settings.group, words))
+        self._begin_steps(now)
+
+    def _begin_steps(self, now: ClockReading) -> None:
+        if self._lock_until is None or self.state is not SiteState.ACTIVATING:
+            self._lock_until = None
+            return
+        boottime_ns, raw_ns = self._lock_until
+        wake_at = raw_wake(boottime_ns, raw_ns, now)
+        if now.boottime_ns < wake_at:
+            self._lock_until = wake_at, raw_ns
+            return
+        self._lock_until, self._told_epoch = None, self.holder.epoch  # it may be the witnesses' by now
         self._start(PlanKind.ACTIVATE, self.settings.activation_timeout_ms, self.deadlines())
+
+    def _stop_when_active(self, kind: ReleaseKind, text: str) -> None:
+        if self._lock_until is None:
+            super()._stop_when_active(kind, text)
+            return
+        self._lock_until = None
+        self._stop(kind, text)  # no step has begun
+
+    def unsettled(self) -> str:
+        if self._lock_until is not None and self.state is SiteState.ACTIVATING:
+            return f"{self.settings.group} waits for the lock delay before the first step under its permit"
+        return super().unsettled()
 
     def end_permit(self) -> str:
         """'' when the site stops now, verified; else why there is nothing to end."""
@@ -223,11 +259,13 @@ class PermittedGroup(GroupAgent):
                 self._extend(constants)
             self._plan_extension(constants, now)
         super().tick(now)
+        self._begin_steps(now)
 
     def _plan_extension(self, constants: LeaseConstants, now: ClockReading) -> None:
         self._extend_at = InstantNs(now.boottime_ns + renew_interval_ms(constants.ttl_ms) * NS_PER_MS)
 
     def next_deadline(self) -> InstantNs | None:
         extends = self.under_permit is not None and self.state in LIVE_STATES
-        wake = [super().next_deadline(), self._extend_at if extends else None]
+        locked_until = None if self._lock_until is None else self._lock_until[0]
+        wake = [super().next_deadline(), self._extend_at if extends else None, locked_until]
         return min((at for at in wake if at is not None), default=None)

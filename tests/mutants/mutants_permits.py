@@ -193,6 +193,10 @@ def handovers_that_no_grant_can_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(permits, "against_revoke", lambda state, group, holder: None)
 
 
+def beside_the_session_of_whoever_was_stopped(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(group_permit, "lock_delay_wait", lambda constants: 0)
+
+
 def _mutant(name: str, rule: str, patch, *tests: str) -> Mutant:
     return Mutant(name, rule, "permits", patch, tests=tests, why=WHY)
 
@@ -211,6 +215,7 @@ MUTANTS = (
     _mutant("permit-begins-early", "the use is on disk before its effect", begins_before_the_use_is_on_disk, *AGENT),
     _mutant("permit-outlives-its-process", "a cold start ends it", a_later_life_goes_on, *AGENT),
     _mutant("permit-without-a-deadline", "a ttl at a time", authority_without_an_end, *AGENT),
+    _mutant("permit-at-once", "the lock delay passes first", beside_the_session_of_whoever_was_stopped, *AGENT),
     _mutant("permit-released", "what no witness granted is not released", a_permit_is_released, *AGENT),
     _mutant("permit-overruled-goes-on", "a higher epoch elsewhere ends it", overruled_goes_on, *AGENT),
     _mutant("permit-site-waits-too-short", "sites wait longer than witnesses", sites_wait_as_long_as_witnesses, *AGENT),
