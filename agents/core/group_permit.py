@@ -4,8 +4,8 @@ What may be taken is agents/core/permit_desk.py's. Here is what follows: under a
 authority, a ttl at a time, while this process lives; guards and members are what they always are. It neither asks for
 holds nor gives any, renews nothing at the witnesses, and tells them of the permit. They adopt it in place: it goes on
 under the permit until their first answer to the claim of their epoch, and then the permit is over (docs/adr/0018).
-Nobody here knows when the others ended, or how: by the operator's word they have, now. So the lock delay passes, on both
-clocks, between the permit and the first step of the activation; what it began counts as activating meanwhile.
+Nobody here knows when the others ended, or how: by the operator's word they have, now. So the lock delay passes, on
+both clocks, between the permit and the first step of the activation; the site counts as activating meanwhile.
 """
 
 from __future__ import annotations
@@ -178,9 +178,8 @@ class PermittedGroup(GroupAgent):
         delay_ns = lock_delay_wait(constants)
         self._lock_until = InstantNs(now.boottime_ns + delay_ns), now.monotonic_raw_ns + delay_ns
         if delay_ns:
-            words = (
-                f"its first step waits {-(-delay_ns // NS_PER_MS)} ms: a license server may keep the other's session"
-            )
+            wait_ms = -(-delay_ns // NS_PER_MS)
+            words = f"its first step waits {wait_ms} ms: a license server may keep the other's session"
             self._emit(Tell(self.settings.group, words))
         self._begin_steps(now)
 
