@@ -28,7 +28,7 @@ class SiteOf:
     """One site's directory: its state, its key file, and the key in place as a file."""
 
     def __init__(self, root: Path, ring: KeyRing | None = None, **fields) -> None:
-        self.root = root
+        self.root, self.cluster = root, CLUSTER
         root.mkdir(mode=0o700, exist_ok=True)
         self.ring = ring or KeyRing((draw_key(),))
         self.key_file = root / "sealing.key"
@@ -41,7 +41,7 @@ class SiteOf:
 
     def keeper(self) -> LicenseKeeper:
         """As after a start of the process."""
-        return LicenseKeeper(CLUSTER, G, self.spec, self.root)
+        return LicenseKeeper(self.cluster, G, self.spec, self.root)
 
     def put(self, key: str | None) -> None:
         if key is None:

@@ -21,6 +21,7 @@ from agents.license.spec import VARIABLE, PlaceKind, PlaceSpec, StepTask, WhenUn
 from agents.license.step import EXIT_REFUSED, EXIT_UNUSABLE, EXIT_USAGE, Refused, check, main, perform, restore
 from agents.settings import GroupSpec, PlanSpec, StepSpec, built, plain
 from proto.license import EscrowPolicy
+from proto.units import ClusterId
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def site(tmp_path):
 
 
 def run(site: SiteOf, verb: str = "restore") -> str:
-    return asyncio.run(perform(verb, StepTask(CLUSTER, SITE, G, site.root, site.spec)))
+    return asyncio.run(perform(verb, StepTask(site.cluster, SITE, G, site.root, site.spec)))
 
 
 def test_a_replica_that_is_behind_gets_the_newest_key(site):
@@ -150,7 +151,7 @@ async def test_a_version_that_came_while_the_source_was_waited_for_is_the_one_th
     read = f"touch {tried}; test -e {come} && cat {site.place}"
     site.spec = replace(site.spec, source=PlaceSpec(PlaceKind.COMMAND, 1_000, command=("/bin/sh", "-c", read)))
     site.put("KEY-1")
-    step = asyncio.create_task(perform("restore", StepTask(CLUSTER, SITE, G, site.root, site.spec)))
+    step = asyncio.create_task(perform("restore", StepTask(site.cluster, SITE, G, site.root, site.spec)))
     async with asyncio.timeout(5):
         while not tried.exists():  # noqa: ASYNC110 - a file tells nobody
             await asyncio.sleep(0.01)  # a file, looked at until it is there
@@ -165,7 +166,7 @@ async def test_a_database_that_is_not_up_yet_is_waited_for(site):
     place = site.root / "later" / "key"
     where = PlaceSpec(PlaceKind.COMMAND, 1_000, command=("/bin/cat", str(place)))
     site.spec = replace(site.spec, source=where, sink=PlaceSpec(PlaceKind.FILE, 1_000, path=place))
-    task = asyncio.create_task(perform("restore", StepTask(CLUSTER, SITE, G, site.root, site.spec)))
+    task = asyncio.create_task(perform("restore", StepTask(site.cluster, SITE, G, site.root, site.spec)))
     await asyncio.sleep(0.1)  # the first read has failed by then
     place.parent.mkdir()
     place.write_text("KEY-1\n")
@@ -260,6 +261,23 @@ def test_what_travels_in_the_environment_is_read_back_and_holds_no_secret(site):
     assert built(StepTask, json.loads(text)) == task
     assert site.ring.newest.secret.hex() not in text
     assert L in text
+
+
+def test_after_a_new_cluster_id_the_recipe_of_the_page_begins_anew(site):
+    """docs/operating/license-guard.md: what is sealed is bound to the cluster, and it names the files that go."""
+    site.put("KEY-2")
+    site.cluster = ClusterId("d" * 32)
+    assert (site.keeper().kept().opens, site.keeper().kept().held) == (False, None)
+    with pytest.raises(Refused, match="does not open here"):
+        run(site)
+    left = [path for path in site.root.iterdir() if path.name.startswith(f"{G}.license-{L}")]
+    assert left
+    for path in left:
+        path.unlink()
+    assert "the one in place is the first" in run(site)
+    assert site.keeper().seal(b"KEY-2", version(1, 1)) == ""
+    assert (site.keeper().kept().opens, site.keeper().kept().held) == (True, version(1, 1))
+    assert "is in place" in run(site)
 
 
 def test_an_accepted_key_is_accepted_no_more_once_a_newer_one_was_sealed_anywhere(site):
