@@ -227,6 +227,15 @@ def test_what_is_nothing_for_a_target_is_skipped_now_and_then():
     assert not world.sent
 
 
+def test_a_lane_that_has_nothing_to_tell_has_seen_everything():
+    world = begun(target(severity="critical"))
+    for _ in range(3):
+        world.happens(EventKind.SITE_STATE)
+    world.step()
+    assert {one["seen"] for one in world.desks[W[0]].view()} == {world.source.head}
+    assert world.source.lanes["ops.urgent"].told < world.source.head, "skipping is written down now and then"
+
+
 def test_it_is_seen_what_a_lane_is_about():
     world = begun()
     world.reachable = False

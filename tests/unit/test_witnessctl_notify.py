@@ -105,6 +105,25 @@ def test_the_list_is_the_leaders(shown):
     assert "monitor kuma: pinged 61.0 s ago, silent: shop: its lease is vacant" in text
 
 
+@pytest.mark.parametrize(
+    ("lane", "words"),
+    [
+        ({"seen": 430}, "up to date"),
+        ({"seen": 429}, "400 of 430"),
+        ({"seen": 430, "waiting": 1}, "400 of 430"),
+        ({"seen": 430, "under_way": True}, "400 of 430"),
+        ({"seen": 430, "stage": "waiting"}, "400 of 430"),
+        ({}, "400 of 430"),
+        ({"told": 430}, "up to date"),
+        ({"told": None, "seen": 430}, "-"),
+    ],
+    ids=["idle", "looks", "waits", "tells", "again", "older", "told", "new"],
+)
+def test_a_target_that_has_nothing_to_be_told_is_up_to_date(lane, words):
+    idle = {**LANE, "stage": "idle", "attempt": 0, "trouble": "", "under_way": False}
+    assert notifying._told_words({**idle, **lane}, 430) == words
+
+
 def test_without_a_leader_it_says_whose_view_it_is_and_that_nobody_is_told(shown):
     follower = {**SEEN, "witness": "w1", "leading": False, "alarms": []}
     notifying.show_notify(Client({(W1, "/v1/notify"): (200, follower)}), as_json=False)

@@ -14,6 +14,8 @@ from witness.ctl.errors import Misused, Refused, Unreachable
 from witness.ctl.looking import print_json
 from witness.ctl.render import console, seconds, table
 
+IDLE: Final = "idle"
+"""The stage of a lane that nothing is begun in."""
 TEST_WAIT_S: Final = 16.0
 """Above the witness's own limit for an operator's request."""
 
@@ -64,12 +66,22 @@ def _drawn(seen: dict[str, Any]) -> Iterable[RenderableType]:
     lanes = table("TARGET", "MEANS", "TOLD UP TO", "NOW", "TROUBLE")
     means = {target["target"]: target["means"] for target in seen["targets"]}
     for lane in seen["lanes"]:
-        told = "-" if lane["told"] is None else f"{lane['told']} of {seen['head']}"
-        lanes.add_row(f"{lane['target']} {lane['lane']}", means[lane["target"]], told, *_lane_state(lane))
+        row = f"{lane['target']} {lane['lane']}", means[lane["target"]], _told_words(lane, seen["head"])
+        lanes.add_row(*row, *_lane_state(lane))
     yield lanes
     for monitor in seen["monitors"]:
         quiet = Text(f"silent: {monitor['silent_for']}", "yellow") if monitor["silent_for"] else Text("well", "green")
         yield Text(f"monitor {monitor['monitor']}: pinged {seconds(monitor['pinged_ms_ago'])}, ") + quiet
+
+
+def _told_words(lane: dict[str, Any], head: int) -> str:
+    """What is nothing for a target is not written down one by one: looked at to the end with nothing to say is all."""
+    if lane["told"] is None:
+        return "-"
+    idle = lane["stage"] == IDLE and not (lane["waiting"] or lane["under_way"])
+    if idle and max(lane["told"], lane.get("seen", 0)) >= head:
+        return "up to date"
+    return f"{lane['told']} of {head}"
 
 
 def _lane_state(lane: dict[str, Any]) -> tuple[str, Text]:

@@ -207,6 +207,7 @@ class Desk:
                 "lane": work.lane.value,
                 "stage": work.stage.value,
                 "waiting": len(work.pending),
+                "seen": work.scanned,
                 "attempt": work.attempt if work.stage in (Stage.TELLING, Stage.WAITING) else 0,
                 "trouble": work.trouble,
             }
