@@ -21,6 +21,7 @@ from proto.decisions import Reason
 from proto.groups import Mode
 from proto.health import SiteState
 from proto.units import RESTORE_GENERATION_SHIFT, Epoch, GroupId, SiteId, WitnessId
+from witness.core.state import SiteRecord
 from witness.core.transitions import Phase
 
 OTHER = GroupId("other")
@@ -148,10 +149,21 @@ def test_observe_is_entered_and_left_only_with_nothing_running():
     assert rig.unchanged(SetMode(G, Mode.OBSERVE, AUTHOR)).reason is Reason.LEASE_HELD
     rig.one(rig.release_command())
     assert rig.one(SetMode(G, Mode.OBSERVE, AUTHOR)).ok
+    rig.group.sites[B] = SiteRecord()
     rig.beat(A, said=report(state=SiteState.ACTIVE))
-    assert rig.unchanged(SetMode(G, Mode.AUTOMATIC, AUTHOR)).reason is Reason.SITES_NOT_DOWN
+    refusal = rig.unchanged(SetMode(G, Mode.AUTOMATIC, AUTHOR))
+    assert refusal.reason is Reason.SITES_NOT_DOWN
+    assert refusal.detail == (
+        "dc-a says active, not down: stop the platform there, and wait for standby; "
+        "dc-b was never heard: start its agent, with enforce: true"
+    )
+    rig.beat(B, said=report())
     rig.beat(A, said=report(enforce=False))
-    assert rig.unchanged(SetMode(G, Mode.AUTOMATIC, AUTHOR)).reason is Reason.SITES_NOT_DOWN
+    refusal = rig.unchanged(SetMode(G, Mode.AUTOMATIC, AUTHOR))
+    assert refusal.reason is Reason.SITES_NOT_DOWN
+    assert refusal.detail == (
+        "dc-a only watches: stop the platform there, set enforce: true in its agent's file and restart it"
+    )
     rig.beat(A, said=report())
     assert rig.one(SetMode(G, Mode.AUTOMATIC, AUTHOR)).ok
 

@@ -146,16 +146,29 @@ def set_mode(scope: Scope, command: SetMode) -> Outcome:
         return refused(Reason.LEASE_HELD)
     if command.mode is Mode.PAUSED and (group.phase in (Phase.REVOKING, Phase.OVERDUE) or group.successor is not None):
         return refused(Reason.HANDOVER_RUNNING, "a handover is under way; pause when it has ended")
-    if group.mode is Mode.OBSERVE and not _all_down(group):
-        return refused(Reason.SITES_NOT_DOWN)
+    running = _may_run(group) if group.mode is Mode.OBSERVE else []
+    if running:
+        return refused(Reason.SITES_NOT_DOWN, "; ".join(running)[: limits.TEXT_CHARS_MAX])
     text = f"{group.mode.value} -> {command.mode.value}"
     group.mode = command.mode
     _told(scope, EventKind.MODE, text, group, command.author)
     return DONE
 
 
-def _all_down(group: GroupState) -> bool:
-    return all(r.report is not None and r.report.enforce and r.report.verified_down for r in group.sites.values())
+def _may_run(group: GroupState) -> list[str]:
+    """Each site where something may run, as nobody has proven that nothing does, with what to do there."""
+    found = []
+    for site in group.config.sites:
+        report = group.sites[site].report
+        if report is None:
+            found.append(f"{site} was never heard: start its agent, with enforce: true")
+        elif not report.enforce:
+            found.append(
+                f"{site} only watches: stop the platform there, set enforce: true in its agent's file and restart it"
+            )
+        elif not report.verified_down:
+            found.append(f"{site} says {report.state.value}, not down: stop the platform there, and wait for standby")
+    return found
 
 
 def set_maintenance(scope: Scope, command: SetMaintenance) -> Outcome:

@@ -79,7 +79,7 @@ NEXT_STEP: dict[Reason, str] = {
     Reason.REVOKE_DUE: "the handover's deadline is over; the lease ends by itself: witnessctl status GROUP --watch",
     Reason.NOT_CLAIMED: "the site was granted the lease and starts; wait for it: witnessctl status GROUP --watch",
     Reason.MODE_FORBIDS: "change the mode first: witnessctl mode GROUP manual --reason ...",
-    Reason.SITES_NOT_DOWN: "stop the platform on every site, or adopt it, then repeat",
+    Reason.SITES_NOT_DOWN: "do that on each site that is named, then repeat (docs/operating/from-observe.md)",
     Reason.REASON_REQUIRED: "repeat it with --reason",
     Reason.NOT_QUARANTINED: "nothing to clear; see: witnessctl status GROUP",
     Reason.NO_CANDIDATE: "remove what stands against the site, then repeat",
