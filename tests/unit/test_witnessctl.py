@@ -16,6 +16,7 @@ from proto.groups import Mode
 from witness.core.effects import Outcome
 from witness.ctl import __main__ as ctl
 from witness.ctl import looking, render
+from witness.ctl.as_written import key_of, value_of
 from witness.ctl.changes import Action, FieldChange, plan_change
 from witness.ctl.client import Answer, ClusterClient, checked, refusal_words
 from witness.ctl.context import config_path
@@ -96,8 +97,37 @@ def test_apply_knows_create_change_and_nothing() -> None:
     assert change.fields == (FieldChange("cooldown_ms", 1, 60_000), FieldChange("ttl_ms", 3_000, 10_000))
     assert [field.note for field in change.fields] == ["", "with the next epoch"]
     lines = [line.plain for line in render.change_lines(change)]
-    assert lines[-1] == "  ttl_ms: 3000 -> 10000   (with the next epoch)"
-    assert "  sites: dc-a, dc-b" in [line.plain for line in render.change_lines(plan_change(wanted, None))]
+    assert lines == ["shop: change", "  cooldown: 1ms -> 1m", "  ttl: 3s -> 10s   (with the next epoch)"]
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["few", "all"])
+def test_what_apply_says_of_a_new_group_is_what_its_file_says(tmp_path: Path, number: int) -> None:
+    """In its words, so that it can be compared with the file line by line, and put into one."""
+    config = load_groups(EXAMPLE)[number]
+    lines = [line.plain for line in render.change_lines(plan_change(to_fields(config), None))]
+    assert lines[0] == f"{config.group}: create"
+    written = tmp_path / "groups.yaml"
+    fields = "\n".join(f"  {line}" for line in lines[1:])
+    written.write_text(f"groups:\n  - group: {config.group}\n{fields}\n", encoding="utf-8")
+    assert load_groups(written) == (config,)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("ttl_ms", 2_500, "ttl: 2500ms"),
+        ("max_replication_lag_ms", None, "max_replication_lag: not set"),
+        ("lock_delay_ms", 0, "lock_delay: 0s"),
+        ("drift_max_ppm", 5_000, "drift_max: 0.5%"),
+        ("break_glass_key", "", "break_glass.key: not set"),
+        ("break_glass_after_ms", 600_000, "break_glass.after: 10m"),
+        ("licenses", [{"name": "key", "escrow": "none"}], "licenses: [{name: key, escrow: none}]"),
+        ("labels", {"owner": "payments"}, "labels: {owner: payments}"),
+        ("moves_max", 3, "moves_max: 3"),
+    ],
+)
+def test_a_field_is_shown_as_the_file_writes_it(field: str, value: object, words: str) -> None:
+    assert f"{key_of(field)}: {value_of(field, value)}" == words
 
 
 def test_a_mode_that_differs_is_told_and_never_sent() -> None:

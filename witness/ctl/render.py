@@ -14,6 +14,7 @@ from proto.decisions import DecisionKind, Reason
 from proto.edge.config_types import duration_words
 from proto.groups import Mode
 from proto.units import PPM
+from witness.ctl.as_written import key_of, value_of
 from witness.ctl.changes import Action, GroupChange
 
 console = Console(highlight=False, soft_wrap=False)
@@ -294,16 +295,19 @@ def event_line(event: Json) -> Text:
     return line + Text(f"{where}{epoch}{by}  {event['text']}")
 
 
+def _permits(values: Mapping[str, Any]) -> bool:
+    """Without a key the time stands for nothing, and in no file."""
+    return bool(values.get("break_glass_key"))
+
+
 def change_lines(change: GroupChange) -> Iterable[Text]:
     style = {Action.CREATE: "green", Action.CHANGE: "yellow", Action.NOTHING: "dim"}[change.action]
     yield Text(f"{change.group}: {change.action.value}", style)
+    values = {field.field: field.after for field in change.fields}
     for field in change.fields:
-        if change.action is Action.CREATE and field.after in (None, {}, []):
+        absent = field.after in (None, "", {}, []) or (field.field == "break_glass_after_ms" and not _permits(values))
+        if change.action is Action.CREATE and absent:
             continue
-        before = "" if change.action is Action.CREATE else f"{_value(field.before)} -> "
+        before = "" if change.action is Action.CREATE else f"{value_of(field.field, field.before)} -> "
         note = f"   ({field.note})" if field.note and change.action is not Action.CREATE else ""
-        yield Text(f"  {field.field}: {before}{_value(field.after)}{note}")
-
-
-def _value(value: object) -> str:
-    return ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
+        yield Text(f"  {key_of(field.field)}: {before}{value_of(field.field, field.after)}{note}")
