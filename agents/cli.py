@@ -57,10 +57,10 @@ def member(
     config: Annotated[Path, typer.Option("--config", "-c", help="The member's YAML file.")],
     check_only: Annotated[bool, typer.Option("--check", help="Check file and certificate; start nothing.")] = False,
 ) -> None:
-    """Run this host as a further member of a site, in the foreground.
+    """Run this host as a further member of a site.
 
-    It obeys the site's agent (`members` there). SIGTERM ends what runs here first, SIGHUP reads the certificates again,
-    SIGUSR2 upgrades without a stop.
+    In the foreground. It obeys the site's agent (`members` there). SIGTERM ends what runs here first, SIGHUP reads the
+    certificates again, SIGUSR2 upgrades without a stop.
     """
     if check_only:
         from agents.runtime.check import check_member  # noqa: PLC0415 - see above
@@ -108,10 +108,11 @@ def upgrade(
     config: Config,
     wait_s: Annotated[float, typer.Option("--wait", help="Seconds until it must be done.", min=1)] = 180.0,
 ) -> None:
-    """Make the running agent, or member, the version that is installed now, without a stop of the platform.
+    """Move the running agent to the installed version; no stop.
 
-    The new version checks the configuration first; what it refuses changes nothing. Exit codes: 0 done, 69 no agent
-    answers, 75 neither done nor refused in time, 78 refused.
+    The agent, or the member, of this host becomes the version that is installed now; the platform runs on. The new
+    version checks the configuration first; what it refuses changes nothing. Exit codes: 0 done, 69 no agent answers, 75
+    neither done nor refused in time, 78 refused.
     """
     from agents.local.upgrade import UpgradeTimedOut, upgrade_agent  # noqa: PLC0415 - see above
 
@@ -131,10 +132,11 @@ def break_glass(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Take the socket from this file.")] = None,
     socket: Annotated[Path, typer.Option("--socket", help="The agent's status socket.")] = DEFAULT_SOCKET,
 ) -> None:
-    """Make this site active without the witnesses, by a permit that was signed offline.
+    """Make this site active without witnesses, by a signed permit.
 
-    For the day on which all witnesses are lost for good: docs/operating/break-glass.md is the checklist. It says what
-    the permit means and asks for a phrase, because that every other site is stopped rests on you.
+    The permit was signed offline. For the day on which all witnesses are lost for good: docs/operating/break-glass.md
+    is the checklist. It says what the permit means and asks for a phrase, because that every other site is stopped
+    rests on you.
 
     Exit codes: 0 taken (or ending), 1 given up at the question, 64 wrong usage, 69 no agent answers, 78 refused: the
     reason is printed, and nothing was changed.
@@ -193,11 +195,11 @@ def wrap(
         "/"
     ),
 ) -> None:
-    """Bring systemd services under the lease, by a drop-in that puts `site-agent exec` before their commands.
+    """Bring systemd services under the lease, by a drop-in.
 
-    Shows what it would write; --write writes it. Refused, with the remedy, for a unit that a boot, a timer, a socket,
-    a message or another unit would start, and for settings that a guard cannot live with. systemd is never called:
-    what you have to do afterwards is printed.
+    It puts `site-agent exec` before their commands. Shows what it would write; --write writes it. Refused, with the
+    remedy, for a unit that a boot, a timer, a socket, a message or another unit would start, and for settings that a
+    guard cannot live with. systemd is never called: what you have to do afterwards is printed.
     """
     from agents.units import command  # noqa: PLC0415 - see above
 
@@ -211,11 +213,16 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
     root: Annotated[Path, typer.Option("--root", help="Read the host's files below this directory.")] = Path("/"),
 ) -> None:
-    """Look for everything on this host that would break the promise; change nothing. Takes a member's file, too.
+    """Find what on this host would break the promise.
+
+    It changes nothing, and takes a member's file, too.
 
     What starts the platform without the lease: units, timers, cron, containers.
+
     What runs in the active role right now though the site is dormant.
+
     What a guard gets: namespaces, priority, memory, timers, watchdog, clocks.
+
     The agent's files, room, certificate; its way to each witness.
 
     Run it as root, before the first activation and after every change of the host.

@@ -28,7 +28,9 @@ PIPE_COLUMNS = 200
 KILLS_MAX = 50
 TIMEOUT_S_MAX = 3_600.0
 
-HELP = """Run SCRIPT as an activation step and find out what happens when it is run again.
+HELP = """Try a step's script: run it again, twice at once, and killed.
+
+SCRIPT is run as an activation step, to find out what happens when it is run again.
 
 It is run in a guard with the environment of a step: once, again at once, twice at the same time, killed at several
 moments and run again, cut by a timeout and run again, and as a dry run (THIRDSITE_DRY_RUN=1, which only this command

@@ -19,8 +19,16 @@ EXIT_FAILED = 1
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="The licenses of this site: sealing keys, what is kept of them, and what a source gives.",
+    help="Make sealing keys; try and show this site's licenses.\n\nNo command shows a key.",
 )
+
+
+@app.callback()
+def _answers_people() -> None:
+    from proto.edge.logs import no_logging  # noqa: PLC0415 - loaded for this alone
+
+    no_logging()
+
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The agent's YAML file.")]
 KeyPath = Annotated[Path, typer.Argument(metavar="FILE", help="The sealing keys, as key_file names it.")]
@@ -106,7 +114,10 @@ def _keepers(config: Path, group: str = "", name: str = "") -> list[Any]:
 
 @app.command("status")
 def status(config: Config, as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False) -> None:
-    """Show what this site keeps of each license: versions and names of sealing keys, never a key."""
+    """Show what this site keeps of each license; never a key.
+
+    Versions, names of sealing keys, and what the running agent says of them.
+    """
     from agents.license.shown import license_rows, rows_text  # noqa: PLC0415 - see above
 
     rows = license_rows(_keepers(config), _said(config))
@@ -130,7 +141,9 @@ def try_all(
     group: Annotated[str, typer.Argument(metavar="[GROUP]")] = "",
     name: Annotated[str, typer.Argument(metavar="[LICENSE]")] = "",
 ) -> None:
-    """Read each license's key where its source says, judge it, seal it and open it again. Nothing is written.
+    """Try each license: read, judge, seal and open its key.
+
+    The key is read where its source says. Nothing is written, and no key is shown.
 
     Exit codes: 0 all is well, 1 something is not: see the lines.
     """
@@ -160,10 +173,11 @@ def accept(
         str | None, typer.Option("--confirm", help="The answer, for scripts: the license's name.")
     ] = None,
 ) -> None:
-    """Say that the key in place on this site is the right one, for its next activation.
+    """Say that the key in place here is the right one.
 
-    For the day on which an activation was refused because it does not know the key in place: after the vendor said
-    which key is valid, or gave a new one. It holds for that very key, until the site has sealed it.
+    The next activation of this site keeps it. For the day on which an activation was refused because it does not know
+    the key in place: after the vendor said which key is valid, or gave a new one. It holds for that very key, until the
+    site has sealed it.
     """
     import asyncio  # noqa: PLC0415 - see above
 
@@ -171,7 +185,15 @@ def accept(
     from agents.license.trial import accept_key  # noqa: PLC0415 - see above
 
     (keeper,) = _keepers(config, group, name)
-    question = f"A dead key costs the license. Type {name!r} to accept the key in place for {group}"
-    if (typer.prompt(question) if confirm is None else confirm) != name:
-        raise LocalFault("not confirmed: nothing was changed")
+    if (_asked(group, name) if confirm is None else confirm) != name:
+        raise LocalFault(f"not confirmed: nothing was changed. Type {name!r}, or give --confirm {name}")
     typer.echo(asyncio.run(accept_key(keeper, load_agent_config(config).site)))
+
+
+def _asked(group: str, name: str) -> str:
+    question = f"A dead key costs the license. Type {name!r} to accept the key in place for {group}"
+    try:
+        return str(typer.prompt(question))
+    except typer.Abort:
+        typer.echo(f"\nsite-agent: no answer: nothing was changed; without a terminal use --confirm {name}", err=True)
+        raise typer.Exit(EXIT_FAILED) from None

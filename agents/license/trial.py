@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from agents.core.license_rules import Doing, InPlace, judge
 from agents.license.build import about, source_of
 from agents.license.component import ask_probe
-from agents.license.keeper import LicenseKeeper
+from agents.license.keeper import Found, LicenseKeeper
 from agents.license.place import PlaceFault
 from agents.license.step import known_of
 from proto.errors import LocalFault
@@ -40,7 +40,8 @@ async def try_license(keeper: LicenseKeeper, site: SiteId) -> list[Line]:
         lines += await _place(keeper, site, which)
     if spec.probe:
         answer = await ask_probe(spec, about(site, keeper.sealer.group, spec))
-        words = {True: "activated here", False: "not activated here", None: answer.words}[answer.activated]
+        unknown = answer.words.removeprefix("the probe gives ")
+        words = {True: "activated here", False: "not activated here", None: unknown}[answer.activated]
         lines.append(Line(answer.activated is not None, f"{which} probe: {words}"))
     return lines
 
@@ -65,13 +66,23 @@ async def _place(keeper: LicenseKeeper, site: SiteId, which: str) -> list[Line]:
         lines.append(Line(opened, f"{which} sealing: sealed and opened again"))
     kept = keeper.kept()
     newest = None if kept.newest is None else kept.newest.version
-    opens = newest is None or kept.opens
-    words = "" if opens else f", and it does not open here; the newest that does is {version_words(kept.held)}"
-    lines.append(Line(opens, f"{which} store: newest version {version_words(newest)}{words}"))
+    words = f"newest version {version_words(newest)}"
+    if kept.newest is not None and not kept.opens:
+        words += f", sealed with {kept.newest.key_id}; the newest that opens here is {version_words(kept.held)}"
+    lines.append(Line(newest is None or kept.opens, f"{which} store: {words}"))
+    return [*lines, _activation_now(keeper, found, value, which)]
+
+
+def _activation_now(keeper: LicenseKeeper, found: Found, value: bytes, which: str) -> Line:
+    """What stands in a line before is not said once more: what follows from it is."""
     known = known_of(keeper, accepted=keeper.accepted(value), restorable=keeper.spec.sink is not None)
     doing = judge(found.place, known)
-    lines.append(Line(doing.doing is not Doing.REFUSE, f"{which} an activation now: {doing.words}"))
-    return lines
+    well, words = doing.doing is not Doing.REFUSE, doing.words
+    if keeper.key_problem:
+        well, words = False, "it would be refused until the key file can be used"
+    elif not well and known.heard is not None and known.newest != known.heard:
+        words = "it would be refused until that sealing key is in the key file"
+    return Line(well, f"{which} an activation now: {words}")
 
 
 async def read_place(keeper: LicenseKeeper, site: SiteId) -> bytes | None:

@@ -26,7 +26,8 @@ EXIT_FALLEN = 1
 app = typer.Typer(
     no_args_is_help=True,
     help=(
-        "Who talks to a group's service ports (`resources.ports`), and which of them fell silent after a move.\n\n"
+        "See which service ports fell silent after a move.\n\n"
+        "Counts who talks to a group's service ports (`resources.ports`).\n\n"
         "On both sites, for example as an activation step: site-agent ports watch -c FILE.\n\n"
         "On the active site, every few minutes: site-agent ports show -c FILE --json, kept where the other site has "
         "it.\n\nAfter a move, on the new active site: site-agent ports silent -c FILE BEFORE."
@@ -45,7 +46,10 @@ def watch_command(
     ] = WINDOW_S,
     end: Annotated[bool, typer.Option("--end", help="Watch no longer.")] = False,
 ) -> None:
-    """Have the kernel keep who talks to each port; what it knew before is forgotten. A reboot ends it."""
+    """Have the kernel keep who talks to each port.
+
+    What it knew before is forgotten. A reboot ends it.
+    """
     from agents.ports.watch_table import unwatch, watch  # noqa: PLC0415 - see above
 
     name, ports = _ports_of(config, group)
@@ -63,7 +67,10 @@ def show(
     group: Group = "",
     as_json: Annotated[bool, typer.Option("--json", help="To be kept for `silent`, on the other site.")] = False,
 ) -> None:
-    """Show from how many addresses each port was talked to, within the window."""
+    """Show from how many addresses each port was talked to.
+
+    Within the window that `watch` was told.
+    """
     from agents.ports.tally import tally, to_json  # noqa: PLC0415 - see above
     from agents.ports.watch_table import seen  # noqa: PLC0415 - see above
 
@@ -89,9 +96,10 @@ def silent(
     ] = 0.5,
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
 ) -> None:
-    """Tell which ports did not come back: with sources before the move, and none, or far fewer, now.
+    """Tell which ports did not come back after a move.
 
-    Wait for one window after the move: who reports once an hour is silent until then. Exit code 1 when there are any.
+    Those with sources before it, and none, or far fewer, now. Wait for one window after the move: who reports once an
+    hour is silent until then. Exit code 1 when there are any.
     """
     from agents.ports.tally import fallen, tally  # noqa: PLC0415 - see above
     from agents.ports.watch_table import seen  # noqa: PLC0415 - see above

@@ -65,6 +65,15 @@ def setup_logging(*, level: str = "info", json: bool | None = None, stream: Text
     root.setLevel(LEVELS[level])
 
 
+def no_logging() -> None:
+    """For a command that answers people: what there is to say it says itself, once, and nothing mixes with it."""
+    structlog.configure(processors=[_drop])
+
+
+def _drop(_logger: object, _method: str, _event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    raise structlog.DropEvent
+
+
 def get_logger(name: str, **fields: Any) -> structlog.stdlib.BoundLogger:
     """A logger whose lines all carry `fields`, for example which witness speaks.
 

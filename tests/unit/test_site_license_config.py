@@ -232,6 +232,34 @@ def test_an_operator_accepts_the_key_in_place_after_a_question(config):
     assert not keeper_of(config).accepted(b"KEY-2")
 
 
+def test_without_a_terminal_the_question_names_what_to_say_instead(config):
+    ran("new-key", str(config.parent / "sealing.key"))
+    asked = RUN.invoke(app, ["license", "accept", "-c", str(config), G, L], input="")
+    assert asked.exit_code == 1
+    assert f"no answer: nothing was changed; without a terminal use --confirm {L}" in asked.output
+    wrong = RUN.invoke(app, ["license", "accept", "-c", str(config), G, L, "--confirm", "yes"])
+    assert f"give --confirm {L}" in str(wrong.exception)
+    assert keeper_of(config).accepted_mark() == ""
+
+
+def test_what_is_not_well_is_said_once(config):
+    key = config.parent / "sealing.key"
+    ran("new-key", str(key))
+    key.chmod(0o644)
+    out = ran("test", "-c", str(config), code=1)
+    assert out.count("has mode 0644") == 1
+    assert "an activation now: it would be refused until the key file can be used" in out
+    key.chmod(0o600)
+    keeper_of(config).seal(b"KEY-1", version(2, 1))
+    key.unlink()
+    ran("new-key", str(key))
+    out = ran("test", "-c", str(config), code=1)
+    (store,) = [line for line in out.splitlines() if "store:" in line]
+    assert "sealed with" in store
+    assert "it would be refused until that sealing key is in the key file" in out
+    assert "does not open here" not in out
+
+
 def test_a_license_that_is_not_there_is_named(config):
     done = RUN.invoke(app, ["license", "test", "-c", str(config), "other"])
     assert "other" in str(done.exception)
