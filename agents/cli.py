@@ -36,7 +36,8 @@ app = typer.Typer(
 )
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The agent's YAML file.")]
-PIPE_COLUMNS = 200
+PIPE_COLUMNS = 10_000
+"""A pipe has no width: nothing is folded for it."""
 DEFAULT_SOCKET = Path("/run/thirdsite/status.sock")
 
 
@@ -92,7 +93,6 @@ def status(
 
     from agents.local.status_text import status_view  # noqa: PLC0415 - see above
 
-    # A pipe has no width: nothing is cut for it.
     Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(status_view(view))
 
 
@@ -231,7 +231,9 @@ def doctor(
     """
     from agents.doctor.command import examine  # noqa: PLC0415 - see above
     from agents.doctor.finding import worst  # noqa: PLC0415 - see above
+    from proto.edge.logs import no_logging  # noqa: PLC0415 - see above
 
+    no_logging()
     findings = examine(config, root.absolute())
     if as_json:
         typer.echo(json.dumps({"findings": [one.as_json() for one in findings]}, indent=2))

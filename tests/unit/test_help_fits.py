@@ -1,4 +1,4 @@
-"""What `site-agent --help` says of each command fits its line of a terminal with 80 columns, and is a whole sentence."""
+"""What `site-agent --help` says of each command is a whole sentence, and fits a terminal of 80 columns."""
 
 from __future__ import annotations
 

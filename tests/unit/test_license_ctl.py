@@ -286,6 +286,6 @@ def test_a_license_that_only_one_of_agent_and_group_names_is_a_problem_of_the_si
     assert (unnamed["license"], unnamed["escrow"]) == ("maps", NOT_NAMED)
     assert [site["problem"] for site in unnamed["sites"]] == ["", NOT_NAMED]
     licenses.show_status(client, G, as_json=False)
-    out = " ".join(capsys.readouterr().out.split())
+    out = capsys.readouterr().out
     assert "maps: the group does not name it, so nothing is kept of it: witnessctl apply -f FILE" in out
     assert "not-configured" in out

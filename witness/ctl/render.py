@@ -1,7 +1,11 @@
-"""Tables and lines for people: readable on 80 columns, coloured only on a terminal, the same words everywhere."""
+"""Tables and lines for people: readable on 80 columns, coloured only on a terminal, the same words everywhere.
+
+Folded for a terminal only: what is piped has one line a row, for grep and awk.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,7 +21,8 @@ from proto.units import PPM
 from witness.ctl.as_written import key_of, value_of
 from witness.ctl.changes import Action, GroupChange
 
-console = Console(highlight=False, soft_wrap=False)
+PIPE_COLUMNS = 10_000
+console = Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _PHASE_STYLE = {"held": "green", "revoking": "yellow", "overdue": "yellow", "granted": "yellow", "vacant": "red"}
