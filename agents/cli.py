@@ -29,7 +29,7 @@ app = typer.Typer(
     help="The agent of one site: runs the platform while the witnesses grant it the lease, and never longer.",
     epilog=(
         "Exit codes: 0 done (doctor: 1 warnings, 2 a promise would break; ports silent: 1 some are), 64 wrong usage, "
-        "69 no agent answers (status, break-glass, exec) or the disk failed (run), "
+        "69 no agent answers (status, break-glass, exec) or what it needs is not to be had now (run), "
         "70 internal fault, 75 the lease was lost (exec), the stop was cut short (run) or it was not done in time "
         "(upgrade), 78 the configuration or the state is not usable as it is; exec and hook-test have more: see there."
     ),

@@ -2,6 +2,7 @@
 
     ThirdsiteError
       BadValue            a value from outside breaks a rule: field, value, rule, remedy
+        NotNow            the value is right, and this machine cannot have it yet: to be tried again
       RemoteFault         the other end broke the protocol (close that connection, go on)
         FrameRefused      size, depth, version, tag or field of a frame
       LocalFault          this process cannot go on as it is (exit non-zero, say what to do)
@@ -38,6 +39,13 @@ class BadValue(ThirdsiteError):
     def usage(self) -> bool:
         """The value was given on the command line."""
         return self.field.startswith("--") or self.field.isupper()
+
+
+class NotNow(BadValue):
+    """A wait may mend it: an address that is taken, or not here yet; a certificate that begins later than the clock.
+
+    Whoever starts this process should start it again, where for any other bad value somebody has to look.
+    """
 
 
 class RemoteFault(ThirdsiteError):

@@ -11,7 +11,7 @@ from pathlib import Path
 from aiohttp import web
 
 from agents.settings import Endpoint
-from proto.errors import BadValue, LocalFault
+from proto.errors import LocalFault, NotNow
 
 BACKLOG = 128
 KEEPALIVE_S = 15.0
@@ -29,7 +29,7 @@ class LocalServer:
         self._servers: list[asyncio.Server] = []
 
     async def start(self) -> None:
-        """Raises BadValue or LocalFault when it cannot listen."""
+        """Raises NotNow or LocalFault when it cannot listen."""
         await self._runner.setup()
         handler, loop = self._runner.server, asyncio.get_running_loop()
         if handler is None:
@@ -43,7 +43,7 @@ class LocalServer:
         except OSError as error:
             rule = f"cannot listen there: {error.strerror or error}"
             remedy = "choose an address of this machine and a free port"
-            raise BadValue("local.http", str(self._http), rule, remedy) from error
+            raise NotNow("local.http", str(self._http), rule, remedy) from error
         self._servers.append(server)
 
     async def close(self) -> None:

@@ -23,7 +23,7 @@ from proto.edge.identity import Identity, PeerRefused, Role, member_certificate_
 from proto.edge.listener import Bounds, TlsListener
 from proto.edge.logs import get_logger
 from proto.edge.tls import identity_of
-from proto.errors import BadValue, FrameRefused, LocalFault
+from proto.errors import FrameRefused, LocalFault, NotNow
 from proto.limits import FRAME_BYTES_MAX
 from proto.member_codec import LEAD_MESSAGES, MEMBER_MESSAGES
 from proto.member_messages import (
@@ -68,7 +68,7 @@ class MemberEndpoint:
         self._listener: TlsListener | None = None
 
     async def start(self) -> None:
-        """Raises BadValue or LocalFault when it cannot listen."""
+        """Raises NotNow or LocalFault when it cannot listen."""
         await self._runner.setup()
         if self._runner.server is None:
             raise LocalFault("the members' endpoint was set up twice")
@@ -81,7 +81,7 @@ class MemberEndpoint:
         except OSError as error:
             rule = f"cannot listen there: {error.strerror or error}"
             remedy = "choose an address of this machine and a free port"
-            raise BadValue("members_listen", str(self._listen), rule, remedy) from error
+            raise NotNow("members_listen", str(self._listen), rule, remedy) from error
 
     async def close(self) -> None:
         if self._listener is not None:

@@ -22,7 +22,7 @@ from agents.site_link.port import SiteAsk, SiteLinkEvents, SiteSays, SiteUnreach
 from agents.site_link.tunnels import Tunnels
 from proto.clock import Clock
 from proto.edge.listener import Bounds, TlsListener
-from proto.errors import BadValue
+from proto.errors import NotNow
 from proto.limits import WITNESSES_MAX
 from proto.units import SiteId, WitnessId
 
@@ -70,7 +70,7 @@ class TlsSiteLink:
         except OSError as error:
             rule = f"cannot listen there: {error.strerror or error}"
             remedy = "choose an address of this machine and a free port"
-            raise BadValue("site_link.listen", str(listen), rule, remedy) from error
+            raise NotNow("site_link.listen", str(listen), rule, remedy) from error
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:

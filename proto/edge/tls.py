@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from proto.edge.identity import Identity, PeerRefused, Role, parse_identity, require_cluster, require_role
-from proto.errors import BadValue
+from proto.errors import BadValue, NotNow
 
+_NOT_YET_VALID = 9
+"""X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL."""
 Accept = Callable[[Identity], object]
 """Raises PeerRefused when the peer may not connect; `accepting` builds the usual ones."""
 OnRefused = Callable[[str], None]
@@ -111,8 +113,11 @@ def own_certificate(files: TlsFiles) -> OwnCertificate:
         certificate = _shake_hands(server, client)
     except (ssl.SSLError, PeerRefused) as error:
         says = getattr(error, "verify_message", "") or str(error.args[-1])
+        rule = f"does not hold against {files.ca}: {says}"
+        if getattr(error, "verify_code", 0) == _NOT_YET_VALID:
+            raise NotNow("tls.cert", str(files.cert), rule, "set this machine's clock") from error
         remedy = "issue it again with 'witness pki issue --force' and copy all three files"
-        raise BadValue("tls.cert", str(files.cert), f"does not hold against {files.ca}: {says}", remedy) from error
+        raise BadValue("tls.cert", str(files.cert), rule, remedy) from error
     return OwnCertificate(_identity_in(certificate), int(ssl.cert_time_to_seconds(certificate["notAfter"])))
 
 

@@ -47,7 +47,7 @@ async def test_run_status_and_an_orderly_stop(world: World) -> None:
         assert "active" in table.stdout
         assert b"agents.runtime" in command_line(process.pid), "the checker's interpreter was replaced"
         second = await world.cli("run", "-c", str(world.config))
-        assert second.returncode == 78
+        assert second.returncode == 69
         assert f"pid {process.pid}" in second.stderr
         process.send_signal(signal.SIGHUP)
         await until(lambda: "certificates_reloaded" in world.log(), "no reload")

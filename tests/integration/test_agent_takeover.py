@@ -222,7 +222,7 @@ async def test_a_second_agent_gets_neither_the_directory_nor_the_guard(world: Wo
     async with world.running():
         await active(world)
         second = await world.cli("run", "-c", str(world.config))
-        assert second.returncode == 78
+        assert second.returncode == 69
         door = world.dir / "run" / "shop.guard.sock"
         assert door.stat().st_mode & 0o777 == 0o600
         asked = await asyncio.to_thread(ask_door, door)

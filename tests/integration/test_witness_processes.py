@@ -172,7 +172,7 @@ def test_a_taken_port_and_a_foreign_store_are_told(cluster: Cluster) -> None:
     assert cluster.witness("init", "-c", str(config)).returncode == 0
     with socket.create_server(("127.0.0.1", cluster.listen["w1"])):
         taken = cluster.witness("run", "-c", str(config))
-    assert taken.returncode == 78
+    assert taken.returncode == 69, "it may pass, so its unit starts it again"
     assert f"listen: '127.0.0.1:{cluster.listen['w1']}' is refused: cannot listen there" in taken.stderr
     (cluster.directory / "data-w1").rename(cluster.directory / "data-w2")
     foreign = cluster.witness("run", "-c", str(cluster.directory / "w2.yaml"))

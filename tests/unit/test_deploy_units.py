@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from agents.runtime.exit_codes import EXIT_CONFIG, EXIT_USAGE
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -24,6 +26,7 @@ def test_a_unit_runs_the_program_with_the_file_of_the_pages_and_never_gives_up(n
     file = "witness" if program == "witness" else "agent"
     assert found["Service"]["ExecStart"] == f"/usr/local/bin/{program} run -c /etc/thirdsite/{file}.yaml"
     assert found["Service"]["Restart"] == "always"
+    assert found["Service"]["RestartPreventExitStatus"].split() == [str(EXIT_USAGE), str(EXIT_CONFIG)], "but this"
     assert found["Unit"]["StartLimitIntervalSec"] == "0"
     assert found["Install"]["WantedBy"] == "multi-user.target"
 

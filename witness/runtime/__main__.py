@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import sys
 
-from proto.errors import BadValue, LocalFault
+from proto.errors import BadValue, LocalFault, NotNow
 from witness.settings import from_json
 
 EXIT_USAGE = 64
+EXIT_UNAVAILABLE = 69
 EXIT_CONFIG = 78
 NOT_NEEDED = ("cryptography", "rich")
 
@@ -34,7 +35,7 @@ def main() -> int:
         uvloop.run(serve(settings))
     except (BadValue, LocalFault) as error:
         sys.stderr.write(f"witness {settings.witness}: {error}\n")
-        return EXIT_CONFIG
+        return EXIT_UNAVAILABLE if isinstance(error, NotNow) else EXIT_CONFIG
     return 0
 
 

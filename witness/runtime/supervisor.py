@@ -35,7 +35,7 @@ from proto.edge.tls import (
     reload_files,
     server_context,
 )
-from proto.errors import BadValue, LocalFault, RemoteFault
+from proto.errors import BadValue, LocalFault, NotNow, RemoteFault
 from proto.invariants import InvariantViolation
 from proto.takeover import ASSUMED
 from proto.units import NS_PER_MS, NS_PER_S, TOKEN_BYTES, DurationNs, SiteId, WitnessId
@@ -309,9 +309,9 @@ class _Looks:
         return {name: float(value) for name, value in {**numbers, **engine.counters()}.items()}
 
 
-def _cannot_listen(field: str, where: Listen, error: OSError) -> BadValue:
+def _cannot_listen(field: str, where: Listen, error: OSError) -> NotNow:
     rule = f"cannot listen there: {error.strerror or error}"
-    return BadValue(field, f"{where.host}:{where.port}", rule, "choose an address of this machine and a free port")
+    return NotNow(field, f"{where.host}:{where.port}", rule, "choose an address of this machine and a free port")
 
 
 def _arm_failpoint(text: str) -> None:
