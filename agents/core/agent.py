@@ -56,6 +56,8 @@ from proto.units import (
 _NOT_PROBED = HealthSummary(False, False, DataChecks.NONE, LAG_UNKNOWN_MS, ("not probed yet",))
 _INTERVAL_UNKNOWN_NS = DurationNs(1 * NS_PER_S)
 _DRIFT_UNKNOWN_PPM = limits.DRIFT_MAX_PPM_DEFAULT
+_NOT_HEARD = frozenset({Reason.STALE_HEARTBEAT, Reason.INCARNATION_SUPERSEDED})
+"""Another one speaks for this site, and its word counts."""
 _HEAD_BYTES = 256
 _ENTRY_BYTES = 110
 """One group's part of a heartbeat beside its report: name, epoch, claim, lag."""
@@ -90,7 +92,7 @@ class SiteAgent(SiteHolder):
         self._effects: list[Effect] = []
         self._seq = 0 if takeover is None else takeover.seq_first
         self._heard_seq = -1
-        """The newest heartbeat that was answered, and was not stale."""
+        """The newest heartbeat that was answered, and counted."""
         self._clocks = ClockWatch(started)
         self._start_linked(started.boottime_ns)
         self._heartbeat_at = started.boottime_ns
@@ -280,7 +282,7 @@ class SiteAgent(SiteHolder):
             # we released now would be released under its feet (DESIGN sections 1 and 3; FAULTS O3).
             self._new_incarnation("another copy of this agent speaks with our incarnation: a cloned machine?", now)
             return
-        if all(one.reason is not Reason.STALE_HEARTBEAT for one in message.groups):
+        if all(one.reason not in _NOT_HEARD for one in message.groups):
             self._heard_seq = max(self._heard_seq, attempt.seq)
         for answer in message.groups:
             group = self.groups.get(answer.group)

@@ -118,6 +118,8 @@ class GroupAgent(GroupLife):
     def _refused(self, reason: Reason, carried: Epoch) -> None:
         if reason is Reason.INCARNATION_SUPERSEDED and not self._superseded:
             self._superseded = True
+            self.end.release = None  # what waits for its word is void as well: the other one may be a copy that runs
+            self.taken.tell_nobody()
             self.trouble = "another agent speaks for this site: stop one of the two, then restart this one"
             self._emit(Tell(self.settings.group, self.trouble, alarm=True))
         if carried == NO_EPOCH or carried not in (self.holder.epoch, self.holder.next):

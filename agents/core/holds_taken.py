@@ -224,6 +224,10 @@ class HoldsTaken:
         before, before_raw = InstantNs(now.boottime_ns + delay_ns), now.monotonic_raw_ns + delay_ns
         self._end = _End(held, self.number, asked, before, before_raw, give_up_at)
 
+    def tell_nobody(self) -> None:
+        """Of the end of what was held: another instance may live by it."""
+        self._end = None
+
     def durable(self, now: InstantNs) -> None:
         if self._end is not None:
             self._end.again_at = max(now, self._end.not_before)

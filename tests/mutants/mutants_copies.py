@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from mutant import Mutant, rewritten
+from mutant import Mutant, rewritten, sim_broken
 
+from agents.core.group import GroupAgent
 from agents.core.holds_given import HoldsGiven
+from proto.decisions import Reason
 from witness.core import permits
 
 ALONE = "simulated copies of a machine part their ways at once; these go in step, or differ in what they say alone"
@@ -17,7 +19,31 @@ def adopted_by_anybody(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(permits, "may_claim", lambda _lease, _record: True)
 
 
+def superseded_releases_on(patch: pytest.MonkeyPatch) -> None:
+    """What waits is sent all the same."""
+    right = GroupAgent._refused
+
+    def refused(self, reason, carried):
+        waits = self.end.release
+        right(self, reason, carried)
+        self.end.release = waits if reason is Reason.INCARNATION_SUPERSEDED else self.end.release
+
+    patch.setattr(GroupAgent, "_refused", refused)
+
+
+SUPERSEDED = "unit/test_agent_endings.py::test_who_was_superseded_withdraws_a_release_that_waits"
 MUTANTS = (
+    sim_broken("any-heartbeat-counts", "a number of an incarnation counts once", "1, 2"),
+    sim_broken("a-stale-word-tells-nothing", "whose newest heartbeat is stale ends its incarnation", "live clone"),
+    sim_broken("released-without-a-word", "a release follows a word of after the end", "live clone"),
+    Mutant(
+        "superseded-releases-on",
+        "who was superseded releases nothing, also what waits for its word",
+        "2, live clone",
+        superseded_releases_on,
+        tests=(SUPERSEDED,),
+        why="three copies, one down with its release unsent, and the one that supersedes it still being fenced",
+    ),
     Mutant(
         "copies-in-step-are-both-held",
         "a round of holds is asked for once: the same number with another nonce is of a second instance",

@@ -13,13 +13,16 @@ from weakref import WeakKeyDictionary
 
 import pytest
 
+import witness.core.heartbeats
 import witness.core.lease_rules
 import witness.core.permits
 import witness.core.proposals
 import witness.core.restore
 import witness.core.timers
+from agents.core.agent import SiteAgent
 from agents.core.lease_holder import LeaseHolder
 from agents.core.permit_desk import PermitDesk
+from agents.core.release import EpochEnd
 from agents.fencing.guard_model import GuardModel
 from proto import limits
 from proto.commands import VoteKind
@@ -183,6 +186,38 @@ def silence_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PermitDesk, "_silence", lambda self, permit, standing, now: "")
 
 
+# -- copies of a running machine --------------------------------------------------------------------------------
+
+
+def any_heartbeat_counts(patch: pytest.MonkeyPatch) -> None:
+    """Also one with a number that was there before."""
+    right = witness.core.heartbeats._speaker
+
+    def speaker(scope, site, incarnation, seq):
+        record = scope.state.agents.get(site)
+        if record is not None and record.incarnation == incarnation:
+            return None
+        return right(scope, site, incarnation, seq)
+
+    patch.setattr(witness.core.heartbeats, "_speaker", speaker)
+
+
+def a_stale_word_tells_nothing(patch: pytest.MonkeyPatch) -> None:
+    """An agent whose newest heartbeat is stale goes on as it was."""
+    patch.setattr(SiteAgent, "_new_incarnation", lambda self, text, now: None)
+
+
+def released_without_a_word(patch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for the answer to a heartbeat of after the end."""
+    right = EpochEnd.offer
+
+    def offer(self, *given):
+        right(self, *given)
+        self.release.alone = True
+
+    patch.setattr(EpochEnd, "offer", offer)
+
+
 # -- at the resource --------------------------------------------------------------------------------------------
 
 
@@ -209,6 +244,7 @@ EARLY_GRANT = frozenset({"overlap", "early-grant"})
 RESTORE = ("restore-all",)
 PERMIT = frozenset({"permit", "overlap"})
 EFFECT = frozenset({"effect"})
+COPIED = ("live-copy", "switchover")
 BROKEN = (
     Broken("counted-from-the-answer", counted_from_the_answer, ("slow", "site-freeze", "cut-site"), OVERLAP, 60),
     Broken(
@@ -232,6 +268,9 @@ BROKEN = (
     Broken("not-barred", not_barred, RESTORE, EARLY_GRANT, 6),
     Broken("bar-of-the-backup", bar_of_the_backup, RESTORE, EARLY_GRANT, 6),
     Broken("resource-takes-all", resource_takes_all, ("guest-freeze",), EFFECT, 6),
+    Broken("any-heartbeat-counts", any_heartbeat_counts, COPIED, frozenset({"copies"}), 4),
+    Broken("a-stale-word-tells-nothing", a_stale_word_tells_nothing, COPIED, frozenset({"copies"}), 4),
+    Broken("released-without-a-word", released_without_a_word, COPIED, frozenset({"copies"}), 6),
     Broken("nobody-is-away", nobody_is_away, ("permit",), PERMIT, 9),
     Broken("silence-is-not-waited-for", silence_is_not_waited_for, ("permit",), PERMIT, 3),
     Broken("lease-of-the-backup", lease_of_the_backup, RESTORE, frozenset({"story", "overlap"}), 6),

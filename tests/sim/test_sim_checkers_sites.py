@@ -152,7 +152,7 @@ def test_a_promise_of_another_copy_explains_a_beginning_and_no_other_promise_doe
     me, claim, constants = Incarnation(b"i" * 16), Claim(b"c" * 16), (1_000, 0, 0)
     request = HoldRequest(Nonce(b"n" * 16), G, SiteId(A), me, Epoch(1), claim, *constants, 1, NO_CHAIN, 1)
     holds.asked(A, SiteId(B), request)
-    holds.promised(B, HoldAnswer(request.nonce, G, Epoch(1), 1, HoldVerdict.HELD))
+    holds.promised(B, A, HoldAnswer(request.nonce, G, Epoch(1), 1, HoldVerdict.HELD))
     court.now_ns += after_ns
     checker.begun(G, copy, Epoch(2))
     assert court.kinds() == found

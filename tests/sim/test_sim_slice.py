@@ -42,6 +42,7 @@ BUNDLES = (
     "upgrade-late",
     "site-power shutdown second-agent site-suspend",
     "guest-freeze",
+    "live-copy",
     "cut-site cut-link cut-leader cut-all witness-cut-all",
     "lose-third lose-third-and-link cut-site-link hold-then-grant",
     "permit",

@@ -162,6 +162,24 @@ def test_a_release_waits_until_the_newest_heartbeat_or_a_later_one_is_answered(t
     assert (rig.group.end.release is None) is twin
 
 
+@pytest.mark.parametrize("heard_before", [False, True], ids=["not-heard", "heard"])
+def test_who_was_superseded_withdraws_a_release_that_waits(heard_before):
+    """Who superseded it may be a copy that was told of it, and is still being fenced (simulation seed 2, live-copy)."""
+    rig = AgentRig().active()
+    rig.fresh_beat()
+    rig.renewed(renewal=3, revoke=RevokePhase.REVOKING)
+    rig.fresh_beat()
+    rig.finished()
+    rig.stored()
+    if heard_before:
+        rig.alone()
+    rig.fresh_beat()
+    count = len(rig.releases())
+    rig.answer(verdict=Verdict.REFUSED, reason=Reason.INCARNATION_SUPERSEDED)
+    rig.passes(2_000)
+    assert (len(rig.releases()), rig.group.end.release) == (count, None)
+
+
 def test_an_agent_that_is_to_stop_waits_for_the_answer_for_two_leases():
     rig = released_without_an_answer()
     rig.passes(60_000)

@@ -260,6 +260,21 @@ PEOPLE = (
         ("second-agent", "witness-refused-second-agent"),
     ),
     Row(
+        "O2 O3",
+        "a site's machine is copied while it runs, memory and all: both go on, one of them often cut off",
+        ("live-copy",),
+        (
+            "live-copy",
+            "live-copy-active",
+            "live-copy-in-step",
+            "live-copy-cut-off",
+            "live-copy-announced",
+            "live-copy-later",
+            "live-copy-put-back",
+            "live-copy-told",
+        ),
+    ),
+    Row(
         "O5",
         "all witnesses are lost and restored, with any backup or none, while sites go on",
         ("restore-all",),

@@ -50,6 +50,10 @@ class Events:
     def next_ns(self) -> int:
         return self._heap[0][0] if self._heap else NEVER_NS
 
+    def waiting(self) -> list[tuple[int, Action]]:
+        """All that will happen, and when, in its order."""
+        return [(when_ns, action) for when_ns, _, action in sorted(self._heap, key=lambda one: one[:2])]
+
     def happen(self) -> None:
         """Performs the next action, at its own instant."""
         when_ns, _, action = heapq.heappop(self._heap)
@@ -72,6 +76,37 @@ class Events:
                     raise TimeStandsStill(says)
                 look_at, looked_ns = self.done + AT_ONCE_MAX, self.now_ns
         self.now_ns = max(self.now_ns, end_ns)
+
+
+class MachineEvents:
+    """What one machine itself will do, in everybody's queue: a copy of its memory has all of that, too."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+
+    @property
+    def now_ns(self) -> int:
+        return self._events.now_ns
+
+    def at(self, when_ns: int, action: Action) -> None:
+        self._events.at(when_ns, Due(self, action))
+
+    def after(self, delay_ns: int, action: Action) -> None:
+        self._events.after(delay_ns, Due(self, action))
+
+    def waiting(self) -> list[tuple[int, Action]]:
+        return [(at, due.action) for at, due in self._events.waiting() if isinstance(due, Due) and due.owner is self]
+
+
+class Due:
+    __slots__ = ("action", "owner")
+
+    def __init__(self, owner: MachineEvents, action: Action) -> None:
+        self.owner = owner
+        self.action = action
+
+    def __call__(self) -> None:
+        self.action()
 
 
 class NodeClock:

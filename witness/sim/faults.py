@@ -2,8 +2,9 @@
 
 A kind is either a mood that lasts (a lossy network, a platform that ignores TERM) or a blow that falls again and
 again. Every blow ends by itself, and `heal` (witness.sim.world) ends all of them; nothing of a fault is known to
-the code under test. The kinds stand in nine rooms: faults_net, faults_node, faults_host, faults_member, faults_cpu,
-faults_witness, faults_restore, faults_permit and workload; witness.sim.catalogue says what each of them must have hit.
+the code under test. The kinds stand in ten rooms: faults_net, faults_node, faults_host, faults_member, faults_cpu,
+faults_copy, faults_witness, faults_restore, faults_permit and workload; witness.sim.catalogue says what each of them
+must have hit.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from proto.units import NS_PER_S, seconds
 from witness.sim import (
+    faults_copy,
     faults_cpu,
     faults_host,
     faults_member,
@@ -62,6 +64,7 @@ FAULTS: dict[str, Fault] = {
             **faults_node.BLOWS,
             **faults_host.BLOWS,
             **faults_cpu.BLOWS,
+            **faults_copy.BLOWS,
             **faults_member.BLOWS,
             **faults_witness.BLOWS,
             **faults_restore.BLOWS,

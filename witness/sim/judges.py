@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable
 from proto.events import Event
 from proto.groups import GroupConfig
 from proto.lease import LeaseConstants
-from proto.messages import GroupAnswer
+from proto.messages import GroupAnswer, Release
 from proto.site_messages import HoldAnswer
 from proto.units import NS_PER_MS, Epoch, GroupId, Nonce, SiteId
 from witness.core.state import majority
 from witness.sim.checkers.activity import ActivityChecker
 from witness.sim.checkers.authority import AuthorityChecker
+from witness.sim.checkers.copies import CopiesChecker
 from witness.sim.checkers.durable import DurableChecker, Told
 from witness.sim.checkers.effects import EffectChecker
 from witness.sim.checkers.escrow import EscrowChecker
@@ -36,7 +37,8 @@ class Judges:
         self.found = findings.found
         self._places: dict[str, str] = {}
         self.holds = HoldsChecker(findings, now, groups)
-        self.activity = ActivityChecker(findings, now, self.place_of, self.holds.bound_by_a_copy)
+        self.copies = CopiesChecker(findings, now)
+        self.activity = ActivityChecker(findings, now, self.place_of, self.holds.bound_by_a_copy, self.copies)
         self.authority = AuthorityChecker(findings, now, self.place_of)
         self.members = MembersChecker(findings, now, self._lags)
         self.held = HeldChecker(findings, now, self.authority.until_ns)
@@ -74,7 +76,11 @@ class Judges:
     def begun(self, group: GroupId, host: str, epoch: Epoch) -> None:
         """The first activation step of an epoch is about to start."""
         copied = self.holds.bound_by_a_copy(group, self.place_of(host))
-        self.license.opened(group, host, epoch, excused=copied or self.activity.thawing(group))
+        self.copies.begun(group, host, epoch)
+        excused = copied or self.activity.thawing(group)
+        self.license.opened(
+            group, host, epoch, excused=excused, lags=lambda one: self.copies.under_its_feet(group, one)
+        )
         self.activity.begun(group, host, epoch)
         self.authority.begun(group, host, epoch)
         self.holds.begun(group, host)
@@ -83,6 +89,7 @@ class Judges:
         """A guard was armed for an epoch; True when what runs there goes on under a new one."""
         if not self.authority.moved(group, host, epoch):
             return False
+        self.copies.moved(group, host, epoch)
         self.activity.moved(group, host, epoch)
         self.license.moved(group, host, epoch)
         return True
@@ -90,6 +97,7 @@ class Judges:
     def down(self, group: GroupId, host: str, *, clean: bool) -> None:
         """Nothing of the group's active role runs on the host any more; `clean`: an orderly stop did it."""
         excused = self.activity.excused(group, host)
+        self.copies.down(group, host)
         self.activity.dead(group, host)
         self.authority.dead(group, host)
         self.license.ended(group, host, clean=clean, excused=excused)
@@ -118,8 +126,24 @@ class Judges:
         self.authority.frozen(host, span_ns)
         self.holds.frozen(host, span_ns)
 
+    def copied(self, host: str, copy: str, groups: Iterable[GroupId]) -> None:
+        """The machine was copied while it ran: what the two have of now on is their own."""
+        self.copies.copied(host, copy)
+        self.authority.copied(host, copy)
+        self.held.copied(host, copy)
+        self.holds.copied(host, copy)
+        if host in self._thawed_at:
+            self._thawed_at[copy] = self._thawed_at[host]
+        for group in groups:
+            self.license.copied(group, host, copy)
+            self.activity.copied(group, host, copy)
+
     def sent(self, host: str, nonce: Nonce) -> None:
         self.authority.sent(host, nonce)
+
+    def released(self, host: str, release: Release) -> None:
+        self.members.released(release.group, host, release.epoch)
+        self.copies.released(host, release)
 
     def answered(self, host: str, nonce: Nonce, answers: tuple[GroupAnswer, ...]) -> None:
         for group in self.authority.answered(host, nonce, answers, since_ns=self._thawed_at.get(host, 0)):
@@ -141,6 +165,7 @@ class Judges:
 
     def hold_ends(self, group: GroupId, host: str, epoch: Epoch) -> None:
         """It tells the other sites that its epoch is over."""
+        self.copies.holds_ended(group, host, epoch)
         if self.authority.runs(group, host) == epoch:
             self.found("promise", f"{host} ends the holds of {group} in epoch {epoch} while it runs")
 
@@ -161,6 +186,7 @@ class Judges:
             self.quarantine.told(event)
             self.expiry.expired(event, majority(len(machine.state.witnesses)))
             self.restores.told(event, machine)
+            self.copies.event(event)
             self.permits.told(event)
         self.expiry.applied(machine)
 
@@ -171,6 +197,7 @@ class Judges:
         self.durable.restored(index)
         self.expiry.restored()
         self.restores.restored(lost_ns)
+        self.copies.restored()
         self.story.restored(known)
         for event in told[len(known) :]:
             self.story.told(event)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from agents.core.takeover import KeptIncarnation, Machine
 from proto.units import Epoch, GroupId
-from witness.sim.clock import NEVER_NS, NodeClock
+from witness.sim.clock import NEVER_NS, MachineEvents, NodeClock
 from witness.sim.guards import GuardPost
 from witness.sim.guest import Guest
 from witness.sim.platform import Platform
@@ -49,7 +49,7 @@ class SimHost(ABC):
         self.name = name
         self.clock = clock
         self.rng = rng
-        self.events = around.events
+        self.events = MachineEvents(around.events)
         self.network = around.network
         self.judges = around.judges
         self.resource = around.resource
@@ -71,6 +71,8 @@ class SimHost(ABC):
         self.kept_off = False
         """An operator saw to it that it has no power, and keeps it so."""
         self.guest = Guest(self)
+        self.generation = ""
+        """Of the virtual machine, as its hypervisor tells it."""
         self.disturbed = 0
         """How often something kept the agent from its work."""
         self._life = 0
@@ -118,7 +120,7 @@ class SimHost(ABC):
     # -- life ---------------------------------------------------------------------------------------------
 
     def machine(self) -> Machine:
-        return Machine(f"boot-{self._outages}", "")
+        return Machine(f"boot-{self._outages}", self.generation)
 
     def crash(self) -> None:
         """SIGKILL to the agent's process alone."""

@@ -48,8 +48,10 @@ def _run(seed: int, world: World, trace: Note | None) -> Result:
         simulated_ns=world.events.now_ns,
         kinds=world.setup.kinds,
         faults_hit=world.faults_hit,
-        figures=Counter(activations=activity.activations, windows=activity.windows),
-        peaks=Counter(window_ns_max=activity.window_ns_max),
+        figures=Counter(
+            activations=activity.activations, windows=activity.windows, copied_windows=activity.copied_windows
+        ),
+        peaks=Counter(window_ns_max=activity.window_ns_max, copied_window_ns_max=activity.copied_window_ns_max),
     )
 
 

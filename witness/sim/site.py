@@ -192,6 +192,8 @@ class SiteHost(SimHost):
     def received(self, witness: WitnessId, message: WitnessMessage, via: SiteId | None = None) -> None:
         if isinstance(message, HeartbeatAnswer):
             self.judges.answered(self.name, message.nonce, message.groups)
+            if self.judges.copies.answered(self.name, self.settings.site, message):
+                self.hit("live-copy-told")
         elif isinstance(message, EscrowPutAnswer):
             self.judges.escrow.answered(message)
         self._feed(lambda agent, now: agent.received(witness, message, now, via))
@@ -242,8 +244,9 @@ class SiteHost(SimHost):
         if isinstance(effect, Send):
             if isinstance(effect.message, Heartbeat):
                 self.judges.sent(self.name, effect.message.nonce)
+                self.judges.copies.sent(self.name, effect.message)
             elif isinstance(effect.message, Release):
-                self.judges.members.released(effect.message.group, self.name, effect.message.epoch)
+                self.judges.released(self.name, effect.message)
             elif isinstance(effect.message, EscrowPut):
                 self.judges.escrow.sent(effect.message)
             self.streams.send(effect.witness, effect.message, effect.via)

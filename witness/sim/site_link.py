@@ -91,7 +91,7 @@ class SiteLink:
         else:
             host.hit(f"hold-{message.verdict.value}")
             if message.verdict is HoldVerdict.HELD:
-                host.judges.holds.promised(host.name, message)
+                host.judges.holds.promised(host.name, asker.name, message)
         host.network.carry(host.name, asker.name, lambda: asker.do(lambda: asker.link.answered(host, message)))
 
     def answered(self, peer: SiteHost, message: HoldAnswer | HoldEndAnswer) -> None:

@@ -25,6 +25,8 @@ WELCOME_NS = seconds(WELCOME_S)
 IDLE_NS = seconds(IDLE_S)
 STABLE_NS = seconds(STABLE_S)
 RELAY_AGAIN_NS = NS_PER_S // 4
+RESET, RESET_NS = 0.8, (1, NS_PER_S // 4)
+"""How often, and how soon, a connection that only the copy believes in is reset."""
 
 
 class Stream:
@@ -209,6 +211,17 @@ class StreamKeeper:
         """A new incarnation: every stream ends, also one whose Hello is under way, and says Hello again."""
         for stream in list(self._streams.values()):
             self.over(stream, refused=False)
+
+    def copied(self) -> None:
+        """In a copy of the machine: the other ends know the original alone.
+
+        What is said on them is lost; mostly a reset comes, or the idle time passes.
+        """
+        host = self._host
+        for stream in self._streams.values():
+            stream.witness_open = False
+            if host.rng.random() < RESET:
+                host.later(host.rng.randint(*RESET_NS), partial(self.over, stream, refused=False))
 
     def process_gone(self, *, told: bool) -> None:
         """The process ended: its kernel closes the connections, unless that is gone as well."""

@@ -51,6 +51,8 @@ RECONNECT_NS = 12 * NS_PER_S
 """Dead streams are noticed and refused ones tried again, an election, an operator's few commands."""
 LOOK_NS = NS_PER_S // 5
 CATCH_UP_NS = 3 * NS_PER_S
+COPIES = frozenset({"second-agent", "live-copy"})
+"""Kinds of faults that leave a site superseded by its copy."""
 
 
 class World:
@@ -65,7 +67,7 @@ class World:
         raft = replace(setup.raft, kinds=raft_kinds(setup.kinds))
         if "flood" in setup.kinds:
             raft = replace(raft, entry_bytes=ENTRY_BYTES_MAX)
-        self.cluster = Cluster(raft, self.events, partial(rng_for, setup.seed), self._rate_ppm, self)
+        self.cluster = Cluster(raft, self.events, partial(rng_for, setup.seed), self.rate_ppm, self)
         self.witnesses = self.cluster.machines
         self.judges = self._make_judges(self.cluster.judge.findings)
         self.network = Network(self.events, rng_for(setup.seed, "network"), self.hit)
@@ -83,7 +85,7 @@ class World:
 
     # -- building -----------------------------------------------------------------------------------------
 
-    def _rate_ppm(self, rng: random.Random) -> int:
+    def rate_ppm(self, rng: random.Random) -> int:
         bound = min(config.constants.drift_max_ppm for config in self.setup.groups)
         if self.setup.drift_extreme:
             return rng.choice((-bound, bound))
@@ -112,7 +114,7 @@ class World:
             peers=tuple(one for one in self.setup.sites if one != site) if self.setup.site_link else (),
         )
         platforms = {config.group: self._platform(name) for config in groups}
-        clock, members = NodeClock(self.events, self._rate_ppm(rng)), self.setup.members_of(site)
+        clock, members = NodeClock(self.events, self.rate_ppm(rng)), self.setup.members_of(site)
         return SiteHost(name, settings, clock, self._around(), rng, platforms, members)
 
     def _around(self) -> Surroundings:
@@ -131,7 +133,7 @@ class World:
     def _member(self, lead: SiteHost, plan: MemberPlan) -> MemberHost:
         rng = rng_for(self.setup.seed, f"member/{plan.host_of(lead.name)}")
         platforms = {group: self._member_platform(plan.host_of(lead.name), group) for group in lead.shells}
-        host = MemberHost(lead, plan, NodeClock(self.events, self._rate_ppm(rng)), self._around(), rng, platforms)
+        host = MemberHost(lead, plan, NodeClock(self.events, self.rate_ppm(rng)), self._around(), rng, platforms)
         self.judges.belongs(host.name, lead.name)
         self.judges.members.watch(host.name, lead.name, host.holds)
         return host
@@ -233,7 +235,7 @@ class World:
         del self.sites[len(self.setup.sites) :]
         self.judges.quarantine.mended()
         for site in self.sites:
-            if "second-agent" in self.setup.kinds:
+            if COPIES & set(self.setup.kinds):
                 site.crash()  # an agent that was superseded by its twin asks for exactly this
                 site.kept = None  # an operator stops it and starts it: nothing goes on
             self._heal_site(site)

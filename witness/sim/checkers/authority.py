@@ -7,7 +7,8 @@ made of them is not asked; the account is an upper bound of what it may do.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from proto.lease import LeaseConstants
 from proto.messages import GroupAnswer, Verdict
@@ -17,6 +18,7 @@ from witness.sim.raft.checkers import Findings
 
 ATTEMPTS_KEPT = 256
 Place = tuple[GroupId, str]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -42,6 +44,15 @@ class AuthorityChecker:
         self._longest_ns: dict[Place, int] = {}
         self._runs: dict[Place, Epoch] = {}
         self._still: dict[Place, Epoch] = {}
+
+    def copied(self, host: str, copy: str) -> None:
+        """All that it had, and not one moment more."""
+        self._sent[copy] = dict(self._sent.get(host, {}))
+        for group, name in [place for place in self._authority if place[1] == host]:
+            self._authority[group, copy] = replace(self._authority[group, name])
+        _also(self._longest_ns, host, copy)
+        _also(self._runs, host, copy)
+        _also(self._still, host, copy)
 
     def sent(self, host: str, nonce: Nonce) -> None:
         """An attempt is about to leave."""
@@ -174,6 +185,10 @@ class AuthorityChecker:
         if late_ns > RATE_ROUNDING_NS:
             says = f"{late_ns / NS_PER_S:.6f} s after its authority ended"
             self._found("authority", f"{host} {what} {group} under epoch {authority.epoch} {says}")
+
+
+def _also(known: dict[Place, T], host: str, copy: str) -> None:
+    known.update({(group, copy): value for (group, name), value in known.items() if name == host})
 
 
 def _full_ns(answer: GroupAnswer) -> int:

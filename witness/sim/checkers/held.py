@@ -26,6 +26,11 @@ class HeldChecker:
         self._there: dict[Place, dict[str, int]] = {}
         """Since when; with the time in which the machine stood still."""
 
+    def copied(self, host: str, copy: str) -> None:
+        for (group, name), there in list(self._there.items()):
+            if name == host:
+                self._there[group, copy] = dict(there)
+
     def there(self, group: GroupId, host: str, name: str) -> None:
         """It was opened, or prolonged."""
         self._there.setdefault((group, host), {}).setdefault(name, 0)

@@ -9,7 +9,7 @@ whatever has happened to the giver's process and machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proto.groups import GroupConfig
 from proto.holds import promise_wait
@@ -45,14 +45,27 @@ class HoldsChecker:
         self._found = findings.found
         self._now = now
         self._sites = {config.group: config.sites for config in groups}
-        self._asks: dict[Nonce, _Ask] = {}
+        self._asks: dict[tuple[str, Nonce], _Ask] = {}
+        """By who asked: copies of a running machine may draw the same numbers."""
         self._given: dict[tuple[GroupId, str, Epoch], dict[SiteId, int]] = {}
         """By holder's host and epoch: when the newest request left that each site answered so."""
         self._promises: dict[tuple[GroupId, str], _Promise] = {}
 
+    def copied(self, host: str, copy: str) -> None:
+        """What it was promised, and what it promised before."""
+        for (name, nonce), ask in list(self._asks.items()):
+            if name == host:
+                self._asks[copy, nonce] = replace(ask, host=copy)
+        for (group, name, epoch), given in list(self._given.items()):
+            if name == host:
+                self._given[group, copy, epoch] = dict(given)
+        for (group, name), promise in list(self._promises.items()):
+            if name == host:
+                self._promises[group, copy] = replace(promise)
+
     def asked(self, host: str, to: SiteId, request: HoldRequest) -> None:
         constants, now_ns = LeaseConstants(request.ttl_ms, request.drift_max_ppm, request.lock_delay_ms), self._now()
-        self._asks[request.nonce] = _Ask(host, to, request.group, request.epoch, now_ns, now_ns, constants)
+        self._asks[host, request.nonce] = _Ask(host, to, request.group, request.epoch, now_ns, now_ns, constants)
         while len(self._asks) > ASKS_KEPT:
             del self._asks[next(iter(self._asks))]
 
@@ -65,9 +78,9 @@ class HoldsChecker:
             if name == host:
                 given.update({site: counted_ns + span_ns for site, counted_ns in given.items()})
 
-    def promised(self, host: str, answer: HoldAnswer) -> None:
+    def promised(self, host: str, asker: str, answer: HoldAnswer) -> None:
         """It leaves now, so the request arrived before: a lower bound of what must be waited."""
-        ask = self._asks.get(answer.nonce)
+        ask = self._asks.get((asker, answer.nonce))
         if ask is None:
             return
         wait_ns = promise_wait(ask.constants) * PPM // (PPM + ask.constants.drift_max_ppm)
@@ -92,7 +105,7 @@ class HoldsChecker:
 
     def held(self, host: str, site: SiteId, answer: HoldAnswer) -> tuple[Epoch, int] | None:
         """An answer arrived at the holder: the epoch, and until when it may live by all of its holds; or nothing."""
-        ask = self._asks.get(answer.nonce)
+        ask = self._asks.get((host, answer.nonce))
         if ask is None or answer.verdict is not HoldVerdict.HELD or (ask.host, ask.to) != (host, site):
             return None
         given = self._given.setdefault((ask.group, host, ask.epoch), {})

@@ -7,7 +7,7 @@ gives it back at once; whatever else ends the instance leaves the session open f
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proto.units import NS_PER_S, Epoch, GroupId
 from witness.sim.raft.checkers import Findings
@@ -35,14 +35,28 @@ class LicenseChecker:
     def lock_delay(self, group: GroupId, delay_ns: int) -> None:
         self._delay_ns[group] = delay_ns
 
-    def opened(self, group: GroupId, host: str, epoch: Epoch, *, excused: bool = False) -> None:
-        """`excused`: one of the two had been frozen with all its clocks."""
+    def copied(self, group: GroupId, host: str, copy: str) -> None:
+        """What runs there has the same session."""
+        session = self._open.get(group, {}).get(host)
+        if session is not None:
+            self._open[group][copy] = replace(session)
+
+    def opened(
+        self,
+        group: GroupId,
+        host: str,
+        epoch: Epoch,
+        *,
+        excused: bool = False,
+        lags: Callable[[str], bool] = lambda _host: False,
+    ) -> None:
+        """`excused`: one of the two had been frozen with all its clocks; `lags`: that one need not know of its end."""
         self.sessions += 1
         known = self._open.setdefault(group, {})
         others = {name: one for name, one in known.items() if one.epoch != epoch}
         known[host] = _Session(epoch)
         for name, other in others.items():
-            if excused:
+            if excused or lags(name):
                 continue
             if other.ended_ns is None:
                 self._found("license", f"{host} activates the license of {group} while {name} has it")

@@ -126,5 +126,5 @@ class ToldWorld(World):
     def _member_platform(self, host: str, group: GroupId) -> Platform:
         return super()._member_platform(host, group) if self._start_ns is None else self._platform(host)
 
-    def _rate_ppm(self, rng: random.Random) -> int:
-        return super()._rate_ppm(rng) if self._start_ns is None or self.setup.drift_extreme else 0
+    def rate_ppm(self, rng: random.Random) -> int:
+        return super().rate_ppm(rng) if self._start_ns is None or self.setup.drift_extreme else 0

@@ -79,7 +79,7 @@ class TakeoverWorld(World):
 
     # -- building --------------------------------------------------------------------------------------------
 
-    def _rate_ppm(self, rng: random.Random) -> int:
+    def rate_ppm(self, rng: random.Random) -> int:
         del rng
         return -self.setup.groups[0].constants.drift_max_ppm
 
