@@ -260,6 +260,7 @@ class GroupLife:
     def fence(self, text: str) -> None:
         if self._move(SiteInput.FENCE):
             self.trouble, self._stopped = text, None
+            self.licenses.look_no_more()
             self._plans.drop()
             self._emit(Tell(self.settings.group, f"fencing: {text}", alarm=True))
             self._emit(Fence(self.settings.group, text))

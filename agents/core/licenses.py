@@ -163,8 +163,13 @@ class GroupLicenses:
     def looked_last(self, name: LicenseName) -> None:
         self._unlooked.discard(name)
 
+    def look_no_more(self) -> None:
+        """Fenced, or over before the look was: nobody waits for it."""
+        self._last_look_by, self._unlooked = None, set()
+
     def over(self, now: InstantNs, ttl_ns: int) -> None:
         """Verified down: what is sealed and not acknowledged is put for a moment more, a ttl at most."""
+        self.look_no_more()
         waiting = self._unsent()
         self._last_put_by = InstantNs(now + min(LAST_PUT_MAX_NS, ttl_ns)) if waiting else None
         if not waiting:

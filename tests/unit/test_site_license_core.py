@@ -281,8 +281,21 @@ def test_a_fence_during_the_last_look_ends_it():
     rig.take()
     rig.looked_last()
     assert rig.state is SiteState.FENCING
+    rig.passes(2 * LAST_LOOK_MAX_NS // NS_PER_MS)  # and nobody asks to be woken for it again and again
     rig.fenced()
     assert rig.state is SiteState.FENCED
+
+
+def test_an_end_that_is_proven_after_the_authority_leaves_no_look_to_wait_for():
+    """A site that stood still in its stop: the agent asked to be woken at an instant that had passed, without end."""
+    rig = holder(watched=True)
+    rig.agent.shutdown(rig.clock.read())
+    rig.take()
+    rig.clock.advance(10_000 * NS_PER_MS)
+    rig.finished()
+    assert rig.state is SiteState.STANDBY
+    assert rig.group.licenses.next_deadline() is None
+    rig.passes(2 * LAST_LOOK_MAX_NS // NS_PER_MS)
 
 
 # -- keeping ----------------------------------------------------------------------------------------------
