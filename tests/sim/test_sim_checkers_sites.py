@@ -302,6 +302,22 @@ def test_what_outlived_its_lease_by_frozen_clocks_leaves_no_session(court: Court
     assert [kind for kind in court.kinds() if kind == "license"] == found
 
 
+@pytest.mark.parametrize(("members", "found"), [((), ["license"]), (("dc-a.db",), [])])
+def test_a_member_that_begins_again_shares_the_session_that_its_site_took_to_the_next_epoch(
+    court: Court, members, found
+):
+    checker = LicenseChecker(court.findings, court.now)
+    checker.lock_delay(G, S)
+    checker.opened(G, A, Epoch(1))
+    checker.opened(G, "dc-a.db", Epoch(1))
+    checker.moved(G, A, Epoch(2), members)
+    checker.ended(G, "dc-a.db", clean=False)
+    checker.opened(G, "dc-a.db", Epoch(2))
+    assert court.kinds() == found
+    checker.opened(G, B, Epoch(3))
+    assert court.kinds() == [*found, "license", "license"], "two hosts have it"
+
+
 def test_two_activated_instances_are_seen_and_a_frozen_one_is_excused(court: Court):
     checker = LicenseChecker(court.findings, court.now)
     checker.opened(G, A, Epoch(1))

@@ -91,7 +91,7 @@ class Judges:
             return False
         self.copies.moved(group, host, epoch)
         self.activity.moved(group, host, epoch)
-        self.license.moved(group, host, epoch)
+        self.license.moved(group, host, epoch, [member for member, lead in self._places.items() if lead == host])
         return True
 
     def down(self, group: GroupId, host: str, *, clean: bool) -> None:

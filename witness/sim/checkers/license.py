@@ -6,7 +6,7 @@ gives it back at once; whatever else ends the instance leaves the session open f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from proto.units import NS_PER_S, Epoch, GroupId
@@ -70,11 +70,15 @@ class LicenseChecker:
             if name != host:
                 del known[name]
 
-    def moved(self, group: GroupId, host: str, epoch: Epoch) -> None:
-        """What runs goes on under a later epoch, and its session with it."""
-        session = self._open.get(group, {}).get(host)
-        if session is not None:
-            session.epoch = epoch
+    def moved(self, group: GroupId, host: str, epoch: Epoch, members: Iterable[str] = ()) -> None:
+        """What runs goes on under a later epoch, and its session with it: the site's own, of all its hosts.
+
+        `members`: of this lead; one that ended a moment ago, and is to begin again, shares it as well.
+        """
+        known = self._open.get(group, {})
+        for name in (host, *members):
+            if name in known:
+                known[name].epoch = epoch
 
     def ended(self, group: GroupId, host: str, *, clean: bool, excused: bool = False) -> None:
         """`excused`: its clocks had stood still, and the lock delay counts from its lease's end, not from its own."""
