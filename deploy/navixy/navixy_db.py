@@ -212,8 +212,9 @@ def _theirs(config: Config, expression: str) -> str:
     """What the other site's database has executed, asked as the replication's user."""
     where = (f"--host={config.source_host}", f"--port={config.source_port}", f"--user={config.source_user}")
     options = ("--no-defaults", "--protocol=tcp", "--skip-column-names", *where)
+    statement = f"SELECT {expression};"
     try:
-        return ask(config.client, options, f"SELECT {expression};", ASK_S, MYSQL_PWD=config.source_password).strip()
+        return ask(config.client, options, statement, ASK_S, password=config.source_password).strip()
     except No as no:
         raise No(f"the other site's database cannot be asked: {no}") from no
 

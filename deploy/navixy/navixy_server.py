@@ -1,7 +1,8 @@
 """A site's MySQL or MariaDB server, asked through its own client: what navixy_db.py stands on.
 
 Rule: no answer is never taken for a dead server; a server that lives holds a lock on its data, and that is looked at.
-Standard library only; nothing secret is in an argument of a process.
+Standard library only. Nothing secret is in an argument, in the environment or in an error's text; what a client would
+find in its environment (MYSQL_HOST, MYSQL_PWD ...) is taken out, or it would ask another server than the file's.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import re
 import struct
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,11 +57,8 @@ class Config:
 
     @classmethod
     def load(cls, file: Path) -> Config:
-        parser = configparser.RawConfigParser(allow_no_value=True, strict=False)
         try:
-            with file.open(encoding="utf-8") as lines:
-                parser.read_file(lines)
-            mine = parser[SECTION]
+            mine = _section(file)
             server = mine.get("server", "mysql")
             if server not in ("mysql", "mariadb"):
                 raise No(f"{file}: server = {server}: it is mysql or mariadb")
@@ -74,12 +73,45 @@ class Config:
                 server_options=mine.get("server_options", ""),
                 data=mine.get("data", ""),
                 source_host=mine["source_host"],
-                source_port=mine.getint("source_port", 3306),
+                source_port=_port(mine.get("source_port", "3306")),
                 source_user=mine["source_user"],
                 source_password=mine["source_password"],
             )
-        except (OSError, configparser.Error, KeyError, ValueError) as error:
-            raise No(f"{file} cannot be used: {error}; see docs/operating/navixy.md") from error
+        except KeyError as error:
+            raise No(f"{file} cannot be used: {error} is not in it; see docs/operating/navixy.md") from error
+        except Unusable as error:
+            raise No(f"{file} cannot be used: {error}; see docs/operating/navixy.md") from None
+
+
+class Unusable(Exception):
+    """Of an option file; the text quotes nothing of it: the line that is wrong may be the one with a password."""
+
+
+def _section(file: Path) -> dict[str, str]:
+    """Raises Unusable, and KeyError without the section."""
+    parser = configparser.RawConfigParser(allow_no_value=True, strict=False)
+    try:
+        with file.open(encoding="utf-8") as lines:
+            parser.read_file(lines)
+    except OSError as error:
+        raise Unusable(error.strerror or "it cannot be read") from None
+    except UnicodeDecodeError:
+        raise Unusable("it is no UTF-8 text") from None
+    except configparser.MissingSectionHeaderError as error:
+        raise Unusable(f"line {error.lineno} stands before the first [section]") from None
+    except configparser.ParsingError as error:
+        raise Unusable(f"line {error.errors[0][0]} is neither a [section] nor `name = value`") from None
+    mine = parser[SECTION]
+    empty = [name for name, value in mine.items() if value is None]
+    if empty:
+        raise Unusable(f"{empty[0]} has no value")
+    return dict(mine.items())
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 65_536):
+        raise Unusable("source_port is no port")
+    return int(text)
 
 
 class Database:
@@ -136,27 +168,55 @@ class Database:
             self.ask(kills, "--force")
 
 
-def ask(client: str, options: tuple[str, ...], statement: str, seconds: float, **env: str) -> str:
-    """The statement goes in by stdin, so that no secret is in an argument."""
-    argv = [client, options[0], "--batch", "--raw", "--connect-timeout=3", *options[1:]]
-    try:
-        done = subprocess.run(
-            argv,
-            input=statement,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-            env={**os.environ, **env},
-        )
-    except FileNotFoundError as error:
-        raise No(f"the client {client} is not installed") from error
-    except subprocess.TimeoutExpired as error:
-        raise Silent(f"no answer within {seconds} s") from error
+def ask(client: str, options: tuple[str, ...], statement: str, seconds: float, *, password: str = "") -> str:
+    """The statement goes in by stdin, and a password by an option file that is a pipe (`--defaults-file`, once)."""
+    first, *rest = options
+    with contextlib.ExitStack() as open_here:
+        fds: tuple[int, ...] = ()
+        if password:
+            fds = (open_here.enter_context(_piped(f"[client]\npassword='{password}'\n")),)
+            first = f"--defaults-file=/dev/fd/{fds[0]}"
+        argv = [client, first, "--batch", "--raw", "--connect-timeout=3", *rest]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(_THEIRS)}
+        try:
+            done = subprocess.run(
+                argv,
+                input=statement,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                check=False,
+                env=environment,
+                pass_fds=fds,
+            )
+        except FileNotFoundError as error:
+            raise No(f"the client {client} is not installed") from error
+        except subprocess.TimeoutExpired as error:
+            raise Silent(f"no answer within {seconds} s") from error
     if done.returncode == 0:
         return done.stdout
-    words = " ".join(done.stderr.split())[:300] or f"the client ended with {done.returncode}"
+    words = without_passwords(" ".join(done.stderr.split()))[:300] or f"the client ended with {done.returncode}"
     raise (Silent if re.search(r"ERROR 20\d\d ", words) else Refused)(words)
+
+
+_THEIRS = ("MYSQL_", "MARIADB_")
+
+
+@contextlib.contextmanager
+def _piped(text: str) -> Iterator[int]:
+    """For reading, with all of it inside: a password is far shorter than a pipe."""
+    inside, outside = os.pipe()
+    try:
+        with os.fdopen(outside, "w", encoding="utf-8") as writing:
+            writing.write(text)
+        yield inside
+    finally:
+        os.close(inside)
+
+
+def without_passwords(words: str) -> str:
+    """A server's complaint about a statement quotes it from where it stumbled, cut anywhere."""
+    return re.sub(r"(PASSWORD\s*=\s*)('[^']*'?)", r"\1(not shown)", words, flags=re.IGNORECASE)
 
 
 def start_options(config: Config) -> dict[str, str]:
