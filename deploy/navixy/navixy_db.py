@@ -9,7 +9,7 @@ Exit codes: 0 yes or done, 1 no, with the reason as the last line, 64 wrong usag
     standby-start   its next start is in the standby role   demote    read-only, at once, whoever is connected
     applies         it follows, or did until now            follow    replicates from the other site
     follows         it follows the other site now           lag-ms    prints how far it is behind
-    status          what it is, in words
+    listens         only at addresses of its own network                  status    what it is, in words
 
     remember-ports  keeps what `site-agent ports show --json` says on stdin, for the other site
     ports-before    prints what was kept last in an earlier epoch, for `site-agent ports silent`
@@ -22,6 +22,7 @@ follow before anybody knows whether the two had parted).
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import json
 import os
 import re
@@ -72,6 +73,30 @@ def standby_start(database: Database) -> str:
     return "read-only, following nobody"
 
 
+def listens(database: Database) -> str:
+    """By the files that the next start reads; what a firewall lets through is not seen here."""
+    config = database.config
+    if config.data:
+        return "in a container: what its engine publishes decides, and that passes by many a firewall (compose.yaml)"
+    options = start_options(config)
+    if "skip-networking" in options and options["skip-networking"].upper() in YES:
+        return "at no address"
+    said = options.get("bind-address") or "*"
+    for address in said.split(","):
+        if _anybodys(address.strip().partition("/")[0]):
+            raise No(f"bind_address = {said}: {address.strip()} is for everybody whom the firewall lets through")
+    return f"at {said}"
+
+
+def _anybodys(address: str) -> bool:
+    """All addresses of the host, or one that the internet knows. A name is looked up by the server alone."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address == "*"
+    return found.is_unspecified or found.is_global
+
+
 def applies(database: Database) -> str:
     """Fit to be promoted: also while the other site cannot be reached, if it was since this replica was started."""
     if not database.read_only():
@@ -106,7 +131,7 @@ def lag_ms(database: Database) -> str:
 
 def status(database: Database) -> str:
     said = [f"epoch {database.highest_epoch()}"]
-    for look in (out_of_role, standby_start, applies, follows):
+    for look in (out_of_role, standby_start, listens, applies, follows):
         try:
             said.append(f"{look.__name__}: yes, {look(database)}")
         except No as no:
@@ -267,7 +292,7 @@ def _step() -> tuple[int, str]:
 
 COMMANDS: dict[str, Callable[[Database], str]] = {
     one.__name__.replace("_", "-"): one
-    for one in (out_of_role, standby_start, applies, follows, lag_ms, status, promote, demote, follow)
+    for one in (out_of_role, standby_start, listens, applies, follows, lag_ms, status, promote, demote, follow)
 }
 COMMANDS |= {"remember-ports": remember_ports, "ports-before": ports_before}
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from test_deploy_navixy import PLACE, program
 
 SERVER = program("navixy_server")
@@ -131,3 +133,44 @@ def test_a_persisted_role_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     (tmp_path / "mysqld-auto.cnf").write_text('{"mysql_dynamic_variables": {"super_read_only": {"Value": "OFF"}}}')
     with pytest.raises(SERVER.No, match="RESET PERSIST it"):
         DB.standby_start(Scripted())
+
+
+@pytest.mark.parametrize(
+    ("lines", "answer"),
+    [
+        ("bind-address=127.0.0.1,10.0.0.1", "at 127.0.0.1,10.0.0.1"),
+        ("bind-address=::1,fd00::7/between", "at ::1,fd00::7/between"),
+        ("bind-address=db.dc-a.example.net", "at db.dc-a.example.net"),
+        ("skip-networking=", "at no address"),
+        ("bind-address=*", r"bind_address = \*: \* is for everybody"),
+        ("bind-address=0.0.0.0", "0.0.0.0 is for everybody"),
+        ("bind-address=::", ":: is for everybody"),
+        ("bind-address=10.0.0.1, 8.8.8.8", "8.8.8.8 is for everybody"),
+        ("datadir=/x", r"\* is for everybody"),
+    ],
+    ids=["two", "six", "name", "none", "star", "all", "all six", "public", "default"],
+)
+def test_a_server_that_would_listen_to_everybody_is_found(lines: str, answer: str, monkeypatch) -> None:
+    options = dict([lines.split("=", 1)])
+    monkeypatch.setattr(DB, "start_options", lambda _config: options)
+    if answer.startswith("at "):
+        assert DB.listens(Scripted()) == answer
+    else:
+        with pytest.raises(SERVER.No, match=answer):
+            DB.listens(Scripted())
+
+
+def test_of_a_container_the_engine_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Scripted()
+    database.config = replace(database.config, data="/srv/navixy/mysql")
+    monkeypatch.setattr(DB, "start_options", lambda _config: {"bind-address": "*"})
+    assert DB.listens(database).startswith("in a container")
+
+
+def test_what_is_shipped_listens_at_no_public_address() -> None:
+    for name in ("thirdsite-mysql.cnf", "thirdsite-mariadb.cnf"):
+        lines = (PLACE / "mysql" / name).read_text().splitlines()
+        (bound,) = [line.partition("= ")[2] for line in lines if line.startswith("bind_address")]
+        assert not any(DB._anybodys(address) for address in bound.split(","))
+    compose = yaml.safe_load((PLACE / "compose.yaml").read_text())
+    assert [port for port in compose["services"]["db"]["ports"] if port.count(":") != 2] == []
