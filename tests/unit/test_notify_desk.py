@@ -350,6 +350,24 @@ def test_what_a_leader_lacks_is_told_when_it_has_fetched_it_and_not_passed_over(
     world.source.upto = 0
     world.passes(60)
     assert world.told() == happened
+    assert [sent.tell.attempt for sent in world.sent] == [1] * len(world.sent)
+    assert not any(sent.tell.repeated for sent in world.sent), "while events lack, nobody is told anything"
+
+
+def test_what_is_taken_over_and_lacks_events_first_may_be_a_repetition_and_says_so_in_words():
+    world = begun()
+    world.happens(LOST)
+    world.rig.one(world.desks[W[0]].step(world.source, world.now, world.wall_ms, {})[0])
+    world.crash(W[0])
+    world.source = Lacking(world.rig)
+    world.source.upto = world.source.head
+    world.lead(W[1])
+    world.passes(30)
+    assert not world.sent
+    world.source.upto = 0
+    world.passes(30)
+    (sent,) = world.sent
+    assert (sent.tell.repeated, sent.tell.attempt) == (True, 1), "the letter speaks of a repetition in the first one"
 
 
 def test_what_nobody_can_fetch_is_said_to_be_undelivered_and_the_rest_is_told():

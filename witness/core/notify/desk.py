@@ -100,6 +100,7 @@ class _Work:
     after: int = 0
     upto: int = 0
     attempt: int = 0
+    """Attempts that were handed out: what was only waited for, because events lack, was told to nobody."""
     repeated: bool = False
     ended: EndTelling | None = None
     trouble: str = ""
@@ -185,7 +186,8 @@ class Desk:
                 work.forget(0)
                 return []
             work.stage = Stage.WAITING
-            work.again_at = InstantNs(now + min(BACKOFF_MAX_NS, BACKOFF_FIRST_NS << min(work.attempt - 1, 10)))
+            doublings = min(max(work.attempt - 1, 0), 10)
+            work.again_at = InstantNs(now + min(BACKOFF_MAX_NS, BACKOFF_FIRST_NS << doublings))
             return []
         work.ended = EndTelling(work.name, work.upto, ok, text)
         work.stage, work.again_at = Stage.ENDING, InstantNs(now + END_AGAIN_NS)
@@ -316,10 +318,10 @@ class Desk:
                 told = self._told(event, source)
                 if lane_of(work.target, told) is work.lane:
                     found.append(told)
-        work.stage, work.attempt = Stage.TELLING, work.attempt + 1
+        lacks = "" if seq >= work.upto else f"events {seq + 1} to {work.upto}"
+        work.stage, work.attempt = Stage.TELLING, work.attempt + (0 if lacks else 1)
         repeated = work.repeated or work.attempt > 1
         key = self._key(work, newest)
-        lacks = "" if seq >= work.upto else f"events {seq + 1} to {work.upto}"
         return Tell(work.name, work.target, key, collapsed(found), repeated, work.attempt), lacks
 
     def _key(self, work: _Work, newest: Event | None) -> str:
