@@ -11,14 +11,16 @@ from agents.core.agent import SiteAgent
 from agents.core.effects import PlanKind
 from agents.core.group import GroupAgent, _Storing
 from agents.core.lease_holder import NO_EPOCH, Authority, LeaseHolder
+from agents.core.licenses import GroupLicenses
 from agents.core.release import EpochEnd
 from agents.core.site import SiteInput
 from agents.core.streams import StreamTable
 from agents.fencing import authority as guard
 from proto.lease import LeaseConstants, holder_deadline
-from proto.units import Claim
+from proto.units import Claim, InstantNs
 
 OVERLAP = frozenset({"overlap"})
+KEYS = "unit/test_site_license_core.py"
 BEGUN = frozenset({"overlap", "epoch", "crash"})
 
 
@@ -30,6 +32,15 @@ def any_nonce_answers_the_newest(patch: pytest.MonkeyPatch) -> None:
         return right(self, newest, now)
 
     patch.setattr(StreamTable, "answered", answered)
+
+
+def ends_without_a_last_look(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(GroupLicenses, "looking", lambda self, now: False)
+
+
+def a_last_look_knows_no_end(patch: pytest.MonkeyPatch) -> None:
+    right = GroupLicenses.look_last
+    patch.setattr(GroupLicenses, "look_last", lambda self, now, until: right(self, now, InstantNs(1 << 62)))
 
 
 def a_release_leaves_unheard(patch: pytest.MonkeyPatch) -> None:
@@ -210,6 +221,22 @@ MUTANTS = (
         "lease: claim",
         a_grant_is_authority,
         SimFocus(("slow", "site-freeze", "cut-site", "slow-disk"), BEGUN, 60),
+    ),
+    Mutant(
+        "ends-without-a-last-look",
+        "a holder that stops looks at its license's key once more before its epoch ends",
+        "agent: release",
+        ends_without_a_last_look,
+        tests=(f"{KEYS}::test_a_key_that_is_exchanged_as_the_platform_stops_is_sealed_and_put_before_the_release",),
+        why="what a platform exchanged as it stopped and nobody saw is no acknowledged key, so no checker misses it",
+    ),
+    Mutant(
+        "last-look-without-end",
+        "a last look ends before the kill budget begins",
+        "agent: release",
+        a_last_look_knows_no_end,
+        tests=(f"{KEYS}::test_a_source_that_hangs_never_holds_the_end_up_to_the_kill",),
+        why="no simulated source hangs",
     ),
     Mutant(
         "release-leaves-unheard",
