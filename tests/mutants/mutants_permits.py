@@ -202,6 +202,7 @@ def _mutant(name: str, rule: str, patch, *tests: str) -> Mutant:
 
 
 DECISIONS = ("unit/test_permit_decisions.py",)
+LOCKED = ("unit/test_permit_lock_delay.py",)
 CALENDAR = ("unit/test_permit_calendar.py",)
 MUTANTS = (
     _mutant("permit-of-another-site", "a permit is for one cluster, group and site, once", passes("_binding"), *AGENT),
@@ -215,7 +216,7 @@ MUTANTS = (
     _mutant("permit-begins-early", "the use is on disk before its effect", begins_before_the_use_is_on_disk, *AGENT),
     _mutant("permit-outlives-its-process", "a cold start ends it", a_later_life_goes_on, *AGENT),
     _mutant("permit-without-a-deadline", "a ttl at a time", authority_without_an_end, *AGENT),
-    _mutant("permit-at-once", "the lock delay passes first", beside_the_session_of_whoever_was_stopped, *AGENT),
+    _mutant("permit-at-once", "the lock delay passes first", beside_the_session_of_whoever_was_stopped, *LOCKED),
     _mutant("permit-released", "what no witness granted is not released", a_permit_is_released, *AGENT),
     _mutant("permit-overruled-goes-on", "a higher epoch elsewhere ends it", overruled_goes_on, *AGENT),
     _mutant("permit-site-waits-too-short", "sites wait longer than witnesses", sites_wait_as_long_as_witnesses, *AGENT),

@@ -156,10 +156,15 @@ def set_mode(scope: Scope, command: SetMode) -> Outcome:
 
 
 def _may_run(group: GroupState) -> list[str]:
-    """Each site where something may run, as nobody has proven that nothing does, with what to do there."""
+    """Each site where something may run, as nobody has proven that nothing does, with what to do there.
+
+    Not one that is active under a permit: whoever grants again adopts it in place, or grants nobody (docs/adr/0018).
+    """
     found = []
     for site in group.config.sites:
         report = group.sites[site].report
+        if report is not None and report.permit is not None:
+            continue
         if report is None:
             found.append(f"{site} was never heard: start its agent, with enforce: true")
         elif not report.enforce:

@@ -80,6 +80,8 @@ class SiteLink:
         while len(self._askers) > ASKERS_KEPT:
             self._askers.popitem(last=False)
         site = asker.settings.site
+        if isinstance(message, HoldEnd):
+            self._host.judges.holds.end_arrived(self._host.name, message)
         self._host.feed(lambda agent, now: agent.site_asked(site, message, now, now))
 
     def answer(self, message: HoldAnswer | HoldEndAnswer) -> None:

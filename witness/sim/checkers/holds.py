@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from proto.groups import GroupConfig
 from proto.holds import promise_wait
 from proto.lease import LeaseConstants
-from proto.site_messages import HoldAnswer, HoldRequest, HoldVerdict
-from proto.units import PPM, Epoch, GroupId, Nonce, SiteId
+from proto.site_messages import HoldAnswer, HoldEnd, HoldRequest, HoldVerdict
+from proto.units import PPM, Claim, Epoch, GroupId, Nonce, SiteId
 from witness.sim.clock import RATE_ROUNDING_NS
 from witness.sim.raft.checkers import Findings
 
@@ -28,6 +28,8 @@ class _Ask:
     to: SiteId
     group: GroupId
     epoch: Epoch
+    claim: Claim
+    number: int
     sent_ns: int
     counted_ns: int
     """From when its holder counts: later by what all of its clocks stood still since."""
@@ -37,6 +39,9 @@ class _Ask:
 @dataclass(slots=True)
 class _Promise:
     epoch: Epoch
+    claim: Claim
+    number: int
+    """Of the newest round that was promised under this claim."""
     until_ns: int
 
 
@@ -65,7 +70,8 @@ class HoldsChecker:
 
     def asked(self, host: str, to: SiteId, request: HoldRequest) -> None:
         constants, now_ns = LeaseConstants(request.ttl_ms, request.drift_max_ppm, request.lock_delay_ms), self._now()
-        self._asks[host, request.nonce] = _Ask(host, to, request.group, request.epoch, now_ns, now_ns, constants)
+        by = request.epoch, request.claim, request.number
+        self._asks[host, request.nonce] = _Ask(host, to, request.group, *by, now_ns, now_ns, constants)
         while len(self._asks) > ASKS_KEPT:
             del self._asks[next(iter(self._asks))]
 
@@ -88,7 +94,15 @@ class HoldsChecker:
         until_ns = ask.sent_ns + wait_ns
         known = self._promises.get((answer.group, host))
         if known is None or known.until_ns < until_ns:
-            self._promises[answer.group, host] = _Promise(answer.epoch, until_ns)
+            self._promises[answer.group, host] = _Promise(ask.epoch, ask.claim, ask.number, until_ns)
+        elif known.claim == ask.claim:
+            known.number = max(known.number, ask.number)
+
+    def end_arrived(self, host: str, end: HoldEnd) -> None:
+        """The holder's own word, not before the newest round: whoever promised is free from now on, stored or not."""
+        known = self._promises.get((end.group, host))
+        if known is not None and (known.epoch, known.claim) == (end.epoch, end.claim) and end.number >= known.number:
+            del self._promises[end.group, host]
 
     def ended(self, group: GroupId, host: str, epoch: Epoch) -> None:
         known = self._promises.get((group, host))
