@@ -204,7 +204,7 @@ class GroupAgent(GroupLife):
 
     def _extend(self, constants: LeaseConstants) -> None:
         deadlines = self.deadlines()
-        if deadlines is not None and self._stopped is None:
+        if deadlines is not None and self._ended is None:
             self._emit(ExtendDeadline(self.settings.group, self.holder.epoch, deadlines, constants))
 
     def _lost_lease(self, text: str) -> None:

@@ -97,8 +97,8 @@ class GroupLife:
         """The epoch ended while a bound was being stored: its end is stored next."""
         self._told_epoch = NO_EPOCH
         """The epoch that the resources know."""
-        self._stopped: bool | None = None
-        """Verified down, in order or not, and its epoch goes on for a last look at its licenses' keys."""
+        self._ended: tuple[SiteInput, bool] | None = None
+        """Verified down, how and whether in order; its epoch goes on for a last look at its licenses' keys."""
 
     def budgets(self, constants: LeaseConstants) -> SiteBudgets:
         return site_budgets(self.settings, constants)
@@ -164,7 +164,7 @@ class GroupLife:
         elif kind is PlanKind.ON_EPOCH:
             self._epoch_told(ok, text)
         elif ok:
-            deadlines, self._stopped = self.deadlines(), orderly
+            deadlines, self._ended = self.deadlines(), (SiteInput.STOPPED, orderly)
             self.licenses.look_last(now.boottime_ns, now.boottime_ns if deadlines is None else deadlines.kill_at)
             self._end_when_looked(now)
         else:
@@ -220,7 +220,8 @@ class GroupLife:
             self._emit(Tell(self.settings.group, self.trouble, alarm=True))
             return
         self.end.fenced(self.trouble)
-        self._down(SiteInput.FENCED, now, orderly=False)
+        self._ended = SiteInput.FENCED, False
+        self._end_when_looked(now)
 
     def guard_lost(self, text: str) -> None:
         if self.state is SiteState.ACTIVATING:
@@ -259,7 +260,7 @@ class GroupLife:
 
     def fence(self, text: str) -> None:
         if self._move(SiteInput.FENCE):
-            self.trouble, self._stopped = text, None
+            self.trouble, self._ended = text, None
             self.licenses.look_no_more()
             self._plans.drop()
             self._emit(Tell(self.settings.group, f"fencing: {text}", alarm=True))
@@ -315,9 +316,16 @@ class GroupLife:
         self._end_epoch(constants, now, delay_ns)
 
     def _end_when_looked(self, now: ClockReading) -> None:
-        if self._stopped is not None and not (self.holder.alive(now) and self.licenses.looking(now.boottime_ns)):
-            orderly, self._stopped = self._stopped, None
-            self._down(SiteInput.STOPPED, now, orderly=orderly)
+        if self._ended is None or (self.holder.alive(now) and self.licenses.looking(now.boottime_ns)):
+            return
+        how, orderly = self._ended
+        if orderly or not self._session_kept(now):
+            self._ended = None
+            self._down(how, now, orderly=orderly)
+
+    def _session_kept(self, _now: ClockReading) -> bool:
+        """It did not end in order, and nobody but its own word keeps others from beginning before the lock delay."""
+        return False
 
     def _end_epoch(self, constants: LeaseConstants | None, now: ClockReading, delay_ns: int = 0) -> None:
         self.taken.epoch_over(None if self._superseded else self.held(), now, delay_ns)

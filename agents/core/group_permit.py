@@ -4,8 +4,9 @@ What may be taken is agents/core/permit_desk.py's. Here is what follows: under a
 authority, a ttl at a time, while this process lives; guards and members are what they always are. It neither asks for
 holds nor gives any, renews nothing at the witnesses, and tells them of the permit. They adopt it in place: it goes on
 under the permit until their first answer to the claim of their epoch, and then the permit is over (docs/adr/0018).
-Nobody here knows when the others ended, or how: by the operator's word they have, now. So the lock delay passes, on
-both clocks, between the permit and the first step of the activation; the site counts as activating meanwhile.
+Nobody here knows when the others ended, or how: by the operator's word they have, now. So the lock delay passes between
+the permit and the first step of the activation; the site counts as activating meanwhile. And no lease of the witnesses
+waits for what ends out of order under a permit: it is told as down when the lock delay has passed, also by a next life.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from agents.core.group_life import _Storing
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_CLAIM, NO_EPOCH, Authority, LeaseHolder
 from agents.core.life_start import GroupLifeStart
+from agents.core.lock_delay import LockDelay
 from agents.core.permit_desk import PermitDesk, PermitStanding
-from agents.core.promise import raw_wake
 from agents.core.settings import AgentSettings, GroupSettings
 from agents.core.site import LIVE_STATES, SiteInput
 from agents.core.takeover import AdoptedGroup
 from proto.clock import ClockReading
 from proto.decisions import Reason
 from proto.health import DORMANT_STATES, SiteState
-from proto.lease import LeaseConstants, holder_deadline, lock_delay_wait, longest
+from proto.lease import LeaseConstants, holder_deadline, longest
 from proto.messages import GroupAnswer, GroupHeartbeat, ReleaseKind
 from proto.permit import Permit, PermitMark
 from proto.timing import renew_interval_ms
@@ -53,8 +54,12 @@ class PermittedGroup(GroupAgent):
         super().__init__(settings, agent, holder, health, emit, tokens, life)
         self.desk = PermitDesk((agent.cluster, settings.group, agent.site), emit, life.permit, life.started)
         self._extend_at: InstantNs | None = None
-        self._lock_until: tuple[InstantNs, int] | None = None
-        """By BOOTTIME and MONOTONIC_RAW: activating, and no step is begun before."""
+        self._before = LockDelay()
+        """Of whoever was stopped: activating, and no step is begun before it has passed."""
+        self._behind = LockDelay()
+        """Of what ended here."""
+        self._lived_by_permit = False
+        """The former life, and nothing that it left is proven down yet."""
 
     # -- what is under way ----------------------------------------------------------------------------------
 
@@ -79,6 +84,7 @@ class PermittedGroup(GroupAgent):
     def start(self, adopted: AdoptedGroup | None = None) -> None:
         super().start(adopted)
         if self.under_permit is None and not self.desk.taking:
+            self._lived_by_permit = self._lived_by_permit or self.permit_in_use
             self.desk.over()  # a cold start: nobody confirmed this life
         elif self.under_permit is not None:
             self._extend_at = InstantNs(0)  # a new process of this life: it extends from its first look
@@ -175,35 +181,30 @@ class PermittedGroup(GroupAgent):
         )
         self._emit(Tell(self.settings.group, words, alarm=True))
         self._emit(KeepAuthority(self.settings.group, mark.epoch, self.holder.claim, constants))
-        delay_ns = lock_delay_wait(constants)
-        self._lock_until = InstantNs(now.boottime_ns + delay_ns), now.monotonic_raw_ns + delay_ns
+        delay_ns = self._before.begin(constants, now)
         if delay_ns:
             wait_ms = -(-delay_ns // NS_PER_MS)
             words = f"its first step waits {wait_ms} ms: a license server may keep the other's session"
             self._emit(Tell(self.settings.group, words))
-        self._begin_steps(now)
-
-    def _begin_steps(self, now: ClockReading) -> None:
-        if self._lock_until is None or self.state is not SiteState.ACTIVATING:
-            self._lock_until = None
             return
-        boottime_ns, raw_ns = self._lock_until
-        wake_at = raw_wake(boottime_ns, raw_ns, now)
-        if now.boottime_ns < wake_at:
-            self._lock_until = wake_at, raw_ns
-            return
-        self._lock_until, self._told_epoch = None, self.holder.epoch  # it may be the witnesses' by now
         self._start(PlanKind.ACTIVATE, self.settings.activation_timeout_ms, self.deadlines())
 
+    def _begin_steps(self, now: ClockReading) -> None:
+        if self.state is not SiteState.ACTIVATING:
+            self._before.forget()
+        elif self._before.begun and self._before.passed(now):
+            self._told_epoch = self.holder.epoch  # it may be the witnesses' by now
+            self._start(PlanKind.ACTIVATE, self.settings.activation_timeout_ms, self.deadlines())
+
     def _stop_when_active(self, kind: ReleaseKind, text: str) -> None:
-        if self._lock_until is None:
+        if not self._before.begun:
             super()._stop_when_active(kind, text)
             return
-        self._lock_until = None
+        self._before.forget()
         self._stop(kind, text)  # no step has begun
 
     def unsettled(self) -> str:
-        if self._lock_until is not None and self.state is SiteState.ACTIVATING:
+        if self._before.begun and self.state is SiteState.ACTIVATING:
             return f"{self.settings.group} waits for the lock delay before the first step under its permit"
         return super().unsettled()
 
@@ -214,6 +215,30 @@ class PermittedGroup(GroupAgent):
         self._revoked, self._cause = True, "permit-end"
         self._stop_when_active(ReleaseKind.CLEAN, "permit ended: verified down")
         return ""
+
+    def _session_kept(self, now: ClockReading) -> bool:
+        constants = self.holder.constants
+        if self.under_permit is None or constants is None:
+            return False
+        if not self._behind.begun:
+            self._behind.begin(constants, now)
+        return not self._behind.passed(now)
+
+    def _verified(self, ok: bool, text: str, now: ClockReading) -> None:
+        constants = self.permit_constants()
+        if ok and self._lived_by_permit and constants is not None and self._behind.begin(constants, now):
+            self.trouble = "down; the license server may keep the session of what ran under a permit: lock_delay passes"
+            self._emit(Tell(self.settings.group, self.trouble))
+            return
+        self._lived_by_permit = self._lived_by_permit and not ok
+        super()._verified(ok, text, now)
+
+    def _down_at_last(self, now: ClockReading) -> None:
+        """What a former life had under a permit was verified down, and the lock delay has passed since."""
+        waits = self._lived_by_permit and self.state is SiteState.UNKNOWN and self._behind.begun
+        if waits and self._behind.passed(now):
+            self._lived_by_permit = False
+            super()._verified(True, "", now)
 
     def _permit_over(self, words: str) -> None:
         if self.desk.current is not None:
@@ -259,12 +284,13 @@ class PermittedGroup(GroupAgent):
             self._plan_extension(constants, now)
         super().tick(now)
         self._begin_steps(now)
+        self._down_at_last(now)
 
     def _plan_extension(self, constants: LeaseConstants, now: ClockReading) -> None:
         self._extend_at = InstantNs(now.boottime_ns + renew_interval_ms(constants.ttl_ms) * NS_PER_MS)
 
     def next_deadline(self) -> InstantNs | None:
         extends = self.under_permit is not None and self.state in LIVE_STATES
-        locked_until = None if self._lock_until is None else self._lock_until[0]
-        wake = [super().next_deadline(), self._extend_at if extends else None, locked_until]
+        extend_at = self._extend_at if extends else None
+        wake = [super().next_deadline(), extend_at, self._before.wake_at, self._behind.wake_at]
         return min((at for at in wake if at is not None), default=None)

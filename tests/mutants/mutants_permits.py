@@ -10,6 +10,7 @@ from mutant import Mutant
 from agents.core import group_permit, lease_holder, permit_desk
 from agents.core.group import GroupAgent
 from agents.core.group_permit import PermittedGroup
+from agents.core.lock_delay import LockDelay
 from agents.core.permit_desk import PermitDesk
 from proto import permit as permits_of_proto
 from witness.core import calendar, decide, permits
@@ -194,7 +195,11 @@ def handovers_that_no_grant_can_end(patch: pytest.MonkeyPatch) -> None:
 
 
 def beside_the_session_of_whoever_was_stopped(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(group_permit, "lock_delay_wait", lambda constants: 0)
+    patch.setattr(LockDelay, "begin", lambda delay, constants, now: 0)
+
+
+def unclean_ends_are_told_at_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PermittedGroup, "_session_kept", lambda group, now: False)
 
 
 def _mutant(name: str, rule: str, patch, *tests: str) -> Mutant:
@@ -217,6 +222,7 @@ MUTANTS = (
     _mutant("permit-outlives-its-process", "a cold start ends it", a_later_life_goes_on, *AGENT),
     _mutant("permit-without-a-deadline", "a ttl at a time", authority_without_an_end, *AGENT),
     _mutant("permit-at-once", "the lock delay passes first", beside_the_session_of_whoever_was_stopped, *LOCKED),
+    _mutant("permit-ends-at-once", "so it does behind an unclean end", unclean_ends_are_told_at_once, *LOCKED),
     _mutant("permit-released", "what no witness granted is not released", a_permit_is_released, *AGENT),
     _mutant("permit-overruled-goes-on", "a higher epoch elsewhere ends it", overruled_goes_on, *AGENT),
     _mutant("permit-site-waits-too-short", "sites wait longer than witnesses", sites_wait_as_long_as_witnesses, *AGENT),

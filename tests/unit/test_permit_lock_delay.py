@@ -8,9 +8,11 @@ from agent_rig import G
 from test_permit_agent import CONSTANTS, NEXT, SITES, P, PermitAgent, adopted
 
 from agents.core.effects import PlanKind, StartPlan
+from agents.core.permit_record import PermitRecord
 from proto.codec import REPORTS
 from proto.health import SiteState
 from proto.messages import Verdict
+from proto.permit import PermitMark
 from proto.units import NS_PER_MS, Epoch
 
 LOCK_MS = 5_000
@@ -105,3 +107,51 @@ def test_no_upgrade_in_between():
     assert "waits for the lock delay" in rig.group.unsettled()
     rig.passes(LOCK_PASSES_MS + 100)
     assert rig.group.unsettled() == ""
+
+
+# -- what ends under a permit ---------------------------------------------------------------------------------
+
+
+def under_permit() -> PermitAgent:
+    rig = waiting()
+    rig.passes(LOCK_PASSES_MS + 100)
+    rig.finish(PlanKind.ACTIVATE)
+    assert rig.state is SiteState.ACTIVE
+    return rig
+
+
+def test_what_is_fenced_under_a_permit_is_down_for_others_when_the_lock_delay_has_passed():
+    rig = under_permit()
+    rig.agent.guard_lost(G, "killed", rig.clock.read())
+    rig.agent.fenced(G, True, "", rig.clock.read())
+    rig.passes(LOCK_PASSES_MS - 2_000)
+    assert REPORTS.decode(rig.fresh_beat().groups[0].report).permit is not None, "nobody is granted beside it"
+    assert rig.state is SiteState.FENCING
+    rig.passes(2_000)
+    rig.store()
+    assert (rig.state, rig.group.permit_in_use) == (SiteState.FENCED, False)
+    assert rig.releases() == []
+
+
+def test_what_had_to_be_killed_in_its_stop_waits_as_well_and_an_orderly_stop_does_not():
+    for orderly, state in ((False, SiteState.DEACTIVATING), (True, SiteState.STANDBY)):
+        rig = under_permit()
+        assert rig.agent.end_break_glass(G, rig.clock.read()) == ""
+        rig.take()
+        rig.agent.plan_finished(G, rig.last(StartPlan).plan, True, "", rig.clock.read(), orderly=orderly)
+        rig.passes(LOCK_PASSES_MS - 200)
+        assert rig.state is state
+        rig.passes(400)
+        assert rig.state is SiteState.STANDBY
+
+
+def test_a_next_life_tells_what_ended_with_the_former_one_as_down_no_sooner():
+    record = PermitRecord(used=(b"p" * 16,), current=PermitMark(P, b"p" * 16))
+    rig = PermitAgent(record=record, sites=LOCKED)
+    rig.passes(LOCK_PASSES_MS - 200)
+    assert (rig.state, rig.group.permit_in_use) == (SiteState.UNKNOWN, False)
+    assert "lock_delay passes" in rig.group.trouble
+    rig.passes(400)
+    rig.store()
+    assert (rig.state, rig.group.trouble) == (SiteState.STANDBY, "")
+    assert PermitAgent(record=PermitRecord(used=(b"p" * 16,)), sites=LOCKED).state is SiteState.STANDBY
