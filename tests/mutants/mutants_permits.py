@@ -18,6 +18,7 @@ from witness.core import machine as machine_room
 
 AGENT = ("unit/test_permit_agent.py",)
 MACHINE = ("unit/test_permit_machine.py",)
+MODES = ("unit/test_permit_modes.py",)
 PROPERTY = ("unit/test_permit_property.py",)
 WHY = "schedules do not break the glass; a world of the two cores and the unit tests do"
 
@@ -239,7 +240,7 @@ MUTANTS = (
     _mutant("terms-end-at-once", "old terms count until all know the new ones", disabled_at_once, *MACHINE),
     _mutant("calendar-trusts-a-step-back", "doubt counts as long", a_clock_that_went_back_is_no_doubt, *CALENDAR),
     _mutant("calendar-of-neighbours", "each clock bounds its own time", neighbouring_entries_alone, *CALENDAR),
-    _mutant("observe-adopts", "observe grants nothing", observe_adopts, *MACHINE),
+    _mutant("observe-adopts", "observe grants nothing", observe_adopts, *MODES),
     _mutant("never-adopted", "a site under a permit is adopted in place", a_leader_never_adopts, *DECISIONS, *PROPERTY),
     _mutant("handover-into-nothing", "no handover that nobody could end", handovers_that_no_grant_can_end, *MACHINE),
 )

@@ -211,23 +211,6 @@ def test_it_is_adopted_in_every_mode_that_keeps_leases(mode):
     assert rig.one(rig.adoption()).ok
 
 
-def test_observe_adopts_nothing():
-    rig = returned_with_permit()
-    assert rig.one(SetMode(G, Mode.OBSERVE, AUTHOR)).ok
-    assert rig.unchanged(rig.adoption()).reason is Reason.MODE_FORBIDS
-
-
-def test_observe_is_left_beside_a_site_under_a_permit_which_is_adopted_then_and_not_beside_another_that_runs():
-    rig = returned_with_permit()
-    rig.known(A)
-    assert rig.one(SetMode(G, Mode.OBSERVE, AUTHOR)).ok
-    rig.says(A, state=SiteState.ACTIVE)
-    assert rig.unchanged(SetMode(G, Mode.AUTOMATIC, AUTHOR)).reason is Reason.SITES_NOT_DOWN
-    rig.says(A)
-    assert rig.one(SetMode(G, Mode.AUTOMATIC, AUTHOR)).ok
-    assert rig.one(rig.adoption()).ok
-
-
 def test_nobody_else_is_granted_while_a_site_said_that_it_is_under_a_permit_however_long_ago():
     rig = returned_with_permit()
     rig.known(A)
