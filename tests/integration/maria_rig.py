@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 import pytest
 from witness_cluster import free_ports
@@ -96,6 +97,10 @@ def _seed(session: int) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def forget_seed() -> Iterator[None]:
     yield
+    remove_seed()
+
+
+def remove_seed() -> None:
     if _seed.cache_info().currsize:
         shutil.rmtree(_seed(os.getpid()), ignore_errors=True)
         _seed.cache_clear()
@@ -124,6 +129,9 @@ def two_servers(started: int = 2) -> Iterator[tuple[MariaServer, MariaServer]]:
 class MariaServer:
     """One site's server. `other` is known once both have ports."""
 
+    address = "127.0.0.1"
+    other_address = "127.0.0.1"
+
     def __init__(self, directory: Path, number: int, port: int, other_port: int) -> None:
         self.directory = directory
         self.directory.mkdir(exist_ok=True)
@@ -136,7 +144,7 @@ class MariaServer:
         self.options.write_text(self._server_options(), encoding="utf-8")
         self.navixy_db.write_text(
             f"[client]\nsocket={self.socket}\nuser=root\n[navixy-db]\nserver=mariadb\nserver_options={self.options}\n"
-            f"source_host=127.0.0.1\nsource_port={other_port}\nsource_user=repl\nsource_password={PASSWORD}\n",
+            f"source_host={self.other_address}\nsource_port={other_port}\nsource_user=repl\nsource_password={PASSWORD}\n",
             encoding="utf-8",
         )
         if os.geteuid() == 0:
@@ -150,22 +158,25 @@ class MariaServer:
     def _server_options(self) -> str:
         shipped = (DEPLOY / "mysql" / "thirdsite-mariadb.cnf").read_text(encoding="utf-8")
         return shipped.replace("server_id = 1", f"server_id = {self.number}") + (
-            f"datadir={self.directory}/data\nsocket={self.socket}\nport={self.port}\nbind_address=127.0.0.1\n"
+            f"datadir={self.directory}/data\nsocket={self.socket}\nport={self.port}\nbind_address={self.address}\n"
             "innodb_buffer_pool_size=16M\nskip_name_resolve\nlog_error=server.err\n"
         )
 
     def start(self) -> None:
         command = ["mariadbd", f"--defaults-file={self.options}"]
         with (self.directory / "out").open("ab") as out:
-            self.process = subprocess.Popen(
-                command, env={**os.environ, "PATH": PATH}, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                start_new_session=True, **_as_server(),  # type: ignore[call-overload]  # of a mapping
-            )  # fmt: skip
+            self.process = self.launched(command, out)
         ends = time.monotonic() + WAIT_S
         while self._asked("SELECT 1").returncode != 0:
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < ends, self.log()
             time.sleep(0.05)
+
+    def launched(self, command: list[str], out: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command, env={**os.environ, "PATH": PATH}, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            start_new_session=True, **_as_server(),  # type: ignore[call-overload]  # of a mapping
+        )  # fmt: skip
 
     def stop(self) -> None:
         """In order, so that the next start has nothing to recover."""

@@ -36,15 +36,15 @@ class HttpReceiver:
 
 
 @contextlib.asynccontextmanager
-async def http_receiver() -> AsyncIterator[HttpReceiver]:
+async def http_receiver(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[HttpReceiver]:
     made = HttpReceiver()
     app = web.Application()
     app.router.add_route("*", "/{rest:.*}", made.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, host, port)
     await site.start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    made.url = f"http://{host}:{runner.addresses[0][1]}"
     try:
         yield made
     finally:
@@ -92,9 +92,9 @@ class MailReceiver:
 
 
 @contextlib.asynccontextmanager
-async def mail_receiver() -> AsyncIterator[MailReceiver]:
+async def mail_receiver(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[MailReceiver]:
     made = MailReceiver()
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(made.serve, host, port)
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made

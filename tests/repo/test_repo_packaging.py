@@ -34,6 +34,7 @@ VERBS = (
     "crash",
     "fences",
     "members",
+    "licenses",
     "chaos",
     "bench",
     "model",

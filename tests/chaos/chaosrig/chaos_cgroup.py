@@ -116,10 +116,16 @@ class HostGroup:
         return f"no control group with the controller {controller} here"
 
     def remove(self) -> None:
-        for top in (self.path, *self._old.values()):
-            for folder, _, _ in os.walk(top, topdown=False):
-                with contextlib.suppress(OSError):
-                    Path(folder).rmdir()
+        """A process that was just killed keeps its group until its last thread has ended: that is waited for."""
+        ends = time.monotonic() + KILL_S
+        tops = (self.path, *self._old.values())
+        while any(top.exists() for top in tops) and time.monotonic() < ends:
+            for top in tops:
+                for folder, _, _ in os.walk(top, topdown=False):
+                    with contextlib.suppress(OSError):
+                        Path(folder).rmdir()
+            time.sleep(0.002)  # between two looks
+        for top in tops:
             with contextlib.suppress(OSError):
                 top.parent.rmdir()  # of the run, once its last host is gone
 
