@@ -202,7 +202,9 @@ class Outage:
 
     def _back(self) -> None:
         self._mend(self._cut)
-        break_glass.start(self._world, self._site)
+        for site in (*self._others, self._site):
+            if any(machine.kept_off for machine in break_glass.machines_of(self._world, site)):
+                break_glass.start(self._world, site)
         self.over = True
 
 
