@@ -56,8 +56,8 @@ class CopiesChecker:
         self._hosts: dict[str, _Host] = {}
         self._over: set[tuple[GroupId, str, Epoch]] = set()
         """Released, or its promises ended, by this host."""
-        self._incarnations: dict[str, dict[Incarnation, int]] = {}
-        """Of a line: since when it is known that the witnesses heard each, in that order."""
+        self._incarnations: dict[str, dict[Incarnation, tuple[int, int]]] = {}
+        """Of a line: when a word of each left that the witnesses heard, and since when that is known."""
         self._restarted_ns: dict[SiteId, int] = {}
 
     # -- who is whose copy ------------------------------------------------------------------------------------
@@ -157,7 +157,8 @@ class CopiesChecker:
         highest, _ = known.heard.get(attempt.incarnation, (-1, 0))
         if attempt.seq > highest:
             known.heard[attempt.incarnation] = attempt.seq, self._now()
-        self._incarnations.setdefault(self._of.get(host, host), {}).setdefault(attempt.incarnation, self._now())
+        heard = self._incarnations.setdefault(self._of.get(host, host), {})
+        heard.setdefault(attempt.incarnation, (attempt.sent_ns, self._now()))
         return False
 
     def _stale(self, host: str, attempt: _Attempt) -> bool:
@@ -175,8 +176,9 @@ class CopiesChecker:
                 says = f"{host} is renewed by heartbeat {attempt.seq}; {other} had been answered for {seq} before"
                 self._found("copies", says)
         heard = self._incarnations.get(self._of.get(host, host), {})
-        mine_ns = heard.get(attempt.incarnation)
-        if mine_ns is not None and any(mine_ns < at_ns < attempt.sent_ns for at_ns in heard.values()):
+        _, mine_ns = heard.get(attempt.incarnation, (0, self._now()))
+        # Later is whose word left when ours was known to be heard: answers may overtake each other.
+        if any(mine_ns < sent_ns and known_ns < attempt.sent_ns for sent_ns, known_ns in heard.values()):
             self._found("copies", f"{host} is renewed, though a later incarnation of its site had been heard")
 
     def _recorded(self, host: str, site: SiteId, attempt: _Attempt) -> None:
