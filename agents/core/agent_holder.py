@@ -91,7 +91,8 @@ class SiteHolder(SitePermits):
         """One of a group at a time: its answer brings the next."""
         route = self.streams.best()
         for name, group in self.groups.items():
-            if route is None or not group.licenses.configured or group.under_permit is not None:
+            group.licenses.may_put = route is not None and group.under_permit is None
+            if route is None or not group.licenses.configured or not group.licenses.may_put:
                 continue
             due = group.licenses.due(now.boottime_ns)
             if due is None:

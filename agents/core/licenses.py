@@ -116,6 +116,8 @@ class GroupLicenses:
         self.told = False
         """A witness speaks of escrow: the report may."""
         self.urgent = False
+        self.may_put = False
+        """There is a way to the witnesses, and no permit stands in their place: what is due can leave."""
         self._group = group
         self._emit = emit
         self._all = {one.name: _License(one, kept.get(one.name, KeptKeys())) for one in settings}
@@ -393,6 +395,6 @@ class GroupLicenses:
 
     def next_deadline(self) -> InstantNs | None:
         wake = [at for at in (self._last_put_by, self._last_look_by) if at is not None]
-        if self._epoch != NO_EPOCH:
+        if self._epoch != NO_EPOCH and self.may_put:
             wake += [one.again_at for one in self._all.values() if one.unsent(self._epoch) is not None]
         return min(wake, default=None)

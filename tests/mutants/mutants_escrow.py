@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from mutant import Mutant, SimFocus, rewritten
+from mutant import Mutant, SimFocus, rewritten, sim_broken
 
+from agents.core.licenses import GroupLicenses
 from proto.license import LicenseSpec
 from proto.units import LicenseName
 from witness.activity import evidence, intervals
@@ -207,7 +208,17 @@ def _mutant(name: str, rule: str, where: str, patch, *tests: str) -> Mutant:
     return Mutant(name, rule, f"escrow {where}", patch, tests=tests, why=WHY)
 
 
+CORE = "unit/test_site_license_core.py"
 MUTANTS = (
+    sim_broken("probe-ends-what-is-active", "a probe watches, the lease decides", "DESIGN 8"),
+    Mutant(
+        "put-without-a-way-is-due",
+        "what cannot leave wakes nobody",
+        "DESIGN 8",
+        rewritten(GroupLicenses.next_deadline, " and self.may_put", ""),
+        tests=(f"{CORE}::test_a_put_without_any_stream_waits_without_spinning_and_leaves_with_the_next_one",),
+        why="schedules find it as a busy loop, which costs each of them a minute",
+    ),
     _mutant("escrow-without-a-writer", "only the holder puts", "E1", no_writer, PUTS),
     _mutant("escrow-of-another-epoch", "a put is of the lease's epoch", "E1", any_epoch_of_the_holder, PUTS),
     _mutant("escrow-of-any-claim", "of two instances the claim's puts", "E1", any_claim, PUTS),

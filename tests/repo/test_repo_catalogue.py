@@ -17,7 +17,7 @@ from witness.sim.raft.faults import CONSEQUENCES, KINDS
 from witness.sim.raft.kit import KIT as FUZZ_KIT
 
 BOTH = pytest.mark.parametrize("rows", [SIM, FUZZ], ids=["sim", "fuzz"])
-ID = re.compile(r"[PNDCOSGAHQ][0-9]{1,2}")
+ID = re.compile(r"[PNDCOSGAHLQ][0-9]{1,2}")
 PAGE = ROOT / "docs/internals/simulation.md"
 
 

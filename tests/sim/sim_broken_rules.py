@@ -20,6 +20,7 @@ import witness.core.proposals
 import witness.core.restore
 import witness.core.timers
 from agents.core.agent import SiteAgent
+from agents.core.group_life import GroupLife
 from agents.core.lease_holder import LeaseHolder
 from agents.core.permit_desk import PermitDesk
 from agents.core.release import EpochEnd
@@ -27,13 +28,14 @@ from agents.fencing.guard_model import GuardModel
 from proto import limits
 from proto.commands import VoteKind
 from proto.groups import Failback
-from proto.health import DataChecks
+from proto.health import DataChecks, SiteState
 from proto.lease import LeaseConstants
 from proto.units import NS_PER_MS, NS_PER_S, Epoch
 from witness.core.timers import LeaseTimers
 from witness.core.transitions import Phase
 from witness.sim.faults import FAULTS, Fault
 from witness.sim.faults_permit import with_outage
+from witness.sim.licenses.draw import with_licenses
 from witness.sim.plans import GroupShell
 from witness.sim.resource import Resource
 from witness.sim.setup import Setup, draw
@@ -218,6 +220,21 @@ def released_without_a_word(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(EpochEnd, "offer", offer)
 
 
+# -- licenses ---------------------------------------------------------------------------------------------------
+
+
+def a_probe_ends_what_is_active(patch: pytest.MonkeyPatch) -> None:
+    """What a probe says counts for more than the lease."""
+    right = GroupLife.license_active
+
+    def license_active(self, name):
+        right(self, name)
+        if self.state is SiteState.ACTIVE:
+            self.fence("its license is activated, and nobody asked for that")
+
+    patch.setattr(GroupLife, "license_active", license_active)
+
+
 # -- at the resource --------------------------------------------------------------------------------------------
 
 
@@ -271,6 +288,9 @@ BROKEN = (
     Broken("any-heartbeat-counts", any_heartbeat_counts, COPIED, frozenset({"copies"}), 4),
     Broken("a-stale-word-tells-nothing", a_stale_word_tells_nothing, COPIED, frozenset({"copies"}), 4),
     Broken("released-without-a-word", released_without_a_word, COPIED, frozenset({"copies"}), 6),
+    Broken(
+        "probe-ends-what-is-active", a_probe_ends_what_is_active, ("license-probe",), frozenset({"license-story"}), 4
+    ),
     Broken("nobody-is-away", nobody_is_away, ("permit",), PERMIT, 9),
     Broken("silence-is-not-waited-for", silence_is_not_waited_for, ("permit",), PERMIT, 3),
     Broken("lease-of-the-backup", lease_of_the_backup, RESTORE, frozenset({"story", "overlap"}), 6),
@@ -296,7 +316,7 @@ def setup_for(broken: Broken, seed: int) -> Setup:
         data_checks=DataChecks.PASSED,
         drift_extreme=broken.extreme,
     )
-    return with_outage(plain)
+    return with_licenses(with_outage(plain))
 
 
 EXTRA_FAULTS = {"leap-all": Fault(leap_all, 3.0)}

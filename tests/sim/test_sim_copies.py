@@ -15,14 +15,18 @@ sys.path.append(str(Path(__file__).parent))
 
 from sim_worlds import active_site, calm_world, served, violations
 
+from proto.decisions import Reason
 from proto.events import EventKind
 from proto.health import SiteState
 from proto.invariants import InvariantViolation
-from proto.units import NS_PER_MS, NS_PER_S
+from proto.messages import GroupAnswer, Heartbeat, HeartbeatAnswer, RevokePhase, Verdict
+from proto.units import NS_PER_MS, NS_PER_S, Epoch, GroupId, Incarnation, Nonce, RenewalNo, SiteId, WallMs
 from witness.sim.campaign.total import Total
+from witness.sim.checkers.copies import CopiesChecker
 from witness.sim.copies.machine import Snapshot, announce, copy_running
 from witness.sim.copies.memory import MemoryCopy
 from witness.sim.kit import KIT
+from witness.sim.raft.checkers import Findings
 from witness.sim.site import SiteHost
 from witness.sim.world import World
 
@@ -217,3 +221,69 @@ def test_machines_copied_while_dormant_do_no_harm():
     assert len(world.judges.activity.active(group_of(world))) == 1
     assert world.judges.activity.copied_windows == 0
     assert violations(world) == []
+
+
+# -- the judge of what copies say -----------------------------------------------------------------------------
+
+
+class Court:
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self.findings = Findings(lambda: self.now_ns)
+        self.copies = CopiesChecker(self.findings, lambda: self.now_ns)
+        self.copies.copied("dc-a", "dc-a-twin")
+
+    def sends(self, host: str, seq: int, incarnation: str = "one") -> Heartbeat:
+        self.now_ns += 1
+        nonce = Nonce(f"{host}{incarnation}{seq}".encode().ljust(16, b".")[:16])
+        beat = Heartbeat(SiteId("dc-a"), _incarnation(incarnation), seq, nonce, WallMs(0), ())
+        self.copies.sent(host, beat)
+        return beat
+
+    def answers(self, host: str, beat: Heartbeat, reason: Reason = Reason.OK) -> bool:
+        self.now_ns += 1
+        verdict = Verdict.RENEWED if reason is Reason.OK else Verdict.REFUSED
+        one = GroupAnswer(
+            GroupId("erp"), verdict, Epoch(1), RenewalNo(1), 1_000, 10_000, 0, RevokePhase.NONE, 1, reason
+        )
+        return self.copies.answered(host, SiteId("dc-a"), HeartbeatAnswer(beat.nonce, (one,)))
+
+    def says(self) -> list[str]:
+        return [one.text for one in self.findings.violations]
+
+
+def _incarnation(name: str) -> Incarnation:
+    return Incarnation(name.encode().ljust(16, b"."))
+
+
+def test_a_word_that_is_behind_an_answered_one_must_not_be_renewed():
+    court = Court()
+    court.answers("dc-a", court.sends("dc-a", 5))
+    court.answers("dc-a-twin", court.sends("dc-a-twin", 6))
+    assert court.says() == []
+    court.answers("dc-a", court.sends("dc-a", 6))
+    assert court.says() == ["dc-a is renewed by heartbeat 6; dc-a-twin had been answered for 6 before"]
+
+
+def test_who_was_told_says_no_more_as_that_incarnation():
+    court = Court()
+    first, newest = court.sends("dc-a-twin", 5), court.sends("dc-a-twin", 6)
+    assert not court.answers("dc-a-twin", first, Reason.STALE_HEARTBEAT), "an overtaken one says nothing"
+    assert court.answers("dc-a-twin", newest, Reason.STALE_HEARTBEAT)
+    court.sends("dc-a-twin", 1, "two")
+    assert court.says() == []
+    court.sends("dc-a-twin", 7)
+    assert court.says() == ["dc-a-twin speaks on as the incarnation that it was told another one speaks for"]
+
+
+def test_a_later_incarnation_is_known_by_when_it_spoke_and_not_by_when_it_was_answered():
+    """Seed 7029: two that begin anew at once are heard in one order and answered in the other."""
+    court = Court()
+    early, late = court.sends("dc-a", 1, "two"), court.sends("dc-a-twin", 1, "three")
+    court.answers("dc-a-twin", late)
+    court.answers("dc-a", early)
+    court.answers("dc-a-twin", court.sends("dc-a-twin", 2, "three"))
+    assert court.says() == []
+    court.answers("dc-a", court.sends("dc-a", 1, "four"))
+    court.answers("dc-a-twin", court.sends("dc-a-twin", 3, "three"))
+    assert court.says() == ["dc-a-twin is renewed, though a later incarnation of its site had been heard"]

@@ -43,6 +43,8 @@ BUNDLES = (
     "site-power shutdown second-agent site-suspend",
     "guest-freeze",
     "live-copy",
+    "license-absent license-change license-large license-put license-waived switchover",
+    "license-probe switchover",
     "cut-site cut-link cut-leader cut-all witness-cut-all",
     "lose-third lose-third-and-link cut-site-link hold-then-grant",
     "permit",

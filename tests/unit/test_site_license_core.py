@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from agent_rig import TTL_MS, W1, G
+from agent_rig import TTL_MS, W1, W2, W3, G
 from site_license_core_rig import LicenseRig, holder, kept, stopping
 from site_license_rig import L, sealed, version
 
@@ -111,6 +111,25 @@ def test_a_lost_answer_is_followed_by_the_very_same_bytes():
     for _ in range(6):
         rig.renewed(rig.fresh_beat())
     assert len(rig.puts()) == count
+
+
+@pytest.mark.parametrize("put_before", [False, True])
+def test_a_put_without_any_stream_waits_without_spinning_and_leaves_with_the_next_one(put_before):
+    """Once the core asked to be woken at the same instant for ever (simulation seed 9 of license-...)."""
+    rig = holder()
+    rig.looks(Look.CHANGED)
+    if put_before:
+        rig.seals()
+        rig.passes(PUT_AGAIN_NS // NS_PER_MS // 2)
+    for witness in (W1, W2, W3):
+        rig.agent.stream_closed(witness, rig.clock.read())
+    if not put_before:
+        rig.seals()
+    rig.passes(PUT_AGAIN_NS // NS_PER_MS)
+    count = len(rig.puts())
+    rig.agent.stream_opened(W2, True, rig.clock.read())
+    rig.take()
+    assert len(rig.puts()) == count + 1
 
 
 def test_a_refusal_with_a_higher_number_seals_the_same_value_above_it():

@@ -6,15 +6,12 @@ Kinds: witness.sim.faults; counters: where they bite. Those of witnesses are mak
 from __future__ import annotations
 
 from witness.sim.campaign.catalogue import Row, drawn
+from witness.sim.catalogue_real import REAL
 from witness.sim.raft import catalogue as raft
 from witness.sim.setup import RAFT_KIND
 
 NOT_HERE = frozenset({"drift", "clock-leap", "large-entries", "cloned-disk"})
 """Of the fuzz's kinds and counters: see witness.sim.faults_witness.LEFT_OUT."""
-
-
-def _shown(ids: str, what: str, *tests: str) -> Row:
-    return Row(ids, what, shown_by=tests)
 
 
 def _of_witnesses() -> tuple[Row, ...]:
@@ -310,61 +307,60 @@ PEOPLE = (
         ("not-ready", "not-healthy", "lag"),
     ),
 )
-REAL = (
-    _shown(
-        "C2",
-        "a site's clock is slower, or faster, than its leases allow, and no other clock of its host tells",
-        "tests/sim/test_sim_scenarios.py",
-        "tests/unit/test_clock_rates.py",
-        "tests/unit/test_clock_rules.py",
+LICENSES = (
+    Row(
+        "L1",
+        "a key changes at the vendor while its site is active, often just before that site dies",
+        ("license-change",),
+        ("license-change", "license-change-dies"),
     ),
-    _shown("P1 P9 P10", "witness processes killed at named moments", "tests/crash/test_crash_slice.py"),
-    _shown(
-        "P11 P12",
-        "real platforms that fork away, ignore TERM or stand still",
-        "tests/integration/test_guard_deadline.py",
-        "tests/integration/test_guard_steps.py",
+    Row(
+        "L2",
+        "nothing but escrow brings a key to another site: sealed, kept, put back",
+        ("license-change",),
+        ("license-sealed", "license-kept", "license-restored", "license-looked-last"),
     ),
-    _shown(
-        "G2",
-        "the agent goes and comes back while its processes run",
-        "tests/integration/test_guard_exec.py::test_the_agent_may_go_and_come_back",
-        "tests/integration/test_agent_takeover.py",
+    Row(
+        "L3",
+        "puts of keys are lost, come late or again, also from a site that holds the group no more",
+        ("license-put",),
+        ("license-put-lost", "license-put-late", "license-put-again", "license-put-refused"),
     ),
-    _shown("D1", "a real disk that fills up", "tests/crash/test_crash_full_disk.py"),
-    _shown(
-        "D4 D6 D8",
-        "each file torn, rotten, empty or missing",
-        "tests/sim/test_disk_faults.py",
-        "tests/sim/test_disk_damage.py",
-        "tests/unit/test_raft_snapshot_file.py",
+    Row(
+        "L2",
+        "keys as long as they may be, and longer; gone from their place, or a former one there, or one of nobody",
+        ("license-absent", "license-large"),
+        (
+            "license-large",
+            "license-absent",
+            "license-older",
+            "license-ungiven",
+            "license-not-sealable",
+            "license-refused",
+            "license-found-in-place",
+        ),
     ),
-    _shown(
-        "O1",
-        "another cluster, another life of this one",
-        "tests/integration/test_readmission.py::test_o1_a_witness_of_another_cluster_is_refused_and_both_ends_say_so",
-        "tests/integration/test_readmission.py::"
-        "test_o1_a_witness_of_another_life_of_the_cluster_is_refused_unless_it_is_blank",
+    Row(
+        "",
+        "a license's probe lies, fails, or says what was so long ago",
+        ("license-probe",),
+        ("license-probe-lies", "license-probe-fails", "license-probe-stale", "license-probe-fences"),
     ),
-    _shown("O7", "witnesses of two versions", "tests/unit/test_feature_level.py"),
-    _shown(
-        "O11 S1 S9",
-        "certificates: none, foreign, expired, revoked, of another role or site",
-        "tests/integration/test_tls_handshake.py",
-        "tests/integration/test_agent_stream.py::test_a_hello_that_contradicts_the_certificate_is_refused",
+    Row(
+        "",
+        "operators give a newest key up",
+        ("license-waived",),
+        ("license-waived-done", "license-waived-refused"),
     ),
-    _shown(
-        "S4 S5",
-        "hostile frames",
-        "tests/unit/test_codec.py::test_hostile_msgpack_is_refused",
-        "tests/integration/test_agent_stream.py::test_far_too_large_frames_are_not_even_read",
-    ),
-    _shown(
-        "S6",
-        "too many, silent and endless connections",
-        "tests/integration/test_agent_stream.py::test_streams_are_bounded",
-        "tests/integration/test_agent_stream.py::test_a_silent_agent_is_swept_away",
-    ),
-    _shown("S8", "a pickle in a log entry", "tests/unit/test_raft_parts.py::test_reaching_pickle_ends_the_process"),
 )
-CATALOGUE = (*PROCESSES, *HOSTS, *MEMBERS, *NETWORK, *DISKS_AND_CLOCKS, *PEOPLE, *_of_witnesses(), *REAL)
+CATALOGUE = (
+    *PROCESSES,
+    *HOSTS,
+    *MEMBERS,
+    *NETWORK,
+    *DISKS_AND_CLOCKS,
+    *PEOPLE,
+    *LICENSES,
+    *_of_witnesses(),
+    *REAL,
+)

@@ -108,6 +108,9 @@ class Due:
     def __call__(self) -> None:
         self.action()
 
+    def __repr__(self) -> str:
+        return repr(self.action)
+
 
 class NodeClock:
     """One machine's clocks. Implements proto.clock.Clock."""

@@ -2,9 +2,9 @@
 
 A kind is either a mood that lasts (a lossy network, a platform that ignores TERM) or a blow that falls again and
 again. Every blow ends by itself, and `heal` (witness.sim.world) ends all of them; nothing of a fault is known to
-the code under test. The kinds stand in ten rooms: faults_net, faults_node, faults_host, faults_member, faults_cpu,
-faults_copy, faults_witness, faults_restore, faults_permit and workload; witness.sim.catalogue says what each of them
-must have hit.
+the code under test. The kinds stand in eleven rooms: faults_net, faults_node, faults_host, faults_member, faults_cpu,
+faults_copy, faults_license, faults_witness, faults_restore, faults_permit and workload; witness.sim.catalogue says
+what each of them must have hit.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from witness.sim import (
     faults_copy,
     faults_cpu,
     faults_host,
+    faults_license,
     faults_member,
     faults_net,
     faults_node,
@@ -46,7 +47,7 @@ def _together(world: World, rng: random.Random) -> None:
     """A mood between witnesses: all of them are set at once (FaultDriver.begin)."""
 
 
-_MOODS = {**faults_net.MOODS, **faults_node.MOODS, **faults_host.MOODS, **faults_member.MOODS}
+_MOODS = {**faults_net.MOODS, **faults_node.MOODS, **faults_host.MOODS, **faults_license.MOODS, **faults_member.MOODS}
 FAULTS: dict[str, Fault] = {
     **{
         name: Fault(strike, None)
@@ -54,6 +55,7 @@ FAULTS: dict[str, Fault] = {
             **faults_net.MOODS,
             **faults_node.MOODS,
             **faults_host.MOODS,
+            **faults_license.MOODS,
             **faults_member.MOODS,
         }.items()
     },
@@ -63,6 +65,7 @@ FAULTS: dict[str, Fault] = {
             **faults_net.BLOWS,
             **faults_node.BLOWS,
             **faults_host.BLOWS,
+            **faults_license.BLOWS,
             **faults_cpu.BLOWS,
             **faults_copy.BLOWS,
             **faults_member.BLOWS,

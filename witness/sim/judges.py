@@ -21,6 +21,7 @@ from witness.sim.checkers.expiry import ExpiryChecker
 from witness.sim.checkers.held import HeldChecker
 from witness.sim.checkers.holds import HoldsChecker
 from witness.sim.checkers.license import LicenseChecker
+from witness.sim.checkers.license_story import LicenseStoryChecker
 from witness.sim.checkers.members import MembersChecker
 from witness.sim.checkers.permits import PermitsChecker
 from witness.sim.checkers.quarantine import QuarantineChecker
@@ -44,6 +45,7 @@ class Judges:
         self.held = HeldChecker(findings, now, self.authority.until_ns)
         self.license = LicenseChecker(findings, now)
         self.escrow = EscrowChecker(findings)
+        self.licenses = LicenseStoryChecker(findings)
         self.permits = PermitsChecker(findings, now, groups, self.activity.active)
         self.effects = EffectChecker(findings)
         self.replicas = ReplicaChecker(findings)
@@ -77,6 +79,7 @@ class Judges:
         """The first activation step of an epoch is about to start."""
         copied = self.holds.bound_by_a_copy(group, self.place_of(host))
         self.copies.begun(group, host, epoch)
+        self.licenses.begun(group, epoch)
         excused = copied or self.activity.thawing(group)
         self.license.opened(
             group, host, epoch, excused=excused, lags=lambda one: self.copies.under_its_feet(group, one)
@@ -187,6 +190,8 @@ class Judges:
             self.expiry.expired(event, majority(len(machine.state.witnesses)))
             self.restores.told(event, machine)
             self.copies.event(event)
+            self.escrow.event(event)
+            self.licenses.event(event)
             self.permits.told(event)
         self.expiry.applied(machine)
 
@@ -198,6 +203,7 @@ class Judges:
         self.expiry.restored()
         self.restores.restored(lost_ns)
         self.copies.restored()
+        self.escrow.restored()
         self.story.restored(known)
         for event in told[len(known) :]:
             self.story.told(event)
@@ -226,4 +232,5 @@ class Judges:
             stored = life.stored_events()
             self.replicas.stored(who, stored)
             self.permits.ends(life.node.machine)
+            self.escrow.ends(life.node.machine)
             self.durable.ledger(who, stored)

@@ -159,7 +159,7 @@ class GroupShell:
         if not self.post.arm():
             self._finish(plan, ok=False, text="the guard refused the deadline")
             return
-        self._steps = self.platform.start_steps()
+        self._steps = self._host.licenses.refusal(self.group) or self.platform.start_steps()
         steps = self._members.count + len(self._steps)
         self._notes.begin(plan, tuple(f"start-{number}" for number in range(steps)))
         self._after_members(plan, lambda: self._step(plan, 0))

@@ -13,6 +13,7 @@ from witness.sim.campaign.result import Result
 from witness.sim.faults import FAULTS
 from witness.sim.faults_permit import with_outage
 from witness.sim.host.fitting import fitted
+from witness.sim.licenses.draw import with_licenses
 from witness.sim.members.draw import with_members
 from witness.sim.quiet import silent
 from witness.sim.raft.setup import tuned
@@ -58,7 +59,7 @@ def _run(seed: int, world: World, trace: Note | None) -> Result:
 def drawn(seed: int, kinds: tuple[str, ...] | None) -> Setup:
     """The seed's own schedule, or the same one under other kinds of faults."""
     setup = draw(seed, list(FAULTS))
-    return with_outage(with_members(fitted(setup if kinds is None else replace(setup, kinds=kinds))))
+    return with_licenses(with_outage(with_members(fitted(setup if kinds is None else replace(setup, kinds=kinds)))))
 
 
 def run_chosen(seed: int, /, *, kinds: tuple[str, ...] | None) -> Result:

@@ -44,6 +44,7 @@ from agents.core.takeover import (
     incarnation_problem,
 )
 from proto.clock import ClockReading
+from proto.decisions import Reason
 from proto.edge.permit_file import verify_permit
 from proto.errors import BadValue
 from proto.health import SiteState
@@ -51,7 +52,7 @@ from proto.limits import BLOCKERS_MAX
 from proto.messages import EscrowPut, EscrowPutAnswer, Heartbeat, HeartbeatAnswer, Release, WitnessMessage
 from proto.units import NS_PER_MS, Epoch, GroupId, SiteId, WitnessId
 from witness.sim.clock import NEVER_NS, NodeClock
-from witness.sim.license_house import LicenseHouse
+from witness.sim.licenses.house import LicenseHouse
 from witness.sim.machine import SimHost
 from witness.sim.members.lead import LeadHouse
 from witness.sim.members.plan import MemberPlan
@@ -196,6 +197,8 @@ class SiteHost(SimHost):
                 self.hit("live-copy-told")
         elif isinstance(message, EscrowPutAnswer):
             self.judges.escrow.answered(message)
+            if message.reason is not Reason.OK:
+                self.hit("license-put-refused")
         self._feed(lambda agent, now: agent.received(witness, message, now, via))
 
     def activates(self, group: GroupId, epoch: Epoch) -> None:
@@ -249,6 +252,8 @@ class SiteHost(SimHost):
                 self.judges.released(self.name, effect.message)
             elif isinstance(effect.message, EscrowPut):
                 self.judges.escrow.sent(effect.message)
+                self.licenses.posts(partial(self.streams.send, effect.witness, effect.message, effect.via))
+                return
             self.streams.send(effect.witness, effect.message, effect.via)
         elif isinstance(effect, ReopenStreams):
             self.later(0, self.streams.reopen)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from agents.core.members import Handed
 from agents.core.permit_record import PermitRecord
 from agents.core.promise import Promise
-from proto.license import SealedKey
 from proto.messages import GroupSites
 from proto.units import NS_PER_MS, Epoch, GroupId, LicenseName, WitnessId
 from witness.sim.clock import Events
 from witness.sim.judges import Judges
+from witness.sim.licenses.place import KeyPlace
 from witness.sim.network import Network
 from witness.sim.resource import Resource
 from witness.sim.setup import Fitting
@@ -32,7 +32,7 @@ class Disk:
     permits: dict[GroupId, PermitRecord] = field(default_factory=dict)
     handed: dict[GroupId, Handed] = field(default_factory=dict)
     """Of a lead: to whom authority was handed out."""
-    sealed: dict[tuple[GroupId, LicenseName], SealedKey] = field(default_factory=dict)
+    keys: dict[tuple[GroupId, LicenseName], KeyPlace] = field(default_factory=dict)
     write_ns_max: int = DISK_NS_MAX
 
 

@@ -41,7 +41,7 @@ def asked(world: World, kind: str) -> Callable[[Outcome], None]:
     return told
 
 
-def _desk(world: World, rng: random.Random) -> tuple[WitnessHost, GroupState] | None:
+def desk_of(world: World, rng: random.Random) -> tuple[WitnessHost, GroupState] | None:
     """A witness that runs, and one of the groups as it knows it."""
     running = [host for host in world.witnesses.values() if host.node is not None and not host.stopped]
     if not running:
@@ -52,7 +52,7 @@ def _desk(world: World, rng: random.Random) -> tuple[WitnessHost, GroupState] | 
 
 
 def switchover(world: World, rng: random.Random) -> None:
-    desk = _desk(world, rng)
+    desk = desk_of(world, rng)
     if desk is not None:
         host, group = desk
         host.switchover(group.config.group, rng.choice(group.config.sites), asked(world, "switchover"))
@@ -60,7 +60,7 @@ def switchover(world: World, rng: random.Random) -> None:
 
 def switch_twice(world: World, rng: random.Random) -> None:
     """Two operators who know nothing of each other, mostly at two witnesses, and to different sites."""
-    first, second = _desk(world, rng), _desk(world, rng)
+    first, second = desk_of(world, rng), desk_of(world, rng)
     if first is None or second is None:
         return
     host, group = first
@@ -76,21 +76,21 @@ def switch_twice(world: World, rng: random.Random) -> None:
 
 def flood(world: World, rng: random.Random) -> None:
     """More commands at once than a witness takes; they change nothing."""
-    desk = _desk(world, rng)
+    desk = desk_of(world, rng)
     if desk is not None:
         world.hit("flood")
         world.cluster.propose_at(desk[0].host, COMMANDS_PENDING_MAX + rng.randint(1, FLOOD_ABOVE_MAX))
 
 
 def mode(world: World, rng: random.Random) -> None:
-    desk = _desk(world, rng)
+    desk = desk_of(world, rng)
     if desk is not None:
         host, group = desk
         host.submit(SetMode(group.config.group, rng.choice(list(Mode)), AUTHOR), asked(world, "mode"))
 
 
 def maintenance(world: World, rng: random.Random) -> None:
-    desk = _desk(world, rng)
+    desk = desk_of(world, rng)
     if desk is not None:
         host, group = desk
         command = SetMaintenance(group.config.group, rng.choice(group.config.sites), rng.random() < 0.5, AUTHOR)
@@ -98,7 +98,7 @@ def maintenance(world: World, rng: random.Random) -> None:
 
 
 def quarantine(world: World, rng: random.Random) -> None:
-    desk = _desk(world, rng)
+    desk = desk_of(world, rng)
     if desk is not None:
         host, group = desk
         command = SetQuarantine(group.config.group, rng.choice(group.config.sites), rng.random() < 0.4, (), AUTHOR)
@@ -107,7 +107,7 @@ def quarantine(world: World, rng: random.Random) -> None:
 
 def reconfigure(world: World, rng: random.Random) -> None:
     """New constants take effect with the next epoch."""
-    desk = _desk(world, rng)
+    desk = desk_of(world, rng)
     if desk is None:
         return
     host, group = desk
@@ -120,7 +120,7 @@ def reconfigure(world: World, rng: random.Random) -> None:
 
 def delete(world: World, rng: random.Random) -> None:
     """A group that is vacant at this moment goes; the caretaker creates it again, above its old epochs."""
-    desk = _desk(world, rng)
+    desk = desk_of(world, rng)
     if desk is not None:
         host, group = desk
         host.submit(DeleteGroup(group.config.group, AUTHOR), asked(world, "delete"))

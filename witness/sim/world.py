@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 
@@ -65,7 +66,7 @@ class World:
         self.healed = False
         """The safety phase is over."""
         raft = replace(setup.raft, kinds=raft_kinds(setup.kinds))
-        if "flood" in setup.kinds:
+        if {"flood", "license-large"} & set(setup.kinds):
             raft = replace(raft, entry_bytes=ENTRY_BYTES_MAX)
         self.cluster = Cluster(raft, self.events, partial(rng_for, setup.seed), self.rate_ppm, self)
         self.witnesses = self.cluster.machines
@@ -92,7 +93,9 @@ class World:
         return rng.randint(-CALM_DRIFT_PPM, CALM_DRIFT_PPM)
 
     def _make_judges(self, findings: Findings) -> Judges:
-        return Judges(findings, lambda: self.events.now_ns, self.setup.groups)
+        judges = Judges(findings, lambda: self.events.now_ns, self.setup.groups)
+        judges.licenses.alone = set(self.setup.kinds) == {"license-probe"}
+        return judges
 
     def _platform(self, host: str) -> Platform:
         return Platform(rng_for(self.setup.seed, f"platform/{host}"), self.hit, self.setup.data_checks)
@@ -154,7 +157,7 @@ class World:
         twin.disk.bounds, twin.disk.handed, twin.kept = dict(site.disk.bounds), dict(site.disk.handed), site.kept
         twin.disk.permits = dict(site.disk.permits)
         twin.disk.promises, twin.disk.sites = dict(site.disk.promises), dict(site.disk.sites)
-        twin.disk.sealed = dict(site.disk.sealed)
+        twin.disk.keys = deepcopy(site.disk.keys)
         twin.link.peers.update(site.link.peers)
         for group, shell in site.shells.items():
             twin.shells[group].platform.data_fails = shell.platform.data_fails  # its data are a copy, too
@@ -273,6 +276,7 @@ class World:
 
     def _heal_site(self, site: SiteHost) -> None:
         self._heal_machine(site)
+        site.licenses.heal()
         if site.agent is not None and any(one.lacks for one in site.agent.groups.values()):
             site.crash()  # operators mend what a host lacks, and start its agent anew
         if site.off:

@@ -59,6 +59,8 @@ class CopiesChecker:
         self._incarnations: dict[str, dict[Incarnation, tuple[int, int]]] = {}
         """Of a line: when a word of each left that the witnesses heard, and since when that is known."""
         self._restarted_ns: dict[SiteId, int] = {}
+        self._forgotten_ns = -1
+        """When all witnesses began anew last."""
 
     # -- who is whose copy ------------------------------------------------------------------------------------
 
@@ -185,7 +187,7 @@ class CopiesChecker:
         """It began anew because it was told of another one, and the witnesses heard it: their ledger says so."""
         told = [at_ns for one, at_ns in self._host(host).told.items() if one != attempt.incarnation]
         first = attempt.incarnation not in self._host(host).heard
-        if told and first and self._restarted_ns.get(site, -1) < max(told):
+        if told and first and max(self._restarted_ns.get(site, -1), self._forgotten_ns) < max(told):
             self._found("copies", f"{host} speaks as another incarnation, and no ledger says so")
 
     def event(self, event: Event) -> None:
@@ -194,6 +196,7 @@ class CopiesChecker:
 
     def restored(self) -> None:
         """All witnesses begin anew: what they had heard is forgotten, and told anew."""
+        self._forgotten_ns = self._now()
         self._incarnations.clear()
         for known in self._hosts.values():
             known.heard.clear()
