@@ -120,6 +120,10 @@ class SiteHost(SimHost):
             sealed=self.licenses.kept(),
         )
         goes_on = () if takeover is None else tuple(takeover.groups)
+        for group in self.shells:
+            record = self.disk.permits.get(group)
+            if record is None or record.current is None:
+                self.judges.permits.over(group, self.name)  # nothing follows from a use that never reached the disk
         if self.house.any:
             every = {group: self.disk.bounds.get(group, (NO_EPOCH, NO_EPOCH)) for group in self.shells}
             self.house.begin({group: found[1] if group in goes_on else found[0] for group, found in every.items()})
