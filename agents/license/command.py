@@ -100,15 +100,18 @@ def _keepers(config: Path, group: str = "", name: str = "") -> list[Any]:
     from agents.license.keeper import LicenseKeeper  # noqa: PLC0415 - see above
 
     settings = load_agent_config(config)
+    known = [(one.group, spec) for one in settings.groups for spec in one.licenses]
+    if not known:
+        raise BadValue("licenses", str(config), "no group of this file has one", "add it there, or leave it be")
     found = [
-        LicenseKeeper(settings.cluster, one.group, spec, settings.state_dir)
-        for one in settings.groups
-        for spec in one.licenses
-        if group in ("", one.group) and name in ("", spec.name)
+        LicenseKeeper(settings.cluster, of, spec, settings.state_dir)
+        for of, spec in known
+        if group in ("", of) and name in ("", spec.name)
     ]
     if not found:
-        which = " ".join(filter(None, (group, name))) or str(config)
-        raise BadValue("GROUP", which, "has no license in this file", "see `licenses` of its groups")
+        remedy = f"say one of: {', '.join(f'{of} {spec.name}' for of, spec in known)}"
+        field, which = ("GROUP LICENSE", f"{group} {name}") if name else ("GROUP", group)
+        raise BadValue(field, which, "is no license of this file", remedy)
     return found
 
 
@@ -145,7 +148,8 @@ def try_all(
 
     The key is read where its source says. Nothing is written, and no key is shown.
 
-    Exit codes: 0 all is well, 1 something is not: see the lines.
+    Exit codes: 0 all is well, 1 something is not: see the lines; 64 no such license, 78 the file names none, or cannot
+    be used.
     """
     import asyncio  # noqa: PLC0415 - see above
 
@@ -178,6 +182,9 @@ def accept(
     The next activation of this site keeps it. For the day on which an activation was refused because it does not know
     the key in place: after the vendor said which key is valid, or gave a new one. It holds for that very key, until the
     site has sealed it.
+
+    Exit codes: 0 accepted, 1 given up at the question, 64 no such license, 78 not confirmed, or the key or the file
+    cannot be used.
     """
     import asyncio  # noqa: PLC0415 - see above
 

@@ -131,10 +131,12 @@ def _ports_of(config: Path, group: str) -> tuple[str, tuple[PortSpec, ...]]:
     found = load_any_config(config)
     settings = found if isinstance(found, SiteSettings) else site_of(found)
     ports = {str(one.group): one.resources.ports for one in settings.groups if one.resources.ports}
+    if not ports:
+        raise BadValue("resources.ports", str(config), "no group of this file has any", "name them there first")
     name = group or (next(iter(ports)) if len(ports) == 1 else "")
     if name not in ports:
         rule = f"is none of the groups of {config} that have resources.ports"
-        raise BadValue("--group", name, rule, f"say one of: {', '.join(ports) or 'none has any'}")
+        raise BadValue("--group", name, rule, f"say one of: {', '.join(ports)}")
     return name, ports[name]
 
 

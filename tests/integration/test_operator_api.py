@@ -21,7 +21,7 @@ from proto.commands import (
     SetQuarantine,
     WaiveEscrow,
 )
-from proto.decisions import Reason
+from proto.decisions import REASON_TEXT, Reason
 from proto.groups import GroupConfig, Mode
 from proto.lease import LeaseConstants
 from proto.license import EscrowVersion
@@ -120,9 +120,10 @@ async def test_outcomes_have_a_status_words_and_a_next_step(pki: Pki, reason: Re
 
 async def test_a_refusal_of_an_unknown_group_repeats_its_name(pki: Pki) -> None:
     async with serve(pki) as running:
-        running.cluster.outcome = Outcome(Reason.UNKNOWN_GROUP)
-        status, answer = await running.call("operator", *MOVES[1])
-        assert (status, answer["detail"]) == (404, "group shop")
+        for says in ("", REASON_TEXT[Reason.UNKNOWN_GROUP]):  # a node's plan, and what the machine refuses with
+            running.cluster.outcome = Outcome(Reason.UNKNOWN_GROUP, says)
+            status, answer = await running.call("operator", *MOVES[1])
+            assert (status, answer["detail"]) == (404, "group shop")
         status, answer = await running.call("operator", "GET", "/v1/groups/shpo")
         assert (status, answer["detail"]) == (404, "group shpo")
 

@@ -261,8 +261,15 @@ def test_what_is_not_well_is_said_once(config):
 
 
 def test_a_license_that_is_not_there_is_named(config):
-    done = RUN.invoke(app, ["license", "test", "-c", str(config), "other"])
-    assert "other" in str(done.exception)
+    for words, field in ((["other"], "GROUP"), ([G, "other"], "GROUP LICENSE")):
+        done = RUN.invoke(app, ["license", "test", "-c", str(config), *words])
+        said = f"{field}: {' '.join(words)!r} is refused: is no license of this file; say one of: {G} {L}"
+        assert str(done.exception) == said
+        assert done.exception.usage
+    config.write_text(text(FILES).split("    licenses:")[0])
+    none = RUN.invoke(app, ["license", "test", "-c", str(config)])
+    assert str(none.exception).startswith(f"licenses: '{config}' is refused: no group of this file has one")
+    assert not none.exception.usage
 
 
 # -- the doctor -------------------------------------------------------------------------------------------

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from typing import Any
 
 import pytest
 
 from proto.decisions import Reason
 from witness.core.effects import Outcome
-from witness.ctl import changing, client, render
+from witness.ctl import changing, client, looking, render
 from witness.ctl.errors import Refused
 from witness.http.error_map import outcome_body, status_of
 
@@ -146,3 +147,26 @@ def test_the_wait_for_a_promise_ends_with_the_timeout(monkeypatch: pytest.Monkey
     asked = Cluster(Reason.PROMISE_OUTSTANDING)
     with pytest.raises(Refused, match="at most"):
         changing.switchover(asked, "shop", "b", "r", wait=True, timeout_s=0.2, as_json=True)  # type: ignore[arg-type]  # shown only
+
+
+@pytest.mark.parametrize("mode", ["manual", "paused", "observe"])
+def test_no_time_is_promised_for_a_takeover_that_nobody_makes(mode: str) -> None:
+    group = {"mode": "automatic", "takeover_max_ms": 7_100}
+    assert render._takeover(group) == "within 7.1 s of a site's death, plus its activation"
+    assert render._takeover({**group, "mode": mode}) == f"none by itself: the mode is {mode}"
+
+
+def test_that_a_group_has_no_events_is_said_for_its_name_may_be_mistyped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Ledger:
+        def get(self, _path: str) -> dict[str, Any]:
+            return {"head": 3, "events": [{"seq": 3, "group": "shop"}]}
+
+    ledger: Any = Ledger()
+    monkeypatch.setattr(looking, "_name_teller", lambda _client: None)
+    looking.show_events(ledger, after=None, limit=5, group="shpo", follow=False, as_json=True)
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "(none of a group shpo among the 1 that were looked through)\n")
+    looking.show_events(ledger, after=None, limit=5, group="shop", follow=False, as_json=True)
+    assert capsys.readouterr().err == ""

@@ -31,13 +31,16 @@ app = typer.Typer(
 
 The cluster is named by --config FILE, by THIRDSITE_CTL, or by ~/.config/thirdsite/ctl.yaml:
 
-  witnesses: \\["w1.example.net:7410", "w2.example.net:7410", "w3.example.net:7410"]
+  witnesses:
+    - w1.example.net:7410
+    - w2.example.net:7410
+    - w3.example.net:7410
   ca: ca.pem        (from `witness pki issue operator NAME --role operator`)
   cert: cert.pem
   key: key.pem
 
-Exit codes: 0 done, 1 refused, 2 no witness or no majority, 3 not finished in time, 4 timing worse than assumed,
-64 usage, 78 configuration.""",
+Exit codes: 0 done, 1 refused, 2 no witness or no majority, 3 not finished in
+time, 4 timing worse than assumed, 64 usage, 78 configuration.""",
 )
 quarantine_app = typer.Typer(no_args_is_help=True, help="Keep a site from being activated until it is proven safe.")
 app.add_typer(quarantine_app, name="quarantine")
@@ -156,9 +159,10 @@ def switchover(
 ) -> None:
     """Move a group to another site, in order: the active one stops first, verified, then the other starts.
 
-    Refused when something stands against the site; the answer says what. A promise that the site gave, or may have
-    given before its agent was started anew, ends by itself: it is waited for, or with --no-wait refused with how long.
-    Exit code 3: it goes on, but was not finished within --timeout.
+    Refused when something stands against the site; the answer says what. A
+    promise that the site gave, or may have given before its agent was started
+    anew, ends by itself: it is waited for, or with --no-wait refused with how
+    long. Exit code 3: it goes on, but was not finished within --timeout.
 
     Example: witnessctl switchover shop --to dc-b --reason "maintenance of dc-a"
     """
@@ -171,7 +175,7 @@ def switchover(
 @app.command()
 def mode(
     group: GroupName,
-    mode: Mode,
+    mode: Annotated[Mode, typer.Argument(metavar="|".join(one.value for one in Mode))],
     reason: Reason,
     as_json: Json = False,
     config: Config = None,
@@ -179,8 +183,9 @@ def mode(
 ) -> None:
     """Say who may move a group.
 
-    automatic: the cluster does; manual: only operators; paused: nobody; observe: it only tells what it would do.
-    A handover that the cluster began is not brought to its end in manual: this command and status say so.
+    automatic: the cluster does; manual: only operators; paused: nobody; observe:
+    it only tells what it would do. A handover that the cluster began is not
+    brought to its end in manual: this command and status say so.
 
     Example: witnessctl mode shop manual --reason "release night"
     """
@@ -255,9 +260,10 @@ def reconcile(
 ) -> None:
     """Vouch that no break-glass permit is in use at any site of the group that is away.
 
-    Only for groups with break_glass. Look there first: power off, or the platform seen stopped; and destroy every
-    permit that was made and not used. A site that is active under a permit all the same, or that uses one tomorrow, and
-    a site that is started after this are two that run at once. A phrase is asked for.
+    Only for groups with break_glass. Look there first: power off, or the platform
+    seen stopped; and destroy every permit that was made and not used. A site that
+    is active under a permit all the same, or that uses one tomorrow, and a site
+    that is started after this are two that run at once. A phrase is asked for.
 
     Example: witnessctl reconcile shop --reason "dc-a burnt down, power is cut"
     """
@@ -290,8 +296,9 @@ def timing(
 ) -> None:
     """Work every timer out from one wish, or check a group's: each inequality with its numbers, the takeover by phase.
 
-    With --measured live the witnesses say how long things really take, how likely a takeover from a healthy site is,
-    and where reality has drifted from what was assumed (exit code 4).
+    With --measured live the witnesses say how long things really take, how likely
+    a takeover from a healthy site is, and where reality has drifted from what was
+    assumed (exit code 4).
 
     Example: witnessctl timing --wish "takeover=10s silence=2s activation=3s"
     """

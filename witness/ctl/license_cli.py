@@ -13,8 +13,8 @@ license_app = typer.Typer(
     no_args_is_help=True,
     help="""Look at licenses: versions and ages of their sealed keys, never a key; who was active when, and the proof.
 
-Exit codes of verify and export: 0 no two intervals overlap and the ledger is as it was written; 1 they do, or an entry
-was changed: the first one is named.""",
+Exit codes of verify and export: 0 no two intervals overlap and the ledger is
+as it was written; 1 they do, or an entry was changed: the first one is named.""",
 )
 
 
@@ -44,8 +44,9 @@ def verify(
 ) -> None:
     """Prove that no two sites of a group were active at one time, from the hash-chained ledger.
 
-    Every witness is asked for the hash of the newest entry. A file is proved by itself: compare the hash that is shown
-    with the one that the witnesses tell, or that was noted when it was exported.
+    Every witness is asked for the hash of the newest entry. A file is proved by
+    itself: compare the hash that is shown with the one that the witnesses tell,
+    or that was noted when it was exported.
 
     Example: witnessctl license verify shop --file evidence.json
     """
@@ -86,8 +87,9 @@ def waive(
 ) -> None:
     """Give the newest sealed key of a license up, so that a site without it may be activated. For the last resort.
 
-    The platform starts there with the key that it has; a vendor who has seen a newer one may refuse it. It counts until
-    a site has been activated or a newer key is stored.
+    The platform starts there with the key that it has; a vendor who has seen a
+    newer one may refuse it. It counts until a site has been activated or a newer
+    key is stored.
 
     Example: witnessctl license waive shop fingerprint --newest 7.12 --reason "dc-a burnt down, vendor was called"
     """

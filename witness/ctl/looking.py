@@ -157,7 +157,8 @@ def show_events(
     """The newest `limit` events, or those above `after`; with `follow` all that come.
 
     Those of one group are looked for among the newest SEARCHED of all. The witness that knows most is asked, and
-    named on stderr: one that is refused or far behind would leave out the newest without a word.
+    named on stderr: one that is refused or far behind would leave out the newest without a word. That there are none
+    of a group is said there, too: its name may be mistyped.
     """
     _name_teller(client)
     start = "" if after is None else f"&after={after}"
@@ -166,6 +167,9 @@ def show_events(
     wanted = [event for event in page["events"] if group in (None, event["group"])]
     for event in wanted[-limit:] if after is None else wanted[:limit]:
         _print_event(event, group, as_json=as_json)
+    if group is not None and not wanted:
+        words = f"(none of a group {group} among the {len(page['events'])} that were looked through)"
+        errors.print(Text(words, "yellow"))
     last = max([last, *(int(event["seq"]) for event in page["events"])])
     while follow:
         try:

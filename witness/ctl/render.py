@@ -150,7 +150,7 @@ def group_detail(group: Json) -> RenderableType:
     coming = {field: (group.get("config") or constants)[field] for field in constants}
     if coming != constants:
         facts.add_row("", f"with the next epoch: {_timing(coming)}")
-    facts.add_row("takeover", f"within {group['takeover_max_ms'] / 1_000:.1f} s of a site's death, plus its activation")
+    facts.add_row("takeover", _takeover(group))
     facts.add_row("decision", _decision(group["decision"]))
     would = group.get("would_have")
     if would and (would["count"] or would["needed"]):
@@ -167,6 +167,13 @@ def would_have_table(counts: Iterable[Json]) -> Table:
             now = Text(f"would be at {one['to']}" if one["to"] else "no site could take over", "yellow")
         made.add_row(one["group"], one["mode"], one["active"] or "?", f"{one['count']} times", now)
     return made
+
+
+def _takeover(group: Json) -> str:
+    """In every other mode nobody may read a time into it after which the service is back."""
+    if group["mode"] != Mode.AUTOMATIC.value:
+        return f"none by itself: the mode is {group['mode']}"
+    return f"within {group['takeover_max_ms'] / 1_000:.1f} s of a site's death, plus its activation"
 
 
 def _timing(constants: Json) -> str:

@@ -23,7 +23,7 @@ from proto.commands import (
     WaiveEscrow,
 )
 from proto.commands import SetQuarantine as Quarantine
-from proto.decisions import Reason
+from proto.decisions import REASON_TEXT, Reason
 from proto.errors import BadValue
 from proto.events import Event
 from proto.groups import Mode
@@ -62,8 +62,8 @@ async def _submit(request: web.Request, command: Command) -> web.Response:
 
 
 def _named(outcome: Outcome, request: web.Request) -> Outcome:
-    """Whoever mistyped a name has to see it."""
-    if outcome.reason is Reason.UNKNOWN_GROUP and not outcome.detail:
+    """Whoever mistyped a name has to see it. The machine's own refusal has the reason's words for a detail."""
+    if outcome.reason is Reason.UNKNOWN_GROUP and outcome.detail in ("", REASON_TEXT[outcome.reason]):
         return dataclasses.replace(outcome, detail=f"group {_group(request)}")
     return outcome
 
