@@ -58,7 +58,7 @@ fences: venv  ## real sites under SIGSTOP and worse: what ended each, when (ARGS
 members: venv  ## a real site of two hosts parted, killed, stopped: what ended when (ARGS: --trials N --only ROW,.. --json --help)
 	@$(BIN)/python tests/chaos/members_run.py $(ARGS)
 
-licenses: venv  ## takeovers of a licensed Navixy with real databases: never two, never a dead key (ARGS: --rounds N --seed K --json --help)
+licenses: venv  ## takeovers of a licensed Navixy with real databases: never two, never a dead key (ARGS: --rounds N --seed K --plan --list --json)
 	@$(BIN)/python tests/chaos/licenses_run.py $(ARGS)
 
 chaos: venv  ## random real faults on real processes in network namespaces (ARGS: --faults N --seed S --compare --list --json)
