@@ -65,6 +65,11 @@ class GroupAgent(GroupLife):
         """Authority is by this break-glass permit, now."""
         return None
 
+    @property
+    def told_permit(self) -> PermitMark | None:
+        """What the witnesses are told of permits."""
+        return None
+
     # -- what the witnesses hear --------------------------------------------------------------------------
 
     @property

@@ -6,7 +6,8 @@ holds nor gives any, renews nothing at the witnesses, and tells them of the perm
 under the permit until their first answer to the claim of their epoch, and then the permit is over (docs/adr/0018).
 Nobody here knows when the others ended, or how: by the operator's word they have, now. So the lock delay passes between
 the permit and the first step of the activation; the site counts as activating meanwhile. And no lease of the witnesses
-waits for what ends out of order under a permit: it is told as down when the lock delay has passed, also by a next life.
+waits for what ends out of order under a permit: it is told as down when the lock delay has passed, also by a next life,
+which names the permit until then. Its word alone keeps others from being granted, also when it is silent.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class PermittedGroup(GroupAgent):
         self._behind = LockDelay()
         """Of what ended here."""
         self._lived_by_permit = False
-        """The former life, and nothing that it left is proven down yet."""
+        """The former life, and what it left does not count as down yet."""
 
     # -- what is under way ----------------------------------------------------------------------------------
 
@@ -73,6 +74,11 @@ class PermittedGroup(GroupAgent):
         return mark if mark is not None and self.holder.epoch == mark.epoch else None
 
     @property
+    def told_permit(self) -> PermitMark | None:
+        """A next life says so of what the former one left, until that counts as down: no lease waits for it."""
+        return self.desk.current if self._lived_by_permit else self.under_permit
+
+    @property
     def site(self) -> SiteId:
         return self._agent.site
 
@@ -83,11 +89,13 @@ class PermittedGroup(GroupAgent):
 
     def start(self, adopted: AdoptedGroup | None = None) -> None:
         super().start(adopted)
-        if self.under_permit is None and not self.desk.taking:
-            self._lived_by_permit = self._lived_by_permit or self.permit_in_use
-            self.desk.over()  # a cold start: nobody confirmed this life
-        elif self.under_permit is not None:
+        if self.under_permit is not None:
             self._extend_at = InstantNs(0)  # a new process of this life: it extends from its first look
+        elif self.settings.enforce and self.state is SiteState.UNKNOWN:
+            # A cold start: nobody confirmed this life. What is on disk goes on saying so, for one that follows it.
+            self._lived_by_permit = self.permit_in_use
+        elif not self.desk.taking:
+            self.desk.over()
 
     def heartbeat(self, *, terse: bool = False) -> GroupHeartbeat:
         beat = super().heartbeat(terse=terse)
@@ -230,14 +238,20 @@ class PermittedGroup(GroupAgent):
             self.trouble = "down; the license server may keep the session of what ran under a permit: lock_delay passes"
             self._emit(Tell(self.settings.group, self.trouble))
             return
-        self._lived_by_permit = self._lived_by_permit and not ok
+        if ok:
+            self._left_is_down()
         super()._verified(ok, text, now)
+
+    def _left_is_down(self) -> None:
+        if self._lived_by_permit:
+            self._lived_by_permit = False
+            self.desk.over()
 
     def _down_at_last(self, now: ClockReading) -> None:
         """What a former life had under a permit was verified down, and the lock delay has passed since."""
         waits = self._lived_by_permit and self.state is SiteState.UNKNOWN and self._behind.begun
         if waits and self._behind.passed(now):
-            self._lived_by_permit = False
+            self._left_is_down()
             super()._verified(True, "", now)
 
     def _permit_over(self, words: str) -> None:
@@ -248,6 +262,7 @@ class PermittedGroup(GroupAgent):
     def _end_epoch(self, constants: LeaseConstants | None, now: ClockReading, delay_ns: int = 0) -> None:
         mark, claimed = self.under_permit, self.holder.next
         super()._end_epoch(constants, now, delay_ns)
+        self._behind.forget()  # the epoch may have become the witnesses' in that wait: its release waits, then
         if mark is not None:
             if claimed == NO_EPOCH:
                 self.end.release = None  # no witness granted it

@@ -47,7 +47,7 @@ class Reported(Protocol):
     @property
     def holds(self) -> HoldsReport: ...
     @property
-    def under_permit(self) -> PermitMark | None: ...
+    def told_permit(self) -> PermitMark | None: ...
     def license_reports(self) -> tuple[LicenseReport, ...]: ...
     def host_blockers(self) -> tuple[str, ...]: ...
 
@@ -118,7 +118,7 @@ def report_bytes(
             promising=group.holds.promising,
             promised=group.holds.promised,
             holding=group.holds.holding,
-            permit=group.under_permit,
+            permit=group.told_permit,
             licenses=licenses,
         )
     )

@@ -16,11 +16,10 @@ from agents.runtime.life import StopCutShort
 from agents.runtime.turn import Successor, Turn, dies_with_parent
 from agents.runtime.upgrade import become
 from agents.store import AgentRunsAlready
-from proto.errors import BadValue, DurabilityLost, LocalFault, NotNow
+from proto.edge.may_pass import may_pass
+from proto.errors import BadValue, LocalFault
 
 S = TypeVar("S")
-_MAY_PASS = (DurabilityLost, NotNow, AgentRunsAlready)
-"""What a supervisor should try again: a disk, an address, a clock, the place of an agent that is just ending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,8 @@ def run_image(image: Image[S], arguments: list[str]) -> int:
         return EXIT_CUT_SHORT
     except (BadValue, LocalFault) as error:
         sys.stderr.write(f"{image.name(settings)}: {error}\n")
-        return EXIT_UNAVAILABLE if isinstance(error, _MAY_PASS) else EXIT_CONFIG
+        passes = may_pass(error) or isinstance(error, AgentRunsAlready)  # that one may be just ending
+        return EXIT_UNAVAILABLE if passes else EXIT_CONFIG
     if successor is not None and config is not None:
         become(image.module, config, successor)
     return 0

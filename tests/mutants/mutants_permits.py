@@ -203,12 +203,21 @@ def unclean_ends_are_told_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PermittedGroup, "_session_kept", lambda group, now: False)
 
 
+def what_a_former_life_left_is_nobodys(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PermittedGroup, "told_permit", PermittedGroup.under_permit)
+
+
+def waits_are_left_behind(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LockDelay, "forget", lambda delay: None)
+
+
 def _mutant(name: str, rule: str, patch, *tests: str) -> Mutant:
     return Mutant(name, rule, "permits", patch, tests=tests, why=WHY)
 
 
 DECISIONS = ("unit/test_permit_decisions.py",)
 LOCKED = ("unit/test_permit_lock_delay.py",)
+WAITS = ("unit/test_review_waits.py",)
 CALENDAR = ("unit/test_permit_calendar.py",)
 MUTANTS = (
     _mutant("permit-of-another-site", "a permit is for one cluster, group and site, once", passes("_binding"), *AGENT),
@@ -224,6 +233,13 @@ MUTANTS = (
     _mutant("permit-without-a-deadline", "a ttl at a time", authority_without_an_end, *AGENT),
     _mutant("permit-at-once", "the lock delay passes first", beside_the_session_of_whoever_was_stopped, *LOCKED),
     _mutant("permit-ends-at-once", "so it does behind an unclean end", unclean_ends_are_told_at_once, *LOCKED),
+    _mutant(
+        "permit-unsaid-by-a-next-life",
+        "what it left counts until it is down",
+        what_a_former_life_left_is_nobodys,
+        *WAITS,
+    ),
+    _mutant("permit-waits-for-ever", "a wait that is over wakes nobody", waits_are_left_behind, *WAITS),
     _mutant("permit-released", "what no witness granted is not released", a_permit_is_released, *AGENT),
     _mutant("permit-overruled-goes-on", "a higher epoch elsewhere ends it", overruled_goes_on, *AGENT),
     _mutant("permit-site-waits-too-short", "sites wait longer than witnesses", sites_wait_as_long_as_witnesses, *AGENT),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import importlib
 import os
+import runpy
 import socket
 import ssl
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from agents.local.server import LocalServer
@@ -18,6 +24,8 @@ from agents.store import AgentRunsAlready
 from proto.edge import tls
 from proto.edge.config_types import Address
 from proto.errors import BadValue, DurabilityLost, LocalFault, NotNow
+from witness import settings as witness_settings
+from witness.runtime import supervisor
 
 
 def ended_with(error: Exception) -> int:
@@ -43,6 +51,40 @@ def ended_with(error: Exception) -> int:
 def test_what_may_pass_by_itself_is_told_from_what_somebody_has_to_look_at(error, code, capsys):
     assert ended_with(error) == code
     assert str(error) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.ENOSPC, EXIT_UNAVAILABLE),
+        (errno.EMFILE, EXIT_UNAVAILABLE),
+        (errno.EADDRINUSE, EXIT_UNAVAILABLE),
+        (errno.EACCES, EXIT_CONFIG),
+    ],
+)
+def test_what_lacked_for_a_moment_may_pass_whoever_tells_of_it(number, code):
+    """/run may be full when its directory is made, or a socket."""
+    error = LocalFault("/run/thirdsite cannot be made")
+    error.__cause__ = OSError(number, os.strerror(number))
+    assert ended_with(error) == code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(DurabilityLost("the disk is full"), 69), (LocalFault("the data is damaged"), 78)]
+)
+def test_a_witness_that_starts_on_a_full_disk_is_tried_again(error, code, monkeypatch):
+    def fails(_what):
+        raise error
+
+    for name in ("cryptography", "rich"):  # its process does without them, and the tests go on
+        monkeypatch.setitem(sys.modules, name, importlib.import_module(name))
+    monkeypatch.setattr(uvloop, "run", fails)
+    monkeypatch.setattr(supervisor, "serve", lambda settings: settings)
+    monkeypatch.setattr(witness_settings, "from_json", lambda _: SimpleNamespace(witness="w1"))
+    monkeypatch.setattr(sys, "argv", ["witness", "--settings-fd", str(os.memfd_create("settings", 0))])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("witness.runtime.__main__")
+    assert ended.value.code == code
 
 
 async def test_an_address_that_is_taken_may_pass(tmp_path):

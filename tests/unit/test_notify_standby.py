@@ -8,7 +8,7 @@ import pytest
 from core_rig import AUTHOR, CONSTANTS, A, B, C, G, Rig, config, report, token
 
 from proto.clock import ManualClock
-from proto.commands import NoteStandby, RaiseFeatureLevel, SetMaintenance
+from proto.commands import NoteStandby, RaiseFeatureLevel, SetMaintenance, SetMode
 from proto.decisions import REASON_TEXT, Reason
 from proto.groups import Mode
 from proto.health import SiteState
@@ -160,6 +160,14 @@ def test_in_observe_only_silence_is_told():
     world = World(hold=False, mode=Mode.OBSERVE)
     assert world.passes(LASTS_S + 10, A) == [("site-silent", B, f"not heard for {LASTS_S} s")]
     assert against_takeover(world.rig.group, world.sight, InstantNs(world.now)) == ()
+
+
+def test_a_group_that_goes_to_observe_is_not_told_to_have_a_standby_again():
+    world = World(hold=False)
+    world.said = dict.fromkeys(world.said, report(**UNFIT))
+    assert [told[0] for told in world.passes(LASTS_S + 1, A, B)] == ["no-standby"]
+    assert world.rig.one(SetMode(G, Mode.OBSERVE, AUTHOR)).ok
+    assert world.passes(1, A, B) == [("standby-again", None, "in observe nothing takes over")]
 
 
 def test_a_new_leader_knows_for_how_long_it_has_lasted_and_one_that_was_started_anew_counts_from_its_start():

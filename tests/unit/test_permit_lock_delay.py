@@ -149,7 +149,7 @@ def test_a_next_life_tells_what_ended_with_the_former_one_as_down_no_sooner():
     record = PermitRecord(used=(b"p" * 16,), current=PermitMark(P, b"p" * 16))
     rig = PermitAgent(record=record, sites=LOCKED)
     rig.passes(LOCK_PASSES_MS - 200)
-    assert (rig.state, rig.group.permit_in_use) == (SiteState.UNKNOWN, False)
+    assert (rig.state, rig.group.under_permit) == (SiteState.UNKNOWN, None)
     assert "lock_delay passes" in rig.group.trouble
     rig.passes(400)
     rig.store()

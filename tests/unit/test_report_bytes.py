@@ -39,7 +39,7 @@ def made(**changes) -> bytes:
     said = {name: fields.pop(name) for name in ("state", "health", "group_version", "containment", "trouble")}
     timing, licenses = fields.pop("timing"), fields.pop("licenses")
     group = SimpleNamespace(
-        **said, host_blockers=lambda: timing, holds=HoldsReport(), under_permit=None, license_reports=lambda: licenses
+        **said, host_blockers=lambda: timing, holds=HoldsReport(), told_permit=None, license_reports=lambda: licenses
     )
     return report_bytes(SETTINGS.groups[0], SETTINGS, group, **fields)
 

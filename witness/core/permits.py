@@ -37,7 +37,8 @@ MARK_EVERY_MS = 1_000
 """Marks of an agent's heartbeats stand at least so far apart; what is heard is known to this precision."""
 PERMITS_KEPT_MAX = 64
 """Of one group; the lowest epoch goes first, and a site's own bound refuses it there."""
-_ACTIVE_STATES = frozenset({SiteState.ACTIVATING, SiteState.ACTIVE, SiteState.DEACTIVATING})
+_RUNNING = frozenset({SiteState.ACTIVATING, SiteState.ACTIVE})
+_ACTIVE_STATES = _RUNNING | {SiteState.DEACTIVATING}
 
 
 # -- who is away ------------------------------------------------------------------------------------------
@@ -150,10 +151,10 @@ def moves_nothing(mode: Mode, command: Grant) -> bool:
 
 
 def adoptable(group: GroupState, site: SiteId, counted_ms: int) -> Reason | None:
-    """Why the site is not adopted in place, None when it is."""
+    """Why the site is not adopted in place, None when it is. One that is on its way down would claim nothing."""
     record = group.sites[site]
     report = record.report
-    if report is None or report.permit is None or report.state not in _ACTIVE_STATES:
+    if report is None or report.permit is None or report.state not in _RUNNING:
         return Reason.NOT_HOLDER
     if not report.enforce:
         return Reason.NOT_ENFORCING

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sys
 
-from proto.errors import BadValue, LocalFault, NotNow
+from proto.edge.may_pass import may_pass
+from proto.errors import BadValue, LocalFault
 from witness.settings import from_json
 
 EXIT_USAGE = 64
@@ -35,7 +36,7 @@ def main() -> int:
         uvloop.run(serve(settings))
     except (BadValue, LocalFault) as error:
         sys.stderr.write(f"witness {settings.witness}: {error}\n")
-        return EXIT_UNAVAILABLE if isinstance(error, NotNow) else EXIT_CONFIG
+        return EXIT_UNAVAILABLE if may_pass(error) else EXIT_CONFIG
     return 0
 
 

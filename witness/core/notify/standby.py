@@ -106,7 +106,8 @@ class StandbyWatch:
             return []  # it is on its way: what was told stays told
         if not against:
             self._since.pop(name, None)
-            return [NoteStandby(name, None, True, "a site could take over")] if group.no_standby else []
+            why = "in observe nothing takes over" if group.mode is Mode.OBSERVE else "a site could take over"
+            return [NoteStandby(name, None, True, why)] if group.no_standby else []
         if all(one.reason is Reason.NOT_HEARD and group.sites[one.site].silent for one in against):
             self._since.pop(name, None)  # a site that is back has its time to become fit
             return []
