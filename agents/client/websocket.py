@@ -6,6 +6,7 @@ attempt, because a witness that moved is found by its name.
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Mapping
 
@@ -116,5 +117,7 @@ def _words(error: BaseException) -> str:
         inner = error.os_error
         if isinstance(inner, ssl.SSLError):
             return f"TLS: {inner.args[-1] if inner.args else inner}"[:WORDS_CHARS_MAX]
-        return (error.strerror or str(inner) or "cannot connect")[:WORDS_CHARS_MAX].lower()
+        # asyncio's own text has the address as a tuple; a name that is not found has a negative number.
+        known = os.strerror(inner.errno) if inner.errno and inner.errno > 0 else error.strerror
+        return (known or str(inner) or "cannot connect")[:WORDS_CHARS_MAX].lower()
     return (str(error) or type(error).__name__)[:WORDS_CHARS_MAX]
