@@ -60,7 +60,7 @@ class PermittedGroup(GroupAgent):
         self._behind = LockDelay()
         """Of what ended here."""
         self._lived_by_permit = False
-        """The former life, and what it left does not count as down yet."""
+        """The former life, or nobody can tell; and what it left does not count as down yet."""
 
     # -- what is under way ----------------------------------------------------------------------------------
 
@@ -93,7 +93,7 @@ class PermittedGroup(GroupAgent):
             self._extend_at = InstantNs(0)  # a new process of this life: it extends from its first look
         elif self.settings.enforce and self.state is SiteState.UNKNOWN:
             # A cold start: nobody confirmed this life. What is on disk goes on saying so, for one that follows it.
-            self._lived_by_permit = self.permit_in_use
+            self._lived_by_permit = self.permit_in_use or bool(self.desk.record.damaged)
         elif not self.desk.taking:
             self.desk.over()
 

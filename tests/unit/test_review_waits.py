@@ -43,6 +43,14 @@ def test_a_life_that_ends_in_the_wait_leaves_it_to_the_next_one():
     assert rig.group.desk.record.current is None
 
 
+def test_where_nobody_can_tell_whether_a_permit_was_in_use_the_lock_delay_passes_too():
+    rig = PermitAgent(record=PermitRecord(damaged="its checksum is wrong"), sites=LOCKED)
+    rig.passes(LOCK_PASSES_MS - 200)
+    assert rig.state is SiteState.UNKNOWN
+    rig.passes(400)
+    assert rig.state is SiteState.STANDBY
+
+
 def test_the_next_life_says_whose_permit_it_was_until_that_is_down():
     rig = next_life()
     said = REPORTS.decode(rig.fresh_beat().groups[0].report)
