@@ -163,8 +163,9 @@ class Judges:
     def held_by(self, host: str, site: SiteId, answer: HoldAnswer) -> None:
         held = self.holds.held(host, site, answer)
         if held is not None:
-            self.authority.held(answer.group, host, *held)
-            self.activity.renewed(answer.group, host)
+            self.authority.held(answer.group, host, held.epoch, held.until_ns)
+            if held.asked_ns > self._thawed_at.get(host, -1):
+                self.activity.renewed(answer.group, host)
 
     def hold_ends(self, group: GroupId, host: str, epoch: Epoch) -> None:
         """It tells the other sites that its epoch is over."""

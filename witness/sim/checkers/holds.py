@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from proto.groups import GroupConfig
 from proto.holds import promise_wait
@@ -36,6 +37,20 @@ class _Ask:
     constants: LeaseConstants
 
 
+class _Given(NamedTuple):
+    counted_ns: int
+    sent_ns: int
+
+
+class Held(NamedTuple):
+    """By all of its holds."""
+
+    epoch: Epoch
+    until_ns: int
+    asked_ns: int
+    """When the oldest of the requests left that it rests on."""
+
+
 @dataclass(slots=True)
 class _Promise:
     epoch: Epoch
@@ -52,8 +67,8 @@ class HoldsChecker:
         self._sites = {config.group: config.sites for config in groups}
         self._asks: dict[tuple[str, Nonce], _Ask] = {}
         """By who asked: copies of a running machine may draw the same numbers."""
-        self._given: dict[tuple[GroupId, str, Epoch], dict[SiteId, int]] = {}
-        """By holder's host and epoch: when the newest request left that each site answered so."""
+        self._given: dict[tuple[GroupId, str, Epoch], dict[SiteId, _Given]] = {}
+        """By holder's host and epoch: of the newest request that each site answered so."""
         self._promises: dict[tuple[GroupId, str], _Promise] = {}
 
     def copied(self, host: str, copy: str) -> None:
@@ -82,7 +97,7 @@ class HoldsChecker:
                 ask.counted_ns += span_ns
         for (_, name, _), given in self._given.items():
             if name == host:
-                given.update({site: counted_ns + span_ns for site, counted_ns in given.items()})
+                given.update({site: one._replace(counted_ns=one.counted_ns + span_ns) for site, one in given.items()})
 
     def promised(self, host: str, asker: str, answer: HoldAnswer) -> None:
         """It leaves now, so the request arrived before: a lower bound of what must be waited."""
@@ -117,18 +132,19 @@ class HoldsChecker:
         promises = ((name, one) for (of, name), one in self._promises.items() if of == group and name != host)
         return any(_site(name) == _site(host) and self._now() < one.until_ns for name, one in promises)
 
-    def held(self, host: str, site: SiteId, answer: HoldAnswer) -> tuple[Epoch, int] | None:
-        """An answer arrived at the holder: the epoch, and until when it may live by all of its holds; or nothing."""
+    def held(self, host: str, site: SiteId, answer: HoldAnswer) -> Held | None:
+        """An answer arrived at the holder: what it may live by, or nothing."""
         ask = self._asks.get((host, answer.nonce))
         if ask is None or answer.verdict is not HoldVerdict.HELD or (ask.host, ask.to) != (host, site):
             return None
         given = self._given.setdefault((ask.group, host, ask.epoch), {})
-        given[site] = max(given.get(site, 0), ask.counted_ns)
+        given[site] = max(given.get(site, _Given(0, 0)), _Given(ask.counted_ns, ask.sent_ns))
         own = [one for one in self._sites[ask.group] if one == _site(host)]
         if len(given) + len(own) < len(self._sites[ask.group]):
             return None
         constants = ask.constants
-        return ask.epoch, min(given.values()) + constants.ttl_ns * PPM // (PPM - constants.drift_max_ppm)
+        until_ns = min(given.values()).counted_ns + constants.ttl_ns * PPM // (PPM - constants.drift_max_ppm)
+        return Held(ask.epoch, until_ns, min(one.sent_ns for one in given.values()))
 
     def begun(self, group: GroupId, host: str) -> None:
         promise = self._promises.get((group, host))
