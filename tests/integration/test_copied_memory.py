@@ -123,10 +123,11 @@ async def test_o4_a_copy_does_not_count_beside_its_original_and_counts_no_worse_
     one, two, original, copy = made = await machines()
     await until(lambda: W3 in two.up and W2 in one.up, "w2 has the original")
     await copy.transport.start()
-    await until(lambda: one.transport.counters["second_process"] > 0, "the copy was found out")
+    says = "two machines claim to be one process of w3"
+    await until(lambda: says in one.transport.last_fault.get(W3, ""), "the copy was found out, and w1 says so")
+    assert one.transport.counters["second_process"] > 0
     assert W3 in two.up
     assert W3 not in one.ups
-    assert "two machines claim to be one process of w3" in one.transport.last_fault[W3]
     await original.transport.stop()
     await until(lambda: W3 in one.up, "with the same disk as was seen it is as good as the other one")
     await stop([machine for machine in made if machine is not original])

@@ -102,7 +102,7 @@ async def test_a_failing_sync_ends_the_process_and_the_others_go_on(cluster: Clu
     assert "DurabilityLost" in log
     assert "check the disk and its free space" in log
     del cluster.processes["w1"]
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(3 * WAIT_S):  # each try starts two commands, and one may wait out an election
         while not await acknowledged(cluster, "afterwards"):
             assert await cluster.leader() in ("w2", "w3")
 
