@@ -16,7 +16,7 @@ from checker_rig import A, B, Court, G, S
 from proto.decisions import Reason
 from proto.holds import NO_CHAIN
 from proto.messages import GroupAnswer, RevokePhase, Verdict
-from proto.site_messages import HoldAnswer, HoldEnd, HoldRequest, HoldVerdict
+from proto.site_messages import HoldAnswer, HoldRequest, HoldVerdict
 from proto.units import Claim, Epoch, GroupId, Incarnation, Nonce, RenewalNo, SiteId
 from witness.sim.checkers.activity import ActivityChecker
 from witness.sim.checkers.authority import AuthorityChecker
@@ -155,18 +155,6 @@ def test_a_promise_of_another_copy_explains_a_beginning_and_no_other_promise_doe
     holds.promised(B, A, HoldAnswer(request.nonce, G, Epoch(1), 1, HoldVerdict.HELD))
     court.now_ns += after_ns
     checker.begun(G, copy, Epoch(2))
-    assert court.kinds() == found
-
-
-@pytest.mark.parametrize(("claim", "number", "found"), [(b"c", 1, []), (b"c", 0, ["promise"]), (b"d", 1, ["promise"])])
-def test_a_promise_ends_with_its_holders_own_word_of_the_newest_round(court: Court, claim, number, found):
-    holds = HoldsChecker(court.findings, court.now, [])
-    me, constants = Incarnation(b"i" * 16), (1_000, 0, 0)
-    request = HoldRequest(Nonce(b"n" * 16), G, SiteId(A), me, Epoch(1), Claim(b"c" * 16), *constants, 1, NO_CHAIN, 1)
-    holds.asked(A, SiteId(B), request)
-    holds.promised(B, A, HoldAnswer(request.nonce, G, Epoch(1), 1, HoldVerdict.HELD))
-    holds.end_arrived(B, HoldEnd(Nonce(b"e" * 16), G, SiteId(A), me, Epoch(1), Claim(claim * 16), number))
-    holds.begun(G, B)
     assert court.kinds() == found
 
 

@@ -102,8 +102,11 @@ class AuthorityChecker:
         before = self._runs.get((group, host))
         if before is None or before == epoch:
             return False
-        authority = self._authority.get((group, self._place_of(host)))
-        if epoch < before or authority is None or authority.epoch != epoch:
+        place = group, self._place_of(host)
+        authority = self._authority.get(place)
+        # A member whose clocks had stood still may come to an epoch that its lead has left behind since.
+        had = (authority is not None and authority.epoch == epoch) or (*place, epoch) in self._former
+        if epoch < before or not had:
             self._found(
                 "authority", f"{host} goes on with {group} under epoch {epoch} after {before}: no answer says so"
             )

@@ -70,6 +70,8 @@ class HoldsChecker:
         self._given: dict[tuple[GroupId, str, Epoch], dict[SiteId, _Given]] = {}
         """By holder's host and epoch: of the newest request that each site answered so."""
         self._promises: dict[tuple[GroupId, str], _Promise] = {}
+        self._held_until: dict[tuple[GroupId, str], int] = {}
+        """By holder's host: what all of its holds give."""
 
     def copied(self, host: str, copy: str) -> None:
         """What it was promised, and what it promised before."""
@@ -95,6 +97,9 @@ class HoldsChecker:
         for ask in self._asks.values():
             if ask.host == host:
                 ask.counted_ns += span_ns
+        for (group, name), until_ns in self._held_until.items():
+            if name == host:
+                self._held_until[group, name] = until_ns + span_ns
         for (_, name, _), given in self._given.items():
             if name == host:
                 given.update({site: one._replace(counted_ns=one.counted_ns + span_ns) for site, one in given.items()})
@@ -125,12 +130,14 @@ class HoldsChecker:
             del self._promises[group, host]
 
     def bound_by_a_copy(self, group: GroupId, host: str) -> bool:
-        """Another copy of this host's machine has promised not to begin, and this one knows nothing of it.
+        """Another copy of this host's machine has promised not to begin, or lives by holds, and this one knows nothing.
 
-        A limit that is stated (docs/lease-safety.md): a promise binds the copy that gave it.
+        A limit that is stated (docs/lease-safety.md): a promise binds the copy that gave it, and was given to one.
         """
-        promises = ((name, one) for (of, name), one in self._promises.items() if of == group and name != host)
-        return any(_site(name) == _site(host) and self._now() < one.until_ns for name, one in promises)
+        given = {name: one.until_ns for (of, name), one in self._promises.items() if of == group}
+        taken = {name: until_ns for (of, name), until_ns in self._held_until.items() if of == group}
+        others = [*given.items(), *taken.items()]
+        return any(_site(name) == _site(host) and name != host and self._now() < until for name, until in others)
 
     def held(self, host: str, site: SiteId, answer: HoldAnswer) -> Held | None:
         """An answer arrived at the holder: what it may live by, or nothing."""
@@ -144,6 +151,7 @@ class HoldsChecker:
             return None
         constants = ask.constants
         until_ns = min(given.values()).counted_ns + constants.ttl_ns * PPM // (PPM - constants.drift_max_ppm)
+        self._held_until[ask.group, host] = until_ns
         return Held(ask.epoch, until_ns, min(one.sent_ns for one in given.values()))
 
     def begun(self, group: GroupId, host: str) -> None:
