@@ -200,5 +200,6 @@ class CopiesChecker:
         self._incarnations.clear()
         for known in self._hosts.values():
             known.heard.clear()
+            known.at_down.clear()
             known.attempts.clear()
             known.superseded.clear()
