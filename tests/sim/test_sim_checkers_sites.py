@@ -318,6 +318,15 @@ def test_a_member_that_begins_again_shares_the_session_that_its_site_took_to_the
     assert court.kinds() == [*found, "license", "license"], "two hosts have it"
 
 
+def test_hosts_of_one_site_share_its_session_while_they_run(court: Court):
+    checker = LicenseChecker(court.findings, court.now, lambda host: host.partition(".")[0])
+    checker.opened(G, "dc-a.web", Epoch(1))
+    checker.opened(G, "dc-a.db", Epoch(2))
+    assert court.kinds() == []
+    checker.opened(G, B, Epoch(3))
+    assert court.kinds() == ["license", "license"]
+
+
 def test_two_activated_instances_are_seen_and_a_frozen_one_is_excused(court: Court):
     checker = LicenseChecker(court.findings, court.now)
     checker.opened(G, A, Epoch(1))

@@ -43,7 +43,7 @@ class Judges:
         self.authority = AuthorityChecker(findings, now, self.place_of)
         self.members = MembersChecker(findings, now, self._lags)
         self.held = HeldChecker(findings, now, self.authority.until_ns)
-        self.license = LicenseChecker(findings, now)
+        self.license = LicenseChecker(findings, now, self.place_of)
         self.escrow = EscrowChecker(findings)
         self.licenses = LicenseStoryChecker(findings)
         self.permits = PermitsChecker(findings, now, groups, self.activity.active)

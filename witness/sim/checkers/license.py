@@ -23,7 +23,11 @@ class _Session:
 
 
 class LicenseChecker:
-    def __init__(self, findings: Findings, now: Callable[[], int]) -> None:
+    def __init__(
+        self, findings: Findings, now: Callable[[], int], place_of: Callable[[str], str] = lambda host: host
+    ) -> None:
+        """`place_of`: the lead of a host."""
+        self._place_of = place_of
         self.sessions = 0
         self.waited = 0
         """Sessions that followed one which had ended uncleanly."""
@@ -53,7 +57,7 @@ class LicenseChecker:
         """`excused`: one of the two had been frozen with all its clocks; `lags`: that one need not know of its end."""
         self.sessions += 1
         known = self._open.setdefault(group, {})
-        others = {name: one for name, one in known.items() if one.epoch != epoch}
+        others = {name: one for name, one in known.items() if one.epoch != epoch and not self._shared(host, name, one)}
         known[host] = _Session(epoch)
         for name, other in others.items():
             if excused or lags(name):
@@ -69,6 +73,10 @@ class LicenseChecker:
         for name in others:
             if name != host:
                 del known[name]
+
+    def _shared(self, host: str, other: str, session: _Session) -> bool:
+        """Of a host of the same site that runs on: its lead went on in place while the activation was under way."""
+        return host != other and self._place_of(host) == self._place_of(other) and session.ended_ns is None
 
     def moved(self, group: GroupId, host: str, epoch: Epoch, members: Iterable[str] = ()) -> None:
         """What runs goes on under a later epoch, and its session with it: the site's own, of all its hosts.
