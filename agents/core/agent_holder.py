@@ -49,7 +49,7 @@ class SiteHolder(SitePermits):
 
     def license_looked_last(self: Agent, group: GroupId, name: LicenseName, now: ClockReading) -> None:
         self._begin(now)
-        self.groups[group].licenses.looked_last(name)
+        self.groups[group].licenses.last_look.looked(name)
         self._work(now)
 
     def license_probed(

@@ -261,7 +261,7 @@ class GroupLife:
     def fence(self, text: str) -> None:
         if self._move(SiteInput.FENCE):
             self.trouble, self._ended = text, None
-            self.licenses.look_no_more()
+            self.licenses.last_look.forget()
             self._plans.drop()
             self._emit(Tell(self.settings.group, f"fencing: {text}", alarm=True))
             self._emit(Fence(self.settings.group, text))

@@ -21,6 +21,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from agents.core.effects import Effect, KeepSealed, LookAtKey, SealKey, Tell
+from agents.core.last_look import LastLook
 from agents.core.lease_holder import NO_CLAIM, NO_EPOCH
 from agents.core.settings import LicenseSettings
 from proto.decisions import Reason
@@ -32,8 +33,6 @@ PUT_AGAIN_NS = 700 * NS_PER_MS
 PUT_SLOWLY_NS = 30_000 * NS_PER_MS
 LAST_PUT_MAX_NS = 5_000 * NS_PER_MS
 """A release waits at most this long for what was sealed before the end."""
-LAST_LOOK_MAX_NS = 2_000 * NS_PER_MS
-"""An epoch goes on at most this long when all is verified down, for the last look and what is sealed by it."""
 _NOT_KEPT = frozenset({Reason.UNKNOWN_LICENSE, Reason.ESCROW_OFF})
 
 CANNOT_OPEN = "cannot-open"
@@ -124,9 +123,7 @@ class GroupLicenses:
         self._epoch, self._claim = NO_EPOCH, NO_CLAIM
         self._last_put_by: InstantNs | None = None
         """The epoch is over here; until then what it sealed is still put."""
-        self._last_look_by: InstantNs | None = None
-        """Verified down; until then what the platform left in place is looked at and sealed."""
-        self._unlooked: set[LicenseName] = set()
+        self.last_look = LastLook()
 
     @property
     def configured(self) -> bool:
@@ -145,33 +142,17 @@ class GroupLicenses:
     def look_last(self, now: InstantNs, until: InstantNs) -> None:
         """Verified down, with authority until `until` at least. Only where a look of this epoch may be believed."""
         believed = self._epoch if self._epoch != NO_EPOCH else None
-        self._unlooked = {
-            name for name, one in self._all.items() if one.settings.watched and one.read_epoch == believed
-        }
-        self._last_look_by = InstantNs(min(now + LAST_LOOK_MAX_NS, until))
-        for name in self._all:
-            if name in self._unlooked:
-                self._emit(LookAtKey(self._group, name))
+        names = [name for name, one in self._all.items() if one.settings.watched and one.read_epoch == believed]
+        self.last_look.begin(names, now, until)
+        for name in names:
+            self._emit(LookAtKey(self._group, name))
 
     def looking(self, now: InstantNs) -> bool:
-        """The last look, or the sealing of what was seen, is still under way, and there is time for it."""
-        if self._last_look_by is None:
-            return False
-        if now < self._last_look_by and (self._unlooked or any(one.sealing for one in self._all.values())):
-            return True
-        self._last_look_by = None
-        return False
-
-    def looked_last(self, name: LicenseName) -> None:
-        self._unlooked.discard(name)
-
-    def look_no_more(self) -> None:
-        """Fenced, or over before the look was: nobody waits for it."""
-        self._last_look_by, self._unlooked = None, set()
+        return self.last_look.waits(now, sealing=any(one.sealing for one in self._all.values()))
 
     def over(self, now: InstantNs, ttl_ns: int) -> None:
         """Verified down: what is sealed and not acknowledged is put for a moment more, a ttl at most."""
-        self.look_no_more()
+        self.last_look.forget()
         waiting = self._unsent()
         self._last_put_by = InstantNs(now + min(LAST_PUT_MAX_NS, ttl_ns)) if waiting else None
         if not waiting:
@@ -394,7 +375,7 @@ class GroupLicenses:
         ]
 
     def next_deadline(self) -> InstantNs | None:
-        wake = [at for at in (self._last_put_by, self._last_look_by) if at is not None]
+        wake = [at for at in (self._last_put_by, self.last_look.wake_at) if at is not None]
         if self._epoch != NO_EPOCH and self.may_put:
             wake += [one.again_at for one in self._all.values() if one.unsent(self._epoch) is not None]
         return min(wake, default=None)

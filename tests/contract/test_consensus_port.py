@@ -140,11 +140,18 @@ async def test_every_node_applies_the_same_entries_in_index_order(body: Body) ->
 
 
 async def test_turn_synced_follows_what_was_applied(body: Body) -> None:
+    """What waits for an entry is let go by the end of the turn that applied it, on every node, and by no other turn."""
     await led(body)
-    state = body.states[IDS[0]]
-    before = state.synced
+    released: list[tuple[WitnessId, bool]] = []
+    for witness, state in body.states.items():
+        state.waiting[b"two"] = lambda witness=witness, state=state: released.append((witness, b"two" in state.data))
+    before = {witness: state.synced for witness, state in body.states.items()}
     await commit(body, IDS[0], b"one")
-    await body.until(lambda: state.synced > before, "turn_synced after apply")
+    await body.until(lambda: all(body.states[one].synced > before[one] for one in IDS), "turns ended")
+    assert released == []
+    await commit(body, IDS[0], b"two")
+    await body.until(lambda: len(released) == len(IDS), "what waited is let go")
+    assert sorted(released) == [(witness, True) for witness in sorted(IDS)]
 
 
 async def test_a_fresh_entry_has_an_honest_young_age(body: Body) -> None:

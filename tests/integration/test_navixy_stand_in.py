@@ -121,6 +121,9 @@ async def test_the_vendor_sees_a_second_instance_though_its_key_is_the_newest(
         await second.run("start")
         await until(lambda: vendor.violations == ["second instance at b"], "the vendor saw it")
         await until(lambda: "no longer valid" in first.log(), "the first one is ended by its vendor, too")
+        await until(lambda: "no longer valid" in second.log(), "and so is the second one")
+        assert vendor.dead
+        assert [site for site, _ in vendor.activations] == ["a"], "only the first one was ever let in"
     finally:
         await first.run("stop")
         await second.run("stop")

@@ -8,9 +8,9 @@ from site_license_core_rig import LicenseRig, holder, kept, stopping
 from site_license_rig import L, sealed, version
 
 from agents.core.effects import ExtendDeadline, KeepSealed, LookAtKey
+from agents.core.last_look import LAST_LOOK_MAX_NS
 from agents.core.licenses import (
     CANNOT_OPEN,
-    LAST_LOOK_MAX_NS,
     PUT_AGAIN_NS,
     STORE_DAMAGED,
     KeptKeys,
