@@ -22,14 +22,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from chaosrig import chaos_own
-from chaosrig.chaos_campaign import SIGNALS, Campaign, Interrupted
+from chaosrig.chaos_campaign import Campaign, Interrupted, heed_signals
 from chaosrig.chaos_compare import compare, compare_table
 from chaosrig.chaos_kinds import KINDS
 from chaosrig.chaos_plan import Step, make_plan, simulator_line, third_location, with_line
@@ -47,13 +45,6 @@ CANNOT = 3
 
 def say(text: str) -> None:
     print(f"chaos: {text}", file=sys.stderr, flush=True)
-
-
-def _interrupt(number: int, _frame: FrameType | None) -> None:
-    """Once; cleaning up is bounded and is not to be interrupted."""
-    for one in SIGNALS:
-        signal.signal(one, signal.SIG_IGN)
-    raise Interrupted(number)
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
@@ -132,8 +123,7 @@ def main(argv: list[str]) -> int:
     if why:
         say(f"CANNOT RUN HERE: {why}")
         return CANNOT
-    for one in SIGNALS:
-        signal.signal(one, _interrupt)
+    heed_signals()
     programs = product()
     chaos_own.enter()
     return _compare(options, programs) if options.compare else _campaign(options, plan, programs)

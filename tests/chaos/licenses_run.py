@@ -21,17 +21,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 INTEGRATION = Path(__file__).resolve().parents[1] / "integration"
 if str(INTEGRATION) not in sys.path:
     sys.path.insert(0, str(INTEGRATION))  # there are no packages in tests/
 from chaosrig import chaos_own  # noqa: E402  # after the line above
-from chaosrig.chaos_campaign import SIGNALS, Interrupted, signals_wait  # noqa: E402  # as above
+from chaosrig.chaos_campaign import Interrupted, heed_signals, signals_wait  # noqa: E402  # as above
 from chaosrig.chaos_wheel import product  # noqa: E402  # as above
 from licenserig.license_campaign import Campaign  # noqa: E402  # as above
 from licenserig.license_plan import KINDS, RENEWALS, Round, make_plan  # noqa: E402  # as above
@@ -48,13 +46,6 @@ CANNOT = 3
 
 def say(text: str) -> None:
     print(f"licenses: {text}", file=sys.stderr, flush=True)
-
-
-def _interrupt(number: int, _frame: FrameType | None) -> None:
-    """Once; cleaning up is bounded and is not to be interrupted."""
-    for one in SIGNALS:
-        signal.signal(one, signal.SIG_IGN)
-    raise Interrupted(number)
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
@@ -116,8 +107,7 @@ def main(argv: list[str]) -> int:
     if why:
         say(f"CANNOT RUN HERE: {why}")
         return CANNOT
-    for one in SIGNALS:
-        signal.signal(one, _interrupt)
+    heed_signals()
     return _run(options, plan)
 
 

@@ -10,6 +10,8 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import FrameType
+from typing import TypeVar
 
 from chaosrig.chaos_fault import Blow, Kind
 from chaosrig.chaos_ground import Ground, Missing, now_ns, pass_time
@@ -18,6 +20,7 @@ from chaosrig.chaos_plan import Step, simulator_line
 
 from witness.sim.scenario.command import Command
 
+Planned = TypeVar("Planned")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 RECOVER_S = 60.0
 QUIET_S = 0.5
@@ -32,6 +35,18 @@ class Interrupted(BaseException):
         self.number = number
 
 
+def heed_signals() -> None:
+    """From now on the first of them raises Interrupted; cleaning up is bounded, and no further one is heard."""
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        for one in SIGNALS:
+            signal.signal(one, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    for one in SIGNALS:
+        signal.signal(one, interrupt)
+
+
 @contextlib.contextmanager
 def signals_wait() -> Iterator[None]:
     """A world is made whole and taken away whole; a signal that comes meanwhile is heard afterwards."""
@@ -40,6 +55,17 @@ def signals_wait() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
+def world_after_world(plan: list[Planned], in_one_world: Callable[[list[Planned]], list[Planned]]) -> tuple[int, float]:
+    """Until nothing of the plan is left: each world goes as far as it does. The signal that ended it, or 0; seconds."""
+    began, left, signalled = time.monotonic(), list(plan), 0
+    try:
+        while left:
+            left = in_one_world(left)
+    except Interrupted as interrupted:
+        signalled = interrupted.number
+    return signalled, round(time.monotonic() - began, 1)
 
 
 @dataclass(slots=True)
@@ -63,14 +89,7 @@ class Campaign:
     wall_s: float = 0.0
 
     def perform(self, plan: list[Step]) -> None:
-        began = time.monotonic()
-        left = list(plan)
-        try:
-            while left:
-                left = self._in_one_world(left)
-        except Interrupted as interrupted:
-            self.signalled = interrupted.number
-        self.wall_s = round(time.monotonic() - began, 1)
+        self.signalled, self.wall_s = world_after_world(plan, self._in_one_world)
 
     def _in_one_world(self, steps: list[Step]) -> list[Step]:
         """As far as it goes; what is left."""

@@ -7,13 +7,12 @@ import os
 import random
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from chaosrig.chaos_campaign import Interrupted, signals_wait
+from chaosrig.chaos_campaign import Interrupted, signals_wait, world_after_world
 from chaosrig.chaos_ground import Missing, now_ns, wait_for
 from licenserig.license_blows import strike
 from licenserig.license_layout import SITES, other_site
@@ -57,14 +56,7 @@ class Campaign:
         return not self.failed and not self.signalled
 
     def perform(self, plan: list[Round]) -> None:
-        began = time.monotonic()
-        left = list(plan)
-        try:
-            while left:
-                left = self._in_one_world(left)
-        except Interrupted as interrupted:
-            self.signalled = interrupted.number
-        self.wall_s = round(time.monotonic() - began, 1)
+        self.signalled, self.wall_s = world_after_world(plan, self._in_one_world)
 
     # -- a world ------------------------------------------------------------------------------------------------
 
