@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from chaosrig import chaos_expect, chaos_own
+from chaosrig.chaos_compare import instants
 from chaosrig.chaos_judge import Outcome, measure, too_busy
 from chaosrig.chaos_kinds import ELSEWHERE, KINDS
 from chaosrig.chaos_plan import Fault, Step, lines, make_plan, simulator_line, third_location
@@ -108,6 +110,14 @@ def test_a_seed_is_a_plan() -> None:
     pairs = [step for step in plan if len(step.faults) == 2]
     assert pairs
     assert not [step for step in pairs if any(KINDS[fault.kind].alone for fault in step.faults)]
+
+
+def test_a_comparison_meets_a_lease_at_every_age() -> None:
+    met = instants(random.Random("any"), 10, 1_670)
+    assert met == instants(random.Random("any"), 10, 1_670)
+    assert sorted(at_ms * 10 // 1_670 for at_ms in met) == list(range(10)), "one in each tenth of the period"
+    assert met != sorted(met)
+    assert all(0 <= at_ms < 3 for at_ms in instants(random.Random("more trials than milliseconds"), 7, 3))
 
 
 def test_every_kind_is_drawn_expected_and_told() -> None:

@@ -62,10 +62,18 @@ def _plan(ttl_ms: int, trials: int, seed: int) -> Iterator[Step]:
     spans = {"away": AWAY_TTLS * ttl_ms + 2_000, "stop": 2 * ttl_ms}
     number = 0
     for faults in ROWS.values():
-        for _ in range(trials):
+        for wait_ms in instants(draw, trials, max(1, ttl_ms // 3)):
             number += 1
             made = tuple(Fault(kind, line.format(**spans), 0) for kind, line in faults)
-            yield Step(number, made, draw.randrange(max(1, ttl_ms // 3)))
+            yield Step(number, made, wait_ms)
+
+
+def instants(draw: random.Random, trials: int, period_ms: int) -> list[int]:
+    """One in each equal part of the period of renewals, in any order: what is left of a lease is met at every age,
+    so that the median of few trials is not the luck of the draw."""
+    parts = [period_ms * part // trials + draw.randrange(max(1, period_ms // trials)) for part in range(trials)]
+    draw.shuffle(parts)
+    return parts
 
 
 def _row(outcomes: list[Outcome], name: str) -> Json:
