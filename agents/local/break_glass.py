@@ -74,8 +74,20 @@ def _explained(view: dict[str, Any], found: dict[str, Any], permit: Permit, othe
         f"It makes {permit.group} active here without the witnesses. Nothing checks that {stopped} does not run:",
         f"  - {stopped}: stopped, seen with your own eyes or cut from its power, and it stays so",
         "  - a site that was only cut off or frozen is NOT stopped: it may go on, and both write",
+        *_license_words(found),
         "If you are not sure, stop here. The permit is not used up before you confirm.",
         "",
+    ]
+
+
+def _license_words(found: dict[str, Any]) -> list[str]:
+    """A key that was exchanged behind the last word from outside is known to nobody here (ADR 0018)."""
+    kept = [f"{one['license']} {one['held']}" for one in found.get("licenses", ())]
+    if not kept:
+        return []
+    return [
+        f"  - license keys: it starts with what is kept here ({', '.join(kept)}). Where the other site",
+        "    exchanged its key behind that, the vendor refuses this one: have the vendor's number at hand",
     ]
 
 

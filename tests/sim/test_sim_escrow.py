@@ -131,6 +131,21 @@ def test_the_checker_objects_to_a_key_that_is_older_than_an_acknowledged_one():
     )
 
 
+def test_under_a_permit_it_objects_to_a_key_that_is_older_than_one_that_the_host_was_handed():
+    court = Court()
+    for one in (court.sealed(1, 5), court.sealed(2, 6)):
+        court.put(one)
+    court.escrow.begins_alone(PLACE, "dc-b", 0)
+    court.escrow.handed(PLACE, "dc-b", court.sealed(1, 5).sealed)
+    court.escrow.begins_alone(PLACE, "dc-b", 5)
+    court.escrow.begins_alone(PLACE, "dc-c", 4)
+    court.escrow.begins_alone(PLACE, "dc-b", 4, required=False)
+    assert court.kinds() == []
+    court.escrow.begins_alone(PLACE, "dc-b", 4)
+    assert court.kinds() == ["escrow"]
+    assert "dc-b begins under a permit with key 4 of fingerprint, but was handed 5" in str(court.findings.violations[0])
+
+
 @pytest.mark.parametrize(
     ("claimed", "given_up", "found"), [(3, "2.1", []), (4, "2.1", ["escrow"]), (3, "1.1", ["escrow"])]
 )

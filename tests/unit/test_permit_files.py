@@ -130,6 +130,17 @@ def test_the_command_says_what_it_means_before_it_asks(glass: Glass):
     assert glass.posted == [{"permit": glass.file.read_text(), "confirm": glass.phrase(), "group": G}]
 
 
+def test_the_command_says_with_which_license_keys_it_would_start(glass: Glass):
+    glass.ask(glass.phrase())
+    assert "license" not in "\n".join(glass.said)
+    glass.view["groups"][0]["licenses"] = [
+        {"license": "fingerprint", "held": "7.12"},
+        {"license": "seats", "held": "-"},
+    ]
+    glass.ask(glass.phrase())
+    assert "it starts with what is kept here (fingerprint 7.12, seats -)" in "\n".join(glass.said)
+
+
 def test_the_command_refuses_before_it_asks_where_there_are_no_permits(glass: Glass):
     glass.view["groups"][0]["permit"] = None
     with pytest.raises(PermitRefused, match="takes no permits"):

@@ -3,7 +3,8 @@
 It plays the vendor, too: each exchange gives the next key, by number. A key that was exchanged and reached no witness
 before its site died cannot be known elsewhere; what a majority of the witnesses acknowledged must be, and is stored as
 it was sealed, until an operator gave that version up, or its group was deleted. What is stored, and what the ledger
-says of it, was sealed by that very site under that very epoch.
+says of it, was sealed by that very site under that very epoch. A site under a permit cannot ask the witnesses: it
+begins with a key that is not older than the newest it was ever handed.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class EscrowChecker:
         self._found = findings.found
         self._keys: dict[Place, int] = {}
         self._acknowledged: dict[Place, SealedKey] = {}
+        self._handed: dict[tuple[Place, str], int] = {}
+        """The newest key on a host's disk, by number."""
         self._put: dict[Nonce, SealedKey] = {}
         self._stored: dict[int, tuple[Life, dict[Place, EscrowVersion]]] = {}
         """By process of a witness; held, so that no other one has its identity."""
@@ -67,6 +70,16 @@ class EscrowChecker:
         known = self._acknowledged.get(place)
         if known is None or known.version < sealed.version:
             self._acknowledged[place] = sealed
+
+    def handed(self, place: Place, host: str, sealed: SealedKey) -> None:
+        """It is on that host's disk from now on."""
+        self._handed[place, host] = max(number_of(opened(sealed)), self._handed.get((place, host), 0))
+
+    def begins_alone(self, place: Place, host: str, key: int, *, required: bool = True) -> None:
+        """Under a permit: witnesses that nobody reaches may know a newer key."""
+        newest = self._handed.get((place, host), 0)
+        if required and key < newest:
+            self._found("escrow", f"{host} begins under a permit with key {key} of {place[1]}, but was handed {newest}")
 
     def begins(self, place: Place, host: str, key: int, epoch: Epoch, *, required: bool = True) -> None:
         found = self._acknowledged.get(place)

@@ -128,11 +128,16 @@ class LicenseHouse:
             elif doing is Doing.KEEP:
                 self._host.hit("license-found-in-place")
             at.saw()
-            key = b"" if at.key is None else at.key
-            self._host.judges.escrow.begins(
-                place, self._host.name, number_of(key), epoch, required=self._all[place].required
-            )
+            self._judged_at_begin(place, epoch)
             self._host.later(self._rng.randint(*EXCHANGE_NS), partial(self._started, place, epoch))
+
+    def _judged_at_begin(self, place: Place, epoch: Epoch) -> None:
+        agent, found, required = self._host.agent, self.at(place).key, self._all[place].required
+        escrow, key = self._host.judges.escrow, number_of(b"" if found is None else found)
+        if agent is not None and agent.groups[place[0]].under_permit is not None:
+            escrow.begins_alone(place, self._host.name, key, required=required)
+        else:
+            escrow.begins(place, self._host.name, key, epoch, required=required)
 
     def _started(self, place: Place, epoch: Epoch) -> None:
         self.exchange(place, epoch)
@@ -217,6 +222,7 @@ class LicenseHouse:
         """On the disk."""
         place = (group, item.license)
         self._host.judges.licenses.kept(group, self._host.settings.site, item.license, item.sealed.version)
+        self._host.judges.escrow.handed(place, self._host.name, item.sealed)
         self.at(place).keep(item.sealed, self._host.judges.escrow.former(item.sealed))
 
     def tell(self, agent: SiteAgent, group: GroupId, items: tuple[EscrowItem, ...], now: ClockReading) -> None:
