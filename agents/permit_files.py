@@ -7,6 +7,7 @@ damaged one means that nobody can tell what was used, so no permit is taken unti
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from typing import Any
 from agents.core.permit_record import PermitRecord
 from proto.edge.atomic_file import read_capped, write_atomic
 from proto.errors import BadValue
+from proto.lease import LeaseConstants
 from proto.permit import PERMIT_ID_BYTES, PermitMark
 from proto.units import EPOCH_MAX, Epoch, GroupId, WallMs
 
@@ -36,12 +38,14 @@ class PermitFiles:
     def store(self, group: GroupId, record: PermitRecord) -> None:
         """Returns when it is on disk; raises DurabilityLost."""
         current = record.current
-        fields = {
+        fields: dict[str, Any] = {
             "group": group,
             "used": [one.hex() for one in record.used],
             "current": None if current is None else {"epoch": current.epoch, "permit": current.permit.hex()},
             "wall_seen_ms": record.wall_seen_ms,
         }
+        if record.constants is not None:
+            fields["constants"] = dataclasses.astuple(record.constants)
         _write(self._path(group), fields)
 
     def _path(self, group: GroupId) -> Path:
@@ -65,7 +69,9 @@ def _record(fields: dict[str, Any]) -> PermitRecord:
     if type(seen) is not int or seen < 0:
         raise ValueError("wall_seen_ms is no time")
     mark = None if current is None else PermitMark(_epoch(current["epoch"]), _permit(current["permit"]))
-    return PermitRecord(tuple(_permit(one) for one in fields["used"]), mark, WallMs(seen))
+    used, constants = tuple(_permit(one) for one in fields["used"]), fields.get("constants")
+    lease = None if constants is None else _constants(constants)
+    return PermitRecord(used, mark, WallMs(seen), constants=lease)
 
 
 def _permit(value: str) -> bytes:
@@ -79,6 +85,15 @@ def _epoch(value: object) -> Epoch:
     if type(value) is not int or not 0 < value <= EPOCH_MAX:
         raise ValueError("an epoch is out of range")
     return Epoch(value)
+
+
+def _constants(value: object) -> LeaseConstants:
+    """Absent in a record of an agent from before they were kept."""
+    if not isinstance(value, list) or len(value) != len(dataclasses.fields(LeaseConstants)):
+        raise ValueError("constants are of no lease")
+    if any(type(one) is not int or one < 0 for one in value):
+        raise ValueError("constants are no numbers from 0")
+    return LeaseConstants(*value)
 
 
 def _digest(body: dict[str, Any]) -> str:

@@ -37,6 +37,10 @@ from proto.units import NS_PER_MS, Claim, Epoch, InstantNs, SiteId
 __all__ = ["GroupLifeStart", "PermittedGroup"]
 BY_PERMIT = "permit"
 """The cause that activation steps see."""
+_LOCK_DELAY_PASSES = "down; the license server may keep the session of what ran under a permit: lock_delay passes"
+_LOCK_DELAY_UNKNOWN = (
+    "down; the license server may keep the session of what ran under a permit, and no witness has told for how long"
+)
 
 
 class PermittedGroup(GroupAgent):
@@ -61,6 +65,9 @@ class PermittedGroup(GroupAgent):
         """Of what ended here."""
         self._lived_by_permit = False
         """The former life, or nobody can tell; and what it left does not count as down yet."""
+        self._proven_at: ClockReading | None = None
+        """What it left was proven down then; from there on the lock delay passes."""
+        self._wait_told = ""
 
     # -- what is under way ----------------------------------------------------------------------------------
 
@@ -163,7 +170,7 @@ class PermittedGroup(GroupAgent):
     def bounds_stored(self, now: ClockReading) -> None:
         beginning = self._storing is _Storing.PERMIT and not self._finish_again
         super().bounds_stored(now)
-        mark, constants = self.desk.current, self.known_constants
+        mark, constants = self.desk.current, self.desk.record.constants
         if not beginning or mark is None or constants is None:
             return
         if (
@@ -233,26 +240,38 @@ class PermittedGroup(GroupAgent):
         return not self._behind.passed(now)
 
     def _verified(self, ok: bool, text: str, now: ClockReading) -> None:
-        constants = self.permit_constants()
-        if ok and self._lived_by_permit and constants is not None and self._behind.begin(constants, now):
-            self.trouble = "down; the license server may keep the session of what ran under a permit: lock_delay passes"
-            self._emit(Tell(self.settings.group, self.trouble))
+        if ok and self._lived_by_permit:
+            self._proven_at = now
+            self._down_at_last(now)
             return
-        if ok:
-            self._left_is_down()
         super()._verified(ok, text, now)
 
-    def _left_is_down(self) -> None:
-        if self._lived_by_permit:
-            self._lived_by_permit = False
-            self.desk.over()
+    def _left_constants(self) -> LeaseConstants | None:
+        """Whose lock delay passes behind a former life; None while nobody here can tell."""
+        ran = self.desk.record.constants
+        if ran is None:
+            return self._cold_wait()
+        present = self.permit_constants()  # whoever raised it since may have cause
+        return ran if present is None else longest(ran, present)
 
     def _down_at_last(self, now: ClockReading) -> None:
-        """What a former life had under a permit was verified down, and the lock delay has passed since."""
-        waits = self._lived_by_permit and self.state is SiteState.UNKNOWN and self._behind.begun
-        if waits and self._behind.passed(now):
-            self._left_is_down()
-            super()._verified(True, "", now)
+        """What a former life had under a permit was proven down, and the lock delay has passed since."""
+        proven, constants = self._proven_at, self._left_constants()
+        if proven is None:
+            return
+        if constants is not None:
+            self._behind.begin(constants, proven)
+        if constants is None or not self._behind.passed(now):
+            self._tell_wait(_LOCK_DELAY_UNKNOWN if constants is None else _LOCK_DELAY_PASSES)
+            return
+        self._proven_at, self._lived_by_permit = None, False
+        self.desk.over()
+        super()._verified(True, "", now)
+
+    def _tell_wait(self, words: str) -> None:
+        if self._wait_told != words:
+            self._wait_told = self.trouble = words
+            self._emit(Tell(self.settings.group, words))
 
     def _permit_over(self, words: str) -> None:
         if self.desk.current is not None:

@@ -100,7 +100,8 @@ class PermitDesk:
         self._taken = permit
         mark = PermitMark(permit.epoch, permit.permit)
         used = (*self.record.used, permit.permit)[-USED_KEPT_MAX:]
-        self._store(replace(self.record, used=used, current=mark, wall_seen_ms=now.wall_ms))
+        record = replace(self.record, used=used, current=mark, wall_seen_ms=now.wall_ms, constants=standing.constants)
+        self._store(record)
         return ""
 
     def problem(self, permit: Permit, standing: PermitStanding, now: ClockReading) -> str:
@@ -177,7 +178,7 @@ class PermitDesk:
         """It ended, or the site goes on under an epoch of the witnesses. It stays used."""
         if self.record.current is not None:
             self._taken = None
-            self._store(replace(self.record, current=None))
+            self._store(replace(self.record, current=None, constants=None))
 
     def _store(self, record: PermitRecord) -> None:
         self.record = record

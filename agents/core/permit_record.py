@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from proto.lease import LeaseConstants
 from proto.permit import PermitMark
 from proto.units import WallMs
 
@@ -18,3 +19,5 @@ class PermitRecord:
     wall_seen_ms: WallMs = WallMs(0)  # noqa: RUF009 - a NewType of an int
     damaged: str = ""
     """Why nobody can tell what was used: no permit is taken then."""
+    constants: LeaseConstants | None = None
+    """Of the lease under `current`; None: not known, as in a record from before they were kept."""

@@ -13,6 +13,7 @@ from agents.core.group_permit import PermittedGroup
 from agents.core.lock_delay import LockDelay
 from agents.core.permit_desk import PermitDesk
 from proto import permit as permits_of_proto
+from proto.lease import LeaseConstants
 from witness.core import calendar, decide, permits
 from witness.core import machine as machine_room
 
@@ -211,12 +212,23 @@ def waits_are_left_behind(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LockDelay, "forget", lambda delay: None)
 
 
+def the_lock_delay_of_the_present(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PermittedGroup, "_left_constants", PermittedGroup.permit_constants)
+
+
+def an_unknown_lock_delay_is_none(patch: pytest.MonkeyPatch) -> None:
+    right = PermittedGroup._left_constants
+    none = LeaseConstants(1_000, 10_000, 0)
+    patch.setattr(PermittedGroup, "_left_constants", lambda group: right(group) or none)
+
+
 def _mutant(name: str, rule: str, patch, *tests: str) -> Mutant:
     return Mutant(name, rule, "permits", patch, tests=tests, why=WHY)
 
 
 DECISIONS = ("unit/test_permit_decisions.py",)
 LOCKED = ("unit/test_permit_lock_delay.py",)
+NEXT_LIFE = ("unit/test_permit_next_life.py",)
 WAITS = ("unit/test_review_waits.py",)
 CALENDAR = ("unit/test_permit_calendar.py",)
 MUTANTS = (
@@ -239,6 +251,8 @@ MUTANTS = (
         what_a_former_life_left_is_nobodys,
         *WAITS,
     ),
+    _mutant("permit-delay-lowered-since", "the delay of what ran passes", the_lock_delay_of_the_present, *NEXT_LIFE),
+    _mutant("permit-delay-unknown", "an unknown delay has not passed", an_unknown_lock_delay_is_none, *NEXT_LIFE),
     _mutant("permit-waits-for-ever", "a wait that is over wakes nobody", waits_are_left_behind, *WAITS),
     _mutant("permit-released", "what no witness granted is not released", a_permit_is_released, *AGENT),
     _mutant("permit-overruled-goes-on", "a higher epoch elsewhere ends it", overruled_goes_on, *AGENT),
