@@ -85,6 +85,15 @@ class PermittedGroup(GroupAgent):
         """A next life says so of what the former one left, until that counts as down: no lease waits for it."""
         return self.desk.current if self._lived_by_permit else self.under_permit
 
+    def lock_delay(self, now: ClockReading) -> tuple[str, int]:
+        """What the lock delay stands before, and for how many nanoseconds more; '' and 0 when nothing waits for it."""
+        waits = {
+            "first-step": self._before.left_ns(now),
+            "counts-as-down": self._behind.left_ns(now),
+            "release": self.end.kept_back_ns(now),
+        }
+        return next(((what, left_ns) for what, left_ns in waits.items() if left_ns > 0), ("", 0))
+
     @property
     def site(self) -> SiteId:
         return self._agent.site

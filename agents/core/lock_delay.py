@@ -36,6 +36,10 @@ class LockDelay:
         self._until = (wake_at, self._until[1]) if now.boottime_ns < wake_at else None
         return self._until is None
 
+    def left_ns(self, now: ClockReading) -> int:
+        """By the clock that says more; 0 when nothing is waited for."""
+        return 0 if self._until is None else max(0, raw_wake(*self._until, now) - now.boottime_ns)
+
     def forget(self) -> None:
         self._until = None
 

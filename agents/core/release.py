@@ -95,6 +95,13 @@ class EpochEnd:
         waited = now.boottime_ns >= release.not_before and now.monotonic_raw_ns >= release.not_before_raw_ns
         return release.again_at is not None and waited
 
+    def kept_back_ns(self, now: ClockReading) -> int:
+        """For how long the lock delay still keeps the release back, by the clock that says more."""
+        release = self.release
+        if release is None:
+            return 0
+        return max(0, release.not_before - now.boottime_ns, release.not_before_raw_ns - now.monotonic_raw_ns)
+
     def answered(self, epoch: Epoch) -> bool:
         """The witnesses know: released, or not ours any more."""
         known = self.release is not None and self.release.epoch == epoch

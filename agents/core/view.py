@@ -57,6 +57,7 @@ def group_view(group: PermittedGroup, now: ClockReading) -> dict[str, object]:
         "remaining_ms": left_ns // NS_PER_MS,
         "permit": _permit(group, now),
         "finished_epoch": group.holder.finished,
+        "lock_delay": _lock_delay(group, now),
         "ready": group.health.ready,
         "healthy": group.health.healthy,
         "lag_ms": None if group.health.lag_ms == LAG_UNKNOWN_MS else group.health.lag_ms,
@@ -72,6 +73,12 @@ def group_view(group: PermittedGroup, now: ClockReading) -> dict[str, object]:
             *group.health.blockers_while(active=group.state is SiteState.ACTIVE),
         ],
     }
+
+
+def _lock_delay(group: PermittedGroup, now: ClockReading) -> dict[str, object] | None:
+    """What waits for it, and how long still."""
+    before, left_ns = group.lock_delay(now)
+    return {"before": before, "left_ms": left_ns // NS_PER_MS} if before else None
 
 
 def holds_view(group: PermittedGroup, now: ClockReading) -> dict[str, object]:

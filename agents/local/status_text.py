@@ -20,6 +20,13 @@ _HELD = {"namespace": "green"}
 """Everything else is weaker."""
 
 
+_LOCK_DELAY = {
+    "first-step": "the first step: a license server may keep the session of the site that was stopped",
+    "counts-as-down": "what ended here counts as down: a license server may keep its session",
+    "release": "the release of what was fenced here: a license server may keep its session",
+}
+
+
 def status_view(view: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [
         Text(f"site {view['site']}   cluster {view['cluster']}   agent {view['version']}", style="bold"),
@@ -180,6 +187,7 @@ def _problems(view: dict[str, Any]) -> list[str]:
     for group in view["groups"]:
         lines += _on_holds(group)
         lines += _permit_words(group)
+        lines += _lock_delay(group)
         lines += _license_problems(group)
         lines += [f"{group['group']}: {group['trouble']}"] if group["trouble"] else []
         lines += [f"{group['group']}: {blocker}" for blocker in group["blockers"]]
@@ -215,11 +223,26 @@ def _permit_words(group: dict[str, Any]) -> list[str]:
     return [f"{group['group']}: {words}: no witness keeps another site from starting; `break-glass --end` stops it"]
 
 
+def _lock_delay(group: dict[str, Any]) -> list[str]:
+    waits = group.get("lock_delay")
+    if not waits:
+        return []
+    left = f"{waits['left_ms'] / 1_000:.1f} s more"
+    return [f"{group['group']}: waits for the lock delay, {left}, before {_LOCK_DELAY[waits['before']]}"]
+
+
+def _newest_epoch(group: dict[str, Any]) -> list[str]:
+    """Where nothing is active: the table has no number then, and a break-glass permit must be above it."""
+    finished = group.get("finished_epoch")
+    return [f"{group['group']}: newest finished epoch {finished}"] if finished and not group["epoch"] else []
+
+
 def _facts(view: dict[str, Any]) -> list[str]:
     """What there is nothing to do about."""
     lines: list[str] = []
     for group in view["groups"]:
         lines += _promised(group)
+        lines += _newest_epoch(group)
         lines += [f"{group['group']}: is ended by {', '.join(group['ladder'])}"] if group.get("ladder") else []
         lines += [
             f"{group['group']}: {one['name']}: held by the kernel for at most {one['at_most_ms'] / 1_000:.1f} s more"
