@@ -356,11 +356,11 @@ def test_the_groups_are_those_of_the_witness_that_knows_most(capsys: pytest.Capt
     said = {"w1": BLANK, "w2": NEWEST, "w3": BEHIND}
     groups = {"w1": [], "w2": ["shop", "new"], "w3": ["shop"]}
     assert [group["group"] for group in looking._cluster(Witnesses(said, groups))["groups"]] == ["shop", "new"]
-    assert looking._one(Witnesses(said, groups), "new") == {"group": "new"}
+    assert looking.one_group(Witnesses(said, groups), "new") == {"group": "new"}
     looking.show_groups(Witnesses(said, groups), as_json=True)
     assert [group["group"] for group in json.loads(capsys.readouterr().out)["groups"]] == ["shop", "new"]
     with pytest.raises(Refused):
-        looking._one(Witnesses(said, groups), "none")
+        looking.one_group(Witnesses(said, groups), "none")
 
 
 def test_without_a_quorum_nobody_is_told_to_make_a_group() -> None:

@@ -12,7 +12,7 @@ import typer
 from proto.errors import BadValue, LocalFault
 from proto.groups import Mode
 from witness.ctl.client import group_path
-from witness.ctl.errors import CONFIG, DONE, USAGE, CtlEnd, Misused
+from witness.ctl.errors import CONFIG, DONE, USAGE, CtlEnd
 from witness.ctl.license_cli import license_app
 from witness.ctl.notify_cli import app as notify_app
 from witness.ctl.options import NO_BUDGET, Budget, Config, GroupName, Json, Reason, SiteName, client_of, require_reason
@@ -263,19 +263,15 @@ def reconcile(
     Only for groups with break_glass. Look there first: power off, or the platform
     seen stopped; and destroy every permit that was made and not used. A site that
     is active under a permit all the same, or that uses one tomorrow, and a site
-    that is started after this are two that run at once. A phrase is asked for.
+    that is started after this are two that run at once. When somebody is
+    away, a phrase is asked for.
 
     Example: witnessctl reconcile shop --reason "dc-a burnt down, power is cut"
     """
-    done = f"{group}: what was away is vouched for, until it is heard again"
-    from proto.permit import VOUCHED  # noqa: PLC0415 - see status
+    from witness.ctl import reconciling  # noqa: PLC0415 - see status
 
-    if confirm is None:
-        try:
-            confirm = str(typer.prompt(f"Type '{VOUCHED}' to vouch"))
-        except typer.Abort:
-            raise Misused('no answer: nothing was changed; without a terminal use --confirm "PHRASE"') from None
-    _change(group, "/reconcile", {"reason": reason, "confirm": confirm}, done, as_json, config, budget)
+    require_reason(reason)
+    reconciling.reconcile(client_of(config, budget), group, reason, confirm, as_json=as_json)
 
 
 @app.command()

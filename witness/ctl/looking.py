@@ -46,7 +46,7 @@ def print_json(value: object) -> None:
 
 
 def show_status(client: ClusterClient, group: str | None, *, watch: bool, as_json: bool) -> None:
-    look: Callable[[], Any] = (lambda: _one(client, group)) if group else (lambda: _cluster(client))
+    look: Callable[[], Any] = (lambda: one_group(client, group)) if group else (lambda: _cluster(client))
     draw: Callable[[Any], RenderableType] = group_detail if group else _draw_cluster
     if not watch:
         seen = look()
@@ -85,7 +85,7 @@ NO_GROUPS: Final = "no groups; make one: witnessctl apply -f FILE"
 UNKNOWN_GROUPS: Final = "no groups are known here: no witness with a quorum answers; bring a majority up first"
 
 
-def _one(client: ClusterClient, group: str) -> dict[str, Any]:
+def one_group(client: ClusterClient, group: str) -> dict[str, Any]:
     """When a witness does not know the group, the one is asked that knows most: a blank one knows nothing."""
     answer = client.ask("GET", group_path(group))
     if answer.status == NOT_FOUND:
