@@ -21,6 +21,7 @@ from proto.edge.tls import TlsFiles, accepting, client_context, own_certificate,
 from proto.events import Event, EventKind
 from proto.groups import GroupConfig
 from proto.lease import LeaseConstants
+from proto.license import LicenseSpec
 from proto.messages import AgentMessage, Hello, Ping, WitnessMessage
 from proto.units import NS_PER_MS, ClusterId, Epoch, GroupId, Incarnation, LogIndex, Nonce, SiteId, WallMs, WitnessId
 from witness.core.effects import Outcome
@@ -67,6 +68,7 @@ class FakeCluster:
     plan: Command | Outcome | None = None
     fails: bool = False
     quorum: bool = True
+    licenses: tuple[LicenseSpec, ...] = ()
     level: int = 1
 
     def pinged(self, site: SiteId, incarnation: Incarnation, ping: Ping) -> None:
@@ -120,7 +122,7 @@ class FakeCluster:
 
     def group_config(self, group: GroupId) -> tuple[GroupConfig, int] | None:
         sites = (SiteId("dc-a"), SiteId("dc-b"))
-        return GroupConfig(group, sites, LeaseConstants(3_000, 10_000, 0)), 3
+        return GroupConfig(group, sites, LeaseConstants(3_000, 10_000, 0), licenses=self.licenses), 3
 
     def events(self, after_seq: int, limit: int) -> list[Event]:
         numbers = range(after_seq + 1, min(after_seq + limit, self.events_head()) + 1)

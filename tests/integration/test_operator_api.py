@@ -24,7 +24,7 @@ from proto.commands import (
 from proto.decisions import REASON_TEXT, Reason
 from proto.groups import GroupConfig, Mode
 from proto.lease import LeaseConstants
-from proto.license import EscrowVersion
+from proto.license import EscrowVersion, LicenseSpec
 from proto.permit import VOUCHED
 from proto.units import Epoch, LicenseName, SiteId
 from witness.core.effects import Outcome
@@ -126,6 +126,32 @@ async def test_a_refusal_of_an_unknown_group_repeats_its_name(pki: Pki) -> None:
             assert (status, answer["detail"]) == (404, "group shop")
         status, answer = await running.call("operator", "GET", "/v1/groups/shpo")
         assert (status, answer["detail"]) == (404, "group shpo")
+
+
+@pytest.mark.parametrize("says", ["", REASON_TEXT[Reason.UNKNOWN_SITE], "the plan's own words"])
+async def test_a_refusal_of_an_unknown_site_repeats_its_name_and_lists_those_there_are(pki: Pki, says: str) -> None:
+    refusal = Outcome(Reason.UNKNOWN_SITE, says)
+    async with serve(pki) as running:
+        running.cluster.outcome = running.cluster.plan = refusal
+        for path, body in (
+            ("maintenance", {"site": "dc-x", "on": True, "reason": "r"}),
+            ("quarantine", {"site": "dc-x", "on": True, "reason": "r"}),
+            ("switchover", {"to": "dc-x", "reason": "r"}),
+        ):
+            status, answer = await running.call("operator", "POST", f"/v1/groups/shop/{path}", body)
+            assert (status, answer["detail"]) == (404, "site dc-x; shop has: dc-a, dc-b"), path
+
+
+@pytest.mark.parametrize(("named", "words"), [((), "none"), (("key", "map"), "key, map")])
+async def test_a_refusal_of_an_unknown_license_repeats_its_name_and_lists_those_there_are(
+    pki: Pki, named: tuple[str, ...], words: str
+) -> None:
+    async with serve(pki) as running:
+        running.cluster.licenses = tuple(LicenseSpec(LicenseName(name)) for name in named)
+        running.cluster.outcome = Outcome(Reason.UNKNOWN_LICENSE, REASON_TEXT[Reason.UNKNOWN_LICENSE])
+        body = {"license": "kez", "newest": "7.12", "reason": "r"}
+        status, answer = await running.call("operator", "POST", "/v1/groups/shop/waive", body)
+        assert (status, answer["detail"]) == (404, f"license kez; shop has: {words}")
 
 
 async def test_a_switchover_is_refused_by_plan_or_by_another_epoch(pki: Pki) -> None:

@@ -15,7 +15,7 @@ from proto.edge.config_types import Address
 from proto.groups import Mode
 from witness.core.effects import Outcome
 from witness.ctl import __main__ as ctl
-from witness.ctl import looking, render
+from witness.ctl import changing, looking, render
 from witness.ctl.as_written import key_of, value_of
 from witness.ctl.changes import Action, FieldChange, plan_change
 from witness.ctl.client import Answer, ClusterClient, checked, refusal_words
@@ -98,6 +98,18 @@ def test_apply_knows_create_change_and_nothing() -> None:
     assert [field.note for field in change.fields] == ["", "with the next epoch"]
     lines = [line.plain for line in render.change_lines(change)]
     assert lines == ["shop: change", "  cooldown: 1ms -> 1m", "  ttl: 3s -> 10s   (with the next epoch)"]
+
+
+def test_a_program_reads_when_each_change_applies_and_that_a_mode_stays() -> None:
+    wanted = to_fields(load_groups(EXAMPLE)[0])
+    found = {"config": {**wanted, "ttl_ms": 3_000, "cooldown_ms": 1}, "mode": "manual", "version": 4}
+    changes = changing._result(plan_change(wanted, found), None)["changes"]
+    assert changes["mode"] == {"before": "manual", "after": "automatic", "applies": "never"}
+    assert {name: change["applies"] for name, change in changes.items()} == {
+        "mode": "never", "cooldown_ms": "now", "ttl_ms": "next-epoch",
+    }  # fmt: skip
+    created = changing._result(plan_change(wanted, None), None)["changes"]
+    assert {change["applies"] for change in created.values()} == {"now"}, "the file sets all of a new group"
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["few", "all"])

@@ -22,6 +22,22 @@ class Action(Enum):
     NOTHING = "unchanged"
 
 
+class Applies(Enum):
+    """When what the file says comes into force."""
+
+    NOW = "now"
+    NEXT_EPOCH = "next-epoch"
+    NEVER = "never"
+    """It stays as it is: the file sets it at creation only."""
+
+
+_NOTES = {
+    Applies.NOW: "",
+    Applies.NEXT_EPOCH: "with the next epoch",
+    Applies.NEVER: "stays: the file sets it at creation only; use witnessctl mode",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class FieldChange:
     field: str
@@ -29,12 +45,15 @@ class FieldChange:
     after: Any
 
     @property
-    def note(self) -> str:
+    def applies(self) -> Applies:
+        """Of a group that exists; all of a new one applies now."""
         if self.field in NEXT_EPOCH:
-            return "with the next epoch"
-        if self.field in AT_CREATION:
-            return "stays: the file sets it at creation only; use witnessctl mode"
-        return ""
+            return Applies.NEXT_EPOCH
+        return Applies.NEVER if self.field in AT_CREATION else Applies.NOW
+
+    @property
+    def note(self) -> str:
+        return _NOTES[self.applies]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from proto.clock import SystemClock
 from proto.decisions import Reason
 from proto.groups import Mode
 from proto.units import NS_PER_S, GroupId
-from witness.ctl.changes import Action, GroupChange, plan_change
+from witness.ctl.changes import Action, Applies, GroupChange, plan_change
 from witness.ctl.client import Answer, ClusterClient, checked, group_path, refusal_words
 from witness.ctl.errors import Refused, Unfinished, Unreachable
 from witness.ctl.group_file import load_groups
@@ -98,7 +98,15 @@ def _put(client: ClusterClient, group: GroupId, body: dict[str, Any]) -> Answer:
 
 
 def _result(plan: GroupChange, answer: Answer | None) -> dict[str, Any]:
-    fields = {change.field: {"before": change.before, "after": change.after} for change in plan.fields}
+    created = plan.action is Action.CREATE
+    fields = {
+        change.field: {
+            "before": change.before,
+            "after": change.after,
+            "applies": (Applies.NOW if created else change.applies).value,
+        }
+        for change in plan.fields
+    }
     outcome = {"reason": "ok"} if answer is None else answer.body
     ok = answer is None or answer.ok
     return {"group": plan.group, "action": plan.action.value, "ok": ok, "changes": fields, "outcome": outcome}

@@ -7,6 +7,7 @@ judged once more by the machine. The author of a command is the name in the cert
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
@@ -26,7 +27,7 @@ from proto.commands import SetQuarantine as Quarantine
 from proto.decisions import REASON_TEXT, Reason
 from proto.errors import BadValue
 from proto.events import Event
-from proto.groups import Mode
+from proto.groups import GroupConfig, Mode
 from proto.license import read_version
 from proto.permit import VOUCHED
 from proto.severity import is_alarm, severity_of
@@ -58,14 +59,26 @@ def _author(request: web.Request, body: Body) -> Author:
 
 
 async def _submit(request: web.Request, command: Command) -> web.Response:
-    return answer(_named(await _cluster(request).submit(command), request))
+    return answer(_named(await _cluster(request).submit(command), request, command))
 
 
-def _named(outcome: Outcome, request: web.Request) -> Outcome:
-    """Whoever mistyped a name has to see it. The machine's own refusal has the reason's words for a detail."""
+def _named(outcome: Outcome, request: web.Request, command: Command | SiteId | None = None) -> Outcome:
+    """Whoever mistyped a name has to see it, beside those that there are. The machine's refusal repeats none."""
     if outcome.reason is Reason.UNKNOWN_GROUP and outcome.detail in ("", REASON_TEXT[outcome.reason]):
         return dataclasses.replace(outcome, detail=f"group {_group(request)}")
+    found = _cluster(request).group_config(_group(request))
+    if found is None:
+        return outcome
+    if outcome.reason is Reason.UNKNOWN_SITE and isinstance(command, SetMaintenance | Quarantine | str):
+        asked = command if isinstance(command, str) else command.site
+        return _beside(outcome, f"site {asked}", found[0], found[0].sites)
+    if outcome.reason is Reason.UNKNOWN_LICENSE and isinstance(command, WaiveEscrow):
+        return _beside(outcome, f"license {command.license}", found[0], [one.name for one in found[0].licenses])
     return outcome
+
+
+def _beside(outcome: Outcome, asked: str, config: GroupConfig, known: Sequence[str]) -> Outcome:
+    return dataclasses.replace(outcome, detail=f"{asked}; {config.group} has: {', '.join(known) or 'none'}")
 
 
 # -- reading ----------------------------------------------------------------------------------------------
@@ -155,7 +168,7 @@ async def post_switchover(request: web.Request) -> web.Response:
         return answer(Outcome(Reason.EPOCH_CONFLICT, detail))
     plan = cluster.plan_switchover(group, to, author)
     if isinstance(plan, Outcome):
-        return answer(_named(plan, request))
+        return answer(_named(plan, request, to))
     return await _submit(request, plan)
 
 
