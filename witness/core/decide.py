@@ -264,7 +264,7 @@ def _reconciling(group: GroupState, site: SiteId) -> list[Blocker]:
     """Some site may be active under a break-glass permit, or said that it is."""
     found = [Blocker(other, Reason.UNDER_PERMIT) for other in permits.under_permit(group) if other != site]
     found.extend(
-        Blocker(other, Reason.RECONCILING, f"for {permits.silent_ms(group, other) // 1_000} s at least")
+        Blocker(other, Reason.RECONCILING, f"silent for {permits.silent_ms(group, other) // 1_000} s at least")
         for other in permits.away_sites(group, group.permits.seen_ms)
     )
     return found

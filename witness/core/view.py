@@ -54,6 +54,7 @@ def group_view(
         "version": group.version,
         "epoch": group.epoch,
         "phase": group.phase.value,
+        "lease_left_ms": None if lease is None or barred or left_ns is None else left_ns // NS_PER_MS,
         "bar_left_ms": left_ns // NS_PER_MS if barred and left_ns is not None else None,
         "holder": None if lease is None else lease.site,
         "renewal": None if lease is None else lease.renewal,
@@ -88,7 +89,7 @@ def _standby_view(group: GroupState, sight: GroupSight, now: InstantNs) -> dict[
     """`missing`: no site could take over now, and `against`: why; `told`: it lasted, and people were told."""
     against = against_takeover(group, sight, now)
     return {
-        "missing": missing_words(group) if against else "",
+        "missing": missing_words(group, sight, now) if against else "",
         "against": [blocker_words(one) for one in against],
         "told": group.no_standby,
         "silent": sorted(site for site, record in group.sites.items() if record.silent),

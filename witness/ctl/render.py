@@ -41,6 +41,11 @@ def seconds(ms: int | None) -> str:
     return "never" if ms is None else f"{ms / 1_000:.1f} s ago"
 
 
+def heard(site: Json) -> str:
+    """A witness knows from before its start what a site said, and not when."""
+    return "not since it started" if site["state"] and site["heard_ms_ago"] is None else seconds(site["heard_ms_ago"])
+
+
 # -- status -----------------------------------------------------------------------------------------------
 
 
@@ -97,7 +102,7 @@ def groups_table(groups: Iterable[Json]) -> Table:
     made = table("GROUP", "MODE", "LEASE", "HOLDER", "EPOCH", "SITES")
     for group in groups:
         phase = str(group["phase"])
-        lines = [_site_line(site, group["constants"]["ttl_ms"]) for site in group["sites"]]
+        lines = [_site_line(site, _ttl_ms(group)) for site in group["sites"]]
         if standby_notes(group):
             lines.append(Text("no site could take over", "red"))
         sites = Text("\n").join(lines)
@@ -128,7 +133,7 @@ def _site_line(site: Json, ttl_ms: int) -> Text:
     if site["quarantine"]:
         line += Text(" quarantine", "red")
     if site["heard_ms_ago"] is None or site["heard_ms_ago"] > ttl_ms:
-        line += Text(f" heard {seconds(site['heard_ms_ago'])}", "red")
+        line += Text(f" heard {heard(site)}", "red")
     return line
 
 
@@ -151,12 +156,12 @@ def group_detail(group: Json) -> RenderableType:
     if coming != constants:
         facts.add_row("", f"with the next epoch: {_timing(coming)}")
     facts.add_row("takeover", _takeover(group))
-    facts.add_row("decision", _decision(group["decision"]))
+    facts.add_row("decision", _decision(group))
     would = group.get("would_have")
     if would and (would["count"] or would["needed"]):
         facts.add_row("would have", f"moved {would['count']} times: witnessctl would-have {group['group']}")
     sites = group["sites"]
-    return Group(facts, Text(""), _sites_table(sites, constants["ttl_ms"]), *_clocks(sites), *_notes(group))
+    return Group(facts, Text(""), _sites_table(sites, _ttl_ms(group)), *_clocks(sites), *_notes(group))
 
 
 def would_have_table(counts: Iterable[Json]) -> Table:
@@ -173,6 +178,11 @@ def _takeover(group: Json) -> str:
     """In every other mode nobody may read a time into it after which the service is back."""
     if group["mode"] != Mode.AUTOMATIC.value:
         return f"none by itself: the mode is {group['mode']}"
+    permits = group.get("permits") or {}
+    if permits.get("under_permit"):
+        return f"none now: {', '.join(permits['under_permit'])} is active under a break-glass permit"
+    if permits.get("away"):
+        return f"none now: {', '.join(permits['away'])} may be active under a break-glass permit"
     return f"within {group['takeover_max_ms'] / 1_000:.1f} s of a site's death, plus its activation"
 
 
@@ -183,11 +193,30 @@ def _timing(constants: Json) -> str:
     return words
 
 
-def _decision(decision: Json) -> str:
-    words = str(decision["words"]).split(";")[0]
+def _decision(group: Json) -> str:
+    decision = group["decision"]
+    waits = _unheard_holder(group) if decision.get("reason") == Reason.HOLDER_ACTIVE.value else ""
+    words = f"no move: {waits}" if waits else str(decision["words"]).split(";")[0]
     if decision["retry_in_ms"]:
         words += f" (looks again in {decision['retry_in_ms'] / 1_000:.1f} s)"
     return words
+
+
+def _unheard_holder(group: Json) -> str:
+    """What is waited for while the lease of a site counts down that nobody hears; else empty."""
+    holder = next((site for site in group["sites"] if site["site"] == group["holder"]), None)
+    if holder is None or (holder["heard_ms_ago"] is not None and holder["heard_ms_ago"] <= _ttl_ms(group)):
+        return ""
+    since = "was not heard since this witness started"
+    if holder["heard_ms_ago"] is not None:
+        since = f"was heard {seconds(holder['heard_ms_ago'])}"
+    left_ms = group.get("lease_left_ms")
+    ends = "ends" if left_ms is None else f"ends in {left_ms / 1_000:.1f} s"
+    return f"{holder['site']} {since}; its lease {ends} unless it renews"
+
+
+def _ttl_ms(group: Json) -> int:
+    return int(group["constants"]["ttl_ms"])
 
 
 def _sites_table(sites: Iterable[Json], ttl_ms: int) -> Table:
@@ -198,7 +227,7 @@ def _sites_table(sites: Iterable[Json], ttl_ms: int) -> Table:
         made.add_row(
             name,
             _state(site, ttl_ms),
-            seconds(site["heard_ms_ago"]),
+            heard(site),
             _yes(site["ready"]),
             _yes(site["healthy"]) if site["state"] == "active" else "-",
             lag,

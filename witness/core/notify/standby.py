@@ -25,7 +25,7 @@ from witness.core.changes import Scope
 from witness.core.decide import blockers_of
 from witness.core.effects import Outcome
 from witness.core.lease_rules import DONE, refused
-from witness.core.sight import GroupSight
+from witness.core.sight import GroupSight, heard_max_ns
 from witness.core.state import GroupState
 from witness.core.transitions import Phase
 
@@ -60,9 +60,12 @@ def excused(group: GroupState, site: SiteId) -> str:
     return "it is in maintenance" if group.sites[site].maintenance else ""
 
 
-def missing_words(group: GroupState) -> str:
+def missing_words(group: GroupState, sight: GroupSight, now: InstantNs) -> str:
     if group.lease is None or group.lease.site is None:
         return "nobody is active, and no site can be activated"
+    age_ns = sight.heard_age_ns(group.lease.site, now)
+    if age_ns is None or age_ns > heard_max_ns(group):
+        return f"{group.lease.site} is not heard, and nobody could take over yet"
     return f"if {group.lease.site} failed now, nobody could take over"
 
 
@@ -76,7 +79,7 @@ class StandbyWatch:
     def look(self, group: GroupState, sight: GroupSight, now: InstantNs) -> list[NoteStandby]:
         """What is due to be noted, and has not been."""
         against = against_takeover(group, sight, now)
-        return [*self._silent(group, sight, now, nobody=bool(against)), *self._missing(group, against, now)]
+        return [*self._silent(group, sight, now, nobody=bool(against)), *self._missing(group, sight, against, now)]
 
     def forget(self, gone: Iterable[GroupId]) -> None:
         for name in gone:
@@ -94,13 +97,15 @@ class StandbyWatch:
             if not told and not why and for_ns >= lasts_ns(group):
                 text = f"not heard for {for_ns // NS_PER_S} s"
                 if nobody:
-                    text += f"; {missing_words(group)}"
+                    text += f"; {missing_words(group, sight, now)}"
                 found.append(NoteStandby(name, site, False, text))
             elif told and (why or (site in sight.heard and for_ns < lasts_ns(group))):
                 found.append(NoteStandby(name, site, True, why or "heard again"))
         return found
 
-    def _missing(self, group: GroupState, against: tuple[Blocker, ...], now: InstantNs) -> list[NoteStandby]:
+    def _missing(
+        self, group: GroupState, sight: GroupSight, against: tuple[Blocker, ...], now: InstantNs
+    ) -> list[NoteStandby]:
         name = group.config.group
         if group.phase not in (Phase.HELD, Phase.VACANT):
             return []  # it is on its way: what was told stays told
@@ -115,7 +120,8 @@ class StandbyWatch:
         if group.no_standby or now - since < lasts_ns(group):
             return []
         why = "; ".join(blocker_words(one) for one in against)
-        return [NoteStandby(name, None, False, f"{missing_words(group)}: {why}"[: limits.TEXT_CHARS_MAX])]
+        text = f"{missing_words(group, sight, now)}: {why}"
+        return [NoteStandby(name, None, False, text[: limits.TEXT_CHARS_MAX])]
 
 
 # -- replicated -----------------------------------------------------------------------------------------------
