@@ -232,6 +232,14 @@ async def test_reads(pki: Pki) -> None:
         assert (status, answer["reason"]) == (400, "bad-request")
 
 
+async def test_a_test_of_a_witness_that_tells_nobody_names_it_and_what_it_lacks(pki: Pki) -> None:
+    async with serve(pki) as running:
+        status, said = await running.call("operator", "POST", "/v1/notify/test", {})
+        assert (status, said["ok"], said["reason"], said["witness"]) == (409, False, "no-notify-section", "w1")
+        assert said["words"] == "w1 has no notify section: it tells nobody of anything"
+        assert "docs/operating/notifications.md" in said["next"]
+
+
 async def test_errors_give_nothing_away(pki: Pki) -> None:
     async with serve(pki) as running:
         running.cluster.fails = True

@@ -13,6 +13,7 @@ from proto.edge.config_types import Address
 from witness.ctl import looking, notifying
 from witness.ctl.client import Answer
 from witness.ctl.errors import Misused, Refused, Unreachable
+from witness.http.error_map import Problem, problem_body
 
 W1, W2 = Address("w1", 7400), Address("w2", 7400)
 ALARM = {
@@ -159,8 +160,15 @@ def test_a_test_asks_every_witness_and_fails_when_one_cannot_reach_a_target(show
     assert "w1 ops (webhook): told in 31 ms" in text
     assert "w2 ops (webhook): not told: cannot connect (Connection refused)" in text
     assert "said the script" in text
-    answers[W2, path] = (400, {"reason": "bad-request", "words": "this witness has no notify section"})
+    answers[W2, path] = (500, {"reason": "internal-error", "words": "it failed"})
     with pytest.raises(Refused, match="w2:7400"):
+        notifying.try_targets(Client(answers), "", leader=False, as_json=True)
+    nobody = problem_body(Problem.NO_NOTIFY, "w2 has no notify section")
+    answers[W2, path] = (409, {**nobody, "witness": "w2"})
+    with pytest.raises(Refused, match=r"from w2$"):
+        notifying.try_targets(Client(answers), "", leader=False, as_json=False)
+    assert "w2: refused (no-notify-section): w2 has no notify section\n  next: add it" in shown.getvalue()
+    with pytest.raises(Refused, match=r"from w2$"):
         notifying.try_targets(Client(answers), "", leader=False, as_json=True)
     assert json.loads(shown.getvalue().splitlines()[-1])["ok"] is False
 

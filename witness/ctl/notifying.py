@@ -135,7 +135,8 @@ def _test_from(client: ClusterClient, witness: Address, target: str) -> dict[str
     except Unreachable as error:
         return {"witness": str(witness), "ok": False, "results": [], "words": str(error)}
     if not answer.ok:
-        return {"witness": str(witness), "ok": False, "results": [], "words": refusal_words(answer.body)}
+        name = answer.body.get("witness") or str(witness)
+        return {"witness": name, "ok": False, "results": [], "words": refusal_words(answer.body)}
     return {**answer.body, "words": ""}
 
 

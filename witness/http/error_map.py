@@ -23,6 +23,7 @@ class Problem(Enum):
     METHOD = "method-not-allowed"
     TOO_LARGE = "too-large"
     TOO_MANY = "too-many-requests"
+    NO_NOTIFY = "no-notify-section"
     INTERNAL = "internal-error"
 
 
@@ -32,6 +33,7 @@ PROBLEM_STATUS: dict[Problem, int] = {
     Problem.ROLE_REQUIRED: 403,
     Problem.NOT_FOUND: 404,
     Problem.METHOD: 405,
+    Problem.NO_NOTIFY: 409,
     Problem.TOO_LARGE: 413,
     Problem.TOO_MANY: 429,
     Problem.INTERNAL: 500,
@@ -96,6 +98,10 @@ PROBLEM_NEXT: dict[Problem, str] = {
     Problem.ROLE_REQUIRED: "use a certificate with that role (witness pki issue operator NAME --role ROLE)",
     Problem.NOT_FOUND: "see docs/reference for the paths of the API",
     Problem.METHOD: "see docs/reference for the methods of this path",
+    Problem.NO_NOTIFY: (
+        "add it to that witness's configuration, then restart it: every witness needs one, as each may lead "
+        "(docs/operating/notifications.md)"
+    ),
     Problem.TOO_LARGE: "send less at once",
     Problem.TOO_MANY: "wait a moment, then repeat",
     Problem.INTERNAL: "look for the request's number in the log of this witness, and report a bug",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from proto.commands import Acknowledge, Author
-from proto.errors import BadValue
 from witness.http.bodies import read_body
+from witness.http.error_map import PROBLEM_STATUS, Problem, problem_body
 from witness.http.keys import SERVICES
 from witness.http.roles import OPERATOR, answer
 from witness.notify.letter import alarm_fields
@@ -36,9 +36,10 @@ async def post_test(request: web.Request) -> web.Response:
     body = await read_body(request)
     target = body.text("target", "")
     body.done()
-    notifier = request.app[SERVICES].notifier
+    notifier, witness = request.app[SERVICES].notifier, request.app[SERVICES].witness
     if notifier is None:
-        raise BadValue("notify", None, "this witness has no notify section", "add it to its configuration")
+        nobody = problem_body(Problem.NO_NOTIFY, f"{witness} has no notify section: it tells nobody of anything")
+        return web.json_response({**nobody, "witness": witness}, status=PROBLEM_STATUS[Problem.NO_NOTIFY])
     results = await notifier.test(target, request[OPERATOR].name)
     ok = all(result["ok"] for result in results)
-    return web.json_response({"ok": ok, "witness": request.app[SERVICES].witness, "results": results})
+    return web.json_response({"ok": ok, "witness": witness, "results": results})
