@@ -95,10 +95,10 @@ class Court:
         self.escrow = EscrowChecker(self.findings)
         self.story = LicenseStoryChecker(self.findings)
 
-    def sealed(self, number: int, key: int, epoch: int = 2) -> EscrowPut:
+    def sealed(self, number: int, key: int, epoch: int = 2, host: str = "dc-a") -> EscrowPut:
         version = EscrowVersion(Epoch(epoch), number)
         sealed = SealedKey(version, "0a1b2c3d", b"n%011d" % number, key_of(key) + b"." * TAG_BYTES)
-        self.escrow.sealed(PLACE, SITE, sealed, frozenset())
+        self.escrow.sealed(PLACE, SITE, sealed, frozenset(), host)
         nonce = Nonce(b"%016d" % number)
         return EscrowPut(SITE, Incarnation(bytes(16)), G, Claim(bytes(16)), KEY, sealed, nonce)
 
@@ -129,6 +129,24 @@ def test_the_checker_objects_to_a_key_that_is_older_than_an_acknowledged_one():
     assert "dc-b begins with key 4 of fingerprint, but 2.1 with key 5 had been acknowledged" in str(
         court.findings.violations[0]
     )
+
+
+def test_what_a_copy_of_the_holders_machine_sealed_as_the_same_version_is_as_new():
+    court = Court()
+    court.sealed(1, 5)
+    court.put(court.sealed(1, 6, host="dc-a-twin"))
+    court.escrow.begins(PLACE, "dc-a", 5, Epoch(3))
+    assert (court.kinds(), court.escrow.forked) == ([], 1)
+    court.escrow.begins(PLACE, "dc-a", 4, Epoch(3))
+    assert court.kinds() == ["escrow"]
+
+
+def test_what_a_host_sealed_again_as_the_same_version_replaces_what_it_sealed_before():
+    court = Court()
+    court.sealed(1, 5)
+    court.put(court.sealed(1, 6))
+    court.escrow.begins(PLACE, "dc-a", 5, Epoch(3))
+    assert (court.kinds(), court.escrow.forked) == (["escrow"], 0)
 
 
 def test_under_a_permit_it_objects_to_a_key_that_is_older_than_one_that_the_host_was_handed():

@@ -29,9 +29,13 @@ class EscrowChecker:
         """Activations that were judged against an acknowledged key."""
         self.waived = 0
         """Of these, such as an operator let begin with an older one."""
+        self.forked = 0
+        """Of these, such as had two newest keys: a copy of the holder's machine sealed that version, too."""
         self._found = findings.found
         self._keys: dict[Place, int] = {}
         self._acknowledged: dict[Place, SealedKey] = {}
+        self._sealers: dict[tuple[Place, EscrowVersion], dict[str, int]] = {}
+        """By host, the key that it sealed as that version."""
         self._handed: dict[tuple[Place, str], int] = {}
         """The newest key on a host's disk, by number."""
         self._put: dict[Nonce, SealedKey] = {}
@@ -51,7 +55,8 @@ class EscrowChecker:
         self._keys[place] = self._keys.get(place, 0) + 1
         return self._keys[place]
 
-    def sealed(self, place: Place, site: SiteId, sealed: SealedKey, former: frozenset[bytes]) -> None:
+    def sealed(self, place: Place, site: SiteId, sealed: SealedKey, former: frozenset[bytes], host: str) -> None:
+        self._sealers.setdefault((place, sealed.version), {})[host] = number_of(opened(sealed))
         self._sealed.setdefault(place, {}).setdefault(sealed.version, []).append((site, sealed))
         self._former[sealed.nonce] = former
 
@@ -88,6 +93,9 @@ class EscrowChecker:
         self.begun += 1
         newest = number_of(opened(found))
         if key >= newest:
+            return
+        if key in self._sealers[place, found.version].values():
+            self.forked += 1
             return
         if found.version <= self._let_begin.get((place, epoch), EscrowVersion(Epoch(0), 0)):
             self.waived += 1

@@ -206,7 +206,8 @@ class LicenseHouse:
             self._host.later(0, lambda: self._host.feed(partial(self._sealed, place, trouble)))
             return
         sealed = SealedKey(effect.version, "0a1b2c3d", self._rng.randbytes(12), key + self._rng.randbytes(TAG_BYTES))
-        self._host.judges.escrow.sealed(place, self._host.settings.site, sealed, at.before())
+        site, name = self._host.settings.site, self._host.name
+        self._host.judges.escrow.sealed(place, site, sealed, at.before(), name)
         self._host.hit("license-sealed")
 
         def write() -> None:
