@@ -142,6 +142,23 @@ def used_twice_is_adopted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(permits, "reported", reported)
 
 
+def a_next_life_is_a_second_use(patch: pytest.MonkeyPatch) -> None:
+    right = permits._second_use
+
+    def second_use(note, site, record, *, anew):
+        other = (note.site, note.incarnation) != (site, record.incarnation)
+        return right(note, site, record, anew=anew) or (anew and other and not note.clash_told)
+
+    patch.setattr(permits, "_second_use", second_use)
+
+
+def a_second_use_without_a_pause_is_none(patch: pytest.MonkeyPatch) -> None:
+    right = permits._second_use
+    patch.setattr(
+        permits, "_second_use", lambda note, site, record, *, anew: anew and right(note, site, record, anew=anew)
+    )
+
+
 def vouched_for_ever(patch: pytest.MonkeyPatch) -> None:
     right = permits.spoke
 
@@ -265,6 +282,8 @@ MUTANTS = (
     _mutant("first-answer-as-renewal", "who is dormant does not renew", first_answers_pass_for_renewals, *MACHINE),
     _mutant("clash-adopted", "two that are active are no adoption", two_that_are_active_are_adopted, *MACHINE),
     _mutant("second-use-adopted", "a permit is one incarnation's", used_twice_is_adopted, *MACHINE),
+    _mutant("next-life-a-second-use", "a next life may name what is over", a_next_life_is_a_second_use, *NEXT_LIFE),
+    _mutant("second-use-unsaid", "a second use is told", a_second_use_without_a_pause_is_none, *NEXT_LIFE),
     _mutant("vouched-for-ever", "who speaks is vouched for no more", vouched_for_ever, *MACHINE),
     _mutant("cleared-epochs-again", "grants leap past permits", epochs_of_unknown_permits_come_again, *MACHINE),
     _mutant("terms-end-at-once", "old terms count until all know the new ones", disabled_at_once, *MACHINE),

@@ -7,17 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from core_rig import A, B
+from permit_rig import MARK, PermitRig
 from test_permit_agent import CONSTANTS, P, PermitAgent
 from test_permit_lock_delay import LOCK_MS, LOCK_PASSES_MS, LOCKED, G, under_permit
+from test_permit_machine import returned_with_permit
 
 from agents.core.permit_record import PermitRecord
 from agents.permit_files import PermitFiles, _digest
 from proto.health import SiteState
 from proto.lease import LeaseConstants
 from proto.messages import Verdict
-from proto.permit import PermitMark
 
-MARK = PermitMark(P, b"p" * 16)
 LONG = replace(CONSTANTS, lock_delay_ms=LOCK_MS)
 LOWERED = replace(LOCKED, constants=replace(LONG, lock_delay_ms=0))
 RAISED = replace(LOCKED, constants=replace(LONG, lock_delay_ms=2 * LOCK_MS))
@@ -132,3 +133,53 @@ def test_a_damaged_record_waits_for_the_longest_lease_that_is_known():
     assert rig.state is SiteState.UNKNOWN
     rig.passes(400)
     assert rig.state is SiteState.STANDBY
+
+
+# -- what the witnesses make of it ----------------------------------------------------------------------------
+
+
+def adopted_and_over() -> PermitRig:
+    """The site goes on under the witnesses' epoch, and has said so."""
+    rig = returned_with_permit()
+    assert rig.one(rig.adoption()).ok
+    epoch = rig.group.epoch
+    rig.says(B, epoch=epoch, state=SiteState.ACTIVE, permit=MARK, epoch_bound=epoch)
+    rig.says(B, epoch=epoch, state=SiteState.ACTIVE, epoch_bound=epoch)
+    assert "permit-ended" in rig.kinds()
+    return rig
+
+
+def test_a_life_that_knows_nothing_of_the_adoption_is_no_second_use():
+    """The agent ended before its disk said that the permit was over."""
+    rig = adopted_and_over()
+    rig.says(B, incarnation="i2", state=SiteState.UNKNOWN, permit=MARK, epoch_bound=rig.group.epoch)
+    assert "permit-clash" not in kinds(rig)
+    rig.says(B, incarnation="i2", state=SiteState.STANDBY, epoch_bound=rig.group.epoch)
+    assert "permit-clash" not in kinds(rig)
+
+
+@pytest.mark.parametrize("state", [SiteState.ACTIVATING, SiteState.ACTIVE])
+def test_a_second_use_is_told_also_when_nothing_was_said_in_between(state):
+    for rig in (adopted_and_over(), returned_with_permit()):
+        rig.says(B, incarnation="i2", state=SiteState.UNKNOWN, permit=MARK, epoch_bound=P)
+        assert "permit-clash" not in kinds(rig)
+        rig.says(B, incarnation="i3", state=state, permit=MARK, epoch_bound=P)
+        assert kinds(rig).count("permit-clash") == 1
+
+
+def test_the_clocks_of_who_is_stopped_may_part_without_a_second_use():
+    rig = returned_with_permit()
+    rig.says(B, incarnation="i2", state=SiteState.FENCING, permit=MARK, epoch_bound=P)
+    assert "permit-clash" not in kinds(rig)
+
+
+@pytest.mark.parametrize("state", [SiteState.UNKNOWN, SiteState.ACTIVE])
+def test_another_site_that_names_the_permit_has_it_from_a_copy(state):
+    rig = adopted_and_over()
+    rig.says(A, state=state, permit=MARK, epoch_bound=P)
+    assert "permit-clash" in kinds(rig)
+
+
+def kinds(rig: PermitRig) -> list[str]:
+    """Of all that was told so far."""
+    return [event.kind.value for event in rig.machine.state.ledger.recent]

@@ -104,26 +104,40 @@ def reported(scope: Scope, group: GroupState, record: SiteRecord, site: SiteId, 
     """A changed report: a permit that is used, used again, or over."""
     report, incarnation = record.report, record.incarnation
     former = None if before is None else before.permit
-    if report is None or incarnation is None or report.permit == former:
+    if report is None or incarnation is None:
         return
-    name = group.config.group
-    if report.permit is None:
+    name, mark, used = group.config.group, report.permit, group.permits.used
+    note = None if mark is None else used.get(mark.permit)
+    if mark is not None and note is not None and _second_use(note, site, record, anew=mark != former):
+        note.clash_told = True
+        text = f"permit {mark.permit.hex()[:12]} is used a second time: it was used by {note.site}"
+        scope.ledger.append(EventKind.PERMIT_CLASH, text, group=name, site=site, epoch=mark.epoch)
+    if mark == former:
+        return
+    if mark is None:
         if former is not None:
             text = f"permit {former.permit.hex()[:12]}: the site goes on without it, or is down"
             scope.ledger.append(EventKind.PERMIT_ENDED, text, group=name, site=site, epoch=former.epoch)
-        return
-    mark, used = report.permit, group.permits.used
-    note = used.get(mark.permit)
-    if note is None:
+    elif note is None:
         used[mark.permit] = PermitNote(site, incarnation, mark.epoch)
         while len(used) > PERMITS_KEPT_MAX:
             del used[min(used, key=lambda one: (used[one].epoch, one))]
         text = f"permit {mark.permit.hex()[:12]}: active without the witnesses, by an operator's word"
         scope.ledger.append(EventKind.PERMIT_USED, text, group=name, site=site, epoch=mark.epoch)
-    elif (note.site, note.incarnation) != (site, incarnation) and not note.clash_told:
-        note.clash_told = True
-        text = f"permit {mark.permit.hex()[:12]} is used a second time: it was used by {note.site}"
-        scope.ledger.append(EventKind.PERMIT_CLASH, text, group=name, site=site, epoch=mark.epoch)
+
+
+def _second_use(note: PermitNote, site: SiteId, record: SiteRecord, *, anew: bool) -> bool:
+    """Not told yet, and not what a next life says of the former one, whose end its disk may not know.
+
+    `anew`: its last word did not name that permit. A next life is unknown while it names one; whoever is on its way
+    down under one may be of another incarnation, because its clocks parted.
+    """
+    if note.clash_told or record.report is None or (note.site, note.incarnation) == (site, record.incarnation):
+        return False
+    if note.site != site:
+        return anew
+    state = record.report.state
+    return state in _RUNNING or (anew and state is not SiteState.UNKNOWN)
 
 
 # -- what follows -----------------------------------------------------------------------------------------
