@@ -66,6 +66,18 @@ def any_number_is_believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(licenses, "believed", lambda scope, group, site, report: report)
 
 
+def only_epochs_that_are_known_count(patch: pytest.MonkeyPatch) -> None:
+    right = licenses._believed
+
+    def believed(scope, group, site, said):
+        reports = [record.report for record in group.sites.values() if record.report is not None]
+        known = max([group.epoch, *(report.epoch_bound for report in reports)])
+        absurd = said.held is not None and said.held.epoch > known
+        return replace(said, held=None) if absurd else right(scope, group, site, said)
+
+    patch.setattr(licenses, "_believed", believed)
+
+
 def any_box(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(escrow_rules, "check_sealed", lambda sealed, field: sealed)
 
@@ -235,6 +247,7 @@ MUTANTS = (
     _shown("escrow-acknowledged-not-kept", "what is acknowledged is kept", "E1", acknowledged_and_not_kept, 6),
     _mutant("license-all-current", "no site without the newest key", "E6", everybody_is_current, RULES),
     _mutant("license-stored-alone", "what sites hold counts as newest", "E6", only_what_is_stored_counts, RULES),
+    _mutant("license-known-epochs-alone", "so does any epoch", "E6", only_epochs_that_are_known_count, TOLD),
     _mutant("license-unknown-is-current", "its agent must know it", "E6", an_unknown_license_is_current, RULES),
     _mutant("license-backup-is-newest", "after a restore all are heard first", "E7", a_backup_is_the_newest, RULES),
     _mutant("waiver-lasts", "a waiver is for one activation", "E8", a_waiver_lasts, RULES),

@@ -15,6 +15,8 @@ from proto.groups import Mode
 from proto.health import SiteState
 from proto.license import NOT_BELIEVED, VERSION_MAX, VERSION_SKIP_MAX, EscrowPolicy, LicenseSpec
 from proto.messages import Verdict
+from proto.permit import EPOCH_LEAP
+from proto.units import Epoch
 from witness.core import licenses
 from witness.core.snapshot import encode_image
 
@@ -116,6 +118,21 @@ def test_a_site_cannot_lead_the_numbers_up_by_its_own_word_step_after_step():
     for number in (VERSION_SKIP_MAX, 2 * VERSION_SKIP_MAX, 3 * VERSION_SKIP_MAX):
         rig.say(B, licensed(version(rig.epoch, number)))
     assert rig.group.sites[B].report.licenses == (licensed(problem=NOT_BELIEVED),)
+
+
+def test_a_key_of_an_epoch_that_nobody_here_granted_or_bound_is_the_newest_all_the_same():
+    """It may have been sealed under a permit, and its site's file of epochs removed since, as the remedy for a damaged
+    one says: not believed, the other site would start the platform with a dead key. An operator gives it up."""
+    rig = vacant()
+    rig.held[A] = version(rig.epoch, 1)
+    newest = version(rig.epoch + EPOCH_LEAP, 2)
+    rig.say(B, licensed(newest), epoch_bound=Epoch(0), finished_epoch=Epoch(0))
+    seen = f"fingerprint: it holds {rig.epoch}.1, the newest is {rig.epoch + EPOCH_LEAP}.2 (dc-b)"
+    assert against(rig, A) == [(NOT_CURRENT, seen)]
+    assert rig.unchanged(rig.grant_command(A)).reason is NOT_CURRENT
+    assert against(rig, B) == []
+    assert rig.waive(newest).ok
+    assert against(rig, A) == []
 
 
 def test_of_three_sites_those_that_hold_it_are_current():
