@@ -11,10 +11,13 @@ from rich.text import Text
 _STYLE = {
     "active": "bold green",
     "standby": "cyan",
-    "fenced": "yellow",
+    "fenced": "cyan",
     "fencing": "bold red",
     "unknown": "yellow",
 }
+
+_SHOWN = {"fenced": "fenced (dormant)"}
+"""How the last epoch ended: the site is down, and as fit as one in standby."""
 
 _HELD = {"namespace": "green"}
 """Everything else is weaker."""
@@ -48,7 +51,7 @@ def _groups(groups: list[dict[str, Any]]) -> Table:
         table.add_column(heading)
     for group in groups:
         plan = group.get("plan")
-        state = group["state"] + (f" ({plan['now']})" if plan and plan["now"] else "")
+        state = _SHOWN.get(group["state"], group["state"]) + (f" ({plan['now']})" if plan and plan["now"] else "")
         table.add_row(
             group["group"],
             Text(state, style=_STYLE.get(group["state"], "")),

@@ -86,10 +86,19 @@ def _replay(options: argparse.Namespace, numbers: str) -> str:
 
 
 def _show_kinds() -> None:
+    print("what strikes the active site:")
     for kind in KINDS.values():
-        print(f"{kind.name:<12} {kind.says}")
+        print(f"  {kind.name:<12} {kind.says}")
+    print("how its key changes right before:")
     for name, says in RENEWALS.items():
-        print(f"  {name:<10} {says}")
+        print(f"  {name:<12} {says}")
+
+
+def _show_plan(options: argparse.Namespace, plan: list[Round]) -> None:
+    print(f"seed {options.seed}, {options.rounds} rounds, ttl {options.ttl}")
+    print(f"{'ROUND':>5} {'KIND':<12} THE KEY")
+    for one in plan:
+        print(f"{one.number:>5} {one.kind:<12} {one.renewal}")
 
 
 def main(argv: list[str]) -> int:
@@ -100,8 +109,7 @@ def main(argv: list[str]) -> int:
     plan = make_plan([KINDS[name] for name in options.names], options.rounds, options.seed, options.ttl_ms)
     plan = [one for one in plan if options.numbers is None or one.number in options.numbers]
     if options.plan:
-        for one in plan:
-            print(f"{one.number:>4} {one.kind:<12} {one.renewal}")
+        _show_plan(options, plan)
         return 0
     why = chaos_own.missing() or missing_mariadb()
     if why:

@@ -265,10 +265,20 @@ def test_the_plan_is_shown_and_a_replay_is_a_part_of_it(capsys: pytest.CaptureFi
         assert licenses_run.main(["--plan", "--rounds", "12", "--seed", "5", *options]) == 0
         return capsys.readouterr().out.splitlines()
 
-    whole = plan()
+    said, head, *whole = plan()
+    assert said == "seed 5, 12 rounds, ttl 6s"
+    assert head.split() == ["ROUND", "KIND", "THE", "KEY"]
     assert len(whole) == 12
-    assert plan("--only", "4,9") == [whole[3], whole[8]]
+    assert plan("--only", "4,9") == [said, head, whole[3], whole[8]]
     assert any(BEHIND in one for one in whole)
+
+
+def test_the_list_says_of_both_its_parts_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert licenses_run.main(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    kinds, keys = lines.index("what strikes the active site:"), lines.index("how its key changes right before:")
+    assert [line.split()[0] for line in lines[kinds + 1 : keys]] == list(KINDS)
+    assert [line.split()[0] for line in lines[keys + 1 :]] == list(RENEWALS)
 
 
 @pytest.mark.skipif(bool(MISSING), reason=f"LICENSES WERE NOT TRIED: {MISSING}")

@@ -64,6 +64,17 @@ def test_a_fence_under_a_lease_says_when_it_is_released() -> None:
     assert seen(rig)["lock_delay"] is None
 
 
+def test_a_site_that_was_fenced_and_waits_is_shown_as_dormant() -> None:
+    rig = under_permit()
+    assert "fenced" not in text(rig)
+    rig.agent.guard_lost(G, "killed", rig.clock.read())
+    rig.agent.fenced(G, True, "", rig.clock.read())
+    rig.passes(LOCK_PASSES_MS + 100)
+    rig.store()
+    assert rig.state is SiteState.FENCED
+    assert "fenced (dormant)" in text(rig)
+
+
 def test_where_nothing_is_active_the_newest_epoch_that_ended_here_is_shown() -> None:
     rig = under_permit()
     assert "finished epoch" not in text(rig), "its own epoch is in the table"

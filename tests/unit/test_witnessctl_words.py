@@ -90,6 +90,14 @@ def test_the_status_shows_measured_clocks_and_why_one_is_not_fit() -> None:
     assert f"b: {words}: mend its clock, or raise drift_max" in shown
 
 
+def test_a_site_that_was_fenced_and_waits_is_shown_as_dormant_and_not_as_trouble() -> None:
+    site = {"site": "a", "state": "fenced", "heard_ms_ago": 5}
+    shown = render._state(site, 3_000)
+    assert (shown.plain, shown.style) == ("fenced (dormant)", "")
+    assert render._state({**site, "state": "fencing"}, 3_000).style == "red"
+    assert render._state({**site, "heard_ms_ago": 3_001}, 3_000).plain == "silent (was fenced)"
+
+
 def test_a_witness_of_another_authority_is_told_with_what_to_look_at() -> None:
     error = ssl.SSLCertVerificationError()
     error.verify_message = "self-signed certificate"

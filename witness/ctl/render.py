@@ -17,6 +17,7 @@ from proto.commands import QuarantineCause
 from proto.decisions import DecisionKind, Reason
 from proto.edge.config_types import duration_words
 from proto.groups import Mode
+from proto.health import SiteState
 from proto.units import PPM
 from witness.ctl.as_written import key_of, value_of
 from witness.ctl.changes import Action, GroupChange
@@ -26,7 +27,7 @@ console = Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isa
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _PHASE_STYLE = {"held": "green", "revoking": "yellow", "overdue": "yellow", "granted": "yellow", "vacant": "red"}
-_STATE_STYLE = {"active": "green", "standby": "", "activating": "yellow", "deactivating": "yellow", "fenced": "red"}
+_STATE_STYLE = {"active": "green", "standby": "", "activating": "yellow", "deactivating": "yellow", "fencing": "red"}
 Json = Mapping[str, Any]
 
 
@@ -123,6 +124,8 @@ def _state(site: Json, ttl_ms: int) -> Text:
     state = str(site["state"] or "unknown")
     if site["state"] and (site["heard_ms_ago"] is None or site["heard_ms_ago"] > ttl_ms):
         return Text(f"silent (was {state})", "red")
+    if state == SiteState.FENCED.value:
+        return Text(f"{state} (dormant)")  # how its last epoch ended; it is down, and as fit as one in standby
     return Text(state, _STATE_STYLE.get(state, "yellow"))
 
 
