@@ -18,6 +18,7 @@ from proto.units import NS_PER_MS, NS_PER_S, Epoch, InstantNs, LicenseName
 from witness.core.node import Consensus
 from witness.core.notify.standby import LASTS_MIN_NS, LASTS_TTLS, StandbyWatch, against_takeover, lasts_ns
 from witness.core.sight import GroupSight
+from witness.core.transitions import Phase
 from witness.notify.watcher import StandbyWatcher
 
 LASTS_S = LASTS_MIN_NS // NS_PER_S
@@ -101,7 +102,60 @@ def test_a_site_that_is_heard_and_could_not_take_over_is_told_with_every_reason(
     assert world.passes(1, A, B) == [("no-standby", None, text)]
     assert world.passes(300, A, B) == []
     world.said[B] = report()
-    assert world.passes(1, A, B) == [("standby-again", None, "a site could take over")]
+    assert world.passes(LASTS_S, A, B) == [], "that a site could take over must last, too"
+    assert world.passes(1, A, B) == [("standby-again", None, f"a site could take over, for {LASTS_S} s now")]
+    assert world.passes(300, A, B) == []
+
+
+def test_a_site_that_is_fit_for_moments_only_is_told_once():
+    """A readiness probe that fails for 30 s and holds for 5 s, for days, would be two messages every 35 s."""
+    world = World()
+    told = []
+    for _ in range(20):
+        world.said[B] = report(**UNFIT)
+        told += world.passes(LASTS_S + 1, A, B)
+        world.said[B] = report()
+        told += world.passes(5, A, B)
+    assert [kind for kind, _, _ in told] == ["no-standby"]
+    assert [kind for kind, _, _ in world.passes(LASTS_S, A, B)] == ["standby-again"]
+
+
+def test_a_move_meanwhile_neither_ends_nor_begins_the_time_that_it_lasts():
+    """While a group is on its way nobody can say who could take over: only what is seen against it counts anew."""
+    world = World()
+    world.said[B] = report(**UNFIT)
+    world.passes(LASTS_S + 1, A, B)
+    world.said[B] = report()
+    world.passes(LASTS_S // 2, A, B)
+    world.rig.group.phase = Phase.REVOKING
+    world.look()
+    assert world.events[-1].kind.value == "no-standby"
+    world.rig.group.phase = Phase.HELD
+    assert [kind for kind, _, _ in world.passes(LASTS_S // 2 + 1, A, B)] == ["standby-again"]
+
+
+def test_a_witness_that_was_started_anew_counts_from_its_start_for_how_long_a_site_could_take_over():
+    world = World()
+    world.said[B] = report(**UNFIT)
+    world.passes(LASTS_S + 1, A, B)
+    world.said[B] = report()
+    world.passes(LASTS_S, A, B)
+    world.watch = StandbyWatch()
+    assert world.passes(LASTS_S, A, B) == []
+    assert [kind for kind, _, _ in world.passes(1, A, B)] == ["standby-again"]
+    world.passes(1, A, B)
+    assert world.watch.known == ()
+
+
+def test_a_group_that_is_gone_is_forgotten_on_its_way_back_too():
+    world = World()
+    world.said[B] = report(**UNFIT)
+    world.passes(LASTS_S + 1, A, B)
+    world.said[B] = report()
+    world.passes(1, A, B)
+    assert world.watch.known == (G,)
+    world.watch.forget([G])
+    assert world.watch.known == ()
 
 
 def test_what_passes_by_itself_within_the_bound_wakes_nobody():

@@ -1,7 +1,8 @@
 """What the next failure would find: dormant sites that are not heard, and groups in which nobody could take over.
 
 Rule: told once when it has lasted for three ttl, 30 s at least, so that an agent which is started anew, or a site that
-moves, wakes nobody; and told once when it is over. A site in maintenance may be silent. Why nobody could take over is
+moves, wakes nobody; and told once when it is over. That a site could take over again must last as long, or a probe that
+fails and holds in turn would wake people every time. A site in maintenance may be silent. Why nobody could take over is
 whatever keeps each site from being activated (witness.core.decide); it is not told once more when every such site is
 one that was told to be silent. In a vacant group nobody is active already, and the same keeps every site from it. In
 `observe` nothing takes over, so only silence is told.
@@ -75,6 +76,8 @@ class StandbyWatch:
     def __init__(self) -> None:
         self._since: dict[GroupId, InstantNs] = {}
         """Since when nobody could take over."""
+        self._again: dict[GroupId, InstantNs] = {}
+        """Since when a site could, where it was told that none could."""
 
     def look(self, group: GroupState, sight: GroupSight, now: InstantNs) -> list[NoteStandby]:
         """What is due to be noted, and has not been."""
@@ -84,10 +87,11 @@ class StandbyWatch:
     def forget(self, gone: Iterable[GroupId]) -> None:
         for name in gone:
             self._since.pop(name, None)
+            self._again.pop(name, None)
 
     @property
     def known(self) -> tuple[GroupId, ...]:
-        return tuple(self._since)
+        return tuple({**self._since, **self._again})
 
     def _silent(self, group: GroupState, sight: GroupSight, now: InstantNs, *, nobody: bool) -> list[NoteStandby]:
         found, name = [], group.config.group
@@ -111,8 +115,8 @@ class StandbyWatch:
             return []  # it is on its way: what was told stays told
         if not against:
             self._since.pop(name, None)
-            why = "in observe nothing takes over" if group.mode is Mode.OBSERVE else "a site could take over"
-            return [NoteStandby(name, None, True, why)] if group.no_standby else []
+            return self._over(group, now)
+        self._again.pop(name, None)
         if all(one.reason is Reason.NOT_HEARD and group.sites[one.site].silent for one in against):
             self._since.pop(name, None)  # a site that is back has its time to become fit
             return []
@@ -122,6 +126,18 @@ class StandbyWatch:
         why = "; ".join(blocker_words(one) for one in against)
         text = f"{missing_words(group, sight, now)}: {why}"
         return [NoteStandby(name, None, False, text[: limits.TEXT_CHARS_MAX])]
+
+    def _over(self, group: GroupState, now: InstantNs) -> list[NoteStandby]:
+        name = group.config.group
+        if not group.no_standby:
+            self._again.pop(name, None)
+            return []
+        if group.mode is Mode.OBSERVE:
+            return [NoteStandby(name, None, True, "in observe nothing takes over")]
+        for_ns = now - self._again.setdefault(name, now)
+        if for_ns < lasts_ns(group):
+            return []
+        return [NoteStandby(name, None, True, f"a site could take over, for {for_ns // NS_PER_S} s now")]
 
 
 # -- replicated -----------------------------------------------------------------------------------------------
