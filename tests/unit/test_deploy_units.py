@@ -38,6 +38,19 @@ def test_the_agents_unit_lets_its_guards_live_and_is_the_one_that_the_page_shows
     assert [f"{key}={value}" for key, value in service.items() if f"\n{key}={value}\n" not in page] == []
 
 
+def test_restarts_that_help_nothing_come_slower_and_never_so_late_that_a_lease_is_lost_for_it() -> None:
+    """systemd never counts back by itself: the longest delay is also that of the first crash in a year."""
+    service = unit("site-agent")["Service"]
+    assert int(service["RestartSteps"]) >= 10, "a host that is slow to get its address is not punished for it"
+    assert service["RestartMaxDelaySec"] == "1s"
+    page = (ROOT / "docs" / "operating" / "upgrade.md").read_text(encoding="utf-8")
+    assert "`systemctl reset-failed site-agent`" in page
+    assert "254" in page
+    for name in ("site-agent", "witness"):
+        assert "RequiresMountsFor" not in unit(name)["Unit"], "only the host knows its mounts"
+    assert "RequiresMountsFor=/etc/thirdsite" in page
+
+
 def test_the_examples_name_the_files_that_the_units_do() -> None:
     example = yaml.safe_load((ROOT / "deploy" / "examples" / "witness.yaml").read_text(encoding="utf-8"))
     assert example["data_dir"] == "/var/lib/thirdsite/witness"
