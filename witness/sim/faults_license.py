@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from agents.core.lease_holder import NO_EPOCH
-from agents.core.license_rules import InPlace
 from proto.commands import Author, WaiveEscrow
 from proto.health import SiteState
 from proto.units import NS_PER_MS, NS_PER_S
@@ -83,7 +82,7 @@ def absent(world: World, rng: random.Random) -> None:
     site, place = rng.choice(able)
     at, active = site.licenses.at(place), (site, place) in _active(world)
     former = sorted(at.former)
-    followed = at.compare() is not InPlace.ABSENT and at.sealed is not None and at.seen == at.sealed.version
+    followed = at.sealed is not None and at.seen == at.sealed.version  # who looks next takes it for an exchanged one
     choices: list[bytes | None] = [None]
     choices += [rng.choice(former)] if former else []
     choices += [UNGIVEN] if not active and not followed else []
