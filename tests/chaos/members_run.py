@@ -18,19 +18,13 @@ import json
 import random
 import signal
 import sys
-from types import FrameType
 
+from chaosrig.chaos_campaign import Interrupted, heed_signals, signals_wait, world_after_world
 from memberrig.member_trials import ROWS, Trial, table, try_once
 from memberrig.member_world import Missing, World
 
 TRIALS_MAX = 1_000
 TTL_MS_MIN, TTL_MS_MAX = 1_000, 60_000
-
-
-class Interrupted(Exception):
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
 
 
 class Run:
@@ -45,20 +39,29 @@ class Run:
         self.kept = ""
 
     def perform(self) -> None:
-        world = World(self._ttl_ms)
+        plan = [name for name in self._names for _ in range(self._trials)]
+        self.signalled, _ = world_after_world(plan, self._in_one_world)
+
+    def _in_one_world(self, plan: list[str]) -> list[str]:
+        """All of it, or as far as it goes; nothing is tried in a second one."""
+        with signals_wait():
+            world = World(self._ttl_ms)
+        good = False
         try:
             world.begin()
-            for name in self._names:
-                for _ in range(self._trials):
-                    self._try(world, name)
+            for name in plan:
+                self._try(world, name)
+            good = not self.failed
         except Missing as missing:
             self.failed = str(missing)
-        except Interrupted as interrupted:
-            self.signalled = interrupted.number
+        except Interrupted:
+            good = True
+            raise
         finally:
-            keep = sys.exc_info()[0] is not None or not (self.ok or self.signalled)
-            self.kept = str(world.root) if keep else ""
-            world.close(keep=keep)
+            with signals_wait():
+                self.kept = "" if good else str(world.root)
+                world.close(keep=not good)
+        return []
 
     def _try(self, world: World, name: str) -> None:
         trial = try_once(world, ROWS[name], self._draw.random() * self._ttl_ms / 3_000)
@@ -76,13 +79,6 @@ class Run:
         interrupted = signal.Signals(self.signalled).name if self.signalled else ""
         head = {"ok": self.ok, "failed": self.failed, "interrupted": interrupted, "kept": self.kept}
         return {**head, "ttl_ms": self._ttl_ms, "rows": rows}
-
-
-def _interrupt(number: int, _frame: FrameType | None) -> None:
-    """Once; cleaning up is bounded and is not to be interrupted."""
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, signal.SIG_IGN)
-    raise Interrupted(number)
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
@@ -112,8 +108,7 @@ def main(argv: list[str]) -> int:
         for name, row in ROWS.items():
             print(f"{name:<15} {row.says}")
         return 0
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, _interrupt)
+    heed_signals()
     run = Run(options.names, options.trials, options.ttl_ms, options.seed)
     run.perform()
     for line in table(run.results, options.ttl_ms):
@@ -126,4 +121,8 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        code = main(sys.argv[1:])
+    except Interrupted as early:
+        code = 128 + early.number
+    sys.exit(code)
