@@ -8,36 +8,33 @@ while, unless it says that its disk is damaged: a minority may be, and stays dow
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
 from proto.commands import Author, SetMode
-from proto.errors import DurabilityLost
 from proto.events import Event
 from proto.groups import Mode
 from proto.invariants import unreachable
 from proto.units import GroupId, WitnessId
 from witness.core.effects import Outcome
-from witness.raft.disk import DISK_FAULTS
 from witness.raft.port import CommittedEntry, ConsensusStatus
-from witness.raft.store import Store, StoreRefused
+from witness.raft.store import Store
 from witness.sim.clock import Events, NodeClock
 from witness.sim.former import FormerLife
 from witness.sim.life import Life, Machine
 from witness.sim.raft.damage import Damage
-from witness.sim.raft.faults_disk import HITS
+from witness.sim.raft.ends import Ends
 from witness.sim.raft.faults_identity import readmit_host, readmit_told
-from witness.sim.raft.faults_net import SLOW_NS_MAX
 from witness.sim.raft.hardened import Hardened, HardenedMember
 from witness.sim.raft.host import Host
+from witness.sim.raft.hosts import disk_hits, heal_hosts, leader_of, running_of
 from witness.sim.raft.judge import Judge
 from witness.sim.raft.network import Network
 from witness.sim.raft.setup import CLUSTER, Setup
 from witness.sim.raft.sim_drive import SimDrive
 from witness.sim.raft.subject import Member, Outbox, Seat
-from witness.sim.raft.world import REFUSED_MENDED, RESTART_CALM_NS, where_of
+from witness.sim.raft.world import RESTART_CALM_NS
 from witness.sim.witness import WitnessHost
 
 NO_GROUP = GroupId("nobody")
@@ -78,7 +75,7 @@ class Cluster:
         """Stamps of an earlier boot of a machine come back with old frames: the connections forbid it, not Raft."""
         self._subject = Hardened(setup)
         self._restarts = rng_of("restarts")
-        self._failures: dict[WitnessId, int] = {}
+        self._ends = Ends(self, self.judge)
         self.kept_down: set[WitnessId] = set()
         """Nobody starts these again before the heal."""
         self.lost = False
@@ -111,7 +108,7 @@ class Cluster:
         self.machines[name] = WitnessHost(host)
 
     def _start(self, rng: random.Random, host: Host) -> Member:
-        self._failures[host.name] = _failures(host)
+        self._ends.started(host)
         if host.name not in self.damage.out:
             self.former.discard(host.name)
         watch = FormerLife(self) if host.name in self.former else self
@@ -144,16 +141,7 @@ class Cluster:
         self._safety = False
         self.kept_down.clear()
         self.network.heal()
-        for host in self.hosts.values():
-            if isinstance(host.drive, SimDrive):
-                host.drive.calm()
-            host.disk_is_quick(SLOW_NS_MAX)
-            host.dies_sending = None
-            host.go_on(host.life)
-            refused = host.name in self.damage.refused and self._restarts.random() < REFUSED_MENDED
-            if host.name in self.damage.out or refused:
-                readmit_host(self, host, self._restarts)
-            self._restart(host)
+        heal_hosts(self, self._restarts, self._restart)
 
     def readmit_told(self) -> bool:
         """Operators do once more what refusals go on telling them; True when there was one."""
@@ -176,7 +164,7 @@ class Cluster:
         self._safety = True
 
     def close(self) -> None:
-        for kind, count in self._disk_hits().items():
+        for kind, count in disk_hits(self.hosts.values()).items():
             for _ in range(count):
                 self.hit(kind)
         for host in self.hosts.values():
@@ -186,25 +174,13 @@ class Cluster:
                 host.member.close()
         self._subject.close()
 
-    def _disk_hits(self) -> Counter[str]:
-        total: Counter[str] = Counter()
-        for host in self.hosts.values():
-            if isinstance(host.drive, SimDrive):
-                for kind, count in host.drive.hits().items():
-                    if kind in HITS:
-                        total[HITS[kind]] += count
-        return total
-
     # -- Stage -----------------------------------------------------------------------------------------------
 
     def running(self) -> list[Host]:
-        return [host for host in self.hosts.values() if host.member is not None]
+        return running_of(self.hosts.values())
 
     def leader(self) -> Host | None:
-        """Who leads by its own word, of the highest term."""
-        leading = [(host.member.view(), host) for host in self.running() if host.member is not None]
-        leading = [(view, host) for view, host in leading if view.leads]
-        return max(leading, key=lambda pair: pair[0].term)[1] if leading else None
+        return leader_of(self.hosts.values())
 
     def copy_of(self, host: Host) -> Host | None:
         """No machine is copied here."""
@@ -245,7 +221,7 @@ class Cluster:
             machine.life.end(told=self.network.has_power(host.name))
             machine.life = None
         if error is not None:
-            self._ended_by_itself(host, error)
+            self._ends.by_itself(host, error)
         self.start_later(host)
 
     def start_later(self, host: Host, *, soon: bool = False) -> None:
@@ -255,21 +231,6 @@ class Cluster:
     def _restart(self, host: Host) -> None:
         if not self.lost and host.name not in self.damage.refused | self.kept_down:
             host.start()
-
-    def _ended_by_itself(self, host: Host, error: BaseException) -> None:
-        self.note(str(host.name), f"ends: {type(error).__name__}: {error}")
-        struck = _failures(host) > self._failures[host.name] or self._narrow(host)
-        if struck and isinstance(error, (DurabilityLost, StoreRefused, *DISK_FAULTS)):
-            return
-        if not (isinstance(error, StoreRefused) and self.damage.refuses(host)):
-            self.judge.found("crash", f"{host.name}: {type(error).__name__}: {error}{where_of(error)}")
-
-    def _narrow(self, host: Host) -> bool:
-        """A process ends before its disk is quite full."""
-        narrow = isinstance(host.drive, SimDrive) and host.drive.narrow()
-        if narrow:
-            self.hit("no-space")
-        return narrow
 
     # -- LifeWatch -------------------------------------------------------------------------------------------
 
@@ -319,7 +280,3 @@ def _store_of(member: Member) -> Store:
     if not isinstance(member, HardenedMember):
         unreachable("only the hardened engine has a store")
     return member.store
-
-
-def _failures(host: Host) -> int:
-    return host.drive.failures() if isinstance(host.drive, SimDrive) else 0

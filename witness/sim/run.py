@@ -16,8 +16,8 @@ from witness.sim.host.fitting import fitted
 from witness.sim.licenses.draw import with_licenses
 from witness.sim.members.draw import with_members
 from witness.sim.quiet import silent
+from witness.sim.raft.ends import where_of
 from witness.sim.raft.setup import tuned
-from witness.sim.raft.world import where_of
 from witness.sim.setup import Setup, draw
 from witness.sim.world import World
 

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from proto.invariants import InvariantViolation
 from witness.sim.campaign.kit import Note
 from witness.sim.campaign.result import Result
+from witness.sim.raft.ends import where_of
 from witness.sim.raft.faults import KINDS, OF_MANY
 from witness.sim.raft.hardened import Hardened
 from witness.sim.raft.setup import Setup, draw, tuned, with_kinds
 from witness.sim.raft.subject import Subject
-from witness.sim.raft.world import World, where_of
+from witness.sim.raft.world import World
 
 MakeSubject = Callable[[Setup], Subject]
 

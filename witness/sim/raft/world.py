@@ -11,29 +11,24 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-from proto.errors import DurabilityLost
 from proto.units import NS_PER_MS, NS_PER_S, WitnessId
-from witness.raft.disk import DISK_FAULTS
 from witness.raft.port import CommittedEntry, ConsensusStatus
-from witness.raft.store import StoreRefused
 from witness.sim.campaign.kit import Note
 from witness.sim.clock import Events, NodeClock
 from witness.sim.raft import faults
 from witness.sim.raft.calm import Calm
 from witness.sim.raft.damage import Damage
-from witness.sim.raft.faults_disk import HITS
-from witness.sim.raft.faults_identity import readmit_host, readmit_told
+from witness.sim.raft.ends import Ends
+from witness.sim.raft.faults_identity import readmit_told
 from witness.sim.raft.faults_net import SLOW_NS_MAX
 from witness.sim.raft.host import Host
+from witness.sim.raft.hosts import disk_hits, heal_hosts, leader_of, running_of
 from witness.sim.raft.judge import Judge, liveness_bound_ns
 from witness.sim.raft.network import CONNECTED_WITHIN_NS, Network
 from witness.sim.raft.replica import Replica
 from witness.sim.raft.setup import CLUSTER, LARGE_BYTES, LARGE_KIND, Setup, copies_of, rng_for
-from witness.sim.raft.sim_drive import SimDrive
 from witness.sim.raft.subject import Member, Message, Outbox, Seat, Subject
 
-REFUSED_MENDED = 0.5
-"""Share of the witnesses with damaged disks that are readmitted at the end; the others stay down."""
 TO_LEADERS = 0.5
 """Share of the proposals that go to whoever believes to lead, an isolated old leader among them."""
 WARM_STEPS_MAX = 30
@@ -63,7 +58,7 @@ class World:
         self._restarts = self.rng("restarts")
         self._workload = self.rng("workload")
         self._proposed = 0
-        self._failures: dict[WitnessId, int] = {}
+        self._ends = Ends(self, self.judge)
         self._probe = b""
         self.replicas: dict[WitnessId, Replica] = {}
         self.copies = copies_of(setup)
@@ -99,7 +94,7 @@ class World:
 
     def _start(self, rng: random.Random, host: Host) -> Member:
         replica = self.replicas[host.name] = Replica(host.name, self, self.setup.ballast_bytes)
-        self._failures[host.name] = self._failures_of(host)
+        self._ends.started(host)
         seat = Seat(
             witness=host.witness,
             peers=tuple(peer for peer in self.setup.witnesses if peer != host.witness),
@@ -173,16 +168,7 @@ class World:
         self.network.heal()
         for name in self.copies:
             self.machines[name].power_off()
-        for host in self.hosts.values():
-            if isinstance(host.drive, SimDrive):
-                host.drive.calm()
-            host.disk_is_quick(SLOW_NS_MAX)
-            host.dies_sending = None
-            host.go_on(host.life)
-            refused = host.name in self.damage.refused and self._restarts.random() < REFUSED_MENDED
-            if host.name in self.damage.out or refused:
-                readmit_host(self, host, self._restarts)
-            self._restart(host)
+        heal_hosts(self, self._restarts, self._restart)
 
     def _settle(self) -> None:
         bound_ns = liveness_bound_ns(self.setup, CONNECTED_WITHIN_NS, SLOW_NS_MAX)
@@ -260,13 +246,10 @@ class World:
     # -- faults ----------------------------------------------------------------------------------------------
 
     def running(self) -> list[Host]:
-        return [host for host in self.hosts.values() if host.member is not None]
+        return running_of(self.hosts.values())
 
     def leader(self) -> Host | None:
-        """Who leads by its own word, of the highest term."""
-        leading = [(host.member.view(), host) for host in self.running() if host.member is not None]
-        leading = [(view, host) for view, host in leading if view.leads]
-        return max(leading, key=lambda pair: pair[0].term)[1] if leading else None
+        return leader_of(self.hosts.values())
 
     def hit(self, kind: str) -> None:
         self.hits[kind] += 1
@@ -281,9 +264,6 @@ class World:
     def _restart(self, host: Host) -> None:
         if host.name not in self.damage.refused and (self._safety or host.name in self.hosts):
             host.start()
-
-    def _failures_of(self, host: Host) -> int:
-        return host.drive.failures() if isinstance(host.drive, SimDrive) else 0
 
     # -- Watch -----------------------------------------------------------------------------------------------
 
@@ -321,22 +301,10 @@ class World:
 
     def ended(self, host: Host, error: BaseException | None) -> None:
         if error is not None:
-            self._ended_by_itself(host, error)
+            self._ends.by_itself(host, error)
         mean_ns = self.setup.restart_ns if self._safety else RESTART_CALM_NS
         delay_ns = int(mean_ns * self._restarts.choice((0.1, 0.5, 1, 2)))
         self.events.after(delay_ns, partial(self._restart, host))
-
-    def _ended_by_itself(self, host: Host, error: BaseException) -> None:
-        self.note(str(host.name), f"ends: {type(error).__name__}: {error}")
-        drive = host.drive
-        struck = self._failures_of(host) > self._failures[host.name]
-        if isinstance(drive, SimDrive) and drive.narrow() and not struck:
-            self.hit("no-space")
-            struck = True
-        if struck and isinstance(error, (DurabilityLost, StoreRefused, *DISK_FAULTS)):
-            return
-        if not (isinstance(error, StoreRefused) and self.damage.refuses(host)):
-            self.judge.found("crash", f"{host.name}: {type(error).__name__}: {error}{where_of(error)}")
 
     # -- ReplicaWatch ----------------------------------------------------------------------------------------
 
@@ -360,21 +328,12 @@ class World:
             self.note(str(replica.witness), f"{shape}, caught up {status.caught_up}")
 
     def close(self) -> None:
-        for kind, count in self._disk_hits().items():
+        for kind, count in disk_hits(self.hosts.values()).items():
             self.hits[kind] += count
         for host in self.machines.values():
             if host.member is not None:
                 host.member.close()
         self._subject.close()
-
-    def _disk_hits(self) -> Counter[str]:
-        total: Counter[str] = Counter()
-        for host in self.hosts.values():
-            if isinstance(host.drive, SimDrive):
-                for kind, count in host.drive.hits().items():
-                    if kind in HITS:
-                        total[HITS[kind]] += count
-        return total
 
 
 def _told(message: Message) -> str:
@@ -383,11 +342,3 @@ def _told(message: Message) -> str:
     if entries:
         text += f" entries {entries[0][1]}-{entries[-1][1]}"
     return text[:300]
-
-
-def where_of(error: BaseException) -> str:
-    """File and line, for the words of a finding."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else f" ({trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno})"
