@@ -246,6 +246,7 @@ async def test_a_dead_end_is_noticed_within_seconds(pki: Pki) -> None:
     """The agent's end stays open but answers no ping, like a stopped process."""
     async with serve(pki) as running, running.agent(autoping=False) as frozen:
         await frozen.hello()
+        assert len(running.services.streams) == 1
         await until(lambda: len(running.services.streams) == 0)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from maria_rig import DEPLOY, MariaServer, forget_seed, needs_mariadb, two_servers
+from navixy_config import component_of, license_of, probes_of
 from navixy_vendor import Vendor
 from two_sites import A, B, TwoSites
 from witness_cluster import free_ports
@@ -33,7 +34,6 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(600), needs_mariadb]
 STAND_IN = Path(__file__).with_name("navixy_stand_in.py")
 TTL_MS = 6_000
 START_S = 1.5
-ROW = "var = 'fingerprint'"
 
 
 def step(name: str, *command: str, undo: tuple[str, ...] = (), timeout: str = "20s") -> dict[str, Any]:
@@ -88,7 +88,6 @@ class NavixySites(TwoSites):
     def _group(self, site: str) -> dict[str, Any]:
         db = self.servers[site].command
         stop = self._stand_in("stop", site)
-        probe = {"kind": "exec", "interval": "3s", "timeout": "3s", "rise": 1}
         group: dict[str, Any] = {
             "group": "shop",
             "activation": {
@@ -99,22 +98,8 @@ class NavixySites(TwoSites):
                 ]
             },
             "deactivation": {"steps": [step("stop-services", *stop), step("demote-db", *db("demote"))]},
-            "components": [
-                {
-                    "name": "db",
-                    "kind": "database",
-                    "role": "dual-role",
-                    "out_of_role": db("out-of-role"),
-                    "standby_start": db("standby-start"),
-                    "rejoined": db("follows"),
-                    "end": db("demote"),
-                }
-            ],
-            "probes": [
-                {"name": "db", "role": "ready", "command": db("applies"), **probe},
-                {"name": "db-lag", "role": "lag", "command": db("lag-ms"), **probe},
-                {"name": "navixy", "role": "service", "command": list(self._check(site)), **probe},
-            ],
+            "components": [component_of(self.servers[site])],
+            "probes": probes_of(self.servers[site], self._check(site)),
         }
         if self.escrow:
             group["licenses"] = [self._license(site)]
@@ -123,15 +108,7 @@ class NavixySites(TwoSites):
     def _license(self, site: str) -> dict[str, Any]:
         key_file = self.directory / f"{site}.sealing"
         save_ring(key_file, self._ring)
-        source = {"kind": "sql", "socket": str(self.servers[site].socket), "user": "root"}
-        return {
-            "name": "fingerprint",
-            "key_file": str(key_file),
-            "source": {**source, "query": f"SELECT value FROM google.variables WHERE {ROW}"},
-            "sink": {"kind": "sql", "statement": f"UPDATE google.variables SET value = %s WHERE {ROW}"},
-            "restore_after": "promote-db",
-            "watch": "200ms",
-        }
+        return license_of(self.servers[site], key_file)
 
     def held(self, site: str) -> str:
         (one,) = self.look(site).get("licenses") or ({"held": "none"},)

@@ -14,13 +14,14 @@ from typing import Any
 
 import navixy_stand_in
 from chaosrig.chaos_layout import Addresses
-from maria_rig import DEPLOY
+from maria_rig import DEPLOY, MariaServer
+from navixy_config import LICENSE, component_of, license_of, probes_of
 from navixy_stand_in import SERVICES
 
 from agents.license.key_file import KeyRing, draw_key, save_ring
 from witness.pki.store import create_ca, issue
 
-GROUP, LICENSE = "shop", "fingerprint"
+GROUP = "shop"
 WITNESSES = ("w1", "w2", "w3")
 SITES = {"dc-a": "a", "dc-b": "b"}
 """Its host."""
@@ -37,7 +38,6 @@ UP_S = 40
 STOP_S = 5
 UNHEALTHY_MS = 2_000
 SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZg=="
-ROW = "var = 'fingerprint'"
 
 
 def other_site(site: str) -> str:
@@ -152,8 +152,8 @@ class Layout:
 
     # -- a site -----------------------------------------------------------------------------------------------
 
-    def write_sites(self, databases: dict[str, Any]) -> None:
-        """Once the databases have their places; by site a `MariaServer`."""
+    def write_sites(self, databases: dict[str, MariaServer]) -> None:
+        """Once the databases have their places; by site."""
         ring = KeyRing((draw_key(),))
         for site, host in SITES.items():
             self.platform(site).mkdir()
@@ -170,7 +170,7 @@ class Layout:
             (self.platform(site) / "platform.json").write_text(json.dumps(said), encoding="utf-8")
             self._write(host, self._site(site, host, databases[site]))
 
-    def _site(self, site: str, host: str, database: Any) -> dict[str, Any]:
+    def _site(self, site: str, host: str, database: MariaServer) -> dict[str, Any]:
         other = other_site(site)
         return {
             "cluster": self.cluster,
@@ -187,9 +187,8 @@ class Layout:
             "groups": [self._site_group(site, host, database)],
         }
 
-    def _site_group(self, site: str, host: str, database: Any) -> dict[str, Any]:
+    def _site_group(self, site: str, host: str, database: MariaServer) -> dict[str, Any]:
         db, stop = database.command, self.stand_in("stop", site)
-        probe = {"kind": "exec", "interval": "3s", "timeout": "3s", "rise": 1}
         return {
             "group": GROUP,
             "activation": {
@@ -207,36 +206,14 @@ class Layout:
                     {"name": "demote-db", "command": db("demote"), "timeout": "30s"},
                 ],
             },
-            "components": [
-                {
-                    "name": "db",
-                    "kind": "database",
-                    "role": "dual-role",
-                    "out_of_role": db("out-of-role"),
-                    "standby_start": db("standby-start"),
-                    "rejoined": db("follows"),
-                    "end": db("demote"),
-                }
-            ],
+            "components": [component_of(database)],
             "licenses": [self._license(site, host, database)] if self.escrow else [],
-            "probes": [
-                {"name": "db", "role": "ready", "command": db("applies"), **probe},
-                {"name": "db-lag", "role": "lag", "command": db("lag-ms"), **probe},
-                {"name": "navixy", "role": "service", "command": self.check(site), **probe},
-            ],
+            "probes": probes_of(database, self.check(site)),
         }
 
-    def _license(self, site: str, host: str, database: Any) -> dict[str, Any]:
-        source = {"kind": "sql", "socket": str(database.socket), "user": "root"}
-        return {
-            "name": LICENSE,
-            "key_file": str(self.root / f"{host}.sealing"),
-            "source": {**source, "query": f"SELECT value FROM google.variables WHERE {ROW}"},
-            "sink": {"kind": "sql", "statement": f"UPDATE google.variables SET value = %s WHERE {ROW}"},
-            "restore_after": "promote-db",
-            "watch": "200ms",
-            "probe": {"command": self.stand_in("licensed", site), "interval": "3s", "timeout": "3s"},
-        }
+    def _license(self, site: str, host: str, database: MariaServer) -> dict[str, Any]:
+        probe = {"command": self.stand_in("licensed", site), "interval": "3s", "timeout": "3s"}
+        return {**license_of(database, self.root / f"{host}.sealing"), "probe": probe}
 
     def stand_in(self, verb: str, site: str) -> list[str]:
         return [sys.executable, str(PROGRAM), verb, str(self.platform(site))]
