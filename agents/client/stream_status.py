@@ -47,6 +47,11 @@ class StreamStatus:
     via: str | None = None
     """The site whose agent carries the stream, or did last; None for a direct one."""
 
+    def begins(self) -> None:
+        """An attempt."""
+        self.state = StreamState.CONNECTING
+        self.attempts += 1
+
     def words(self) -> dict[str, object]:
         shown: dict[str, object] = {
             "address": self.address,

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import structlog
 
-from agents.client.backoff import Backoff
+from agents.client.reopen import keep_open
 from agents.client.stream_status import REMEDY, StreamState, StreamStatus
 from agents.client.together import until_one_ends
 from agents.client.transport import Connection, ConnectionLost, RelayTransport, Transport
@@ -31,8 +31,6 @@ SEND_S = 2.0
 IDLE_S = 5.0
 """The core pings every second; a stream that stays silent longer than this is dead."""
 QUEUE_FRAMES_MAX = 64
-STABLE_S = 5.0
-"""A stream that lived this long starts its back-off anew."""
 LASTING = frozenset(
     {GoodbyeCode.WRONG_CLUSTER, GoodbyeCode.WRONG_IDENTITY, GoodbyeCode.SECOND_AGENT, GoodbyeCode.VERSION}
 )
@@ -76,20 +74,11 @@ class _Stream:
         self._end_why = ""
 
     async def keep_open(self) -> None:
-        backoff = Backoff(self._owner.jitter)
-        loop = asyncio.get_running_loop()
-        while True:
-            self.status.state = StreamState.CONNECTING
-            self.status.attempts += 1
-            began = loop.time()
-            refused = await self._one_connection()
-            if loop.time() - began >= STABLE_S:
-                backoff.succeeded()
-            self.status.state = StreamState.WAITING
-            await asyncio.sleep(backoff.next_s(refused=refused))
+        await keep_open(self._one_connection, self._owner.jitter)
 
     async def _one_connection(self) -> bool:
         """Until its end; True when the witness refuses us for a reason that lasts."""
+        self.status.begins()
         goodbye: Goodbye | None = None
         try:
             connection = await self._connect()
@@ -104,6 +93,7 @@ class _Stream:
         except (ConnectionLost, FrameRefused) as error:
             problem = str(error)
         self._note(problem, goodbye)
+        self.status.state = StreamState.WAITING
         return goodbye is not None and goodbye.code in LASTING
 
     def _note(self, problem: str, goodbye: Goodbye | None) -> None:

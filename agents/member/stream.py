@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from agents.client.backoff import Backoff
+from agents.client.reopen import keep_open
 from agents.client.stream_status import StreamState, StreamStatus
 from agents.client.together import until_one_ends
 from agents.client.transport import Connection, ConnectionLost, Transport
@@ -27,7 +27,6 @@ CONNECT_S = 3.0
 SEND_S = 2.0
 IDLE_S = 3.0
 """Every ask is answered, and there are two a second."""
-STABLE_S = 5.0
 QUEUE_FRAMES_MAX = 64
 ANOTHER = "this member goes on as another instance"
 
@@ -80,22 +79,14 @@ class LeadStream:
         self._reopen.set()
 
     async def run(self) -> None:
-        backoff, loop = Backoff(self._jitter), asyncio.get_running_loop()
         try:
-            while True:
-                self.status.state = StreamState.CONNECTING
-                self.status.attempts += 1
-                began = loop.time()
-                refused = await self._one_connection()
-                if loop.time() - began >= STABLE_S:
-                    backoff.succeeded()
-                self.status.state = StreamState.WAITING
-                await asyncio.sleep(backoff.next_s(refused=refused))
+            await keep_open(self._one_connection, self._jitter)
         finally:
             await self._transport.close()
 
     async def _one_connection(self) -> bool:
         """Until its end; True when the lead refuses us."""
+        self.status.begins()
         refused, problem = False, ""
         try:
             async with asyncio.timeout(CONNECT_S):
@@ -113,6 +104,7 @@ class LeadStream:
         if problem != self.status.problem:
             self._log.warning("lead.closed", why=problem)
         self.status.problem = problem
+        self.status.state = StreamState.WAITING
         return refused
 
     async def _talk(self, connection: Connection) -> None:

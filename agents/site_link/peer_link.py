@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from agents.client.backoff import Backoff
+from agents.client.reopen import keep_open
 from agents.client.together import until_one_ends
 from agents.site_link.dial import Dialled, Peer, answer_of, dial
 from agents.site_link.greeting import Ourselves
@@ -30,8 +30,6 @@ from proto.units import NS_PER_MS, TOKEN_BYTES, InstantNs, Nonce
 
 PING_S = 1.0
 IDLE_S = 5.0
-STABLE_S = 5.0
-"""A connection that lived this long starts its back-off anew."""
 QUEUE_FRAMES_MAX = 1_200
 FRAMES_PER_S = 200
 BURST_FRAMES = 1_200
@@ -89,19 +87,17 @@ class PeerLink:
 
     async def keep_open(self) -> None:
         """Until cancelled."""
-        backoff = Backoff(self._jitter)
-        loop = asyncio.get_running_loop()
-        while True:
-            began = loop.time()
-            problem = await self._one_connection()
-            if problem != self.status.problem:
-                self._log.warning("site_link_closed", why=problem, remedy="none needed: the agent goes on trying")
-            self.status.problem = problem
-            if loop.time() - began >= STABLE_S:
-                backoff.succeeded()
-            await asyncio.sleep(backoff.next_s())
+        await keep_open(self._one_connection, self._jitter)
 
-    async def _one_connection(self) -> str:
+    async def _one_connection(self) -> bool:
+        """False: whatever ended it, another attempt may go better."""
+        problem = await self._until_it_ends()
+        if problem != self.status.problem:
+            self._log.warning("site_link_closed", why=problem, remedy="none needed: the agent goes on trying")
+        self.status.problem = problem
+        return False
+
+    async def _until_it_ends(self) -> str:
         """Why it ended."""
         try:
             dialled = await dial(self.peer, self._ours)

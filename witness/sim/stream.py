@@ -12,7 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agents.client.backoff import Backoff
-from agents.client.streams import IDLE_S, STABLE_S, WELCOME_S
+from agents.client.reopen import STABLE_S
+from agents.client.streams import IDLE_S, WELCOME_S
 from agents.core.streams import Route
 from proto.messages import AgentMessage, WitnessMessage
 from proto.units import NS_PER_S, Incarnation, SiteId, WitnessId, seconds
