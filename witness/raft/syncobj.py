@@ -14,15 +14,14 @@ import socket
 from collections.abc import Callable, Collection, Mapping
 
 from proto.errors import RemoteFault
-from proto.features import FEATURE_MAX
 from proto.histogram import Histogram
 from proto.units import NS_PER_MS, NS_PER_S, InstantNs, WitnessId
 from witness.raft.admission import PROCESS_BYTES, Mark, Position, Speaker
 from witness.raft.inbox import PEER_BYTES_HIGH
 from witness.raft.introduction import Hello
-from witness.raft.lineage import lineage_of, lineage_words, lineages_fit
 from witness.raft.messages import Message
 from witness.raft.node import RaftNode
+from witness.raft.ourselves import our_hello, require_fitting_lineage
 from witness.raft.outbox import Outbox
 from witness.raft.peer_disks import PeerDisks, position_of, record_start
 from witness.raft.peer_log import AlarmLog, FaultLog, ReadmissionLog, RoomLog
@@ -243,22 +242,10 @@ class PySyncObjConsensus:
             self._turn()  # our start is on disk before anyone hears of it
         if not self._running:
             raise RemoteFault("this witness is stopping")
-        starts, past = self._start
-        speaker = Speaker(
-            peer=self._self_id,
-            disk=self._store.incarnation,
-            learner=self._node.standing is Standing.LEARNER,
-            position=position_of(self._store),
-            process=self._process,
-            starts=starts,
-            past=past,
-        )
-        return Hello(self._store.cluster_id, to, speaker, lineage_of(self._store), FEATURE_MAX)
+        return our_hello(self._store, self._node.standing, self._process, self._start, to)
 
     def judge(self, hello: Hello, connected: Collection[bytes]) -> None:
-        own, own_learner = lineage_of(self._store), self._node.standing is Standing.LEARNER
-        if not lineages_fit(own, hello.lineage, own_learner=own_learner, their_learner=hello.speaker.learner):
-            raise RemoteFault(lineage_words(self._self_id, own, hello.witness, hello.lineage))
+        require_fitting_lineage(self._store, self._node.standing, hello)
         self._disks.judge(hello.speaker, connected)
 
     def admit(self, hello: Hello) -> None:

@@ -14,16 +14,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from proto.errors import RemoteFault
-from proto.features import FEATURE_MAX
 from proto.units import NS_PER_S, WitnessId
 from witness.raft.admission import Mark, Position, Speaker
 from witness.raft.gate import Gate
 from witness.raft.introduction import TOKEN_BYTES, Answer, Hello, Question
-from witness.raft.lineage import lineage_of, lineage_words, lineages_fit
+from witness.raft.ourselves import our_hello, require_fitting_lineage
 from witness.raft.peer_disks import PeerDisks, position_of, record_start
 from witness.raft.peer_link import RAFT, PeerLink
 from witness.raft.peer_transport import INTRODUCED_WITHIN_S, PING_AFTER_S, SILENT_AFTER_S
-from witness.raft.standing import Standing
 
 if TYPE_CHECKING:
     from witness.raft.node import RaftNode
@@ -124,17 +122,7 @@ class RaftLinks:
         if self._start is None:
             self._start = record_start(self._store, self._process)
             self._host.turn_now()  # our start is on disk before anyone hears of it
-        starts, past = self._start
-        speaker = Speaker(
-            peer=self._self_id,
-            disk=self._store.incarnation,
-            learner=self._node.standing is Standing.LEARNER,
-            position=position_of(self._store),
-            process=self._process,
-            starts=starts,
-            past=past,
-        )
-        return Hello(self._store.cluster_id, link.dialed, speaker, lineage_of(self._store), FEATURE_MAX)
+        return our_hello(self._store, self._node.standing, self._process, self._start, link.dialed)
 
     def introduced(self, link: PeerLink, hello: Hello) -> None:
         peer = hello.witness
@@ -183,10 +171,7 @@ class RaftLinks:
     # -- what the gate calls (GateOwner) ---------------------------------------------------------------------
 
     def judge(self, hello: Hello, connected: Collection[bytes]) -> None:
-        own = lineage_of(self._store)
-        own_learner = self._node.standing is Standing.LEARNER
-        if not lineages_fit(own, hello.lineage, own_learner=own_learner, their_learner=hello.speaker.learner):
-            raise RemoteFault(lineage_words(self._self_id, own, hello.witness, hello.lineage))
+        require_fitting_lineage(self._store, self._node.standing, hello)
         self.disks.judge(hello.speaker, connected)
 
     def vouch(self, speaker: Speaker, asker: bytes, *, counts: bool, here: bool) -> None:
