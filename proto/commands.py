@@ -13,7 +13,7 @@ from proto.decisions import Reason
 from proto.features import FEATURE_FIRST
 from proto.groups import GroupConfig, Mode
 from proto.license import EscrowVersion, SealedKey
-from proto.messages import ReleaseKind
+from proto.messages import Release, ReleaseKind
 from proto.units import Claim, ClusterId, Epoch, GroupId, Incarnation, LicenseName, SiteId, WallMs, WitnessId
 
 
@@ -126,6 +126,10 @@ class ReleaseLease:
     claim: Claim
     kind: ReleaseKind
     text: str
+
+    @classmethod
+    def asked(cls, by: Release) -> ReleaseLease:
+        return cls(by.group, by.site, by.incarnation, by.epoch, by.claim, by.kind, by.text)
 
 
 @dataclass(frozen=True, slots=True)

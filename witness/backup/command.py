@@ -10,7 +10,7 @@ from proto import limits
 from proto.edge.config_types import duration_words, parse_duration_ms
 from proto.errors import BadValue
 from proto.units import NO_LINEAGE
-from witness.backup.layout import Backup, BackupRefused, verify
+from witness.backup.layout import Backup, verify_file
 from witness.backup.restoring import PHRASE, Wish, explain, perform, plan_restore, require_phrase
 from witness.backup.take import take_backup
 from witness.config import load_witness_config
@@ -56,13 +56,7 @@ def back_up_settings(settings: WitnessSettings, out: Path, say: Say) -> None:
 
 def check_file(path: Path, say: Say) -> None:
     progress = Progress()
-    try:
-        with path.open("rb") as file:
-            backup = verify(file, progress)
-    except BackupRefused as refused:
-        raise BackupRefused(f"{path}: {refused}") from refused
-    except OSError as error:
-        raise BadValue("--verify", str(path), f"cannot be read: {error.strerror or error}", "check the path") from error
+    backup = verify_file(path, "--verify", progress)
     progress.end()
     say(f"backup      {path}   whole and unchanged")
     for line in describe(backup):

@@ -19,6 +19,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from proto import limits
@@ -149,6 +150,17 @@ def verify(file: BinaryIO, tell: Callable[[int, int], None] = lambda _done, _all
             tell(event.seq, header.events)
     source.finish()
     return Backup(header, state, chain.count, chain.lacking())
+
+
+def verify_file(path: Path, option: str, tell: Callable[[int, int], None]) -> Backup:
+    """The same of a file by its path, which refusals name; raises BadValue of `option` when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return verify(file, tell)
+    except BackupRefused as refused:
+        raise BackupRefused(f"{path}: {refused}") from refused
+    except OSError as error:
+        raise BadValue(option, str(path), f"cannot be read: {error.strerror or error}", "check the path") from error
 
 
 def read_events(file: BinaryIO) -> Iterator[tuple[int, bytes]]:

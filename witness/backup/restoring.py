@@ -22,7 +22,7 @@ from proto.errors import BadValue
 from proto.features import FEATURE_MAX
 from proto.lease import LONGEST_POSSIBLE, LeaseConstants, longest
 from proto.units import WallMs
-from witness.backup.layout import Backup, BackupRefused, read_events, verify
+from witness.backup.layout import Backup, BackupRefused, read_events, verify_file
 from witness.backup.place import place, require_blank
 from witness.core.restore import (
     RANDOM_BYTES,
@@ -87,13 +87,7 @@ def plan_restore(settings: WitnessSettings, wish: Wish, tell: Tell) -> Plan:
 
 
 def _read(settings: WitnessSettings, source: Path, tell: Tell) -> Backup:
-    try:
-        with source.open("rb") as file:
-            backup = verify(file, tell)
-    except BackupRefused as refused:
-        raise BackupRefused(f"{source}: {refused}") from refused
-    except OSError as error:
-        raise BadValue("--from", str(source), f"cannot be read: {error.strerror or error}", "check the path") from error
+    backup = verify_file(source, "--from", tell)
     if backup.header.cluster != settings.cluster:
         rule = f"is a backup of cluster {backup.header.cluster}, this witness is configured for {settings.cluster}"
         raise BadValue("--from", str(source), rule, "use a backup of this cluster, or correct `cluster`")

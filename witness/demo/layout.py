@@ -150,7 +150,7 @@ class Layout:
             "tls": self._tls(f"witness-{place.name}"),
             "metrics": {"listen": f"{HOST}:{place.metrics}"},
             "log": {"level": "info", "format": "json"},
-            **_raft(self.ttl_ms),
+            **raft_for(self.ttl_ms),
         }
 
     def _ctl_config(self) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def _step(name: str, command: list[str]) -> dict[str, Any]:
     return {"name": name, "command": command, "timeout": "8s"}
 
 
-def _raft(ttl_ms: int) -> dict[str, Any]:
+def raft_for(ttl_ms: int) -> dict[str, Any]:
     """The defaults suit leases from 3 s on; a shorter one needs a leader sooner, or its death costs the lease."""
     if ttl_ms >= RAFT_DEFAULTS_TTL_MS:
         return {}

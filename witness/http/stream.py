@@ -207,15 +207,6 @@ class AgentStream:
     def _release(self, release: Release) -> None:
         self._require_speaker(release.site, release.incarnation)
         self._require_group(release.group)
-        command = ReleaseLease(
-            group=release.group,
-            site=release.site,
-            incarnation=release.incarnation,
-            epoch=release.epoch,
-            claim=release.claim,
-            kind=release.kind,
-            text=release.text,
-        )
 
         def answer(outcome: Outcome) -> None:
             self._pending -= 1
@@ -224,7 +215,7 @@ class AgentStream:
 
         if self._take_place():
             try:
-                self._services.cluster.release(command, answer)
+                self._services.cluster.release(ReleaseLease.asked(release), answer)
             except ThirdsiteError:
                 self._drop("overloaded")
 

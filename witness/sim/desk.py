@@ -139,16 +139,7 @@ class Desk:
                 said = ReleaseAnswer(release.nonce, release.group, release.epoch, outcome.reason)
                 self._answer(stream, said, asked)
 
-        command = ReleaseLease(
-            group=release.group,
-            site=release.site,
-            incarnation=release.incarnation,
-            epoch=release.epoch,
-            claim=release.claim,
-            kind=release.kind,
-            text=release.text,
-        )
-        self._unless_overloaded(lambda: self._life.driver.release(command, answer))
+        self._unless_overloaded(lambda: self._life.driver.release(ReleaseLease.asked(release), answer))
 
     def _escrow_put(self, stream: Stream, put: EscrowPut) -> None:
         asked = self._life.machine.watch.asked()

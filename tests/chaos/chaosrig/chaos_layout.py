@@ -16,6 +16,7 @@ import yaml
 from chaosrig.chaos_expect import RELAY
 from fencerig import fenced_platform
 
+from witness.demo.layout import raft_for
 from witness.pki.store import create_ca, issue
 
 GROUP = "shop"
@@ -26,7 +27,6 @@ OPERATOR = "ops"
 HOSTS = (*WITNESSES, *(host for hosts in SITES.values() for host in hosts), OPERATOR)
 MEMBER = "db1"
 API, PEER, METRICS, LOCAL, MEMBERS, LINK, PLATFORM = 7410, 7411, 7412, 7413, 7420, 7430, 8080
-RAFT_DEFAULTS_TTL_MS = 3_000
 UNHEALTHY_MS = 5_000
 """A busy machine is not an unfit platform."""
 PROGRAM = Path(fenced_platform.__file__)
@@ -129,7 +129,7 @@ class Layout:
             "tls": self.tls(name),
             "metrics": {"listen": f"127.0.0.1:{METRICS}"},
             "log": {"level": "info", "format": "json"},
-            **_raft(self.ttl_ms),
+            **raft_for(self.ttl_ms),
         }
 
     def _group(self) -> dict[str, Any]:
@@ -218,17 +218,3 @@ class Layout:
 def _python() -> tuple[str, ...]:
     """What the platform needs is the standard library."""
     return sys.executable, "-I", "-S", str(PROGRAM)
-
-
-def _raft(ttl_ms: int) -> dict[str, Any]:
-    """The defaults suit leases from 3 s on; a shorter one needs a leader sooner, or its death costs the lease."""
-    if ttl_ms >= RAFT_DEFAULTS_TTL_MS:
-        return {}
-    election = max(100, 600 * ttl_ms // RAFT_DEFAULTS_TTL_MS)
-    timers = {
-        "append_period": election // 12,
-        "election_min": election // 2,
-        "election_max": election,
-        "leader_fallback": 2 * election,
-    }
-    return {"raft": {name: f"{value}ms" for name, value in timers.items()}}
