@@ -14,7 +14,7 @@ from agents.core.effects import Effect, KeepRelays, ReopenStreams, Send, Tell
 from agents.core.group_permit import GroupLifeStart, PermittedGroup
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_EPOCH, LeaseHolder
-from agents.core.licenses import KeptKeys
+from agents.core.license import KeptKeys
 from agents.core.permit_record import PermitRecord
 from agents.core.promise import Promise
 from agents.core.relay import Relays

@@ -12,7 +12,7 @@ from typing import Protocol
 from agents.core.agent_link import Agent
 from agents.core.agent_permits import SitePermits
 from agents.core.effects import Send
-from agents.core.licenses import KeptKeys, Look
+from agents.core.license import KeptKeys, Look
 from agents.core.settings import AgentSettings
 from agents.core.streams import StreamTable
 from proto.clock import ClockReading

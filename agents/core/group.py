@@ -8,7 +8,8 @@ site's own promises keep it from beginning anything (agents/core/holds_given.py)
 from __future__ import annotations
 
 from agents.core.effects import ExtendDeadline, KeepAuthority, PlanKind, StoreSites, Tell
-from agents.core.group_life import GroupLife, _Storing
+from agents.core.group_life import GroupLife
+from agents.core.group_parts import Storing
 from agents.core.holds_given import Standing
 from agents.core.lease_holder import NO_EPOCH
 from agents.core.life_start import GroupLifeStart
@@ -39,7 +40,7 @@ from proto.units import Claim, Epoch, InstantNs, SiteId
 UNKNOWN_GROUP = "the witnesses know no such group, or it does not name this site: see `witnessctl groups`"
 _NOT_LOST = frozenset({Reason.STALE_HEARTBEAT, Reason.REVOKE_DUE})
 """Refusals that do not mean that the lease is lost: a reordered attempt; a handover whose time is over."""
-__all__ = ["UNKNOWN_GROUP", "GroupAgent", "GroupLifeStart", "_Storing"]
+__all__ = ["UNKNOWN_GROUP", "GroupAgent", "GroupLifeStart"]
 
 
 class GroupAgent(GroupLife):
@@ -158,7 +159,7 @@ class GroupAgent(GroupLife):
         if self.host_blockers():
             return
         self.holder.bound = epoch
-        self._store(_Storing.CLAIM)
+        self._store(Storing.CLAIM)
 
     def _granted_in_place(self, epoch: Epoch, carried: Epoch) -> None:
         """The witnesses are back and know the chain of holds: a new epoch, without a stop."""
@@ -166,7 +167,7 @@ class GroupAgent(GroupLife):
         if not runs or epoch <= self.holder.bound or self._storing is not None or self.holder.next != NO_EPOCH:
             return
         self.holder.bound = epoch
-        self._store(_Storing.REGRANT)
+        self._store(Storing.REGRANT)
 
     def goes_on_alone(self, carried: Epoch) -> bool:
         """Its authority does not come from the witnesses, and the heartbeat that they answer told them so."""
@@ -217,7 +218,7 @@ class GroupAgent(GroupLife):
             self.fence(text)
         elif self.state in DORMANT_STATES and self.holder.epoch != NO_EPOCH:
             self.holder.end()
-            self._store(_Storing.FINISH)
+            self._store(Storing.FINISH)
 
     def bounds_stored(self, now: ClockReading) -> None:
         storing, self._storing = self._storing, None
@@ -226,21 +227,21 @@ class GroupAgent(GroupLife):
         self._stored = (self.holder.bound, self.holder.finished)
         if self._finish_again:
             self._finish_again = False
-            self._store(_Storing.FINISH)
+            self._store(Storing.FINISH)
             return
-        if storing is _Storing.FINISH and not self._superseded:
+        if storing is Storing.FINISH and not self._superseded:
             self.trouble = ""  # it is over and proven; the ledger and the log keep why
-        if storing is _Storing.CLAIM and self._closing:
+        if storing is Storing.CLAIM and self._closing:
             self._finish_former()
-        elif storing is _Storing.CLAIM and self.state in DORMANT_STATES:
+        elif storing is Storing.CLAIM and self.state in DORMANT_STATES:
             self._revoked = False
             self._cause = "grant"
             self.trouble = ""
             self.holder.begin(self.holder.bound, Claim(self._tokens()))
-        elif storing is _Storing.REGRANT and self.state in LIVE_STATES:
+        elif storing is Storing.REGRANT and self.state in LIVE_STATES:
             self.holder.begin_in_place(self.holder.bound)
         self.end.durable(now.boottime_ns)
-        if storing is _Storing.FINISH:
+        if storing is Storing.FINISH:
             self.taken.durable(now.boottime_ns)
         self.urgent = True
 

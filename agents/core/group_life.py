@@ -7,27 +7,16 @@ leads out. A plan that was overtaken answers to nobody: its number no longer mat
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import Enum
-
-from agents.core.effects import Effect, Fence, PlanKind, StoreBounds, Tell
+from agents.core.effects import Fence, PlanKind, Tell
+from agents.core.group_parts import GroupParts, Storing
 from agents.core.health import HealthSummary
-from agents.core.holds_given import HoldsGiven
-from agents.core.holds_taken import Held, HoldsTaken
-from agents.core.lease_holder import NO_EPOCH, LeaseHolder
-from agents.core.licenses import GroupLicenses
-from agents.core.life_start import GroupLifeStart
-from agents.core.plan_numbers import PlanNumbers
-from agents.core.release import EpochEnd
-from agents.core.report import site_budgets, timing_blockers
-from agents.core.settings import AgentSettings, GroupSettings
-from agents.core.site import LIVE_STATES, TAKEN_OVER, SiteInput, site_after
+from agents.core.lease_holder import NO_EPOCH
+from agents.core.site import LIVE_STATES, TAKEN_OVER, SiteInput
 from agents.core.takeover import ACTIVATION_FAILED, HANDOVER, AdoptedGroup
 from proto.clock import ClockReading
 from proto.health import DORMANT_STATES, SiteState
 from proto.lease import LeaseConstants, lock_delay_wait
 from proto.messages import ReleaseKind
-from proto.timing import LocalDeadlines, SiteBudgets, local_deadlines
 from proto.units import NS_PER_MS, DurationNs, Epoch, InstantNs, LicenseName
 
 VERIFY_AGAIN_NS = 2_000 * NS_PER_MS
@@ -35,93 +24,8 @@ VERIFY_AGAIN_NS = 2_000 * NS_PER_MS
 REGRANT = "regrant"
 
 
-class _Storing(Enum):
-    CLAIM = "claim"
-    REGRANT = "regrant"
-    PERMIT = "permit"
-    FINISH = "finish"
-
-
-class GroupLife:
-    """Owns one group's lease holder and state; `emit` takes effects in order."""
-
-    def __init__(
-        self,
-        settings: GroupSettings,
-        agent: AgentSettings,
-        holder: LeaseHolder,
-        health: HealthSummary,
-        emit: Callable[[Effect], None],
-        tokens: Callable[[], bytes],
-        life: GroupLifeStart,
-    ) -> None:
-        self.settings = settings
-        self.holder = holder
-        self.health = health
-        self.state = SiteState.UNKNOWN
-        self.containment = "not tried yet"
-        self.lacks: tuple[str, ...] = ()
-        """What the guard needs and cannot have here: rights, an interface, a device."""
-        self.urgent = True
-        """Something changed that the witnesses should hear now."""
-        self.end = EpochEnd()
-        self.trouble = ""
-        """Why the site was fenced or cannot prove itself down, for people."""
-        self.unknown = False
-        """The witnesses have no such group, or it has no such site."""
-        self.answered_version = 0
-        """Of the group's configuration, as the newest answer said."""
-        self.given = HoldsGiven(
-            settings.group, emit, stored=life.promise, cold_since=life.started, linked=bool(agent.peers)
-        )
-        self.taken = HoldsTaken(settings.group, emit, tokens, life.number_first)
-        self.licenses = GroupLicenses(settings.group, settings.licenses, life.sealed, emit)
-        self.sites = life.sites
-        """The group's whole set of sites, of the version that is reported."""
-        self.promising = False
-        """It claims nothing: a promise is outstanding, or one may be from before a cold start."""
-        self.known_constants: LeaseConstants | None = None
-        self._agent = agent
-        self._emit = emit
-        self._tokens = tokens
-        self._plans = PlanNumbers(settings.group, emit)
-        self._storing: _Storing | None = None
-        self._stored = (holder.bound, holder.finished)
-        self._verify_at: InstantNs | None = None
-        self._revoked = False
-        self._cause = "start"
-        self._closing = False
-        self._superseded = False
-        self._life = life
-        self._finish_again = False
-        """The epoch ended while a bound was being stored: its end is stored next."""
-        self._told_epoch = NO_EPOCH
-        """The epoch that the resources know."""
-        self._ended: tuple[SiteInput, bool] | None = None
-        """Verified down, how and whether in order; its epoch goes on for a last look at its licenses' keys."""
-
-    def budgets(self, constants: LeaseConstants) -> SiteBudgets:
-        return site_budgets(self.settings, constants)
-
-    def host_blockers(self) -> tuple[str, ...]:
-        """Why this host cannot carry the group: budgets that do not fit its lease, or what its guard lacks."""
-        constants = self.known_constants
-        licenses = self.licenses.blockers(None if constants is None else constants.lock_delay_ms)
-        return self.lacks + timing_blockers(constants, self.settings) + licenses
-
-    def deadlines(self) -> LocalDeadlines | None:
-        authority, constants = self.holder.authority, self.holder.constants
-        if authority is None or constants is None:
-            return None
-        return local_deadlines(authority.deadline, self.budgets(constants))
-
-    def held(self) -> Held | None:
-        """What holds are asked for; None while nothing is held by an authority."""
-        constants = self.holder.constants
-        if self.holder.epoch == NO_EPOCH or constants is None:
-            return None
-        incarnation, escrow = self._life.incarnation(), self.licenses.items()
-        return Held(self._agent.site, incarnation, self.holder.epoch, self.holder.claim, constants, escrow)
+class GroupLife(GroupParts):
+    """How the group's state moves; one plan at a time."""
 
     # -- what the shell reports ---------------------------------------------------------------------------
 
@@ -185,7 +89,7 @@ class GroupLife:
         """Whatever epoch a former life acted upon is over now: proven down."""
         if self.holder.bound > self.holder.finished:
             self.holder.finished = self.holder.bound
-            self._store(_Storing.FINISH)
+            self._store(Storing.FINISH)
 
     def _activated(self, ok: bool, text: str) -> None:
         if not ok:
@@ -291,7 +195,7 @@ class GroupLife:
             self.fence(text)
         elif self.holder.epoch != NO_EPOCH and self.state in DORMANT_STATES:
             self.holder.end()
-            self._store(_Storing.FINISH)
+            self._store(Storing.FINISH)
 
     def _stop_when_active(self, kind: ReleaseKind, text: str) -> None:
         """A plan that runs is let to its end first: half an activation is harder to undo than a whole one."""
@@ -336,31 +240,10 @@ class GroupLife:
             patience_ns = DurationNs(2 * constants.ttl_ns)
             self.end.offer(epoch, claim, now, delay_ns, patience_ns)
         self.end.over()
-        self._store(_Storing.FINISH)
+        self._store(Storing.FINISH)
 
     def released(self, epoch: Epoch) -> None:
         self.urgent = self.end.answered(epoch) or self.urgent
-
-    def _move(self, site_input: SiteInput) -> bool:
-        state = site_after(self.state, site_input)
-        if state is None:
-            return False
-        if state in DORMANT_STATES or (state in LIVE_STATES) is not (self.state in LIVE_STATES):
-            self.licenses.role_changed()
-        self.state = state
-        self.urgent = True
-        return True
-
-    def _store(self, storing: _Storing) -> None:
-        """At most one is under way: its answer must not be taken for a later one's."""
-        if self._storing is not None:
-            self._finish_again = True
-            return
-        self._storing = storing
-        self._emit(StoreBounds(self.settings.group, self.holder.bound, self.holder.finished))
-
-    def _start(self, kind: PlanKind, timeout_ms: int, deadlines: LocalDeadlines | None) -> None:
-        self._plans.start(kind, self.holder.epoch, self._cause, deadlines, timeout_ms)
 
     # -- time ---------------------------------------------------------------------------------------------
 

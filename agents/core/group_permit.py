@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from agents.core.effects import Effect, KeepAuthority, PlanKind, Tell
 from agents.core.group import GroupAgent
-from agents.core.group_life import _Storing
+from agents.core.group_parts import Storing
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_CLAIM, NO_EPOCH, Authority, LeaseHolder
 from agents.core.life_start import GroupLifeStart
@@ -174,10 +174,10 @@ class PermittedGroup(GroupAgent):
             return
         self.known_constants = standing.constants
         self.holder.bound = permit.epoch
-        self._store(_Storing.PERMIT)
+        self._store(Storing.PERMIT)
 
     def bounds_stored(self, now: ClockReading) -> None:
-        beginning = self._storing is _Storing.PERMIT and not self._finish_again
+        beginning = self._storing is Storing.PERMIT and not self._finish_again
         super().bounds_stored(now)
         mark, constants = self.desk.current, self.desk.record.constants
         if not beginning or mark is None or constants is None:

@@ -16,13 +16,12 @@ Values in clear never come here: the shell reads and seals (agents/license/room.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum
 from typing import NamedTuple
 
 from agents.core.effects import Effect, KeepSealed, LookAtKey, SealKey, Tell
 from agents.core.last_look import LastLook
 from agents.core.lease_holder import NO_CLAIM, NO_EPOCH
+from agents.core.license import PUT_REFUSED, KeptKeys, License, Look
 from agents.core.settings import LicenseSettings
 from proto.decisions import Reason
 from proto.license import EscrowItem, EscrowVersion, LicenseReport, SealedKey, version_words
@@ -35,69 +34,11 @@ LAST_PUT_MAX_NS = 5_000 * NS_PER_MS
 """A release waits at most this long for what was sealed before the end."""
 _NOT_KEPT = frozenset({Reason.UNKNOWN_LICENSE, Reason.ESCROW_OFF})
 
-CANNOT_OPEN = "cannot-open"
-NOT_STORED = "not-stored"
-PUT_REFUSED = "put-refused"
-STORE_DAMAGED = "store-damaged"
-TWO_WRITERS = "two-writers"
-ACTIVE_WHILE_DORMANT = "active-while-dormant"
-"""Stays until a later probe says no."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeptKeys:
-    """What is on disk of one license, as the core needs it."""
-
-    newest: SealedKey | None = None
-    opens: bool = False
-    """The newest opens with this site's sealing keys."""
-    held: EscrowVersion | None = None
-    """The newest version that opens."""
-    damaged: bool = False
-
 
 class Put(NamedTuple):
     license: LicenseName
     sealed: SealedKey
     claim: Claim
-
-
-class Look(Enum):
-    """What a watcher saw in place of an active site."""
-
-    SAME = "same"
-    CHANGED = "changed"
-    FAILED = "failed"
-
-
-@dataclass(slots=True)
-class _License:
-    settings: LicenseSettings
-    kept: KeptKeys
-    number: int = 0
-    """The highest number that was ever heard of."""
-    acked: EscrowVersion | None = None
-    sealing: bool = False
-    again_at: InstantNs = InstantNs(0)  # noqa: RUF009 - a number
-    activated: bool | None = None
-    watch_problem: str = ""
-    put_problem: str = ""
-    probe_problem: str = ""
-    slow: bool = False
-    """The witnesses keep no such license, as long as nobody configures it there."""
-    alarm: bool = False
-    """It was seen activated where nothing may run, and no report has said so yet."""
-    read_epoch: Epoch = NO_EPOCH
-    """The last epoch under which its place was read."""
-    found: bool = False
-    """The same, until a later look says that it is not."""
-
-    def unsent(self, epoch: Epoch) -> SealedKey | None:
-        """The newest, when it was sealed in this epoch, so here, and the witnesses have not said that they have it."""
-        newest = self.kept.newest
-        if newest is None or newest.version.epoch != epoch:
-            return None
-        return newest if self.acked is None or self.acked < newest.version else None
 
 
 class GroupLicenses:
@@ -119,7 +60,7 @@ class GroupLicenses:
         """There is a way to the witnesses, and no permit stands in their place: what is due can leave."""
         self._group = group
         self._emit = emit
-        self._all = {one.name: _License(one, kept.get(one.name, KeptKeys())) for one in settings}
+        self._all = {one.name: License(one, kept.get(one.name, KeptKeys())) for one in settings}
         self._epoch, self._claim = NO_EPOCH, NO_CLAIM
         self._last_put_by: InstantNs | None = None
         """The epoch is over here; until then what it sealed is still put."""
@@ -203,7 +144,7 @@ class GroupLicenses:
         one = self._all.get(name)
         return NO_EPOCH if one is None else one.read_epoch
 
-    def _seal(self, one: _License) -> None:
+    def _seal(self, one: License) -> None:
         newest = one.kept.newest
         number = max(one.number, 0 if newest is None else newest.version.version)
         one.sealing = True
@@ -231,7 +172,7 @@ class GroupLicenses:
         """Where nothing may run. At least one report says so, however fast the fence is."""
         self._all[name].alarm = self._all[name].found = True
 
-    def _problem(self, one: _License, which: str, problem: str) -> None:
+    def _problem(self, one: License, which: str, problem: str) -> None:
         if getattr(one, which) == problem:
             return
         setattr(one, which, problem)
@@ -267,7 +208,7 @@ class GroupLicenses:
         elif answer.reason is Reason.ESCROW_CONFLICT and one.unsent(self._epoch) is not None:
             self._renumber(one, answer.version_next)
 
-    def _renumber(self, one: _License, version_next: int) -> None:
+    def _renumber(self, one: License, version_next: int) -> None:
         """The witnesses have a number that this disk does not know: the same key is sealed again, above it."""
         newest = one.kept.newest
         if newest is None or version_next <= newest.version.version:
@@ -294,7 +235,7 @@ class GroupLicenses:
             if problem:
                 self._problem(one, "put_problem", problem)
 
-    def _take(self, one: _License, kept: KeptKeys) -> None:
+    def _take(self, one: License, kept: KeptKeys) -> None:
         newest = kept.newest
         opened = kept.held is not None and (one.kept.held is None or one.kept.held < kept.held)
         if newest != one.kept.newest:
@@ -319,10 +260,7 @@ class GroupLicenses:
         """Every configured license, or nothing before a witness spoke of escrow."""
         if not self.told:
             return ()
-        return tuple(
-            LicenseReport(name, one.kept.held, one.alarm or one.activated, self.problem(one))
-            for name, one in self._all.items()
-        )
+        return tuple(one.report() for one in self._all.values())
 
     def reported(self) -> None:
         """A heartbeat with the reports went out."""
@@ -330,49 +268,12 @@ class GroupLicenses:
         for one in self._all.values():
             one.alarm = False
 
-    @staticmethod
-    def problem(one: _License) -> str:
-        if one.found:
-            return ACTIVE_WHILE_DORMANT
-        if one.kept.damaged:
-            return STORE_DAMAGED
-        if one.kept.newest is not None and not one.kept.opens:
-            return CANNOT_OPEN
-        return one.watch_problem or one.put_problem or one.probe_problem
-
     def blockers(self, lock_delay_ms: int | None) -> tuple[str, ...]:
-        """Why this site could not start with the right key; `lock_delay_ms`: of the group, None while not known."""
-        words = []
-        for name, one in self._all.items():
-            wanted = one.settings.lock_delay_ms
-            if lock_delay_ms is not None and wanted > lock_delay_ms:
-                words.append(
-                    f"license {name}: lock_delay {wanted} ms is longer than the group's {lock_delay_ms} ms; "
-                    f"raise the group's lock_delay to {wanted} ms"
-                )
-            newest = one.kept.newest
-            if one.settings.required and newest is not None and not one.kept.opens:
-                words.append(
-                    f"license {name}: version {version_words(newest.version)} does not open here: bring the sealing "
-                    f"key {newest.key_id} to this site's key file"
-                )
-            if one.found:
-                words.append(f"license {name}: it was seen activated here though nothing may run")
-        return tuple(words)
+        """Why this site could not start with the right keys; `lock_delay_ms`: of the group, None while not known."""
+        return tuple(words for one in self._all.values() for words in one.blockers(lock_delay_ms))
 
     def view(self) -> list[dict[str, object]]:
-        return [
-            {
-                "license": name,
-                "newest": version_words(None if one.kept.newest is None else one.kept.newest.version),
-                "held": version_words(one.kept.held),
-                "key_id": "" if one.kept.newest is None else one.kept.newest.key_id,
-                "unsent": self._epoch != NO_EPOCH and one.unsent(self._epoch) is not None,
-                "activated": one.activated,
-                "problem": self.problem(one),
-            }
-            for name, one in self._all.items()
-        ]
+        return [one.shown(self._epoch) for one in self._all.values()]
 
     def next_deadline(self) -> InstantNs | None:
         wake = [at for at in (self._last_put_by, self.last_look.wake_at) if at is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from agents.core.licenses import KeptKeys
+from agents.core.license import KeptKeys
 from agents.core.permit_record import PermitRecord
 from agents.core.promise import Promise
 from proto.clock import ClockReading

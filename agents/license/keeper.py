@@ -14,8 +14,8 @@ from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agents.core.license import NOT_STORED, TWO_WRITERS, KeptKeys
 from agents.core.license_rules import InPlace
-from agents.core.licenses import NOT_STORED, TWO_WRITERS, KeptKeys
 from agents.license.key_file import KeyFileUnusable, KeyRing, load_ring
 from agents.license.place import SOURCE_BAD_VALUE
 from agents.license.sealing import CannotOpen, Opened, Sealer, digest

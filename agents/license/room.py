@@ -15,8 +15,8 @@ from typing import Protocol
 
 from agents.core.effects import KeepSealed, LookAtKey, SealKey
 from agents.core.lease_holder import NO_EPOCH
+from agents.core.license import KeptKeys, Look
 from agents.core.license_rules import InPlace
-from agents.core.licenses import KeptKeys, Look
 from agents.license.build import about, source_of
 from agents.license.component import ProbeAnswer, ask_probe
 from agents.license.keeper import KEY_FILE, OLD_KEY, LicenseKeeper

@@ -29,7 +29,7 @@ from agents.core.effects import (
 )
 from agents.core.health import HealthFold, HealthSummary
 from agents.core.lease_holder import NO_EPOCH
-from agents.core.licenses import KeptKeys, Look
+from agents.core.license import KeptKeys, Look
 from agents.core.view import agent_view, group_view
 from agents.license.stance import Stance, may_seal
 from agents.probes.base import ProbeResult

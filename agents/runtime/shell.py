@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from agents.client.streams import WitnessStreams
 from agents.components.held import Around, component_rows
 from agents.core.effects import Effect, KeepAuthority, KeepSealed, LookAtKey, SealKey, StorePermit, StorePromise
-from agents.core.licenses import KeptKeys
+from agents.core.license import KeptKeys
 from agents.fencing.exec_registry import ExecRegistry
 from agents.holds_store import HoldsStore
 from agents.permit_files import PermitFiles

@@ -9,7 +9,8 @@ from mutant import Mutant, SimFocus, sim_broken
 
 from agents.core.agent import SiteAgent
 from agents.core.effects import PlanKind
-from agents.core.group import GroupAgent, _Storing
+from agents.core.group import GroupAgent
+from agents.core.group_parts import Storing
 from agents.core.lease_holder import NO_EPOCH, Authority, LeaseHolder
 from agents.core.licenses import GroupLicenses
 from agents.core.release import EpochEnd
@@ -70,7 +71,7 @@ def a_grant_is_authority(patch: pytest.MonkeyPatch) -> None:
     right = GroupAgent.bounds_stored
 
     def bounds_stored(self, now):
-        claiming = self._storing is _Storing.CLAIM
+        claiming = self._storing is Storing.CLAIM
         right(self, now)
         constants = self.known_constants
         if not claiming or self.holder.epoch == NO_EPOCH or constants is None:
@@ -99,7 +100,7 @@ def claimed_before_the_bound_is_stored(patch: pytest.MonkeyPatch) -> None:
 
     def store(self, storing):
         right(self, storing)
-        if storing is _Storing.CLAIM:
+        if storing is Storing.CLAIM:
             self.holder.begin(self.holder.bound, Claim(self._tokens()))
 
     patch.setattr(GroupAgent, "_store", store)

@@ -8,7 +8,7 @@ from agent_rig import W1, AgentRig, G
 from site_license_rig import L, sealed
 
 from agents.core.effects import SealKey, Send
-from agents.core.licenses import KeptKeys, Look
+from agents.core.license import KeptKeys, Look
 from agents.core.settings import LicenseSettings
 from proto.decisions import Reason
 from proto.license import EscrowItem, SealedKey

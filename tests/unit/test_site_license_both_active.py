@@ -5,7 +5,7 @@ from __future__ import annotations
 from site_license_core_rig import LicenseRig, holder, stopping
 
 from agents.core.effects import Fence
-from agents.core.licenses import ACTIVE_WHILE_DORMANT, Look
+from agents.core.license import ACTIVE_WHILE_DORMANT, Look
 from proto.health import SiteState
 from proto.messages import Verdict
 from proto.units import Epoch

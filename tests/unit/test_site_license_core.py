@@ -9,13 +9,8 @@ from site_license_rig import L, sealed, version
 
 from agents.core.effects import ExtendDeadline, KeepSealed, LookAtKey
 from agents.core.last_look import LAST_LOOK_MAX_NS
-from agents.core.licenses import (
-    CANNOT_OPEN,
-    PUT_AGAIN_NS,
-    STORE_DAMAGED,
-    KeptKeys,
-    Look,
-)
+from agents.core.license import CANNOT_OPEN, STORE_DAMAGED, KeptKeys, Look
+from agents.core.licenses import PUT_AGAIN_NS
 from proto.decisions import Reason
 from proto.health import SiteState
 from proto.messages import EscrowPutAnswer

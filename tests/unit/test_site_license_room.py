@@ -10,7 +10,7 @@ import pytest
 from site_license_rig import CLUSTER, SITE, G, L, SiteOf, version
 
 from agents.core.effects import KeepSealed, LookAtKey, SealKey
-from agents.core.licenses import Look
+from agents.core.license import Look
 from agents.license.component import LicenseComponent, ask_probe
 from agents.license.keeper import KEY_FILE, NO_KEY, OLD_KEY
 from agents.license.place import MemoryPlace

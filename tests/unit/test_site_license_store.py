@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from site_license_rig import G, L, SiteOf, sealed, version
 
+from agents.core.license import TWO_WRITERS
 from agents.core.license_rules import InPlace
-from agents.core.licenses import TWO_WRITERS
 from agents.license import store
 from agents.license.keeper import KEY_FILE, NOT_STORED, LicenseKeeper
 from agents.license.key_file import KeyRing, draw_key, rotated, save_ring

@@ -14,7 +14,7 @@ from site_license_rig import L
 
 from agents.core.effects import KeepSealed, PlanKind, SealKey, StartPlan, StorePromise
 from agents.core.lease_holder import NO_EPOCH
-from agents.core.licenses import KeptKeys, Look
+from agents.core.license import KeptKeys, Look
 from agents.core.settings import LicenseSettings
 from proto.commands import PutEscrow
 from proto.health import SiteState

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from agents.core.agent import SiteAgent
 from agents.core.effects import KeepSealed, LookAtKey, SealKey
 from agents.core.lease_holder import NO_EPOCH
+from agents.core.license import KeptKeys, Look
 from agents.core.license_rules import Doing, InPlace
-from agents.core.licenses import KeptKeys, Look
 from agents.fencing.guard_model import Behaviour
 from proto.clock import ClockReading
 from proto.health import SiteState
