@@ -115,9 +115,12 @@ class SiteMember:
         self._hasten(now)
         self._work(now)
 
-    def plan_finished(self, group: GroupId, plan: int, ok: bool, text: str, now: ClockReading) -> None:
+    def plan_finished(
+        self, group: GroupId, plan: int, ok: bool, text: str, now: ClockReading, *, orderly: bool = True
+    ) -> None:
+        """`orderly`: of a deactivation, the guard was asked and ended what was left; its deadline or death did not."""
         self._begin(now)
-        self.groups[group].plan_finished(plan, ok, text, now)
+        self.groups[group].plan_finished(plan, ok, text, now, orderly=orderly)
         self._work(now)
 
     def fenced(self, group: GroupId, ok: bool, text: str, now: ClockReading) -> None:

@@ -227,7 +227,7 @@ class MemberGroup:
         self._emit(KeepAuthority(self.settings.group, held.epoch, NO_CLAIM, held.constants))
         self._begin(PlanKind.ACTIVATE, START_MS)
 
-    def plan_finished(self, plan: int, ok: bool, text: str, now: ClockReading) -> None:
+    def plan_finished(self, plan: int, ok: bool, text: str, now: ClockReading, *, orderly: bool = True) -> None:
         if plan != self._plan or self._running is None:
             return
         kind, self._running = self._running, None
@@ -236,6 +236,8 @@ class MemberGroup:
         elif kind is PlanKind.ACTIVATE:
             self._started(ok, text)
         elif ok:
+            if not orderly:
+                self._by_force()
             self._down(MemberInput.STOPPED)
         else:
             self.fence(f"the stop could not be proven: {text}")
@@ -265,7 +267,7 @@ class MemberGroup:
         if self.phase is not MemberPhase.FENCING:
             return
         if ok:
-            self.forced = Epoch(max(self.forced, NO_EPOCH if self.held is None else self.held.epoch))
+            self._by_force()
             self._down(MemberInput.FENCED)
         else:
             self.trouble = f"fence not proven: {text}"
@@ -313,9 +315,14 @@ class MemberGroup:
 
     def _stop_unasked(self, grace_ms: int) -> None:
         """Not at the lead's word, so none of the lead's steps was run here: that is no end in order."""
-        if self.phase in (MemberPhase.STARTING, MemberPhase.HOLDING) and self.held is not None:
-            self.forced = Epoch(max(self.forced, self.held.epoch))
+        if self.phase in (MemberPhase.STARTING, MemberPhase.HOLDING):
+            self._by_force()
         self._stop(grace_ms)
+
+    def _by_force(self) -> None:
+        """What it holds did not end by a stop of the lead: a license server may keep its session (lock delay)."""
+        if self.held is not None:
+            self.forced = Epoch(max(self.forced, self.held.epoch))
 
     def _down(self, how: MemberInput) -> None:
         self._move(how)

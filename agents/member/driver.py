@@ -83,9 +83,8 @@ class MemberDriver(CoreLoop):
     # -- RunnerReports --------------------------------------------------------------------------------------
 
     def plan_finished(self, group: GroupId, plan: int, ok: bool, text: str, *, orderly: bool = True) -> None:
-        """A member has no steps of its own to end with, so nothing is `orderly` or not: that is the lead's to say."""
-        del orderly
-        self._input(lambda now: self.member.plan_finished(group, plan, ok, text, now))
+        """Steps are the lead's; in order is what the guard ended because it was asked."""
+        self._input(lambda now: self.member.plan_finished(group, plan, ok, text, now, orderly=orderly))
 
     def fenced(self, group: GroupId, ok: bool, text: str) -> None:
         self._input(lambda now: self.member.fenced(group, ok, text, now))

@@ -112,6 +112,8 @@ class Member:
         """Epoch and deadline on this host's clock: what the guard is armed with. The kernel ends it there."""
         self.outbox: list[MemberAsk] = []
         self.stuck = False
+        self.guard_dies = False
+        """In the middle of a stop: what it held is dead by the kernel's hand."""
         self.armed: list[tuple[int, int]] = []
         self._numbers = itertools.count((next(_HOSTS) << 32) + 1)
         self.instance = b""
@@ -182,7 +184,8 @@ class Member:
             return  # the stop hangs
         else:
             self.guard = None
-        self.core.plan_finished(G, plan.plan, True, "", now)
+        by_force = plan.kind.value == "deactivate" and self.guard_dies
+        self.core.plan_finished(G, plan.plan, True, "", now, orderly=not by_force)
 
     def _arm(self, epoch: int, deadline: int) -> None:
         self.guard = (epoch, deadline)

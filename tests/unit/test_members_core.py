@@ -353,6 +353,17 @@ def test_an_end_by_force_is_not_orderly_and_neither_is_another_process(how):
     assert not pair.lead.book.orderly()
 
 
+def test_a_stop_in_whose_middle_the_guard_died_is_an_end_by_force():
+    """Seed 123663: proven down all the same, and the lead released without the lock delay."""
+    pair = Pair().holding()
+    pair.member.guard_dies = True
+    pair.lead.book.end(Order.STOP, 1_000)
+    pair.talk()
+    assert not pair.lead.may_hold(pair.true_ns)
+    assert pair.member.group.forced == pair.member.group.finished
+    assert not pair.lead.book.orderly()
+
+
 def test_what_a_guard_still_holds_goes_on_and_ends_as_ever():
     pair = Pair().holding()
     held = pair.member.group.held
