@@ -149,9 +149,9 @@ class PermittedGroup(GroupAgent):
 
         Without the witnesses nobody knows better; that no other site can go on is the operator's word as well.
         """
-        told = None if self.sites is None else self.sites.wait
+        told = () if self.sites is None else (self.sites.wait, self.sites.constants)
         promised = None if self.given.promise is None else self.given.promise.constants
-        known = [one for one in (told, promised, self.permit_constants()) if one is not None]
+        known = [one for one in (*told, promised, self.known_constants) if one is not None]
         return longest(*known) if known else None
 
     def permit_constants(self) -> LeaseConstants | None:
@@ -177,13 +177,16 @@ class PermittedGroup(GroupAgent):
         self._store(Storing.PERMIT)
 
     def bounds_stored(self, now: ClockReading) -> None:
-        beginning = self._storing is Storing.PERMIT and not self._finish_again
+        beginning, ended = self._storing is Storing.PERMIT, self._finish_again
         super().bounds_stored(now)
         mark, constants = self.desk.current, self.desk.record.constants
-        if not beginning or mark is None or constants is None:
+        if not beginning:
             return
         if (
-            self.state not in DORMANT_STATES
+            mark is None
+            or constants is None
+            or ended
+            or self.state not in DORMANT_STATES
             or self._closing
             or self.holder.epoch != NO_EPOCH
             or self.given.outstanding(now)
@@ -205,7 +208,7 @@ class PermittedGroup(GroupAgent):
         )
         self._emit(Tell(self.settings.group, words, alarm=True))
         self._emit(KeepAuthority(self.settings.group, mark.epoch, self.holder.claim, constants))
-        delay_ns = self._before.begin(constants, now)
+        delay_ns = self._before.begin(longest(constants, self._cold_wait() or constants), now)
         if delay_ns:
             wait_ms = -(-delay_ns // NS_PER_MS)
             words = f"its first step waits {wait_ms} ms: a license server may keep the other's session"
@@ -274,6 +277,9 @@ class PermittedGroup(GroupAgent):
             self._tell_wait(_LOCK_DELAY_UNKNOWN if constants is None else _LOCK_DELAY_PASSES)
             return
         self._proven_at, self._lived_by_permit = None, False
+        if self.desk.current is not None:
+            # Finished here whatever the disk says of its bound: until then the permit counts.
+            self.holder.bound = Epoch(max(self.holder.bound, self.desk.current.epoch))
         self.desk.over()
         super()._verified(True, "", now)
 
@@ -298,12 +304,12 @@ class PermittedGroup(GroupAgent):
 
     def abandon(self, text: str, now: ClockReading) -> None:
         super().abandon(text, now)
-        self.desk.heard(now)  # the clocks that counted the silence are not trusted any more
+        self._silence_over("the clocks that counted the silence are not trusted any more", now)
 
     # -- the witnesses --------------------------------------------------------------------------------------
 
     def answered(self, answer: GroupAnswer, sent: ClockReading, carried: Epoch, now: ClockReading) -> None:
-        self.desk.heard(now)
+        self._silence_over("a witness answered", now)
         super().answered(answer, sent, carried, now)
         mark = self.under_permit
         if mark is None:
@@ -311,6 +317,17 @@ class PermittedGroup(GroupAgent):
                 self._permit_over(f"adopted by the witnesses under epoch {self.holder.epoch}: the permit is over")
         elif answer.reason is Reason.PERMIT_OVERRULED and self.state in LIVE_STATES:
             self.fence(f"the witnesses granted epoch {answer.epoch} to another site: the permit is over")
+        elif self._superseded and self.state in LIVE_STATES:
+            self.fence(self.trouble)  # no lease runs out, and the other one's word counts: of this site, nobody waits
+
+    def _silence_over(self, why: str, now: ClockReading) -> None:
+        """A permit that has not begun never does.
+
+        The next heartbeat says that this site was answered, and names no permit yet: the witnesses may grant then.
+        """
+        self.desk.heard(now)
+        if self.desk.taking or self._storing is Storing.PERMIT:
+            self._permit_over(f"the permit is used up: {why} while it was noted")
 
     def goes_on_alone(self, carried: Epoch) -> bool:
         return self.under_permit is not None or super().goes_on_alone(carried)

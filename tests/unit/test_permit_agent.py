@@ -213,7 +213,7 @@ def test_a_site_that_is_not_down_or_only_watches_takes_none():
     assert "no group" in rig.agent.break_glass(GroupId("web"), permit, rig.clock.read())
 
 
-def test_an_answer_that_comes_while_it_is_being_noted_does_not_matter_but_a_claim_does():
+def test_a_stop_that_comes_while_it_is_being_noted_uses_it_up():
     rig = PermitAgent().silent()
     assert rig.use() == ""
     rig.agent.shutdown(rig.clock.read())
