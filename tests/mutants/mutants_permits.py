@@ -239,6 +239,41 @@ def an_unknown_lock_delay_is_none(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PermittedGroup, "_left_constants", lambda group: right(group) or none)
 
 
+def begins_beside_an_answer(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PermittedGroup, "_silence_over", lambda self, why, now: self.desk.heard(now))
+
+
+def goes_on_beside_a_second_agent(patch: pytest.MonkeyPatch) -> None:
+    right = PermittedGroup.fence
+    words = "another agent speaks"
+    patch.setattr(PermittedGroup, "fence", lambda self, text: None if words in text else right(self, text))
+
+
+def the_lock_delay_that_was_told_last(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PermittedGroup, "_cold_wait", PermittedGroup.permit_constants)
+
+
+def ended_by_anybody(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(permits, "as_it_counts", lambda group, site, incarnation, before, report: report)
+
+
+def another_store_is_heard(patch: pytest.MonkeyPatch) -> None:
+    def spoke(state, group, record, site):
+        record.heard_ms, record.vouched_ms = state.agents[site].heard_ms, 0
+        group.permits.seen_ms = state.calendar.counted_ms
+
+    patch.setattr(permits, "spoke", spoke)
+
+
+def terms_end_beside_a_permit(patch: pytest.MonkeyPatch) -> None:
+    def settle(group):
+        reports = (record.report for record in group.sites.values())
+        if all(one is not None and one.group_version == group.version for one in reports):
+            group.permits.after_ms = group.config.permits.after_ms if group.config.permits.enabled else 0
+
+    patch.setattr(permits, "settle", settle)
+
+
 def _mutant(name: str, rule: str, patch, *tests: str) -> Mutant:
     return Mutant(name, rule, "permits", patch, tests=tests, why=WHY)
 
@@ -248,7 +283,15 @@ LOCKED = ("unit/test_permit_lock_delay.py",)
 NEXT_LIFE = ("unit/test_permit_next_life.py",)
 WAITS = ("unit/test_review_waits.py",)
 CALENDAR = ("unit/test_permit_calendar.py",)
+ANSWERED = ("unit/test_permit_answered.py",)
+STORES = ("unit/test_permit_stores.py",)
 MUTANTS = (
+    _mutant("permit-beside-an-answer", "it begins in silence, or never", begins_beside_an_answer, *ANSWERED),
+    _mutant("permit-superseded", "a second agent ends it", goes_on_beside_a_second_agent, *ANSWERED),
+    _mutant("permit-delay-told-last", "the longest delay passes first", the_lock_delay_that_was_told_last, *ANSWERED),
+    _mutant("permit-ended-by-anybody", "who took it ends it", ended_by_anybody, *STORES),
+    _mutant("another-store-is-heard", "who is another one vouches for nobody", another_store_is_heard, *STORES),
+    _mutant("terms-end-beside-a-permit", "terms last as long as their permit", terms_end_beside_a_permit, *STORES),
     _mutant("permit-of-another-site", "a permit is for one cluster, group and site, once", passes("_binding"), *AGENT),
     _mutant("permit-after-its-time", "a permit ends by the calendar", passes("_calendar"), *AGENT),
     _mutant("permit-while-witnesses-answer", "no permit while witnesses answer", passes("_silence"), *AGENT, *PROPERTY),

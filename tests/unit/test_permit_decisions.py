@@ -86,6 +86,22 @@ def test_a_site_under_permit_is_adopted_and_nobody_else_is_considered(mode):
     assert rig.group.epoch == P + 1
 
 
+def test_people_read_that_another_agent_speaks_for_a_site_under_a_permit():
+    rig = Leader()
+    rig.says(B, state=SiteState.ACTIVE, permit=MARK, epoch_bound=P)
+    rig.group.permits.used[MARK.permit].incarnation = Incarnation(token("i0"))
+    status = rig.node.group_status(G, InstantNs(rig.now))
+    assert status is not None
+    assert status["permits"]["disputed"] == [B]
+    from rich.console import Console
+
+    console = Console(width=300)
+    with console.capture() as shown:
+        console.print(group_detail({**status, "config": to_fields(rig.group.config)}))
+    assert "dc-b: disputed: another agent speaks for it" in shown.get()
+    assert "it is adopted in place" not in shown.get()
+
+
 def test_observe_only_tells_of_it():
     rig = Leader()
     rig.foreign(SetMode(G, Mode.OBSERVE, AUTHOR))
@@ -110,7 +126,8 @@ def test_people_read_what_is_under_a_permit_what_is_away_and_how_to_go_on():
     rig.says(B, state=SiteState.ACTIVE, permit=MARK, epoch_bound=P)
     status = rig.node.group_status(G, InstantNs(rig.now))
     assert status is not None
-    assert status["permits"] == {"enabled": True, "after_ms": AFTER_MS, "away": [A, B], "under_permit": [B]}
+    found = {"enabled": True, "after_ms": AFTER_MS, "away": [A, B], "under_permit": [B]}
+    assert status["permits"] == {**found, "disputed": []}
     from rich.console import Console
 
     console = Console(width=300)

@@ -89,6 +89,16 @@ def test_no_phrase_is_asked_for_where_there_is_nothing_to_vouch_for(
     assert client.told == []
 
 
+@pytest.mark.parametrize(("away", "words"), [([], "b: disputed"), (["a"], "a: away; b: disputed")])
+def test_who_speaks_for_a_site_under_a_permit_without_having_taken_it_is_to_be_vouched_for(
+    away: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = Witnesses({**PERMITS, "away": away, "under_permit": ["b"], "disputed": ["b"]})
+    code, asked = run(monkeypatch, client)
+    assert (code, len(asked), len(client.told)) == (0, 1, 1)
+    assert words in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("heard_ms_ago", [None, AFTER_MS])
 def test_where_no_site_speaks_the_witnesses_judge_who_is_away(
     heard_ms_ago: int | None, monkeypatch: pytest.MonkeyPatch

@@ -142,6 +142,7 @@ def _report(
         record.quarantine[QuarantineCause.STORE_CHANGED] = note
         text = f"{QuarantineCause.STORE_CHANGED.value}: {note.text}"
         scope.ledger.append(EventKind.QUARANTINED, text, group=name, site=beat.site, epoch=group.epoch)
+    report = permits.as_it_counts(group, beat.site, beat.incarnation, before, report)
     record.store_id = report.store_id
     record.incarnation = beat.incarnation
     record.report_bytes = entry.report

@@ -7,8 +7,11 @@ Rules (DESIGN section 6, B3 and B4; docs/adr/0018):
 - While a site of the group is away, nothing is granted and nothing is claimed in it; what is active renews on. An
   operator who looked there vouches for it (`Reconcile`).
 - A site that said that it is under a permit is not passed over, however long ago it said so: nobody else is granted. It
-  is adopted in place, by a grant above the permit's epoch, in every mode but observe. Its permit counts until it says
-  otherwise, so the adopted lease may even run out: the answer to its claim can be lost.
+  is adopted in place, by a grant above the permit's epoch, in every mode but observe. Its permit counts until the
+  incarnation that took it says otherwise, or any other one that it has finished that epoch, so the adopted lease may
+  even run out: the answer to its claim can be lost.
+- An agent that comes with another store is not the one that may have taken a permit: as long as it is in quarantine for
+  that, the site counts as silent, whatever it says.
 - Whoever else says that it is active at the same time, or a permit that comes from two incarnations: no adoption, an
   alarm, an operator.
 Rejected: one state for the whole group that only an outage of the majority begins (a site that was cut off alone may
@@ -20,13 +23,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from proto.commands import Cause, Grant, Reconcile
+from proto.commands import Cause, Grant, QuarantineCause, Reconcile
 from proto.decisions import REASON_TEXT, Reason
 from proto.events import EventKind
 from proto.groups import Mode
 from proto.health import HealthReport, SiteState
-from proto.permit import CLEARED_LEAP
-from proto.units import Epoch, SiteId
+from proto.permit import CLEARED_LEAP, PermitMark
+from proto.units import Epoch, Incarnation, SiteId
 from witness.core.calendar import SINCE_LEVEL
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
@@ -63,9 +66,11 @@ def started_anew(agent: AgentRecord) -> None:
 def spoke(state: ClusterState, group: GroupState, record: SiteRecord, site: SiteId) -> None:
     """The group's part of a heartbeat."""
     permits = group.permits
-    if permits.after_ms:
+    if not permits.after_ms:
+        return
+    permits.seen_ms = state.calendar.counted_ms
+    if QuarantineCause.STORE_CHANGED not in record.quarantine:
         record.heard_ms, record.vouched_ms = state.agents[site].heard_ms, 0
-        permits.seen_ms = state.calendar.counted_ms
 
 
 def is_silent(group: GroupState, site: SiteId, counted_ms: int) -> bool:
@@ -98,6 +103,34 @@ def under_permit(group: GroupState) -> list[SiteId]:
     """Sites whose last word was that they are, however old it is."""
     reports = ((site, group.sites[site].report) for site in group.config.sites)
     return [site for site, report in reports if report is not None and report.permit is not None]
+
+
+def disputed(group: GroupState, site: SiteId) -> bool:
+    """Its permit counts, and who speaks for it now is not who took it, nor a next life that is not down yet."""
+    record = group.sites[site]
+    report = record.report
+    if report is None or report.permit is None or report.state is SiteState.UNKNOWN:
+        return False
+    return not _took(group, report.permit, site, record.incarnation)
+
+
+def _took(group: GroupState, mark: PermitMark, site: SiteId, incarnation: Incarnation | None) -> bool:
+    note = group.permits.used.get(mark.permit)
+    return note is not None and (note.site, note.incarnation) == (site, incarnation)
+
+
+def as_it_counts(
+    group: GroupState, site: SiteId, incarnation: Incarnation, before: HealthReport | None, report: HealthReport
+) -> HealthReport:
+    """With the permit that the site named before, where somebody who does not know of it says that there is none.
+
+    Such are a late word of an earlier incarnation, a second agent with the site's certificate, and one whose store is
+    gone. The next life of who took it finishes its epoch before it says so.
+    """
+    mark = None if before is None else before.permit
+    if mark is None or report.permit is not None or report.finished_epoch >= mark.epoch:
+        return report
+    return report if _took(group, mark, site, incarnation) else replace(report, permit=mark)
 
 
 def reported(scope: Scope, group: GroupState, record: SiteRecord, site: SiteId, before: HealthReport | None) -> None:
@@ -247,25 +280,25 @@ def added(state: ClusterState) -> SiteRecord:
 
 
 def settle(group: GroupState) -> None:
-    """When every site knows this version, nobody goes by older terms any more."""
+    """When every site knows this version, nobody goes by older terms any more, unless a permit of theirs is in use."""
     terms = group.config.permits
     wanted_ms = terms.after_ms if terms.enabled else 0
     if group.permits.after_ms == wanted_ms:
         return
     reports = (record.report for record in group.sites.values())
-    if all(report is not None and report.group_version == group.version for report in reports):
+    if not under_permit(group) and all(one is not None and one.group_version == group.version for one in reports):
         group.permits.after_ms = wanted_ms
 
 
 def reconcile(scope: Scope, command: Reconcile) -> Outcome:
-    """An operator vouches: what is away is under no permit, whatever it said last."""
+    """An operator vouches: what is away, or disputed, is under no permit, whatever was said last."""
     group = scope.state.groups.get(command.group)
     if group is None:
         return Outcome(Reason.UNKNOWN_GROUP, REASON_TEXT[Reason.UNKNOWN_GROUP])
     if not command.author.reason.strip():
         return Outcome(Reason.REASON_REQUIRED, REASON_TEXT[Reason.REASON_REQUIRED])
     counted_ms = scope.state.calendar.counted_ms
-    away = away_sites(group, counted_ms)
+    away = [site for site in group.config.sites if is_away(group, site, counted_ms) or disputed(group, site)]
     if not away:
         return Outcome(Reason.ALREADY_SO, "every site was heard: what is under a permit ends or is adopted by itself")
     for site in away:

@@ -103,6 +103,7 @@ def _permits_view(group: GroupState) -> dict[str, object]:
         "after_ms": held.after_ms or None,
         "away": permits.away_sites(group, held.seen_ms),
         "under_permit": permits.under_permit(group),
+        "disputed": [site for site in group.config.sites if permits.disputed(group, site)],
     }
 
 

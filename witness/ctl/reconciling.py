@@ -40,7 +40,7 @@ def _nothing_to_vouch_for(found: dict[str, Any]) -> str:
     if not after_ms:
         return f"{found['group']} takes no break-glass permits: its configuration has no break_glass"
     heard = all(site["heard_ms_ago"] is not None and site["heard_ms_ago"] < after_ms for site in found["sites"])
-    if permits["away"] or not heard:
+    if permits["away"] or permits.get("disputed") or not heard:
         return ""
     return f"every site of {found['group']} was heard: what is under a permit ends or is adopted by itself"
 
@@ -55,8 +55,12 @@ def _already_so(words: str, *, as_json: bool) -> None:
 
 
 def _who(found: dict[str, Any]) -> str:
-    away = ", ".join(found["permits"]["away"])
-    return f"{away}: away; you vouch that no permit is in use there" if away else "you vouch for all that are away"
+    away, disputed = ", ".join(found["permits"]["away"]), ", ".join(found["permits"].get("disputed", ()))
+    words = [f"{away}: away"] if away else []
+    words += [f"{disputed}: disputed, another agent speaks than the one that took its permit"] if disputed else []
+    return (
+        f"{'; '.join(words)}; you vouch that no permit is in use there" if words else "you vouch for all that are away"
+    )
 
 
 def _phrase() -> str:

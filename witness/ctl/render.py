@@ -281,8 +281,13 @@ def standby_notes(group: Json) -> list[str]:
 def _permit_notes(group: Json) -> Iterable[str]:
     """Break-glass: what is active without the witnesses, and what holds grants back."""
     permits = group.get("permits") or {}
-    for site in permits.get("under_permit", ()):
+    for site in sorted({*permits.get("under_permit", ())} - {*permits.get("disputed", ())}):
         yield f"{site}: active under a break-glass permit; it is adopted in place, until then nothing else is granted"
+    for site in permits.get("disputed", ()):
+        yield (
+            f"{site}: disputed: another agent speaks for it than the one that took the permit. Look there and end what "
+            f"ran, then say so: witnessctl reconcile {group['group']} --reason ..."
+        )
     if permits.get("away"):
         yield (
             f"{', '.join(permits['away'])}: away for so long that a break-glass permit may be in use there; nothing is "
