@@ -95,10 +95,10 @@ class Court:
         self.escrow = EscrowChecker(self.findings)
         self.story = LicenseStoryChecker(self.findings)
 
-    def sealed(self, number: int, key: int, epoch: int = 2, host: str = "dc-a") -> EscrowPut:
+    def sealed(self, number: int, key: int, epoch: int = 2, host: str = "dc-a", site: SiteId = SITE) -> EscrowPut:
         version = EscrowVersion(Epoch(epoch), number)
         sealed = SealedKey(version, "0a1b2c3d", b"n%011d" % number, key_of(key) + b"." * TAG_BYTES)
-        self.escrow.sealed(PLACE, SITE, sealed, frozenset(), host)
+        self.escrow.sealed(PLACE, site, sealed, frozenset(), host)
         nonce = Nonce(b"%016d" % number)
         return EscrowPut(SITE, Incarnation(bytes(16)), G, Claim(bytes(16)), KEY, sealed, nonce)
 
@@ -139,6 +139,14 @@ def test_what_a_copy_of_the_holders_machine_sealed_as_the_same_version_is_as_new
     assert (court.kinds(), court.escrow.forked) == ([], 1)
     court.escrow.begins(PLACE, "dc-a", 4, Epoch(3))
     assert court.kinds() == ["escrow"]
+
+
+def test_two_sites_that_seal_one_version_are_no_copies_of_each_other():
+    court = Court()
+    court.sealed(1, 5, host="dc-b", site=SiteId("dc-b"))
+    court.put(court.sealed(1, 6))
+    court.escrow.begins(PLACE, "dc-b", 5, Epoch(3))
+    assert (court.kinds(), court.escrow.forked) == (["escrow"], 0)
 
 
 def test_what_a_host_sealed_again_as_the_same_version_replaces_what_it_sealed_before():

@@ -94,7 +94,8 @@ class EscrowChecker:
         newest = number_of(opened(found))
         if key >= newest:
             return
-        if key in self._sealers[place, found.version].values():
+        sealers = {site for site, _ in self._sealed[place][found.version]}
+        if len(sealers) == 1 and key in self._sealers[place, found.version].values():
             self.forked += 1
             return
         if found.version <= self._let_begin.get((place, epoch), EscrowVersion(Epoch(0), 0)):
