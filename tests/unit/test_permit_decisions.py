@@ -86,6 +86,25 @@ def test_a_site_under_permit_is_adopted_and_nobody_else_is_considered(mode):
     assert rig.group.epoch == P + 1
 
 
+def test_people_read_why_a_site_counts_as_away_though_it_speaks():
+    rig = Leader()
+    rig.both()
+    rig.wall_ms += AFTER_MS
+    for _ in range(2):
+        rig.says(A)
+        rig.says(B, store_id=token("other"))
+    status = rig.node.group_status(G, InstantNs(rig.now))
+    assert status is not None
+    assert status["permits"]["away"] == [B]
+    from rich.console import Console
+
+    console = Console(width=300)
+    with console.capture() as shown:
+        console.print(group_detail({**status, "config": to_fields(rig.group.config)}))
+    assert "dc-b: only an agent with another store speaks there" in shown.get()
+    assert "away for so long" not in shown.get()
+
+
 def test_people_read_that_another_agent_speaks_for_a_site_under_a_permit():
     rig = Leader()
     rig.says(B, state=SiteState.ACTIVE, permit=MARK, epoch_bound=P)

@@ -288,11 +288,22 @@ def _permit_notes(group: Json) -> Iterable[str]:
             f"{site}: disputed: another agent speaks for it than the one that took the permit. Look there and end what "
             f"ran, then say so: witnessctl reconcile {group['group']} --reason ..."
         )
-    if permits.get("away"):
+    others = {site["site"] for site in group["sites"] if _another_store(site)}
+    for site in sorted({*permits.get("away", ())} & others):
         yield (
-            f"{', '.join(permits['away'])}: away for so long that a break-glass permit may be in use there; nothing is "
+            f"{site}: only an agent with another store speaks there, so that a break-glass permit may be in use; nothing "
+            "is granted until you looked and lift that quarantine"
+        )
+    away = [site for site in permits.get("away", ()) if site not in others]
+    if away:
+        yield (
+            f"{', '.join(away)}: away for so long that a break-glass permit may be in use there; nothing is "
             f"granted until it is heard, or you looked and say: witnessctl reconcile {group['group']} --reason ..."
         )
+
+
+def _another_store(site: Json) -> bool:
+    return QuarantineCause.STORE_CHANGED.value in [note["cause"] for note in site["quarantine"]]
 
 
 def _ends_of_quarantine(group: Json, site: Json) -> str:
