@@ -291,8 +291,8 @@ def _permit_notes(group: Json) -> Iterable[str]:
     others = {site["site"] for site in group["sites"] if _another_store(site)}
     for site in sorted({*permits.get("away", ())} & others):
         yield (
-            f"{site}: only an agent with another store speaks there, so that a break-glass permit may be in use; nothing "
-            "is granted until you looked and lift that quarantine"
+            f"{site}: only an agent with another store speaks there, so a break-glass permit may be in use; nothing is "
+            "granted until you looked and lift that quarantine"
         )
     away = [site for site in permits.get("away", ()) if site not in others]
     if away:
