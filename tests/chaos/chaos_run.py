@@ -28,7 +28,7 @@ from pathlib import Path
 
 from chaosrig import chaos_own
 from chaosrig.chaos_campaign import Campaign, Interrupted, heed_signals
-from chaosrig.chaos_compare import compare, compare_table
+from chaosrig.chaos_compare import ROWS, Wanted, compare, compare_table
 from chaosrig.chaos_kinds import KINDS
 from chaosrig.chaos_plan import Step, make_plan, simulator_line, third_location, with_line
 from chaosrig.chaos_show import table, told
@@ -62,6 +62,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--compare", action="store_true", help="kill, partition, stop: beside etcd's lock")
     parser.add_argument("--trials", type=int, default=3, help="with --compare: of each fault and ttl (default 3)")
     parser.add_argument("--ttls", default="1s,3s,5s", help="with --compare (default 1s,3s,5s)")
+    parser.add_argument("--rows", default=",".join(ROWS), help=f"with --compare (default {','.join(ROWS)})")
     parser.add_argument("--keep", action="store_true", help="keep logs and configurations also when all held")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     options = parser.parse_args(argv)
@@ -72,6 +73,10 @@ def _options(argv: list[str]) -> argparse.Namespace:
     for name in options.names:
         if name not in KINDS:
             parser.error(f"--kinds {name}: no such kind; choose of {', '.join(KINDS)}")
+    options.rows = options.rows.split(",")
+    for name in options.rows:
+        if name not in ROWS:
+            parser.error(f"--rows {name}: no such row; choose of {', '.join(ROWS)}")
     if options.line is not None and len(options.names) != 1:
         parser.error("--line: says how one kind is struck, so name one with --kinds")
     try:
@@ -130,7 +135,8 @@ def main(argv: list[str]) -> int:
 
 
 def _compare(options: argparse.Namespace, programs: Path) -> int:
-    result = compare(options.ttls_ms, options.trials, options.seed, programs, say)
+    wanted = Wanted(options.ttls_ms, options.rows, options.trials, options.seed)
+    result = compare(wanted, programs, say)
     for line in compare_table(result):
         print(line)
     for failed in result["failed"]:

@@ -88,7 +88,9 @@ def test_without_the_rights_it_says_so_and_runs_nothing() -> None:
     assert "CANNOT RUN HERE" in done.stderr
 
 
-@pytest.mark.parametrize("words", [("--kinds", "P99"), ("--faults", "0"), ("--ttl", "soon"), ("--only", "x")])
+@pytest.mark.parametrize(
+    "words", [("--kinds", "P99"), ("--faults", "0"), ("--ttl", "soon"), ("--only", "x"), ("--rows", "flood")]
+)
 def test_wrong_arguments_are_refused_with_their_names(words: tuple[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, str(PROGRAM), *words], capture_output=True, text=True, timeout=RUN_S, check=False
@@ -204,6 +206,9 @@ def test_two_places_at_once_are_seen_also_of_one_epoch_and_also_when_one_is_stop
 def test_a_takeover_is_measured_from_the_fault_and_the_end_too() -> None:
     outcome = judged(CUT, seen("site-a", 1, 0, 3_400, 3_500), seen("site-b", 2, 4_250, 8_000, None), after=2)
     assert (outcome.takeover_ms, outcome.dead_ms, outcome.dual_alive_ms) == (3_250, 2_500, 0)
+    assert outcome.beyond_lease_ms is None, "nobody said what was left of the lease"
+    outcome.lease_left_ms = 3_190.5
+    assert outcome.beyond_lease_ms == 59.5
     assert not outcome.bad
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,19 @@ ROWS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def compare(ttls_ms: list[int], trials: int, seed: int, programs: Path, say: Callable[[str], None]) -> Json:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    ttls_ms: list[int]
+    rows: list[str]
+    trials: int
+    """Of each row and ttl."""
+    seed: int
+
+
+def compare(wanted: Wanted, programs: Path, say: Callable[[str], None]) -> Json:
     """By ttl and subject. What cannot be compared here is named."""
-    result: Json = {"trials": trials, "ttls": {}, "failed": [], "missing": chaos_etcd.missing()}
-    for ttl_ms in ttls_ms:
+    result: Json = {"trials": wanted.trials, "ttls": {}, "failed": [], "missing": chaos_etcd.missing()}
+    for ttl_ms in wanted.ttls_ms:
         subjects: dict[str, Callable[[], Ground]] = {"thirdsite": partial(World, ttl_ms, programs)}
         if not result["missing"]:
             subjects["etcd"] = partial(EtcdWorld, ttl_ms)
@@ -44,9 +54,9 @@ def compare(ttls_ms: list[int], trials: int, seed: int, programs: Path, say: Cal
         for subject, make in subjects.items():
             peer = subject != "thirdsite"
             campaign = Campaign(ttl_ms, make, KINDS, partial(_said, say, subject), peer=peer)
-            campaign.perform(list(_plan(ttl_ms, trials, seed)))
+            campaign.perform(list(_plan(ttl_ms, wanted)))
             result["failed"] += [] if campaign.peer else campaign.failed
-            rows[subject] = {name: _row(campaign.outcomes, name) for name in ROWS}
+            rows[subject] = {name: _row(campaign.outcomes, name) for name in wanted.rows}
             if campaign.signalled:
                 return {**result, "interrupted": campaign.signalled}
         result["ttls"][str(ttl_ms)] = rows
@@ -57,12 +67,12 @@ def _said(say: Callable[[str], None], who: str, text: str) -> None:
     say(f"{who}: {text}")
 
 
-def _plan(ttl_ms: int, trials: int, seed: int) -> Iterator[Step]:
-    draw = random.Random(f"compare-{seed}")
+def _plan(ttl_ms: int, wanted: Wanted) -> Iterator[Step]:
+    draw = random.Random(f"compare-{wanted.seed}")
     spans = {"away": AWAY_TTLS * ttl_ms + 2_000, "stop": 2 * ttl_ms}
     number = 0
-    for faults in ROWS.values():
-        for wait_ms in instants(draw, trials, max(1, ttl_ms // 3)):
+    for faults in [ROWS[name] for name in wanted.rows]:
+        for wait_ms in instants(draw, wanted.trials, max(1, ttl_ms // 3)):
             number += 1
             made = tuple(Fault(kind, line.format(**spans), 0) for kind, line in faults)
             yield Step(number, made, wait_ms)
@@ -80,25 +90,28 @@ def _row(outcomes: list[Outcome], name: str) -> Json:
     kinds = tuple(kind for kind, _ in ROWS[name])
     mine = [one for one in outcomes if tuple(fault.kind for fault in one.step.faults) == kinds]
     took = [one.takeover_ms for one in mine if one.takeover_ms is not None]
+    beyond = [one.beyond_lease_ms for one in mine if one.beyond_lease_ms is not None]
     return {
         "trials": len(mine),
         "takeover_ms": spread(took),
+        "beyond_lease_ms": spread(beyond),
         "dual_active_ms": spread([one.dual_alive_ms for one in mine]),
         "dual_executed_ms": spread([one.dual_signs_ms for one in mine]),
     }
 
 
 def compare_table(result: Json) -> Iterator[str]:
-    yield "| ttl | fault | trials | takeover | two at once | etcd: takeover | two at once | executed at once |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| ttl | fault | trials | takeover | beyond lease | two at once | etcd: takeover | two at once | executed |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for ttl, subjects in result["ttls"].items():
-        for name in ROWS:
+        for name in subjects["thirdsite"]:
             ours, theirs = subjects["thirdsite"][name], subjects.get("etcd", {}).get(name)
-            cells = [three(ours["takeover_ms"]), three(ours["dual_active_ms"])]
+            cells = [three(ours[one]) for one in ("takeover_ms", "beyond_lease_ms", "dual_active_ms")]
             names = ("takeover_ms", "dual_active_ms", "dual_executed_ms")
             cells += ["not installed"] * 3 if theirs is None else [three(theirs[one]) for one in names]
             yield f"| {ttl} | {name} | {ours['trials']} | {' | '.join(cells)} |"
     yield ""
-    yield "least / median / greatest in ms; takeover from the fault to the other site's first sign"
+    yield "least / median / greatest in ms; takeover: from the fault to the other site's first sign; beyond lease: its"
+    yield "part behind what the lease had left at the leading witness when the fault was made, drift allowance included"
     if result["missing"]:
         yield f"etcd: {result['missing']}"

@@ -135,6 +135,10 @@ class Ground(ABC):
     def epoch(self) -> int:
         """The newest that anybody who decides knows of."""
 
+    def lease_left_ms(self) -> float | None:
+        """Until the witness that leads votes the active site's lease away, no less than that; None: nobody can tell."""
+        return None
+
     def keep_evidence(self) -> None:  # noqa: B027 - most have nothing to keep
         """What is gone with the world and should be looked at."""
 

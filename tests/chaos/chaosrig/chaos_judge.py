@@ -76,6 +76,8 @@ class Outcome:
     dual_looks: int = 0
     takeover_ms: float | None = None
     """From the first fault of the step to the first sign of the next epoch."""
+    lease_left_ms: float | None = None
+    """When the first fault was made, by the witness that led; None: not known, as in a peer's world."""
     dead_ms: float | None = None
     """From the first fault to the end of the epoch that it found."""
     recovery_ms: float | None = None
@@ -107,13 +109,20 @@ class Outcome:
         return self.recovery_ms is None
 
     @property
+    def beyond_lease_ms(self) -> float | None:
+        """What the takeover took beyond what was left of the lease."""
+        if self.takeover_ms is None or self.lease_left_ms is None:
+            return None
+        return round(self.takeover_ms - self.lease_left_ms, 1)
+
+    @property
     def bad(self) -> bool:
         return bool(self.broken) or self.unrecovered or self.false_takeover or self.dual_alive_ms > 0
 
     def told(self) -> dict[str, Any]:
         names = ("hit", "epoch_before", "epoch_after", "site_before", "site_after", "dual_alive_ms", "dual_signs_ms",
-                 "dual_looks", "takeover_ms", "dead_ms", "recovery_ms", "broken", "excuse", "load", "justified",
-                 "regranted", "false_takeover")  # fmt: skip
+                 "dual_looks", "takeover_ms", "beyond_lease_ms", "dead_ms", "recovery_ms", "broken", "excuse", "load",
+                 "justified", "regranted", "false_takeover")  # fmt: skip
         lines = [fault.line for fault in self.step.faults]
         return {"kind": self.step.name, "lines": lines, **{name: getattr(self, name) for name in names}}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 from chaosrig.chaos_ground import START_S, Active, Ground, Missing, wait_for
@@ -141,6 +142,14 @@ class World(Ground):
         """The newest that any witness has applied."""
         seen = [self.looks.group(name) for name in WITNESSES]
         return max((one["epoch"] for one in seen if one is not None), default=0)
+
+    def lease_left_ms(self) -> float | None:
+        leader = self.looks.leader()
+        asked = time.monotonic()
+        group = None if leader is None else self.looks.group(leader)
+        if group is None or group["lease_left_ms"] is None:
+            return None
+        return float(group["lease_left_ms"]) - (time.monotonic() - asked) * 1_000  # as if it had looked when asked
 
     def keep_evidence(self) -> None:
         """The ledger, as each witness that answers has it."""
