@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import sim_broken_rules
@@ -14,6 +16,8 @@ from proto.groups import WitnessLoss
 from proto.license import EscrowPolicy, EscrowVersion, LicenseSpec, SealedKey
 from proto.messages import EscrowPut, EscrowPutAnswer
 from proto.units import Claim, Epoch, GroupId, Incarnation, LicenseName, LogIndex, Nonce, SiteId, WallMs
+from witness.core.machine import Machine
+from witness.core.state import EscrowRecord
 from witness.sim import run as sim_run
 from witness.sim.campaign.total import Total
 from witness.sim.checkers.escrow import EscrowChecker
@@ -155,6 +159,30 @@ def test_what_a_host_sealed_again_as_the_same_version_replaces_what_it_sealed_be
     court.put(court.sealed(1, 6))
     court.escrow.begins(PLACE, "dc-a", 5, Epoch(3))
     assert (court.kinds(), court.escrow.forked) == (["escrow"], 0)
+
+
+def machine(*numbers: int) -> Machine:
+    """Which has applied the storing of these versions' last; of none, no more than the group."""
+    kept = {KEY: EscrowRecord(Court().sealed(numbers[-1], 5).sealed, SITE, WallMs(0))} if numbers else {}
+    group = SimpleNamespace(escrow=SimpleNamespace(kept=kept))
+    return cast("Machine", SimpleNamespace(state=SimpleNamespace(groups={G: group})))
+
+
+def test_at_the_end_it_asks_for_what_was_acknowledged_a_moment_before():
+    """Seed 132313: an acknowledgement in the last millisecond, before two of three had applied what it was for."""
+    court = Court()
+    court.put(court.sealed(1, 5))
+    court.escrow.due()
+    court.put(court.sealed(2, 6))
+    court.escrow.ends(machine(1))
+    court.escrow.ends(machine(1, 2))
+    assert court.kinds() == []
+    court.escrow.ends(machine())
+    assert court.kinds() == ["escrow"]
+    court.escrow.due()
+    court.escrow.ends(machine(1))
+    assert court.kinds() == ["escrow", "escrow"]
+    assert "2.2 had been acknowledged, 2.1 is stored" in str(court.findings.violations[1])
 
 
 def test_under_a_permit_it_objects_to_a_key_that_is_older_than_one_that_the_host_was_handed():

@@ -225,6 +225,11 @@ class Judges:
         for life in lives:
             self.replicas.applied(str(life.witness), life.index, life.node.machine, always=True)
 
+    def due(self) -> None:
+        """A moment before the end: what was told until now must be everywhere by then."""
+        self.durable.due()
+        self.escrow.due()
+
     def ends(self, lives: Iterable[Life]) -> None:
         """All is healed and quiet: nothing that was told is missing, in memory or on a disk."""
         for life in lives:

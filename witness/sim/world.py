@@ -378,7 +378,7 @@ class World:
     def _catch_up(self, lives: list[Life]) -> None:
         """Whatever was told until now reaches every replica and every disk within moments, as nothing is broken."""
         until_ns = self.events.now_ns + CATCH_UP_NS
-        self.judges.durable.due()
+        self.judges.due()
         floor, seq = self.judges.durable.floor, len(self.judges.replicas.events)
         while self.events.now_ns < until_ns and any(life.index < floor or life.last_stored < seq for life in lives):
             self.run_until(self.events.now_ns + LOOK_NS)

@@ -38,6 +38,8 @@ class EscrowChecker:
         """By host, the key that it sealed as that version."""
         self._handed: dict[tuple[Place, str], int] = {}
         """The newest key on a host's disk, by number."""
+        self._due: dict[Place, SealedKey] | None = None
+        """Of what was acknowledged, what `ends` asks for."""
         self._put: dict[Nonce, SealedKey] = {}
         self._stored: dict[int, tuple[Life, dict[Place, EscrowVersion]]] = {}
         """By process of a witness; held, so that no other one has its identity."""
@@ -157,11 +159,18 @@ class EscrowChecker:
         self._lives += 1
         self._given_up.clear()
 
+    def due(self) -> None:
+        """What was acknowledged until now; what is later may be on its way to a replica."""
+        self._due = dict(self._acknowledged)
+
     def ends(self, machine: Machine) -> None:
-        """All is healed and quiet: what was acknowledged is stored, or a newer one is."""
+        """All is healed and quiet, and had been for a moment since `due`: what was acknowledged is stored, or newer."""
         if self._lives:
             return
-        for (group, name), sealed in self._acknowledged.items():
+        due = self._acknowledged if self._due is None else self._due
+        for (group, name), sealed in due.items():
+            if (group, name) not in self._acknowledged:
+                continue  # its group was deleted since
             state = machine.state.groups.get(group)
             kept = None if state is None else state.escrow.kept.get(name)
             if kept is None or kept.sealed.version < sealed.version:
