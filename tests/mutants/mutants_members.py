@@ -17,10 +17,11 @@ from proto.lease import member_deadline
 from proto.units import InstantNs
 
 WHERE = "docs/adr/0015-members-on-further-hosts.md"
-WHY = "the simulation has one host a site; two cores, two clocks and the network between them are in the property test"
+WHY = "a schedule rarely meets it; two cores, two clocks and the network between them are in the property test"
 PROPERTY = ("unit/test_members_property.py",)
 CLOCKS = ("unit/test_members_lead_clocks.py",)
 CORE = ("unit/test_members_core.py",)
+IN_ORDER = ("unit/test_members_in_order.py",)
 
 
 def counted_from_the_answer(patch: pytest.MonkeyPatch) -> None:
@@ -106,6 +107,15 @@ def a_copy_keeps_its_instance(patch: pytest.MonkeyPatch) -> None:
 
 def a_fence_on_a_member_is_orderly(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(members.Seat, "orderly", members.Seat.verified_down)
+
+
+def a_stop_is_in_order_however_it_ended(patch: pytest.MonkeyPatch) -> None:
+    right = member_group.MemberGroup.plan_finished
+
+    def plan_finished(self, plan, ok, text, now, *, orderly=True):
+        right(self, plan, ok, text, now, orderly=True)
+
+    patch.setattr(member_group.MemberGroup, "plan_finished", plan_finished)
 
 
 def an_over_epoch_begins_again(patch: pytest.MonkeyPatch) -> None:
@@ -208,7 +218,11 @@ MUTANTS = (
     ),
     Mutant(
         "fenced-member-is-orderly", "after a fence on a member the lock delay passes", WHERE,
-        a_fence_on_a_member_is_orderly, tests=CORE, why=WHY,
+        a_fence_on_a_member_is_orderly, tests=IN_ORDER, why=WHY,
+    ),
+    Mutant(
+        "members-guard-dies-in-order", "a member whose guard died in the middle of a stop did not end in order", WHERE,
+        a_stop_is_in_order_however_it_ended, tests=IN_ORDER, why=WHY,
     ),
     Mutant(
         "member-epoch-revives", "an epoch that is over on a member is over for good", WHERE, an_over_epoch_begins_again,
