@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from mutant import Mutant, sim_broken
+from mutant import Mutant, rewritten, sim_broken
 
-from witness.core import lease_rules, restore
+from witness.core import group_rules, lease_rules, restore
 from witness.core.timers import LeaseTimers
 
 
@@ -47,6 +47,9 @@ def the_bar_is_not_counted_for_new_groups(patch: pytest.MonkeyPatch) -> None:
     right = LeaseTimers.follow_bar
     patch.setattr(LeaseTimers, "follow_bar", lambda self, bar, generation: right(self, None, generation))
 
+
+LIVES = "unit/test_holds_lives.py"
+MADE_ANEW = "no schedule makes a group again"
 
 MUTANTS = (
     sim_broken("generation-of-the-backup", "a restore gives out epochs above all of the former life", "restore"),
@@ -95,5 +98,37 @@ MUTANTS = (
         the_bar_is_not_counted_for_new_groups,
         tests=("unit/test_restore_bar.py::test_each_witness_counts_the_bar_from_its_own_start_and_in_full",),
         why="as before: it holds up groups that are made anew, and schedules make none after a restore",
+    ),
+    Mutant(
+        "version-used-again",
+        "a group that is made again has no version of a former life, whose sites an agent may know",
+        "ADR 16: who asks",
+        rewritten(group_rules._first_version, "max(spent + 1, state.generation)", "1"),
+        tests=(f"{LIVES}::test_a_holder_does_not_go_on_by_the_sites_of_a_group_that_was_deleted_and_made_again",),
+        why=MADE_ANEW,
+    ),
+    Mutant(
+        "versions-not-spent",
+        "a deleted group's versions are spent like its epochs",
+        "ADR 16: who asks",
+        rewritten(group_rules.delete, "max(group.epoch, group.version)", "group.epoch"),
+        tests=(f"{LIVES}::test_a_group_that_is_made_again_has_versions_that_no_former_life_had",),
+        why=MADE_ANEW,
+    ),
+    Mutant(
+        "hold-wait-of-the-backup",
+        "after a restore a cold start waits for the longest lease, whatever the backup says of holds",
+        "ADR 16: cold starts",
+        rewritten(restore.restore, "bar if holds_rules.known(state)", "bar if state.groups[name].hold_wait"),
+        tests=(f"{LIVES}::test_cold_starts_wait_after_a_restore_whatever_the_backup_says_of_holds",),
+        why="no schedule allows holds after the backup that it restores",
+    ),
+    Mutant(
+        "hold-wait-not-of-a-new-life",
+        "a cold start waits in a group that may have had a former life",
+        "ADR 16: cold starts",
+        rewritten(group_rules._create, "if anew and group.lease", "if not anew and group.lease"),
+        tests=(f"{LIVES}::test_cold_starts_wait_in_a_group_that_had_a_former_life_somewhere",),
+        why=MADE_ANEW,
     ),
 )

@@ -25,7 +25,7 @@ from witness.core import clock_rules, holds_rules, licenses, permits
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
 from witness.core.lease_rules import DONE, barred, refused
-from witness.core.state import GroupState, QuarantineNote, SiteRecord
+from witness.core.state import ClusterState, GroupState, QuarantineNote, SiteRecord
 from witness.core.transitions import Phase
 
 
@@ -96,7 +96,7 @@ def _create(scope: Scope, command: ConfigureGroup) -> Outcome:
     epoch = Epoch(max(spent + 1, (state.generation << RESTORE_GENERATION_SHIFT) + 1))
     group = GroupState(
         config=config,
-        version=1,
+        version=_first_version(state, spent),
         mode=config.mode,
         epoch=epoch,
         phase=Phase.BARRED,
@@ -104,13 +104,21 @@ def _create(scope: Scope, command: ConfigureGroup) -> Outcome:
         sites={site: SiteRecord() for site in config.sites},
     )
     state.groups[config.group] = group
-    permits.created(state, group, anew=spent > 0 or state.lineage != NO_LINEAGE)
+    anew = spent > 0 or state.lineage != NO_LINEAGE
+    if anew and group.lease is not None and holds_rules.known(state):
+        group.hold_wait = group.lease.constants
+    permits.created(state, group, anew=anew)
     licenses.created(state, group)
     _told(scope, EventKind.GROUP_CREATED, f"sites: {', '.join(config.sites)}", group, command.author)
     _judge_clocks(scope, group)
     scope.changes.counted.add(config.group)
     scope.tell_sites(group, NoticeKind.CHANGED)
     return DONE
+
+
+def _first_version(state: ClusterState, spent: Epoch) -> int:
+    """Above those of every former life: agents say which version's sites they know, and ask no others for holds."""
+    return max(spent + 1, state.generation) if holds_rules.known(state) else 1
 
 
 def _judge_clocks(scope: Scope, group: GroupState) -> None:
@@ -128,7 +136,9 @@ def delete(scope: Scope, command: DeleteGroup) -> Outcome:
     if holds_rules.may_live(group):
         return refused(Reason.HOLDER_MAY_LIVE)
     _told(scope, EventKind.GROUP_DELETED, f"its epochs end at {group.epoch}", group, command.author)
-    scope.state.tombstones[command.group] = group.epoch
+    # No version is used again either (_first_version).
+    spent = max(group.epoch, group.version) if holds_rules.known(scope.state) else group.epoch
+    scope.state.tombstones[command.group] = Epoch(spent)
     licenses.deleted(scope.state, group)
     del scope.state.groups[command.group]
     scope.tell_sites(group, NoticeKind.CHANGED)

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from proto import limits
 from proto.errors import BadValue
 from proto.events import Event, EventKind
-from proto.groups import WitnessLoss
 from proto.lease import LeaseConstants, longest, witness_wait
 from proto.permit import AFTER_MS_MAX
 from proto.units import (
@@ -38,7 +37,7 @@ from proto.units import (
     LogIndex,
     WallMs,
 )
-from witness.core import licenses
+from witness.core import holds_rules, licenses
 from witness.core.lease_rules import barred
 from witness.core.ledger import Ledger
 from witness.core.snapshot import decode_image, encode_image
@@ -161,6 +160,8 @@ def restore(before: ClusterState, lineage: bytes, claimed: LeaseConstants, featu
     )
     for name in sorted(state.groups):
         _restore_group(state.groups[name], generation, bar, ledger, name)
+        # Whatever its configuration says: the one that was lost may have allowed holds.
+        state.groups[name].hold_wait = bar if holds_rules.known(state) else None
     return Restored(state, ledger.take_new(), bar)
 
 
@@ -174,7 +175,6 @@ def _restore_group(group: GroupState, generation: int, bar: LeaseConstants, ledg
     group.successor = group.last_end = group.last_holder = group.unclaimed_by = None
     group.permits.since_ms, group.permits.seen_ms = 0, AFTER_MS_MAX  # one may be in use: each site is heard first
     group.former, group.settled = None, Epoch(0)
-    group.hold_wait = bar if group.config.witness_loss is WitnessLoss.HOLD else None
     licenses.restored(group)
     group.sites = {site: _restore_site(record) for site, record in group.sites.items()}
     text = f"barred; in the backup {holder} held epoch {former}"
