@@ -94,7 +94,7 @@ class License:
         if lock_delay_ms is not None and wanted > lock_delay_ms:
             yield (
                 f"license {name}: lock_delay {wanted} ms is longer than the group's {lock_delay_ms} ms; "
-                f"raise the group's lock_delay to {wanted} ms"
+                f"raise the group's lock_delay to {wanted} ms; one that was raised counts from the next epoch"
             )
         if self.settings.required and newest is not None and not self.kept.opens:
             yield (

@@ -35,6 +35,8 @@ def use_permit(socket: Path, group: str, file: Path, confirm: str | None, say: S
         raise PermitRefused(
             f"{group} takes no permits here: its configuration has no break_glass, or this agent never heard of it"
         )
+    if terms["under"] is not None:
+        raise PermitRefused(_in_use(found, terms["under"]))
     others = tuple(SiteId(site) for site in terms["others"])
     for line in _explained(view, found, permit, others):
         say(line)
@@ -78,6 +80,12 @@ def _explained(view: dict[str, Any], found: dict[str, Any], permit: Permit, othe
         "If you are not sure, stop here. The permit is not used up before you confirm.",
         "",
     ]
+
+
+def _in_use(found: dict[str, Any], under: dict[str, Any]) -> str:
+    """Who repeats the command because nothing moves yet must not be told to make another permit."""
+    group, words = found["group"], f"permit {under['permit'][:12]}, epoch {under['epoch']}"
+    return f"{group} is {found['state']} here under {words}: it needs no other; follow it with `site-agent status`"
 
 
 def _license_words(found: dict[str, Any]) -> list[str]:

@@ -105,10 +105,14 @@ def test_people_read_why_a_site_counts_as_away_though_it_speaks():
     assert "away for so long" not in shown.get()
 
 
+DISPUTED = "no move: the permit of dc-b is disputed"
+
+
 def test_people_read_that_another_agent_speaks_for_a_site_under_a_permit():
     rig = Leader()
     rig.says(B, state=SiteState.ACTIVE, permit=MARK, epoch_bound=P)
     rig.group.permits.used[MARK.permit].incarnation = Incarnation(token("i0"))
+    rig.says(B)
     status = rig.node.group_status(G, InstantNs(rig.now))
     assert status is not None
     assert status["permits"]["disputed"] == [B]
@@ -119,6 +123,9 @@ def test_people_read_that_another_agent_speaks_for_a_site_under_a_permit():
         console.print(group_detail({**status, "config": to_fields(rig.group.config)}))
     assert "dc-b: disputed: another agent speaks for it" in shown.get()
     assert "it is adopted in place" not in shown.get()
+    assert f"decision  {DISPUTED}" in shown.get()
+    assert f"takeover  none now: {DISPUTED.removeprefix('no move: ')}" in shown.get()
+    assert "does not hold the lease" not in shown.get(), "nobody does; what is to be done stands beside it"
 
 
 def test_observe_only_tells_of_it():

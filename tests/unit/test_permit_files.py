@@ -148,3 +148,11 @@ def test_the_command_refuses_before_it_asks_where_there_are_no_permits(glass: Gl
     with pytest.raises(PermitRefused, match="serves no group 'web'"):
         use_permit(Path("socket"), "web", glass.file, None, glass.said.append, lambda question: question)
     assert glass.posted == []
+
+
+def test_the_command_repeated_under_its_permit_asks_nothing_and_wants_no_other_permit(glass: Glass):
+    group = glass.view["groups"][0]
+    group["state"], group["permit"]["under"] = "activating", {"permit": "f2334596700096d6", "epoch": 1_048_582}
+    with pytest.raises(PermitRefused, match=f"{G} is activating here under permit f23345967000, epoch 1048582"):
+        glass.ask(glass.phrase())
+    assert (glass.posted, glass.said) == ([], [])

@@ -369,6 +369,7 @@ def test_a_lock_delay_that_the_group_does_not_keep_is_a_blocker_with_both_number
     (words,) = [line for line in rig.report.blockers if "lock_delay" in line]
     assert "30000" in words
     assert " 0 ms" in words
+    assert words.endswith("one that was raised counts from the next epoch"), "a lease has the delay it was granted with"
     assert not rig.report.ready
 
 

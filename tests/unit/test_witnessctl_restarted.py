@@ -11,7 +11,7 @@ from proto.decisions import Decision, Reason, blocker_words
 from proto.health import SiteState
 from proto.takeover import ASSUMED
 from proto.units import NS_PER_MS, NS_PER_S, InstantNs
-from witness.core.decide import decide
+from witness.core.decide import blockers_of, decide
 from witness.core.notify.standby import missing_words
 from witness.core.sight import GroupSight
 from witness.core.transitions import Phase
@@ -67,6 +67,15 @@ def test_a_holder_that_is_heard_renews() -> None:
     text = shown(rig, sight)
     assert "no move: the holder renews" in text
     assert missing_words(rig.group, sight, InstantNs(NS_PER_S)) == f"if {A} failed now, nobody could take over"
+
+
+def test_a_site_that_spoke_before_the_restart_did_not_never_speak() -> None:
+    rig, sight = restarted(B)
+    away = next(one for one in blockers_of(rig.group, A, sight, InstantNs(NS_PER_S)) if one.reason is Reason.NOT_HEARD)
+    assert blocker_words(away).endswith("(not since this witness started)")
+    rig.group.sites[A].report = None
+    (away,) = blockers_of(rig.group, A, sight, InstantNs(NS_PER_S))
+    assert blocker_words(away).endswith("(never)")
 
 
 def test_a_site_that_never_spoke_was_never_heard() -> None:

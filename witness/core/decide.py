@@ -231,8 +231,8 @@ def blockers_of(group: GroupState, site: SiteId, sight: GroupSight, now: Instant
     report = record.report
     age_ns = sight.heard_age_ns(site, now)
     if report is None or age_ns is None or age_ns > heard_max_ns(group):
-        seen = "never" if age_ns is None else f"last {age_ns / 1e9:.1f} s ago"
-        return [Blocker(site, Reason.NOT_HEARD, seen)]
+        since = "never" if report is None else "not since this witness started"
+        return [Blocker(site, Reason.NOT_HEARD, since if age_ns is None else f"last {age_ns / 1e9:.1f} s ago")]
     found: list[Blocker] = []
     if not report.enforce:
         found.append(Blocker(site, Reason.NOT_ENFORCING))

@@ -182,6 +182,8 @@ def _takeover(group: Json) -> str:
     if group["mode"] != Mode.AUTOMATIC.value:
         return f"none by itself: the mode is {group['mode']}"
     permits = group.get("permits") or {}
+    if permits.get("disputed"):
+        return f"none now: {_disputed(group)}"
     if permits.get("under_permit"):
         return f"none now: {', '.join(permits['under_permit'])} is active under a break-glass permit"
     if permits.get("away"):
@@ -199,6 +201,7 @@ def _timing(constants: Json) -> str:
 def _decision(group: Json) -> str:
     decision = group["decision"]
     waits = _unheard_holder(group) if decision.get("reason") == Reason.HOLDER_ACTIVE.value else ""
+    waits = _disputed(group) if decision.get("reason") == Reason.NOT_HOLDER.value else waits
     words = f"no move: {waits}" if waits else str(decision["words"]).split(";")[0]
     if decision["retry_in_ms"]:
         words += f" (looks again in {decision['retry_in_ms'] / 1_000:.1f} s)"
@@ -216,6 +219,12 @@ def _unheard_holder(group: Json) -> str:
     left_ms = group.get("lease_left_ms")
     ends = "ends" if left_ms is None else f"ends in {left_ms / 1_000:.1f} s"
     return f"{holder['site']} {since}; its lease {ends} unless it renews"
+
+
+def _disputed(group: Json) -> str:
+    """Why nothing is adopted where a site no longer says what it said; empty where no permit is disputed."""
+    sites = ", ".join((group.get("permits") or {}).get("disputed", ()))
+    return f"the permit of {sites} is disputed" if sites else ""
 
 
 def _ttl_ms(group: Json) -> int:
@@ -256,7 +265,8 @@ def _notes(group: Json) -> Iterable[Text]:
     for number, line in enumerate(missing):
         yield Text(line, "yellow" if number else "red")
     for blocker in group["decision"]["blockers"]:
-        if blocker["words"] not in missing:
+        said_better = blocker.get("reason") == Reason.NOT_HOLDER.value and _disputed(group)
+        if blocker["words"] not in missing and not said_better:
             yield Text(str(blocker["words"]), "yellow")
     for line in _permit_notes(group):
         yield Text(line, "red")
