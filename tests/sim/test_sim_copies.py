@@ -19,8 +19,8 @@ from proto.decisions import Reason
 from proto.events import EventKind
 from proto.health import SiteState
 from proto.invariants import InvariantViolation
-from proto.messages import GroupAnswer, Heartbeat, HeartbeatAnswer, RevokePhase, Verdict
-from proto.units import NS_PER_MS, NS_PER_S, Epoch, GroupId, Incarnation, Nonce, RenewalNo, SiteId, WallMs
+from proto.messages import GroupAnswer, Heartbeat, HeartbeatAnswer, Release, ReleaseKind, RevokePhase, Verdict
+from proto.units import NS_PER_MS, NS_PER_S, Claim, Epoch, GroupId, Incarnation, Nonce, RenewalNo, SiteId, WallMs
 from witness.sim.campaign.total import Total
 from witness.sim.checkers.copies import CopiesChecker
 from witness.sim.copies.machine import Snapshot, announce, copy_running
@@ -287,3 +287,42 @@ def test_a_later_incarnation_is_known_by_when_it_spoke_and_not_by_when_it_was_an
     court.answers("dc-a", court.sends("dc-a", 1, "four"))
     court.answers("dc-a-twin", court.sends("dc-a-twin", 3, "three"))
     assert court.says() == ["dc-a-twin is renewed, though a later incarnation of its site had been heard"]
+
+
+def released(court: Court) -> None:
+    release = Release(
+        SiteId("dc-a"),
+        _incarnation("one"),
+        GroupId("erp"),
+        Epoch(1),
+        Claim(bytes(16)),
+        ReleaseKind.CLEAN,
+        "",
+        Nonce(bytes(16)),
+    )
+    court.copies.released("dc-a", release)
+
+
+def test_a_copy_that_ends_releases_only_after_a_word_of_then_was_answered():
+    court = Court()
+    beat = court.sends("dc-a", 5)
+    court.copies.down(GroupId("erp"), "dc-a")
+    released(court)
+    assert court.says() == ["dc-a releases erp before a word of after its end was answered"]
+    court.answers("dc-a", beat)
+    released(court)
+    assert len(court.says()) == 1
+
+
+def test_witnesses_that_begin_anew_need_no_word_before_a_release_of_what_they_do_not_know():
+    """Seed 134303: the newest word had been answered by the witnesses of before."""
+    court = Court()
+    court.answers("dc-a", court.sends("dc-a", 5))
+    court.copies.restored()
+    court.copies.down(GroupId("erp"), "dc-a")
+    released(court)
+    assert court.says() == []
+    court.sends("dc-a", 6)
+    court.copies.down(GroupId("erp"), "dc-a")
+    released(court)
+    assert court.says() == ["dc-a releases erp before a word of after its end was answered"]

@@ -195,10 +195,14 @@ class CopiesChecker:
             self._restarted_ns[event.site] = self._now()
 
     def restored(self) -> None:
-        """All witnesses begin anew: what they had heard is forgotten, and told anew."""
+        """All witnesses begin anew: what they had heard is forgotten, and told anew.
+
+        No release of an epoch of theirs means anything to those that begin, so none needs a word first.
+        """
         self._forgotten_ns = self._now()
         self._incarnations.clear()
         for known in self._hosts.values():
+            known.newest = None
             known.heard.clear()
             known.at_down.clear()
             known.attempts.clear()
