@@ -88,9 +88,11 @@ async def test_groups_configured_before_are_there_after_kills_at_named_moments(c
 async def test_a_failing_sync_ends_the_process_and_the_others_go_on(cluster: Cluster) -> None:
     """D3: the disk fails once and would work again; the witness ends all the same, with the remedy in its log."""
     init(cluster)
-    cluster.start("w1", **{VARIABLE: "journal-commit-before:9:eio"})
-    for name in ("w2", "w3"):
+    for name in cluster.names:
         cluster.start(name)
+    await caught_up(cluster)  # a cluster that begins needs all three of them
+    assert cluster.kill("w1", signal.SIGTERM) == 0
+    cluster.start("w1", **{VARIABLE: "journal-commit-before:9:eio"})
     process = cluster.processes["w1"]
     async with asyncio.timeout(WAIT_S):
         for number in range(GROUPS_A_DEATH_MAX):
