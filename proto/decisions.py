@@ -99,6 +99,7 @@ class Reason(Enum):
     RECONCILING = "reconciling"
     PERMIT_CLASH = "permit-clash"
     PERMIT_OVERRULED = "permit-overruled"
+    SESSION_MAY_LIVE = "session-may-live"
     # licenses
     UNKNOWN_LICENSE = "unknown-license"
     ESCROW_OFF = "escrow-off"
@@ -199,6 +200,8 @@ REASON_TEXT: dict[Reason, str] = {
     "agent back, or look there yourself and vouch for it with `witnessctl reconcile`",
     Reason.PERMIT_CLASH: "another site says that it is active, too, or the permit was used before: stop one of the two "
     "by hand; `site-agent break-glass GROUP --end` ends a permit",
+    Reason.SESSION_MAY_LIVE: "an operator vouched for a site that is away; a license server may keep the session of "
+    "what ran there for the lock delay: the wait ends by itself",
     Reason.TOLD_ELSEWHERE: "another witness began to tell this target first",
     Reason.UNKNOWN_ALARM: "no such alarm is open; `witnessctl notify list` shows them",
     Reason.PERMIT_OVERRULED: "another site holds the lease under a higher epoch than the permit's: the permit is over",

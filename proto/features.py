@@ -63,6 +63,7 @@ _LEVEL_2_PERMITS: Final = (
     "Reason.PERMIT_CLASH",
     "Reason.PERMIT_OVERRULED",
     "Reason.RECONCILING",
+    "Reason.SESSION_MAY_LIVE",
     "EventKind.PERMIT_USED",
     "EventKind.PERMIT_ENDED",
     "EventKind.PERMIT_CLASH",

@@ -14,11 +14,13 @@ from agents.core.lock_delay import LockDelay
 from agents.core.permit_desk import PermitDesk
 from proto import permit as permits_of_proto
 from proto.lease import LeaseConstants
-from witness.core import calendar, decide, permits
+from witness.core import calendar, decide, permits, session_wait
 from witness.core import machine as machine_room
+from witness.core import sight as sight_room
 
 AGENT = ("unit/test_permit_agent.py",)
 MACHINE = ("unit/test_permit_machine.py",)
+SESSION = ("unit/test_permit_session.py",)
 MODES = ("unit/test_permit_modes.py",)
 PROPERTY = ("unit/test_permit_property.py",)
 WHY = "schedules do not break the glass; a world of the two cores and the unit tests do"
@@ -274,6 +276,27 @@ def terms_end_beside_a_permit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(permits, "settle", settle)
 
 
+def granted_at_the_word(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(session_wait, "blockers", lambda *_: [])
+
+
+def older_grants_are_claimed(patch: pytest.MonkeyPatch) -> None:
+    right = permits.withholds
+
+    def withholds(state, group, lease, site):
+        return right(state, group, replace(lease, constants=replace(lease.constants, lock_delay_ms=0)), site)
+
+    patch.setattr(permits, "withholds", withholds)
+
+
+def the_first_word_counts(patch: pytest.MonkeyPatch) -> None:
+    def vouching(group, sight, now):
+        sight.vouched = sight.vouched or (group.permits.floor, now)
+        sight.vouched = (group.permits.floor, sight.vouched[1]) if permits.vouched_since_grant(group) else None
+
+    patch.setattr(sight_room, "_vouching", vouching)
+
+
 def _mutant(name: str, rule: str, patch, *tests: str) -> Mutant:
     return Mutant(name, rule, "permits", patch, tests=tests, why=WHY)
 
@@ -329,6 +352,9 @@ MUTANTS = (
     _mutant("second-use-unsaid", "a second use is told", a_second_use_without_a_pause_is_none, *NEXT_LIFE),
     _mutant("vouched-for-ever", "who speaks is vouched for no more", vouched_for_ever, *MACHINE),
     _mutant("cleared-epochs-again", "grants leap past permits", epochs_of_unknown_permits_come_again, *MACHINE),
+    _mutant("granted-beside-a-session", "the lock delay passes behind a word", granted_at_the_word, *SESSION),
+    _mutant("claimed-beside-a-session", "no older grant is claimed behind it", older_grants_are_claimed, *SESSION),
+    _mutant("second-word-unheard", "each word begins the wait anew", the_first_word_counts, *SESSION),
     _mutant("terms-end-at-once", "old terms count until all know the new ones", disabled_at_once, *MACHINE),
     _mutant("calendar-trusts-a-step-back", "doubt counts as long", a_clock_that_went_back_is_no_doubt, *CALENDAR),
     _mutant("calendar-of-neighbours", "each clock bounds its own time", neighbouring_entries_alone, *CALENDAR),

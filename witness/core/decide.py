@@ -16,7 +16,7 @@ from proto.holds import promise_wait
 from proto.lease import longest
 from proto.messages import LAG_UNKNOWN_MS
 from proto.units import NS_PER_MS, Epoch, InstantNs, SiteId
-from witness.core import clock_rules, licenses, permits
+from witness.core import clock_rules, licenses, permits, session_wait
 from witness.core.backoff import backoff_over
 from witness.core.heartbeats import proven_down
 from witness.core.holds_rules import RUNNING, contradictions, unproven
@@ -253,6 +253,7 @@ def blockers_of(group: GroupState, site: SiteId, sight: GroupSight, now: Instant
     found.extend(_lag(group, site, record))
     found.extend(licenses.blockers(group, site))
     found.extend(_reconciling(group, site))
+    found.extend(session_wait.blockers(group, site, sight, now))
     found.extend(_promises(group, site, sight, now))
     if group.phase is Phase.VACANT:
         found.extend(_unheard(group, site, sight, now))

@@ -12,6 +12,8 @@ Rules (DESIGN section 6, B3 and B4; docs/adr/0018):
   even run out: the answer to its claim can be lost.
 - An agent that comes with another store is not the one that may have taken a permit: as long as it is in quarantine for
   that, the site counts as silent, whatever it says.
+- What an operator vouches for may have ended a moment ago, and a license server keeps its session: the next grant comes
+  when the leader has known of it for the lock delay (witness.core.session_wait), and no older one is claimed.
 - Whoever else says that it is active at the same time, or a permit that comes from two incarnations: no adoption, an
   alarm, an operator.
 Rejected: one state for the whole group that only an outage of the majority begins (a site that was cut off alone may
@@ -232,7 +234,10 @@ def may_claim(lease: Lease, record: SiteRecord) -> bool:
 
 
 def withholds(state: ClusterState, group: GroupState, lease: Lease, site: SiteId) -> bool:
-    """No authority begins at this site now: somebody may be active under a permit. What has authority goes on."""
+    """No authority begins at this site now: somebody may be active under a permit. What has authority goes on.
+
+    A grant from before an operator vouched was not made with the wait for the lock delay: another one is.
+    """
     if not group.permits.after_ms:
         return False
     report = group.sites[site].report
@@ -241,7 +246,13 @@ def withholds(state: ClusterState, group: GroupState, lease: Lease, site: SiteId
     if report is not None and report.state in _ACTIVE_STATES:
         return False
     others = [other for other in under_permit(group) if other != site]
-    return bool(others or away_sites(group, state.calendar.counted_ms))
+    before = lease.constants.lock_delay_ms > 0 and lease.epoch <= group.permits.floor
+    return before or bool(others or away_sites(group, state.calendar.counted_ms))
+
+
+def vouched_since_grant(group: GroupState) -> bool:
+    """An operator vouched, and nothing was granted since: what ran under a permit may have ended a moment before."""
+    return group.permits.floor > group.epoch
 
 
 def overrules(group: GroupState, lease: Lease | None, site: SiteId) -> bool:
