@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from chaosrig import chaos_expect, chaos_own
-from chaosrig.chaos_compare import instants
+from chaosrig.chaos_compare import ages
+from chaosrig.chaos_ground import Lease
 from chaosrig.chaos_judge import Outcome, measure, too_busy
 from chaosrig.chaos_kinds import ELSEWHERE, KINDS
 from chaosrig.chaos_plan import Fault, Step, lines, make_plan, simulator_line, third_location
@@ -115,11 +116,11 @@ def test_a_seed_is_a_plan() -> None:
 
 
 def test_a_comparison_meets_a_lease_at_every_age() -> None:
-    met = instants(random.Random("any"), 10, 1_670)
-    assert met == instants(random.Random("any"), 10, 1_670)
+    met = ages(random.Random("any"), 10, 1_670)
+    assert met == ages(random.Random("any"), 10, 1_670)
     assert sorted(at_ms * 10 // 1_670 for at_ms in met) == list(range(10)), "one in each tenth of the period"
     assert met != sorted(met)
-    assert all(0 <= at_ms < 3 for at_ms in instants(random.Random("more trials than milliseconds"), 7, 3))
+    assert all(0 <= at_ms < 3 for at_ms in ages(random.Random("more trials than milliseconds"), 7, 3))
 
 
 def test_every_kind_is_drawn_expected_and_told() -> None:
@@ -207,7 +208,7 @@ def test_a_takeover_is_measured_from_the_fault_and_the_end_too() -> None:
     outcome = judged(CUT, seen("site-a", 1, 0, 3_400, 3_500), seen("site-b", 2, 4_250, 8_000, None), after=2)
     assert (outcome.takeover_ms, outcome.dead_ms, outcome.dual_alive_ms) == (3_250, 2_500, 0)
     assert outcome.beyond_lease_ms is None, "nobody said what was left of the lease"
-    outcome.lease_left_ms = 3_190.5
+    outcome.lease = Lease(age_ms=309.5, full_ms=3_500.0, renewal_ms=1_000)
     assert outcome.beyond_lease_ms == 59.5
     assert not outcome.bad
 

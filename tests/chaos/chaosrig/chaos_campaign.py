@@ -147,7 +147,8 @@ class Campaign:
         outcome.site_before, outcome.epoch_before, outcome.life_before = before.site, before.epoch, before.life
         looks_before = world.referee().looks["dual"]
         pass_time(world, step.wait_ms / 1_000)
-        outcome.lease_left_ms = world.lease_left_ms()
+        if step.age_ms is not None:
+            outcome.lease = world.age_lease(step.age_ms)
         struck_ns = now_ns()
         until_ns = self._strike(world, step, outcome)
         self._recover(world, outcome)

@@ -24,8 +24,12 @@ from chaosrig.chaos_show import three
 from chaosrig.chaos_world import World
 from fencerig.activity import spread
 
+from proto.timing import renew_interval_ms
+
 Json = dict[str, Any]
 AWAY_TTLS = 3
+SPARE_MS = 30
+"""A fault that is meant for the end of a period must not come behind the next renewal."""
 ROWS: dict[str, tuple[tuple[str, str], ...]] = {
     "kill": (("power", "power-off active {away}ms"),),
     "partition": (("N1-all", "cut active witnesses {away}ms"),),
@@ -72,15 +76,15 @@ def _plan(ttl_ms: int, wanted: Wanted) -> Iterator[Step]:
     spans = {"away": AWAY_TTLS * ttl_ms + 2_000, "stop": 2 * ttl_ms}
     number = 0
     for faults in [ROWS[name] for name in wanted.rows]:
-        for wait_ms in instants(draw, wanted.trials, max(1, ttl_ms // 3)):
+        for age_ms in ages(draw, wanted.trials, renew_interval_ms(ttl_ms) - SPARE_MS):
             number += 1
             made = tuple(Fault(kind, line.format(**spans), 0) for kind, line in faults)
-            yield Step(number, made, wait_ms)
+            yield Step(number, made, 0, age_ms)
 
 
-def instants(draw: random.Random, trials: int, period_ms: int) -> list[int]:
-    """One in each equal part of the period of renewals, in any order: what is left of a lease is met at every age,
-    so that the median of few trials is not the luck of the draw."""
+def ages(draw: random.Random, trials: int, period_ms: int) -> list[int]:
+    """One in each equal part of the period of renewals, in any order, and the same for every subject: what a lease has
+    left is most of a takeover, so that otherwise the median of few trials is the luck of the draw."""
     parts = [period_ms * part // trials + draw.randrange(max(1, period_ms // trials)) for part in range(trials)]
     draw.shuffle(parts)
     return parts
@@ -90,9 +94,11 @@ def _row(outcomes: list[Outcome], name: str) -> Json:
     kinds = tuple(kind for kind, _ in ROWS[name])
     mine = [one for one in outcomes if tuple(fault.kind for fault in one.step.faults) == kinds]
     took = [one.takeover_ms for one in mine if one.takeover_ms is not None]
+    every = [one.lease.renewal_ms for one in mine if one.lease is not None and one.lease.renewal_ms is not None]
     beyond = [one.beyond_lease_ms for one in mine if one.beyond_lease_ms is not None]
     return {
         "trials": len(mine),
+        "renewal_ms": spread(every),
         "takeover_ms": spread(took),
         "beyond_lease_ms": spread(beyond),
         "dual_active_ms": spread([one.dual_alive_ms for one in mine]),
@@ -100,18 +106,32 @@ def _row(outcomes: list[Outcome], name: str) -> Json:
     }
 
 
+COLUMNS = {
+    "takeover": "takeover_ms",
+    "beyond lease": "beyond_lease_ms",
+    "two at once": "dual_active_ms",
+    "executed": "dual_executed_ms",
+}
+
+
 def compare_table(result: Json) -> Iterator[str]:
-    yield "| ttl | fault | trials | takeover | beyond lease | two at once | etcd: takeover | two at once | executed |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield f"| ttl | fault | trials | {' | '.join(COLUMNS)} | etcd: {' | '.join(COLUMNS)} |"
+    yield "|---" * (3 + 2 * len(COLUMNS)) + "|"
     for ttl, subjects in result["ttls"].items():
         for name in subjects["thirdsite"]:
             ours, theirs = subjects["thirdsite"][name], subjects.get("etcd", {}).get(name)
-            cells = [three(ours[one]) for one in ("takeover_ms", "beyond_lease_ms", "dual_active_ms")]
-            names = ("takeover_ms", "dual_active_ms", "dual_executed_ms")
-            cells += ["not installed"] * 3 if theirs is None else [three(theirs[one]) for one in names]
+            cells = [three(ours[one]) for one in COLUMNS.values()]
+            cells += ["not installed" if theirs is None else three(theirs[one]) for one in COLUMNS.values()]
             yield f"| {ttl} | {name} | {ours['trials']} | {' | '.join(cells)} |"
     yield ""
     yield "least / median / greatest in ms; takeover: from the fault to the other site's first sign; beyond lease: its"
-    yield "part behind what the lease had left at the leading witness when the fault was made, drift allowance included"
+    yield "part behind what the lease had left when the fault was made, ours with its allowance for drift; both leases"
+    yield f"are struck at the same ages; renewed every, ms: {'; '.join(_renewals(result))}"
     if result["missing"]:
         yield f"etcd: {result['missing']}"
+
+
+def _renewals(result: Json) -> Iterator[str]:
+    for ttl, subjects in result["ttls"].items():
+        said = [f"{subject} {three(row['renewal_ms'])}" for subject, rows in subjects.items() for row in rows.values()]
+        yield f"ttl {ttl}: {', '.join(dict.fromkeys(said))}"

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from chaosrig import chaos_etcd_holder
-from chaosrig.chaos_ground import START_S, Active, Ground, wait_for
+from chaosrig.chaos_ground import START_S, Active, Ground, Lease, wait_for
 from chaosrig.chaos_net import Net
+from chaosrig.chaos_renewals import Listener
 from fencerig import fenced_platform
 
 SITES = {"site-a": ("a1",), "site-b": ("b1",)}
@@ -35,7 +36,7 @@ class EtcdWorld(Ground):
     def __init__(self, ttl_ms: int) -> None:
         root = Path(tempfile.mkdtemp(prefix="thirdsite-chaos-etcd-", dir="/tmp"))
         super().__init__(Net(HOSTS), root, ttl_ms, SITES, WITNESSES)
-        self._ids: dict[str, str] = {}
+        self._heard: dict[str, Listener] = {}
         endpoints = ",".join(f"{self.net.address(name)}:{CLIENT}" for name in WITNESSES)
         for name in WITNESSES:
             self.units.add(name, self.hosts[name], self._member(name), self.log(name))
@@ -44,6 +45,8 @@ class EtcdWorld(Ground):
             (root / host).mkdir()
             words = [fenced_platform.__file__, root / host, PLATFORM, self.referee_socket, self.stamps, site]
             self.units.add(host, self.hosts[host], [*holder, *map(str, words)], self.log(host))
+            with self.net.inside(host):
+                self._heard[site] = Listener("eth0", CLIENT)
 
     def _member(self, name: str) -> list[str]:
         here = self.net.address(name)
@@ -62,6 +65,17 @@ class EtcdWorld(Ground):
         for (host,) in SITES.values():
             self.units.start(self.unit(host))
         self.settled(START_S)
+
+    def end(self) -> None:
+        for heard in self._heard.values():
+            heard.close()
+        super().end()
+
+    def lease(self) -> Lease | None:
+        active = self.active_site()
+        heard = None if active is None else self._heard[active]
+        ago_ms = None if heard is None else heard.renewed_ms_ago()
+        return None if heard is None or ago_ms is None else Lease(ago_ms, self.ttl_ms, heard.period_ms())
 
     def leader(self) -> str | None:
         for name in WITNESSES:

@@ -16,7 +16,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +31,8 @@ T = TypeVar("T")
 START_S = 90.0
 SETTLE_S = 60.0
 REFEREE_S = 20.0
+AGE_TTLS_MAX = 3
+LOOK_AGAIN_S = 0.02
 
 
 class Missing(Exception):
@@ -46,6 +48,20 @@ class Active:
     """As those who decide know it."""
     life: int
     """The epoch by which the platform was started: an older one after a grant in place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    age_ms: float
+    """Since its last renewal arrived, no less than that."""
+    full_ms: float
+    """What it has left at that instant, an allowance for drift included."""
+    renewal_ms: float | None
+    """From one renewal to the next; None: not known yet."""
+
+    @property
+    def left_ms(self) -> float:
+        return self.full_ms - self.age_ms
 
 
 def now_ns() -> int:
@@ -135,9 +151,20 @@ class Ground(ABC):
     def epoch(self) -> int:
         """The newest that anybody who decides knows of."""
 
-    def lease_left_ms(self) -> float | None:
-        """Until the witness that leads votes the active site's lease away, no less than that; None: nobody can tell."""
-        return None
+    @abstractmethod
+    def lease(self) -> Lease | None:
+        """The active site's, where the witness that leads counts it; None: nobody can tell now."""
+
+    def age_lease(self, age_ms: int) -> Lease:
+        """Returns at the instant when the active site's lease is so old; raises Missing."""
+        ends = time.monotonic() + AGE_TTLS_MAX * self.ttl_s
+        while time.monotonic() < ends:
+            seen = self.lease()
+            if seen is not None and seen.age_ms <= age_ms:
+                pass_time(self, (age_ms - seen.age_ms) / 1_000)
+                return replace(seen, age_ms=age_ms)
+            pass_time(self, LOOK_AGAIN_S)
+        raise Missing(f"a lease that is {age_ms} ms old: not within {AGE_TTLS_MAX} leases; last: {self.lease()}")
 
     def keep_evidence(self) -> None:  # noqa: B027 - most have nothing to keep
         """What is gone with the world and should be looked at."""

@@ -13,6 +13,7 @@ from itertools import combinations
 from typing import Any
 
 from chaosrig.chaos_expect import Loss, justified, loss_of
+from chaosrig.chaos_ground import Lease
 from chaosrig.chaos_plan import THIRD_LOCATION, Step
 from fencerig.activity import MS, Report
 
@@ -76,8 +77,8 @@ class Outcome:
     dual_looks: int = 0
     takeover_ms: float | None = None
     """From the first fault of the step to the first sign of the next epoch."""
-    lease_left_ms: float | None = None
-    """When the first fault was made, by the witness that led; None: not known, as in a peer's world."""
+    lease: Lease | None = None
+    """When the first fault was made; None: the step did not ask."""
     dead_ms: float | None = None
     """From the first fault to the end of the epoch that it found."""
     recovery_ms: float | None = None
@@ -111,9 +112,9 @@ class Outcome:
     @property
     def beyond_lease_ms(self) -> float | None:
         """What the takeover took beyond what was left of the lease."""
-        if self.takeover_ms is None or self.lease_left_ms is None:
+        if self.takeover_ms is None or self.lease is None:
             return None
-        return round(self.takeover_ms - self.lease_left_ms, 1)
+        return round(self.takeover_ms - self.lease.left_ms, 1)
 
     @property
     def bad(self) -> bool:

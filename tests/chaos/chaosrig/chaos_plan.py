@@ -46,6 +46,8 @@ class Step:
     faults: tuple[Fault, ...]
     wait_ms: int
     """Within a renewal period, before the first fault."""
+    age_ms: int | None = None
+    """Of the active site's lease when the first fault is made; None: whatever it is after `wait_ms`."""
 
     @property
     def name(self) -> str:

@@ -8,12 +8,15 @@ import subprocess
 import time
 from pathlib import Path
 
-from chaosrig.chaos_ground import START_S, Active, Ground, Missing, wait_for
+from chaosrig.chaos_ground import START_S, Active, Ground, Lease, Missing, wait_for
 from chaosrig.chaos_layout import HOSTS, OPERATOR, SITES, WITNESSES, Addresses, Layout
 from chaosrig.chaos_looks import Json, Looks, record_of
 from chaosrig.chaos_net import Net
 
 from agents.fencing.kernel_calls import check, library
+from proto.lease import LeaseConstants, witness_wait
+from proto.timing import renew_interval_ms
+from proto.units import NS_PER_MS
 
 COMMAND_S = 40.0
 EVENTS_MAX = 1_000
@@ -143,13 +146,15 @@ class World(Ground):
         seen = [self.looks.group(name) for name in WITNESSES]
         return max((one["epoch"] for one in seen if one is not None), default=0)
 
-    def lease_left_ms(self) -> float | None:
+    def lease(self) -> Lease | None:
         leader = self.looks.leader()
         asked = time.monotonic()
         group = None if leader is None else self.looks.group(leader)
         if group is None or group["lease_left_ms"] is None:
             return None
-        return float(group["lease_left_ms"]) - (time.monotonic() - asked) * 1_000  # as if it had looked when asked
+        full_ms = witness_wait(LeaseConstants(**group["constants"])) / NS_PER_MS
+        waited_ms = (time.monotonic() - asked) * 1_000  # as if it had looked when asked
+        return Lease(full_ms - float(group["lease_left_ms"]) + waited_ms, full_ms, renew_interval_ms(self.ttl_ms))
 
     def keep_evidence(self) -> None:
         """The ledger, as each witness that answers has it."""
