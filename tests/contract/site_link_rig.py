@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,11 @@ from proto.edge.tls import TlsFiles, accepting, client_context, own_certificate,
 from proto.site_messages import HoldAnswer, HoldEnd, HoldRequest, HoldVerdict
 from proto.units import Chain, Claim, ClusterId, Epoch, GroupId, Incarnation, Nonce, SiteId, WitnessId
 from witness.pki.store import create_ca, issue
+
+INTEGRATION = str(Path(__file__).resolve().parents[1] / "integration")
+if INTEGRATION not in sys.path:
+    sys.path.append(INTEGRATION)  # there are no packages in tests/
+from free_ports import free_ports  # noqa: E402  # after the line above
 
 A, B = SiteId("dc-a"), SiteId("dc-b")
 W1 = WitnessId("w1")
@@ -212,12 +218,6 @@ def tls_link(
     listen = Endpoint("127.0.0.1", ports[me])
     around = Surroundings(ourselves(pki, me), listen, context, {W1: witness}, SystemClock(), lambda: 0.0)
     return TlsSiteLink((peer(pki, me, other, ports[other]),), events, around)
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in sockets]
 
 
 @contextlib.asynccontextmanager

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from witness_cluster import free_ports
+from free_ports import free_ports
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "navixy"
 WAIT_S = 30.0

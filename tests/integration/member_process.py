@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from agent_process import SITE_AGENT, World, start
+from free_ports import free_ports
 from guard_world import VICTIM, stamps
-from witness_cluster import free_ports
 
 from proto.health import SiteState
 from witness.pki.store import issue

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from witness_cluster import free_ports
+from free_ports import free_ports
 
 from agents.config import parse_agent_config
 from agents.core.lease_holder import LeaseHolder

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import aiohttp
 import pytest
 from agent_process import runs
+from free_ports import free_ports
 from scripted_witness import ScriptedLease, ScriptedWitness
 
 from agents.core.settings import ProbeKind, ProbeRole
@@ -51,19 +52,13 @@ WAIT_S = 20.0
 PLATFORM = "echo $$ >> {pids}; env | grep THIRDSITE_ | sort > {env}; exec sleep 600"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class World:
     """One agent in this process, its witnesses, and the platform that its steps start."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.dir = tmp_path
         self.lease = ScriptedLease(G)
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         self.marker = f"thirdsite-test-{os.getpid()}-{self.port}"
         start = f"exec -a {self.marker} sleep 600 &"
         self.activation: tuple[StepSpec, ...] = (

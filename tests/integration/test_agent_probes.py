@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from agent_process import runs
 from aiohttp import web
+from free_ports import free_ports
 
 from agents.actions.down_checks import CommandSaysDown, PortRefused
 from agents.probes.base import ProbeResult
@@ -29,9 +30,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    (port,) = free_ports(1)
+    return port
 
 
 @contextlib.asynccontextmanager

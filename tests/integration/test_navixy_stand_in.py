@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from free_ports import free_ports
 from maria_rig import DEPLOY, MariaServer, forget_seed, needs_mariadb, two_servers
 from navixy_vendor import Vendor
-from witness_cluster import free_ports
 
 __all__ = ["forget_seed"]  # a fixture
 

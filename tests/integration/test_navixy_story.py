@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_ports import free_ports
 from maria_rig import DEPLOY, MariaServer, forget_seed, needs_mariadb, two_servers
 from navixy_config import component_of, license_of, probes_of
 from navixy_vendor import Vendor
 from two_sites import A, B, TwoSites
-from witness_cluster import free_ports
 
 from agents.license.key_file import KeyRing, draw_key, save_ring
 from witness.ctl.client import ClusterClient, group_path

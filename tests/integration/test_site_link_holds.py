@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_ports import free_ports
 from two_sites import A, B, TwoSites
-from witness_cluster import free_ports
 
 from witness.pki.store import issue
 

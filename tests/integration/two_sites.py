@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from free_ports import free_ports
 from network_gate import Gate
-from witness_cluster import Cluster, free_ports
+from witness_cluster import Cluster
 
 from agents.local.client import AgentUnreachable, agent_status
 from proto.clock import SystemClock

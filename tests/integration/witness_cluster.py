@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from free_ports import free_ports
 
 from proto.codec import AGENT_MESSAGES, REPORTS, WITNESS_MESSAGES
 from proto.edge.identity import Role
@@ -39,12 +39,6 @@ from witness.pki.store import create_ca, issue
 SHOP = GroupId("shop")
 WAIT_S = 30.0
 NO_CLAIM = Claim(bytes(16))
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in sockets]
 
 
 class Cluster:
