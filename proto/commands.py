@@ -51,6 +51,7 @@ class VoteKind(Enum):
     EXPIRY = "expiry"
     REVOKE_DUE = "revoke-due"
     BAR_OVER = "bar-over"
+    SESSION_OVER = "session-over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Vote:
     group: GroupId
     epoch: Epoch
     number: int
-    """The renewal for EXPIRY, the revoke's number for REVOKE_DUE."""
+    """The renewal for EXPIRY, the revoke's number for REVOKE_DUE, else 0."""
 
 
 EVERY_GROUP = GroupId("every-group")

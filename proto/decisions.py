@@ -200,7 +200,7 @@ REASON_TEXT: dict[Reason, str] = {
     "agent back, or look there yourself and vouch for it with `witnessctl reconcile`",
     Reason.PERMIT_CLASH: "another site says that it is active, too, or the permit was used before: stop one of the two "
     "by hand; `site-agent break-glass GROUP --end` ends a permit",
-    Reason.SESSION_MAY_LIVE: "an operator vouched for a site that is away; a license server may keep the session of "
+    Reason.SESSION_MAY_LIVE: "an operator vouched that no permit is in use; a license server may keep the session of "
     "what ran there for the lock delay: the wait ends by itself",
     Reason.TOLD_ELSEWHERE: "another witness began to tell this target first",
     Reason.UNKNOWN_ALARM: "no such alarm is open; `witnessctl notify list` shows them",
@@ -217,6 +217,10 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.CLOCK_TOO_SLOW: "its host's clock is slower than drift_max allows: mend it, or raise drift_max",
     Reason.CLOCK_TOO_FAST: "its host's clock is faster than drift_max allows: mend it, or raise drift_max",
 }
+
+
+PASSING = frozenset({Reason.PROMISE_OUTSTANDING, Reason.SESSION_MAY_LIVE})
+"""Blockers that end by themselves soon: whoever asks for a move may wait for it."""
 
 
 class DecisionKind(Enum):

@@ -64,6 +64,7 @@ _LEVEL_2_PERMITS: Final = (
     "Reason.PERMIT_OVERRULED",
     "Reason.RECONCILING",
     "Reason.SESSION_MAY_LIVE",
+    "VoteKind.SESSION_OVER",
     "EventKind.PERMIT_USED",
     "EventKind.PERMIT_ENDED",
     "EventKind.PERMIT_CLASH",

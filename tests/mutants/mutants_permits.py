@@ -16,7 +16,6 @@ from proto import permit as permits_of_proto
 from proto.lease import LeaseConstants
 from witness.core import calendar, decide, permits, session_wait
 from witness.core import machine as machine_room
-from witness.core import sight as sight_room
 
 AGENT = ("unit/test_permit_agent.py",)
 MACHINE = ("unit/test_permit_machine.py",)
@@ -277,24 +276,25 @@ def terms_end_beside_a_permit(patch: pytest.MonkeyPatch) -> None:
 
 
 def granted_at_the_word(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(session_wait, "blockers", lambda *_: [])
+    patch.setattr(session_wait, "begin", lambda *_: None)
 
 
-def older_grants_are_claimed(patch: pytest.MonkeyPatch) -> None:
+def claimed_in_the_wait(patch: pytest.MonkeyPatch) -> None:
     right = permits.withholds
 
     def withholds(state, group, lease, site):
-        return right(state, group, replace(lease, constants=replace(lease.constants, lock_delay_ms=0)), site)
+        held = replace(group, permits=replace(group.permits, session=None))
+        return right(state, held, lease, site)
 
     patch.setattr(permits, "withholds", withholds)
 
 
-def the_first_word_counts(patch: pytest.MonkeyPatch) -> None:
-    def vouching(group, sight, now):
-        sight.vouched = sight.vouched or (group.permits.floor, now)
-        sight.vouched = (group.permits.floor, sight.vouched[1]) if permits.vouched_since_grant(group) else None
+def the_delay_of_now(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(session_wait, "_longest", lambda *_, group: group.config.constants)
 
-    patch.setattr(sight_room, "_vouching", vouching)
+
+def one_witness_counts_it_out(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(session_wait, "majority", lambda _: 1)
 
 
 def _mutant(name: str, rule: str, patch, *tests: str) -> Mutant:
@@ -353,8 +353,9 @@ MUTANTS = (
     _mutant("vouched-for-ever", "who speaks is vouched for no more", vouched_for_ever, *MACHINE),
     _mutant("cleared-epochs-again", "grants leap past permits", epochs_of_unknown_permits_come_again, *MACHINE),
     _mutant("granted-beside-a-session", "the lock delay passes behind a word", granted_at_the_word, *SESSION),
-    _mutant("claimed-beside-a-session", "no older grant is claimed behind it", older_grants_are_claimed, *SESSION),
-    _mutant("second-word-unheard", "each word begins the wait anew", the_first_word_counts, *SESSION),
+    _mutant("claimed-beside-a-session", "nothing is claimed in the wait", claimed_in_the_wait, *SESSION),
+    _mutant("session-delay-lowered", "the longest delay of then passes", the_delay_of_now, *SESSION),
+    _mutant("session-counted-by-one", "a majority counts it", one_witness_counts_it_out, *SESSION),
     _mutant("terms-end-at-once", "old terms count until all know the new ones", disabled_at_once, *MACHINE),
     _mutant("calendar-trusts-a-step-back", "doubt counts as long", a_clock_that_went_back_is_no_doubt, *CALENDAR),
     _mutant("calendar-of-neighbours", "each clock bounds its own time", neighbouring_entries_alone, *CALENDAR),

@@ -19,9 +19,12 @@ from proto.groups import GroupConfig, Mode
 from proto.health import DataChecks, HealthReport, SiteState
 from proto.lease import LeaseConstants
 from proto.messages import GroupHeartbeat, ReleaseKind
+from proto.schema import members_of
 from proto.units import Claim, Epoch, Incarnation, SiteId, WitnessId
 
 T = TypeVar("T")
+
+VOTE_KINDS = tuple(members_of(commands.VoteKind, FEATURE_FIRST))
 
 
 class Walk:
@@ -110,7 +113,7 @@ class Walk:
         lease = None if group is None else group.lease
         number = 0 if lease is None else lease.renewal
         revoked = lease is not None and lease.revocation is not None and self.chance(0.5)
-        kind = commands.VoteKind.REVOKE_DUE if revoked else self.pick(tuple(commands.VoteKind))
+        kind = commands.VoteKind.REVOKE_DUE if revoked else self.pick(VOTE_KINDS)
         for witness in ("w1", self.pick(("w2", "w3", "w1", "w9"))):
             epoch = 0 if group is None else group.epoch
             self.rig.vote(WitnessId(witness), epoch=epoch, number=1 if revoked else number, kind=kind)

@@ -165,6 +165,11 @@ class LaterWalk(Walk):
     def reconcile(self) -> None:
         if self.chance(0.1):
             self.rig.one(commands.Reconcile(G, AUTHOR))
+        group = self._group()
+        session = None if group is None else group.permits.session
+        if session is not None and self.chance(0.7):
+            for witness in W[: self.pick((1, 2, 2, 3))]:
+                self.rig.vote(witness, epoch=session.floor, kind=commands.VoteKind.SESSION_OVER)
 
     def wall(self) -> None:
         """All witnesses were away, or one of them has the wrong time."""

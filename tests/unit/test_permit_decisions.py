@@ -153,7 +153,7 @@ def test_people_read_what_is_under_a_permit_what_is_away_and_how_to_go_on():
     status = rig.node.group_status(G, InstantNs(rig.now))
     assert status is not None
     found = {"enabled": True, "after_ms": AFTER_MS, "away": [A, B], "under_permit": [B]}
-    assert status["permits"] == {**found, "disputed": []}
+    assert status["permits"] == {**found, "disputed": [], "session_ms": None}
     from rich.console import Console
 
     console = Console(width=300)

@@ -253,7 +253,7 @@ def blockers_of(group: GroupState, site: SiteId, sight: GroupSight, now: Instant
     found.extend(_lag(group, site, record))
     found.extend(licenses.blockers(group, site))
     found.extend(_reconciling(group, site))
-    found.extend(session_wait.blockers(group, site, sight, now))
+    found.extend(session_wait.blockers(group, site))
     found.extend(_promises(group, site, sight, now))
     if group.phase is Phase.VACANT:
         found.extend(_unheard(group, site, sight, now))

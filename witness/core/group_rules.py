@@ -135,9 +135,12 @@ def delete(scope: Scope, command: DeleteGroup) -> Outcome:
         return refused(Reason.LEASE_HELD)
     if holds_rules.may_live(group):
         return refused(Reason.HOLDER_MAY_LIVE)
+    if group.permits.session is not None:
+        return refused(Reason.SESSION_MAY_LIVE)
     _told(scope, EventKind.GROUP_DELETED, f"its epochs end at {group.epoch}", group, command.author)
-    # No version is used again either (_first_version).
-    spent = max(group.epoch, group.version) if holds_rules.known(scope.state) else group.epoch
+    # No version is used again either (_first_version), nor an epoch of a permit that was vouched away.
+    later = (group.version, group.permits.floor) if holds_rules.known(scope.state) else ()
+    spent = max((group.epoch, *later))
     scope.state.tombstones[command.group] = Epoch(spent)
     licenses.deleted(scope.state, group)
     del scope.state.groups[command.group]

@@ -14,7 +14,7 @@ from proto.invariants import require
 from proto.lease import LeaseConstants
 from proto.messages import NoticeKind, ReleaseKind
 from proto.units import Epoch
-from witness.core import clock_rules, holds_rules, licenses, permits
+from witness.core import clock_rules, holds_rules, licenses, permits, session_wait
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
 from witness.core.state import (
@@ -216,6 +216,8 @@ def cast_votes(scope: Scope, command: Votes) -> Outcome:
             counted = _cast_expiry(scope, command, vote)
         elif vote.kind is VoteKind.REVOKE_DUE:
             counted = _cast_revoke_due(scope, command, vote)
+        elif vote.kind is VoteKind.SESSION_OVER:
+            counted = session_wait.cast(scope, command, vote)
         else:
             counted = _cast_bar_over(scope, command, vote)
         stale += not counted

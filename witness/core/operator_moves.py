@@ -1,13 +1,13 @@
 """What an operator's switchover means now: a revoke of a running site, a grant of a vacant group, or a refusal.
 
 The same blockers count as for the cluster's own moves; an operator overrides cooldowns and modes, never safety. When
-nothing but promises is in the way, which end by themselves, the reason says so: whoever asks may wait.
+nothing is in the way but what ends by itself (PASSING), the reason says so: whoever asks may wait.
 """
 
 from __future__ import annotations
 
 from proto.commands import Author, Cause, Command, Grant, Revoke
-from proto.decisions import Reason, blocker_words
+from proto.decisions import PASSING, Reason, blocker_words
 from proto.groups import Mode
 from proto.units import Epoch, InstantNs, SiteId
 from witness.core.decide import blockers_of, grant_cause
@@ -37,8 +37,8 @@ def plan_switchover(
         return refused(Reason.BARRED_AFTER_CREATION if in_bar else problem)
     blockers = blockers_of(group, to, sight, now)
     if blockers:
-        only_promises = all(blocker.reason is Reason.PROMISE_OUTSTANDING for blocker in blockers)
-        reason = Reason.PROMISE_OUTSTANDING if only_promises else Reason.NO_CANDIDATE
+        passes = all(blocker.reason in PASSING for blocker in blockers)
+        reason = blockers[0].reason if passes else Reason.NO_CANDIDATE
         return refused(reason, "; ".join(blocker_words(blocker) for blocker in blockers)[:500])
     if not vacant and lease is not None:
         cause = Cause.FAILBACK if to == group.config.sites[0] else Cause.HANDOVER

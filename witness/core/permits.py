@@ -12,8 +12,8 @@ Rules (DESIGN section 6, B3 and B4; docs/adr/0018):
   even run out: the answer to its claim can be lost.
 - An agent that comes with another store is not the one that may have taken a permit: as long as it is in quarantine for
   that, the site counts as silent, whatever it says.
-- What an operator vouches for may have ended a moment ago, and a license server keeps its session: the next grant comes
-  when the leader has known of it for the lock delay (witness.core.session_wait), and no older one is claimed.
+- What an operator vouches for may have ended a moment ago, and a license server keeps its session: nothing is granted
+  or claimed until the lock delay has passed (witness.core.session_wait).
 - Whoever else says that it is active at the same time, or a permit that comes from two incarnations: no adoption, an
   alarm, an operator.
 Rejected: one state for the whole group that only an outage of the majority begins (a site that was cut off alone may
@@ -30,8 +30,10 @@ from proto.decisions import REASON_TEXT, Reason
 from proto.events import EventKind
 from proto.groups import Mode
 from proto.health import HealthReport, SiteState
+from proto.lease import longest
 from proto.permit import CLEARED_LEAP, PermitMark
 from proto.units import Epoch, Incarnation, SiteId
+from witness.core import session_wait
 from witness.core.calendar import SINCE_LEVEL
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
@@ -184,6 +186,8 @@ def against_grant(state: ClusterState, group: GroupState, command: Grant) -> Rea
         return adoptable(group, command.site, state.calendar.counted_ms)
     if any(site != command.site for site in under_permit(group)):
         return Reason.UNDER_PERMIT
+    if group.permits.session is not None and command.cause is not Cause.REGRANT:
+        return Reason.SESSION_MAY_LIVE
     return Reason.RECONCILING if away_sites(group, state.calendar.counted_ms) else None
 
 
@@ -234,11 +238,10 @@ def may_claim(lease: Lease, record: SiteRecord) -> bool:
 
 
 def withholds(state: ClusterState, group: GroupState, lease: Lease, site: SiteId) -> bool:
-    """No authority begins at this site now: somebody may be active under a permit. What has authority goes on.
-
-    A grant from before an operator vouched was not made with the wait for the lock delay: another one is.
+    """No authority begins at this site now: somebody may be active under a permit, or was a moment ago, before an
+    operator vouched. What has authority goes on.
     """
-    if not group.permits.after_ms:
+    if not group.permits.after_ms and group.permits.session is None:
         return False
     report = group.sites[site].report
     if report is not None and lease.cause is Cause.ADOPTED and report.permit is not None:
@@ -246,13 +249,7 @@ def withholds(state: ClusterState, group: GroupState, lease: Lease, site: SiteId
     if report is not None and report.state in _ACTIVE_STATES:
         return False
     others = [other for other in under_permit(group) if other != site]
-    before = lease.constants.lock_delay_ms > 0 and lease.epoch <= group.permits.floor
-    return before or bool(others or away_sites(group, state.calendar.counted_ms))
-
-
-def vouched_since_grant(group: GroupState) -> bool:
-    """An operator vouched, and nothing was granted since: what ran under a permit may have ended a moment before."""
-    return group.permits.floor > group.epoch
+    return bool(group.permits.session or others or away_sites(group, state.calendar.counted_ms))
 
 
 def overrules(group: GroupState, lease: Lease | None, site: SiteId) -> bool:
@@ -270,6 +267,10 @@ def overrules(group: GroupState, lease: Lease | None, site: SiteId) -> bool:
 def configured(state: ClusterState, group: GroupState) -> None:
     """The group's terms changed, or may have. A site that was not told yet goes by the ones before."""
     permits, terms = group.permits, group.config.permits
+    if not terms.enabled and not permits.after_ms:
+        return
+    constants = group.config.constants
+    permits.known = constants if permits.known is None else longest(permits.known, constants)
     if not terms.enabled:
         return
     if not permits.after_ms:
@@ -292,13 +293,14 @@ def added(state: ClusterState) -> SiteRecord:
 
 def settle(group: GroupState) -> None:
     """When every site knows this version, nobody goes by older terms any more, unless a permit of theirs is in use."""
-    terms = group.config.permits
+    terms, permits = group.config.permits, group.permits
     wanted_ms = terms.after_ms if terms.enabled else 0
-    if group.permits.after_ms == wanted_ms:
+    known = group.config.constants if terms.enabled else None
+    if (permits.after_ms, permits.known) == (wanted_ms, known):
         return
     reports = (record.report for record in group.sites.values())
     if not under_permit(group) and all(one is not None and one.group_version == group.version for one in reports):
-        group.permits.after_ms = wanted_ms
+        permits.after_ms, permits.known = wanted_ms, known
 
 
 def reconcile(scope: Scope, command: Reconcile) -> Outcome:
@@ -319,6 +321,7 @@ def reconcile(scope: Scope, command: Reconcile) -> Outcome:
             record.report = replace(record.report, permit=None)
             record.report_bytes = b""  # what it says when it is back is read anew
     group.permits.floor = Epoch(max(group.permits.floor, group.epoch) + CLEARED_LEAP)
+    session_wait.begin(scope, group)
     scope.ledger.append(
         EventKind.RECONCILED,
         f"an operator vouches that no permit is in use at {', '.join(away)} ({command.author.reason})",

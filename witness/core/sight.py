@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 
 from proto import limits
 from proto.health import SiteState
-from proto.units import NS_PER_MS, Epoch, GroupId, Incarnation, InstantNs, SiteId
+from proto.units import NS_PER_MS, GroupId, Incarnation, InstantNs, SiteId
 from witness.core.changes import Changes
-from witness.core.permits import vouched_since_grant
 from witness.core.state import ClusterState, GroupState
 from witness.core.transitions import Phase
 
@@ -33,8 +32,6 @@ class GroupSight:
     preferred_fit_since: InstantNs | None = None
     former_since: InstantNs | None = None
     """Since when the last holder may live on by holds; None while nobody may."""
-    vouched: tuple[Epoch, InstantNs] | None = None
-    """The floor of the last vouching that nothing was granted above, and when it was seen; None: granted above it."""
     shadow_unfit_since: InstantNs | None = None
     """Since when the site that runs unasked, in observe, is unfit (witness.core.shadow)."""
     moves: deque[InstantNs] = field(default_factory=deque)
@@ -50,12 +47,6 @@ class GroupSight:
     def heard_age_ns(self, site: SiteId, now: InstantNs) -> int | None:
         at = self.heard.get(site)
         return None if at is None else now - at
-
-    def vouched_ns(self, group: GroupState, now: InstantNs) -> int:
-        """For how long this witness has known that an operator vouched; what it did not see itself began with it."""
-        seen = self.vouched
-        since = seen[1] if seen is not None and seen[0] == group.permits.floor else self.started
-        return now - since
 
     def promising_ns(self, site: SiteId, now: InstantNs) -> int:
         """For how long the site has said, as far as this witness saw, that it promises."""
@@ -97,7 +88,6 @@ class Sights:
                 self._fitness(group, sight, now)
                 _promises(group, sight, now)
                 sight.former_since = None if group.former is None else (sight.former_since or now)
-                _vouching(group, sight, now)
 
     def _fitness(self, group: GroupState, sight: GroupSight, now: InstantNs) -> None:
         lease = group.lease
@@ -110,14 +100,6 @@ class Sights:
         preferred = group.sites[group.config.sites[0]].report
         fit = preferred is not None and preferred.verified_down and preferred.ready and preferred.enforce
         sight.preferred_fit_since = (sight.preferred_fit_since or now) if fit else None
-
-
-def _vouching(group: GroupState, sight: GroupSight, now: InstantNs) -> None:
-    floor = group.permits.floor
-    if not vouched_since_grant(group):
-        sight.vouched = None
-    elif sight.vouched is None or sight.vouched[0] != floor:
-        sight.vouched = (floor, now)
 
 
 def _promises(group: GroupState, sight: GroupSight, now: InstantNs) -> None:

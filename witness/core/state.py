@@ -146,6 +146,17 @@ class PermitNote:
 
 
 @dataclass(slots=True)
+class SessionWait:
+    """After an operator's word that no permit is in use, until a majority has counted it out (session_wait)."""
+
+    floor: Epoch
+    """Of that word: the next one has a higher one."""
+    constants: LeaseConstants
+    """The longest that what ran there can have gone by."""
+    votes: set[WitnessId] = field(default_factory=set)
+
+
+@dataclass(slots=True)
 class GroupPermits:
     """What the witnesses owe to permits (witness.core.permits); instants are on the calendar."""
 
@@ -159,6 +170,9 @@ class GroupPermits:
     """Grants go above it: permits that an operator vouched away may have had epochs up to there."""
     used: dict[bytes, PermitNote] = field(default_factory=dict)
     """By permit."""
+    known: LeaseConstants | None = None
+    """The longest of every configuration that some site may still go by, since permits are possible."""
+    session: SessionWait | None = None
 
 
 @dataclass(slots=True)

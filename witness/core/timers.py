@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 from proto import limits
 from proto.commands import EVERY_GROUP, Vote, VoteKind
-from proto.lease import witness_wait
+from proto.lease import lock_delay_wait, witness_wait
 from proto.units import NS_PER_MS, Epoch, GroupId, InstantNs
-from witness.core.state import Bar, GroupState
+from witness.core.state import Bar, GroupState, SessionWait
 from witness.core.transitions import Phase
 
 VOTE_AGAIN_NS = 1_000 * NS_PER_MS
@@ -55,6 +55,7 @@ class LeaseTimers:
 
     def follow(self, name: GroupId, group: GroupState | None) -> None:
         """Starts in full, keeps or drops the timers of a group after its lease record changed."""
+        self._follow_session(name, None if group is None else group.permits.session)
         lease = None if group is None else group.lease
         if lease is None:
             self._timers.pop((VoteKind.EXPIRY, name), None)
@@ -74,6 +75,12 @@ class LeaseTimers:
             self._start(VoteKind.REVOKE_DUE, name, lease.epoch, revocation.number, wait)
         else:
             self._timers.pop((VoteKind.REVOKE_DUE, name), None)
+
+    def _follow_session(self, name: GroupId, session: SessionWait | None) -> None:
+        if session is None:
+            self._timers.pop((VoteKind.SESSION_OVER, name), None)
+        else:
+            self._start(VoteKind.SESSION_OVER, name, session.floor, 0, lock_delay_wait(session.constants))
 
     def follow_bar(self, bar: Bar | None, generation: int) -> None:
         """A restored cluster's wait for groups that are made anew, counted like a lease's."""

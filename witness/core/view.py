@@ -104,6 +104,7 @@ def _permits_view(group: GroupState) -> dict[str, object]:
         "away": permits.away_sites(group, held.seen_ms),
         "under_permit": permits.under_permit(group),
         "disputed": [site for site in group.config.sites if permits.disputed(group, site)],
+        "session_ms": None if held.session is None else held.session.constants.lock_delay_ms,
     }
 
 

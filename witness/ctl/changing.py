@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from proto.clock import SystemClock
-from proto.decisions import Reason
+from proto.decisions import PASSING, Reason
 from proto.groups import Mode
 from proto.units import NS_PER_S, GroupId
 from witness.ctl.changes import Action, Applies, GroupChange, plan_change
@@ -151,11 +151,11 @@ def switchover(
 
 
 def _asked(client: ClusterClient, path: str, body: dict[str, Any], until_ns: int) -> Answer:
-    """A promise that stands in the way runs out by itself, within a lease: it is said once, and waited for."""
+    """What stands in the way and ends by itself, as a promise does, is said once, and waited for."""
     clock, said = SystemClock(), False
     while True:
         answer = client.change("POST", path, body)
-        passes = answer.body.get("reason") == Reason.PROMISE_OUTSTANDING.value
+        passes = answer.body.get("reason") in {reason.value for reason in PASSING}
         if answer.ok or not passes or clock.now() >= until_ns:
             return answer
         if not said:

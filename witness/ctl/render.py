@@ -188,6 +188,8 @@ def _takeover(group: Json) -> str:
         return f"none now: {', '.join(permits['under_permit'])} is active under a break-glass permit"
     if permits.get("away"):
         return f"none now: {', '.join(permits['away'])} may be active under a break-glass permit"
+    if permits.get("session_ms"):
+        return f"none now: an operator vouched; {duration_words(permits['session_ms'])} of lock delay pass first"
     return f"within {group['takeover_max_ms'] / 1_000:.1f} s of a site's death, plus its activation"
 
 

@@ -74,6 +74,7 @@ NEXT_STEP: dict[Reason, str] = {
         "start the agent of the last holder and wait until it is heard. When its machine is gone for good, look there "
         "and vouch for it: witnessctl maintenance GROUP SITE on --reason ..., and repeat"
     ),
+    Reason.SESSION_MAY_LIVE: "wait for the lock delay, then repeat: witnessctl status GROUP",
     Reason.NOT_VACANT: "see who holds the lease: witnessctl status GROUP",
     Reason.EPOCH_CONFLICT: "the group moved meanwhile; look at the status, then decide again",
     Reason.EPOCH_TOO_LOW: "look at the status, then repeat",
