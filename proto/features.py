@@ -70,6 +70,7 @@ _LEVEL_2_PERMITS: Final = (
     "EventKind.PERMIT_CLASH",
     "EventKind.RECONCILED",
     "ClusterState.calendar",
+    "ClusterState.lock_delays",
     "AgentRecord.marks",
     "AgentRecord.heard_ms",
     "GroupState.permits",

@@ -14,7 +14,7 @@ from agents.core.lock_delay import LockDelay
 from agents.core.permit_desk import PermitDesk
 from proto import permit as permits_of_proto
 from proto.lease import LeaseConstants
-from witness.core import calendar, decide, permits, session_wait
+from witness.core import calendar, decide, group_rules, permits, session_wait
 from witness.core import machine as machine_room
 
 AGENT = ("unit/test_permit_agent.py",)
@@ -290,7 +290,18 @@ def claimed_in_the_wait(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_delay_of_now(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(session_wait, "_longest", lambda *_, group: group.config.constants)
+    def noted(state, group, before):
+        group.permits.lock_delay_ms = group.config.constants.lock_delay_ms
+
+    patch.setattr(session_wait, "noted", noted)
+
+
+def in_place_with_the_delay_of_now(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(session_wait, "in_place", lambda group: group.config.constants)
+
+
+def deleted_beside_a_permit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(group_rules.permits, "away_sites", lambda *_: [])
 
 
 def one_witness_counts_it_out(patch: pytest.MonkeyPatch) -> None:
@@ -355,6 +366,8 @@ MUTANTS = (
     _mutant("granted-beside-a-session", "the lock delay passes behind a word", granted_at_the_word, *SESSION),
     _mutant("claimed-beside-a-session", "nothing is claimed in the wait", claimed_in_the_wait, *SESSION),
     _mutant("session-delay-lowered", "the longest delay of then passes", the_delay_of_now, *SESSION),
+    _mutant("session-in-place-shorter", "what goes on keeps its delay", in_place_with_the_delay_of_now, *SESSION),
+    _mutant("deleted-beside-a-permit", "no group goes beside a permit", deleted_beside_a_permit, *SESSION),
     _mutant("session-counted-by-one", "a majority counts it", one_witness_counts_it_out, *SESSION),
     _mutant("terms-end-at-once", "old terms count until all know the new ones", disabled_at_once, *MACHINE),
     _mutant("calendar-trusts-a-step-back", "doubt counts as long", a_clock_that_went_back_is_no_doubt, *CALENDAR),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from core_rig import AUTHOR, A, B, G, W, config
+from core_rig import AUTHOR, A, B, C, G, W, config
 from permit_rig import AFTER_MS, RECONCILE, PermitRig
 from test_permit_decisions import Leader
 
@@ -15,11 +15,12 @@ from proto.health import SiteState
 from proto.lease import LeaseConstants, lock_delay_wait
 from proto.messages import Verdict
 from proto.permit import CLEARED_LEAP
-from proto.units import NS_PER_MS, Epoch, InstantNs
+from proto.units import NS_PER_MS, Epoch, InstantNs, WallMs
 from witness.core import permits, session_wait
 from witness.core.decide import blockers_of
 from witness.core.effects import Outcome
 from witness.core.operator_moves import plan_switchover
+from witness.core.restore import bar_of, new_lineage, restore
 from witness.core.snapshot import decode_image, encode_image
 from witness.core.timers import LeaseTimers
 from witness.ctl.render import group_detail
@@ -106,14 +107,58 @@ def test_the_delay_is_the_longest_that_the_site_may_have_known(lowered_after):
     assert session.constants.lock_delay_ms == LOCKED.lock_delay_ms
 
 
-def test_a_delay_that_every_site_knows_to_be_over_is_over():
-    rig = Vouched(word=False)
-    assert rig.configures(constants=FREE).ok
+def test_a_site_that_knows_the_new_configuration_may_go_by_the_lease_that_is_in_force():
+    rig = PermitRig(constants=LOCKED).known()
+    assert rig.one(rig.grant_command(A)).ok
+    assert rig.says(A, epoch=2).verdict is Verdict.RENEWED
+    wanted = replace(rig.group.config, constants=FREE)
+    assert rig.one(ConfigureGroup(wanted, rig.group.version, AUTHOR)).ok
+    told = [rig.says(B), rig.says(A, epoch=2, state=SiteState.ACTIVE, epoch_bound=Epoch(2))]
+    assert {answer.lock_delay_ms for answer in told} == {LOCKED.lock_delay_ms}
+    rig.expire()
     rig.known()
     rig.lost()
-    rig.heard_a()
+    for _ in range(2):
+        rig.says(A)
     assert rig.one(RECONCILE).ok
-    assert rig.group.permits.session is None
+    assert rig.one(rig.grant_command(A, epoch=Epoch(rig.group.permits.floor + 1))).reason is Reason.SESSION_MAY_LIVE
+
+
+def test_a_site_that_was_removed_and_added_again_may_go_by_what_it_knew():
+    rig = PermitRig(sites=(A, B, C), constants=LOCKED).known(A, B, C)
+    for sites in ((A, C), (A, B, C)):
+        wanted = replace(rig.group.config, sites=sites, constants=FREE)
+        assert rig.one(ConfigureGroup(wanted, rig.group.version, AUTHOR)).ok
+        rig.known(A, C)
+    rig.lost()
+    rig.known(A, C)
+    assert rig.away() == [B]
+    assert rig.one(RECONCILE).ok
+    assert rig.group.permits.session is not None
+
+
+def test_permits_that_are_enabled_together_with_a_shorter_delay():
+    rig = PermitRig().known()
+    off = replace(rig.group.config, break_glass_key="", break_glass_after_ms=0, constants=LOCKED)
+    on = replace(rig.group.config, constants=FREE)
+    for wanted in (off, on):
+        assert rig.one(ConfigureGroup(wanted, rig.group.version, AUTHOR)).ok
+    rig.lost()
+    for _ in range(2):
+        rig.says(A)
+    assert rig.one(RECONCILE).ok
+    assert rig.group.permits.session is not None
+
+
+@pytest.mark.parametrize("cause", [Cause.ADOPTED, Cause.REGRANT])
+def test_what_goes_on_in_place_keeps_the_delay_that_its_session_was_opened_under(cause):
+    rig = Vouched(word=False)
+    assert rig.configures(constants=FREE).ok
+    assert session_wait.in_place(rig.group) == replace(FREE, lock_delay_ms=LOCKED.lock_delay_ms)
+    if cause is Cause.ADOPTED:
+        rig.under_permit()
+        assert rig.one(rig.adoption()).ok
+        assert rig.lease.constants.lock_delay_ms == LOCKED.lock_delay_ms
 
 
 def test_a_lease_and_holds_may_have_had_a_longer_delay():
@@ -158,14 +203,34 @@ def test_what_is_active_renews_on_and_a_grant_in_place_waits_for_nobody():
     assert permits.against_grant(state, rig.group, replace(grant, cause=Cause.REGRANT)) is None
 
 
-def test_a_group_is_not_deleted_in_the_wait_and_no_epoch_that_was_vouched_away_comes_again():
+def test_no_handover_is_begun_that_no_grant_could_end():
     rig = Vouched()
+    assert permits.against_revoke(rig.machine.state, rig.group, A) is Reason.SESSION_MAY_LIVE
+
+
+def test_a_group_is_not_deleted_while_somebody_may_be_under_a_permit_nor_in_the_wait():
+    rig = Vouched(word=False)
+    assert rig.unchanged(DeleteGroup(G, AUTHOR)).reason is Reason.RECONCILING
+    assert rig.one(RECONCILE).ok
     assert rig.unchanged(DeleteGroup(G, AUTHOR)).reason is Reason.SESSION_MAY_LIVE
     rig.counted(W[0], W[1])
     floor = rig.group.permits.floor
     assert rig.one(DeleteGroup(G, AUTHOR)).ok
     assert rig.one(ConfigureGroup(config(), 0, AUTHOR)).ok
-    assert rig.group.epoch > floor > CLEARED_LEAP
+    assert rig.group.epoch > floor > CLEARED_LEAP, "no epoch that was vouched away comes again"
+    assert rig.group.permits.lock_delay_ms == LOCKED.lock_delay_ms, "nor is the delay forgotten"
+    assert rig.machine.state.lock_delays == {}
+
+
+def test_a_restore_waits_for_what_may_be_lived_on_by_holds_and_the_next_word_waits_as_the_first():
+    rig = Vouched()
+    rig.group.hold_wait = replace(FREE, ttl_ms=60_000)
+    bar = bar_of(rig.machine.state, FREE)
+    assert bar.ttl_ms == 60_000
+    made = restore(rig.machine.state, new_lineage(WallMs(1_900_000_000_000), bytes(12)), FREE, rig.machine.feature_max)
+    permits_then = made.state.groups[G].permits
+    assert permits_then.session is None
+    assert permits_then.lock_delay_ms == LOCKED.lock_delay_ms
 
 
 def test_the_wait_and_its_votes_are_in_a_snapshot():
@@ -173,7 +238,7 @@ def test_the_wait_and_its_votes_are_in_a_snapshot():
     rig.counted(W[2])
     back = decode_image(encode_image(rig.machine.state), rig.machine.feature_max).groups[G]
     assert back.permits.session == rig.group.permits.session
-    assert back.permits.known == rig.group.permits.known
+    assert back.permits.lock_delay_ms == rig.group.permits.lock_delay_ms
 
 
 # -- each witness's own timer ---------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from proto.lease import longest
 from proto.license import LICENSES_MAX
 from proto.messages import NoticeKind
 from proto.units import NO_LINEAGE, RESTORE_GENERATION_SHIFT, Epoch
-from witness.core import clock_rules, holds_rules, licenses, permits
+from witness.core import clock_rules, holds_rules, licenses, permits, session_wait
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
 from witness.core.lease_rules import DONE, barred, refused
@@ -74,6 +74,7 @@ def configure(scope: Scope, command: ConfigureGroup) -> Outcome:
         holds_rules.may_be_held(group, group.lease)
     group.version += 1
     permits.configured(scope.state, group)
+    session_wait.noted(scope.state, group, before)
     licenses.configured(group)
     _told(scope, EventKind.GROUP_CHANGED, f"version {group.version}", group, command.author)
     licenses.named(scope, group, before)
@@ -108,6 +109,7 @@ def _create(scope: Scope, command: ConfigureGroup) -> Outcome:
     if anew and group.lease is not None and holds_rules.known(state):
         group.hold_wait = group.lease.constants
     permits.created(state, group, anew=anew)
+    session_wait.created(state, group)
     licenses.created(state, group)
     _told(scope, EventKind.GROUP_CREATED, f"sites: {', '.join(config.sites)}", group, command.author)
     _judge_clocks(scope, group)
@@ -137,12 +139,16 @@ def delete(scope: Scope, command: DeleteGroup) -> Outcome:
         return refused(Reason.HOLDER_MAY_LIVE)
     if group.permits.session is not None:
         return refused(Reason.SESSION_MAY_LIVE)
+    unknown = {*permits.under_permit(group), *permits.away_sites(group, scope.state.calendar.counted_ms)}
+    if unknown:
+        return refused(Reason.RECONCILING, f"cannot delete it: a permit may be in use at {', '.join(sorted(unknown))}")
     _told(scope, EventKind.GROUP_DELETED, f"its epochs end at {group.epoch}", group, command.author)
     # No version is used again either (_first_version), nor an epoch of a permit that was vouched away.
     later = (group.version, group.permits.floor) if holds_rules.known(scope.state) else ()
     spent = max((group.epoch, *later))
     scope.state.tombstones[command.group] = Epoch(spent)
     licenses.deleted(scope.state, group)
+    session_wait.deleted(scope.state, group)
     del scope.state.groups[command.group]
     scope.tell_sites(group, NoticeKind.CHANGED)
     return DONE

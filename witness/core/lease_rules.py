@@ -59,6 +59,7 @@ def grant(scope: Scope, command: Grant) -> Outcome:
     if command.epoch <= epoch_floor(group):
         return refused(Reason.EPOCH_TOO_LOW, f"epoch {command.epoch} is not above {epoch_floor(group)}")
     in_place = command.cause is Cause.REGRANT
+    goes_on = in_place or command.cause is Cause.ADOPTED
     moves = not in_place and not permits.moves_nothing(group.mode, command)
     if moves and _forbidden(group.mode, command.reason):
         return refused(Reason.MODE_FORBIDS)
@@ -80,7 +81,7 @@ def grant(scope: Scope, command: Grant) -> Outcome:
         epoch=command.epoch,
         site=command.site,
         incarnation=command.incarnation,
-        constants=group.config.constants,
+        constants=session_wait.in_place(group) if goes_on else group.config.constants,
         cause=command.cause,
     )
     group.successor = None

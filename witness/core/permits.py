@@ -30,7 +30,6 @@ from proto.decisions import REASON_TEXT, Reason
 from proto.events import EventKind
 from proto.groups import Mode
 from proto.health import HealthReport, SiteState
-from proto.lease import longest
 from proto.permit import CLEARED_LEAP, PermitMark
 from proto.units import Epoch, Incarnation, SiteId
 from witness.core import session_wait
@@ -195,6 +194,8 @@ def against_revoke(state: ClusterState, group: GroupState, holder: SiteId) -> Re
     """No handover is begun that no grant could end."""
     if any(site != holder for site in under_permit(group)):
         return Reason.UNDER_PERMIT
+    if group.permits.session is not None:
+        return Reason.SESSION_MAY_LIVE
     return Reason.RECONCILING if away_sites(group, state.calendar.counted_ms) else None
 
 
@@ -267,10 +268,6 @@ def overrules(group: GroupState, lease: Lease | None, site: SiteId) -> bool:
 def configured(state: ClusterState, group: GroupState) -> None:
     """The group's terms changed, or may have. A site that was not told yet goes by the ones before."""
     permits, terms = group.permits, group.config.permits
-    if not terms.enabled and not permits.after_ms:
-        return
-    constants = group.config.constants
-    permits.known = constants if permits.known is None else longest(permits.known, constants)
     if not terms.enabled:
         return
     if not permits.after_ms:
@@ -293,14 +290,13 @@ def added(state: ClusterState) -> SiteRecord:
 
 def settle(group: GroupState) -> None:
     """When every site knows this version, nobody goes by older terms any more, unless a permit of theirs is in use."""
-    terms, permits = group.config.permits, group.permits
+    terms = group.config.permits
     wanted_ms = terms.after_ms if terms.enabled else 0
-    known = group.config.constants if terms.enabled else None
-    if (permits.after_ms, permits.known) == (wanted_ms, known):
+    if group.permits.after_ms == wanted_ms:
         return
     reports = (record.report for record in group.sites.values())
     if not under_permit(group) and all(one is not None and one.group_version == group.version for one in reports):
-        permits.after_ms, permits.known = wanted_ms, known
+        group.permits.after_ms = wanted_ms
 
 
 def reconcile(scope: Scope, command: Reconcile) -> Outcome:
@@ -321,10 +317,10 @@ def reconcile(scope: Scope, command: Reconcile) -> Outcome:
             record.report = replace(record.report, permit=None)
             record.report_bytes = b""  # what it says when it is back is read anew
     group.permits.floor = Epoch(max(group.permits.floor, group.epoch) + CLEARED_LEAP)
-    session_wait.begin(scope, group)
+    wait = session_wait.begin(scope, group)
     scope.ledger.append(
         EventKind.RECONCILED,
-        f"an operator vouches that no permit is in use at {', '.join(away)} ({command.author.reason})",
+        f"an operator vouches that no permit is in use at {', '.join(away)} ({command.author.reason}){wait}",
         group=command.group,
         epoch=group.epoch,
         author=command.author.name,

@@ -99,7 +99,7 @@ def bar_of(state: ClusterState, claimed: LeaseConstants) -> LeaseConstants:
     """
     known = [group.config.constants for group in state.groups.values()]
     known += [group.lease.constants for group in state.groups.values() if group.lease is not None]
-    known += [group.permits.known for group in state.groups.values() if group.permits.known is not None]
+    known += [group.hold_wait for group in state.groups.values() if group.hold_wait is not None]
     if state.bar is not None:
         known.append(state.bar.constants)
     return longest(LeaseConstants(claimed.ttl_ms, limits.DRIFT_MAX_PPM_MAX, claimed.lock_delay_ms), *known)
@@ -175,7 +175,7 @@ def _restore_group(group: GroupState, generation: int, bar: LeaseConstants, ledg
     group.phase, group.lease = Phase.BARRED, barred(group.epoch, bar)
     group.successor = group.last_end = group.last_holder = group.unclaimed_by = None
     group.permits.since_ms, group.permits.seen_ms = 0, AFTER_MS_MAX  # one may be in use: each site is heard first
-    group.permits.session = None  # the bar is longer
+    group.permits.session = None  # who was vouched for is away again: the next word begins the next wait
     group.former, group.settled = None, Epoch(0)
     licenses.restored(group)
     group.sites = {site: _restore_site(record) for site, record in group.sites.items()}

@@ -2,35 +2,74 @@
 
 Rule: the operator may have cut that site's power a moment before, and nobody tells how what ran there ended: a license
 server keeps its session for the lock delay (found by simulation, seed 151200). So the word begins a wait, for the
-longest delay that what ran there can have gone by, and while it lasts nothing is granted and nothing claimed; what is
-adopted or granted in place goes on. As with a lease, each witness counts it on its own timer in full, from when it
-applied the word, and a majority ends it: one mad clock cannot. A further word begins it anew.
+longest delay that the group ever had, and while it lasts nothing is granted, handed over or claimed. What is adopted or
+granted in place goes on, and has the longest delay from then on: its session was opened before. As with a lease, each
+witness counts the wait on its own timer in full, from when it applied the word, and a majority ends it: one mad clock
+cannot. A further word begins it anew.
 Rejected: the leader's clock alone, counting from when it leads (one clock too fast, and every restart of a witness made
 a later handover wait again); the calendar, which may run ahead of time; a barred lease, which takes a ttl more.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from proto.commands import Vote, Votes
 from proto.decisions import Blocker, Reason
+from proto.groups import GroupConfig
 from proto.lease import LeaseConstants, longest
 from proto.units import SiteId
+from witness.core.calendar import SINCE_LEVEL
 from witness.core.changes import Scope
-from witness.core.state import GroupState, SessionWait, majority
+from witness.core.state import ClusterState, GroupState, SessionWait, majority
 
 
-def begin(scope: Scope, group: GroupState) -> None:
-    """At the word; `floor` is that word's. Without a lock delay anywhere there is nothing to wait for."""
-    held = group.permits.session
-    lease = None if group.lease is None else group.lease.constants
-    wait = _longest(lease, group.hold_wait, group.permits.known, None if held is None else held.constants, group=group)
-    if wait.lock_delay_ms:
-        group.permits.session = SessionWait(group.permits.floor, wait)
-        scope.changes.counted.add(group.config.group)
+def noted(state: ClusterState, group: GroupState, before: GroupConfig | None) -> None:
+    """The group has another configuration: the longest lock delay stays known, for good.
+
+    A site that says it knows the new one goes by the lease in force all the same, and takes a permit by that; one that
+    was removed may come back. A delay that was once too long by mistake costs a longer wait behind a rare word.
+    """
+    if state.feature_level < SINCE_LEVEL:
+        return
+    several = [group.config.constants, *([] if before is None else [before.constants])]
+    several += [one for one in (_of_lease(group), group.hold_wait) if one is not None]
+    permits = group.permits
+    permits.lock_delay_ms = max(permits.lock_delay_ms, *(one.lock_delay_ms for one in several))
 
 
-def _longest(*several: LeaseConstants | None, group: GroupState) -> LeaseConstants:
-    return longest(group.config.constants, *(one for one in several if one is not None))
+def created(state: ClusterState, group: GroupState) -> None:
+    """A former life of it may have had a longer one."""
+    group.permits.lock_delay_ms = state.lock_delays.pop(group.config.group, 0)
+    noted(state, group, None)
+
+
+def deleted(state: ClusterState, group: GroupState) -> None:
+    if group.permits.lock_delay_ms:
+        state.lock_delays[group.config.group] = group.permits.lock_delay_ms
+
+
+def _of_lease(group: GroupState) -> LeaseConstants | None:
+    return None if group.lease is None else group.lease.constants
+
+
+def in_place(group: GroupState) -> LeaseConstants:
+    """Of the lease of a site that goes on without a stop: its session was opened under what was known before."""
+    noted_ms = max(group.permits.lock_delay_ms, 0 if group.hold_wait is None else group.hold_wait.lock_delay_ms)
+    constants = group.config.constants
+    return replace(constants, lock_delay_ms=max(constants.lock_delay_ms, noted_ms))
+
+
+def begin(scope: Scope, group: GroupState) -> str:
+    """At the word, for people; `floor` is that word's. Without a lock delay anywhere there is nothing to wait for."""
+    noted(scope.state, group, None)
+    constants = longest(group.config.constants, *([] if (lease := _of_lease(group)) is None else [lease]))
+    constants = replace(constants, lock_delay_ms=group.permits.lock_delay_ms)
+    if not constants.lock_delay_ms:
+        return ""
+    group.permits.session = SessionWait(group.permits.floor, constants)
+    scope.changes.counted.add(group.config.group)
+    return f"; nothing is granted for the lock delay of {constants.lock_delay_ms / 1_000:g} s"
 
 
 def cast(scope: Scope, command: Votes, vote: Vote) -> bool:

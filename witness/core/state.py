@@ -152,7 +152,7 @@ class SessionWait:
     floor: Epoch
     """Of that word: the next one has a higher one."""
     constants: LeaseConstants
-    """The longest that what ran there can have gone by."""
+    """With the longest lock delay that what ran there can have gone by."""
     votes: set[WitnessId] = field(default_factory=set)
 
 
@@ -170,8 +170,8 @@ class GroupPermits:
     """Grants go above it: permits that an operator vouched away may have had epochs up to there."""
     used: dict[bytes, PermitNote] = field(default_factory=dict)
     """By permit."""
-    known: LeaseConstants | None = None
-    """The longest of every configuration that some site may still go by, since permits are possible."""
+    lock_delay_ms: int = 0
+    """The longest of all that the group had: which of them a site goes by, its reports do not tell (session_wait)."""
     session: SessionWait | None = None
 
 
@@ -308,6 +308,8 @@ class ClusterState:
     feature_level: int = FEATURE_FIRST
     """What may be written: every witness can work at it (proto.features)."""
     calendar: Calendar = field(default_factory=Calendar)
+    lock_delays: dict[GroupId, int] = field(default_factory=dict)
+    """Of deleted groups: GroupPermits.lock_delay_ms of one that is made again by the name."""
     escrow_floors: dict[GroupId, int] = field(default_factory=dict)
     """Of deleted groups: GroupEscrow.floor of one that is made again by the name."""
     notify: NotifyState = field(default_factory=NotifyState)

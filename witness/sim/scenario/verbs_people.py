@@ -98,11 +98,12 @@ def configure(stage: Stage, command: Command) -> None:
     known = _group(_desk_of(stage))
     constants = known.config.constants
     ttl_ms = command.option("ttl", span_ms, constants.ttl_ms)
+    lock_ms = command.option("lock-delay", span_ms, constants.lock_delay_ms)
     lag_ms = command.option("max-lag", span_ms, known.config.max_replication_lag_ms)
     failback = command.option("failback", one_of("manual", "automatic"), known.config.failback.value)
     changed = replace(
         known.config,
-        constants=replace(constants, ttl_ms=ttl_ms),
+        constants=replace(constants, ttl_ms=ttl_ms, lock_delay_ms=lock_ms),
         max_replication_lag_ms=lag_ms,
         failback=type(known.config.failback)(failback),
     )
@@ -190,7 +191,7 @@ VERBS = {
     "maintenance": Verb("maintenance SITE on|off [via=WITNESS]", "An operator takes a site out, or back.", maintenance),
     "quarantine": Verb("quarantine SITE on|off [via=WITNESS]", "An operator sets or clears a quarantine.", quarantine),
     "configure": Verb(
-        "configure [ttl=SPAN] [max-lag=SPAN] [failback=manual|automatic] [via=WITNESS]",
+        "configure [ttl=SPAN] [lock-delay=SPAN] [max-lag=SPAN] [failback=manual|automatic] [via=WITNESS]",
         "An operator changes the group; what a lease rests on takes effect with the next epoch.",
         configure,
     ),
