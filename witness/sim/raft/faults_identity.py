@@ -2,7 +2,9 @@
 
 Rule: such a disk counts as damaged until its witness votes again on a new one, and the damaged are a minority at any
 instant. What a machine said from a disk that is gone is never carried to anybody later: no Raft could bear that, and
-connections forbid it. At the heal, operators do what the refusals told them: they readmit.
+connections forbid it. Nor is an old disk put back while the others do not reach one another: which of them saw it
+further nobody could tell (docs/operating/recover-a-witness.md, "What no software can tell"). At the heal, operators do
+what the refusals told them: they readmit.
 """
 
 from __future__ import annotations
@@ -113,12 +115,19 @@ def restored_disk(world: Stage, rng: random.Random) -> None:
 
 
 def _restore(world: Stage, host: Host, drive: SimDrive, copy: SimDisk, rng: random.Random, lives: int) -> None:
-    if lives != world.damage.lives or not world.damage.may_damage(host):
+    if lives != world.damage.lives or not _others_reach_one_another(world, host) or not world.damage.may_damage(host):
         return
     world.hit("restored-disk")
     world.note(host.name, "gets an old copy of its disk")
     _replace(world, host, drive, copy)
     mended_later(world, host, rng)
+
+
+def _others_reach_one_another(world: Stage, host: Host) -> bool:
+    others = [one for one in world.hosts.values() if one.witness != host.witness]
+    pairs = [(one.name, two.name) for one in others for two in others if one is not two]
+    reached = all(world.network.wire.reachable(*pair) and world.network.open_socket(*pair) for pair in pairs)
+    return reached and all(one.member is not None and not one.stopped for one in others)
 
 
 def cloned_disk(world: Stage, rng: random.Random) -> None:
