@@ -75,6 +75,9 @@ class Machine:
 
     def peer_message(self, peer: WitnessId, message: Message, size: int) -> None: ...
     def peer_fault(self, peer: str, why: str) -> None: ...
+    def told_forgot(self, peer: WitnessId, words: str) -> None:
+        raise AssertionError(words)
+
     def broken(self, error: BaseException) -> None:
         raise error
 

@@ -13,8 +13,10 @@ from raft_cluster import CLUSTER, IDS, Loopback, until
 from proto.units import ClusterId, WitnessId
 from witness.raft.admission import MARK_PREFIX, fell
 from witness.raft.lineage import LINEAGE_MARK
+from witness.raft.port import ProposalRefused
 from witness.raft.standing import Standing
-from witness.raft.store import create_store, move_aside, open_store
+from witness.raft.store import StoreRefused, create_store, move_aside, open_store
+from witness.raft.syncobj import PySyncObjConsensus
 from witness.raft.timers import CompactionLimits
 
 SMALL = CompactionLimits(entries_max=200, tail_entries=20)
@@ -28,6 +30,12 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Loopback]:
     await made.stop_copies()
     await made.stop()
     made.check()
+
+
+@pytest.fixture
+def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that goes on in spite of what it is told (witness.raft.heed): the others hold without its help."""
+    monkeypatch.setattr(PySyncObjConsensus, "told_forgot", lambda *_: None)
 
 
 async def fill(cluster: Loopback, witness: WitnessId, count: int, prefix: str = "e") -> None:
@@ -97,7 +105,8 @@ async def test_o6_a_blank_disk_counts_for_nothing_until_it_is_readmitted(cluster
     await cluster.equal()
 
 
-async def test_o5_a_restored_older_copy_is_refused_until_it_is_readmitted(cluster: Loopback) -> None:
+async def put_back(cluster: Loopback) -> tuple[WitnessId, list[WitnessId]]:
+    """A follower's disk is a copy of an earlier time; it is stopped. And the others."""
     restored, others = await follower(cluster)
     await fill(cluster, others[0], 20)
     await cluster.stop(restored)
@@ -108,6 +117,36 @@ async def test_o5_a_restored_older_copy_is_refused_until_it_is_readmitted(cluste
     await cluster.stop(restored)
     shutil.rmtree(cluster.root / restored)
     shutil.copytree(cluster.root / "backup", cluster.root / restored)
+    return restored, others
+
+
+async def test_o5_a_restored_older_copy_ends_when_it_is_told_and_stays_down_until_it_is_readmitted(
+    cluster: Loopback,
+) -> None:
+    restored, others = await put_back(cluster)
+    await cluster.start(restored)
+    await until(lambda: bool(cluster.faults), "it heeds what it is told")
+    [ends] = cluster.faults
+    assert isinstance(ends, StoreRefused)
+    assert any(f"{peer} says: {restored} comes with an older state of its disk (turn " in str(ends) for peer in others)
+    with pytest.raises(ProposalRefused, match="not running"):
+        cluster.nodes[restored].propose(b"x")
+    await cluster.stop(restored)
+    await cluster.stop(*others)  # nobody who knows is there any more
+    with pytest.raises(StoreRefused, match=r"older state of its disk .*`witness readmit -c FILE`"):
+        await cluster.start(restored)
+    cluster.stores.pop(restored).close()
+    await cluster.start(*others)
+    make_learner(cluster, restored)
+    await cluster.start(restored)
+    await voter(cluster, restored)
+    await cluster.equal()
+    assert len(cluster.states[restored].data) == 40
+    cluster.faults.clear()
+
+
+async def test_o5_a_restored_older_copy_is_refused_until_it_is_readmitted(cluster: Loopback, deaf: None) -> None:
+    restored, others = await put_back(cluster)
     await cluster.start(restored)
     await refused_by_all(cluster, restored, "older state of its disk")
     refusals = cluster.nodes[restored].peering()["refused_by"]
@@ -264,7 +303,7 @@ def copy(cluster: Loopback, source: str, name: str) -> str:
     return name
 
 
-async def test_o4_a_copy_beside_the_living_original_is_refused_and_counted(cluster: Loopback) -> None:
+async def test_o4_a_copy_beside_the_living_original_is_refused_and_counted(cluster: Loopback, deaf: None) -> None:
     await cluster.elected()
     await fill(cluster, W1, 5)
     await known_to_all(cluster, W1)
@@ -276,7 +315,7 @@ async def test_o4_a_copy_beside_the_living_original_is_refused_and_counted(clust
     assert cluster.nodes[W1].status().connected == {W2, W3}
 
 
-async def test_o4_the_original_is_refused_for_good_after_its_copy_counted(cluster: Loopback) -> None:
+async def test_o4_the_original_is_refused_for_good_after_its_copy_counted(cluster: Loopback, deaf: None) -> None:
     await cluster.elected()
     await fill(cluster, W1, 5)
     await cluster.stop(W1)
@@ -287,7 +326,7 @@ async def test_o4_the_original_is_refused_for_good_after_its_copy_counted(cluste
     await refused_by_all(cluster, W1, "of its disk")
 
 
-async def test_o4_two_copies_that_each_reach_another_peer_first_never_both_count(cluster: Loopback) -> None:
+async def test_o4_two_copies_that_each_reach_another_peer_first_never_both_count(cluster: Loopback, deaf: None) -> None:
     await cluster.elected()
     await fill(cluster, W1, 5)
     await cluster.stop(W1)
@@ -314,6 +353,7 @@ async def test_o4_two_copies_that_each_reach_another_peer_first_never_both_count
 
 async def test_o4_a_copy_of_a_running_disk_may_not_vote_while_the_original_is_reached_by_one_member(
     cluster: Loopback,
+    deaf: None,
 ) -> None:
     """The original has lost one connection; its copy, which knows the original's last start, gets exactly that one."""
     await cluster.elected()

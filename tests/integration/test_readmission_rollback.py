@@ -10,6 +10,7 @@ import pytest
 from raft_cluster import IDS, Loopback, until
 
 from proto.units import WitnessId
+from witness.raft.syncobj import PySyncObjConsensus
 
 
 @pytest.fixture
@@ -44,8 +45,14 @@ async def rolled_back(cluster: Loopback, forgotten: int) -> tuple[WitnessId, lis
     return victim, others
 
 
-async def test_o5_a_rolled_back_disk_never_catches_up_by_knocking(cluster: Loopback) -> None:
-    """Refused, it still writes: its starts, and what it sees of its peers at each attempt. None of it may count."""
+async def test_o5_a_rolled_back_disk_never_catches_up_by_knocking(
+    cluster: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused, it still writes: its starts, and what it sees of its peers at each attempt. None of it may count.
+
+    Of one that does not heed what it is told: the others must hold without its help.
+    """
+    monkeypatch.setattr(PySyncObjConsensus, "told_forgot", lambda *_: None)
     victim, others = await rolled_back(cluster, forgotten=5)
     reached = cluster.nodes[others[0]].known(victim)
     assert reached is not None

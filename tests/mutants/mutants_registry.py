@@ -10,6 +10,7 @@ import mutants_disk
 import mutants_entries
 import mutants_escrow
 import mutants_fencing
+import mutants_heed
 import mutants_holds
 import mutants_identity
 import mutants_lease
@@ -36,6 +37,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *mutants_entries.MUTANTS,
     *mutants_standing.MUTANTS,
     *mutants_identity.MUTANTS,
+    *mutants_heed.MUTANTS,
     *mutants_restore.MUTANTS,
     *mutants_plans.MUTANTS,
     *mutants_fencing.MUTANTS,

@@ -9,7 +9,7 @@ from typing import Any
 
 from proto.errors import RemoteFault
 from proto.units import NO_LINEAGE, ClusterId, WitnessId
-from witness.raft.admission import Position, Speaker
+from witness.raft.admission import DiskForgot, Position, Speaker
 from witness.raft.gate import Gate
 from witness.raft.introduction import Answer, Hello, Question
 from witness.raft.peer_disks import PeerDisks
@@ -63,6 +63,8 @@ class Link:
     received_s: float = 0.0
     said: list[Any] = field(default_factory=list)
     why: str = ""
+    forgot: bool = False
+    """It was told to heed that."""
     holder: Holder | None = None
     reads: bool = True
 
@@ -77,8 +79,8 @@ class Link:
     def answer(self, answer: Answer) -> None:
         self.said.append(answer)
 
-    def refuse(self, why: str) -> None:
-        self.closing, self.why = True, why
+    def refuse(self, why: str, *, forgot: bool = False) -> None:
+        self.closing, self.why, self.forgot = True, why, forgot
 
 
 NUMBERS = itertools.count(1)
@@ -135,7 +137,7 @@ class Member:
         try:
             self.gate.introduced(link, Hello(ClusterId("c"), None, said, NO_LINEAGE, 1))  # type: ignore[arg-type] - a fake
         except RemoteFault as fault:
-            link.refuse(str(fault))
+            link.refuse(str(fault), forgot=isinstance(fault, DiskForgot))
         return link
 
     def no_objection(self, by: Any, peer: WitnessId) -> None:

@@ -101,7 +101,7 @@ def test_an_introduction_without_a_field_is_refused(name: str) -> None:
 
 
 def test_another_release_is_told_so_and_what_to_do() -> None:
-    with pytest.raises(FrameRefused, match="speaks protocol 2, we speak 3: run releases that fit"):
+    with pytest.raises(FrameRefused, match="speaks protocol 2, we speak 4: run releases that fit"):
         read_hello(msgpack.packb({"v": 2, "cluster": "c", "witness": "w", "to": None, "disk": b"d", "process": b"p"}))
 
 
@@ -161,10 +161,10 @@ def test_another_position_is_refused(value: object) -> None:
 
 
 def test_a_reason_is_one_printable_line_of_bounded_length() -> None:
-    assert read_reason(pack_reason("stop that witness")) == "stop that witness"
-    assert read_reason(msgpack.packb("a\nb\x1b[31m")) == "a?b?[31m"
-    assert len(read_reason(pack_reason("x" * 5_000))) == REASON_CHARS_MAX
-    assert len(read_reason(msgpack.packb("é" * (REASON_CHARS_MAX + 1)))) == REASON_CHARS_MAX
+    assert read_reason(pack_reason("stop that witness")) == ("stop that witness", False)
+    assert read_reason(msgpack.packb("a\nb\x1b[31m")) == ("a?b?[31m", False)
+    assert len(read_reason(pack_reason("x" * 5_000))[0]) == REASON_CHARS_MAX
+    assert len(read_reason(msgpack.packb("é" * (REASON_CHARS_MAX + 1)))[0]) == REASON_CHARS_MAX
 
 
 @pytest.mark.parametrize("value", [1, b"bytes", ["text"], "x" * 5_000])

@@ -100,6 +100,9 @@ class Owner:
     def relayed(self, link: PeerLink, token: bytes) -> None:
         self.tokens.append(("relayed", token))
 
+    def told_forgot(self, link: PeerLink, words: str) -> None:
+        raise AssertionError(words)
+
     def peer_fault(self, peer: str, why: str) -> None:
         self.faults.append(why)
 

@@ -19,7 +19,10 @@ words for people and decides nothing: an honest follower that drops what never w
 *Which process*: each start that speaks to anyone is recorded on the disk first, and the latest ones are named in the
 introduction. Two copies of a disk write different ones, so that the one that was not seen is found out, also when it
 has worked longer. Beyond PAST_MAX starts that we did not see there is nothing to compare, and the turn alone decides.
-A refused introduction changes nothing. Two copies that are alive at once are witness.raft.gate's business. Pure.
+*Forgot*: a disk that is behind what was seen of it under another process lost that for good, since every process tells
+of durable places alone; whoever speaks for it is told so in a form that it heeds (witness.raft.heed). The same process
+is not: two of its connections may have crossed. A refused introduction changes nothing here. Two copies that are alive
+at once are witness.raft.gate's business. Pure.
 Rejected: a clock; the machine's name or address (a copied machine has the same).
 docs/adr/0010-readmission-by-term.md says why a learner's new disk is safe to take.
 """
@@ -32,6 +35,7 @@ from typing import Any, Final
 
 import msgpack
 
+from proto.errors import RemoteFault
 from proto.units import WitnessId
 from witness.raft.messages import DISK_BYTES, NUMBER_MAX
 from witness.raft.store_rows import StoreRefused
@@ -102,6 +106,12 @@ class Admitted:
 class Refused:
     words: str
     """What is wrong and what to do, for the people at both ends."""
+    forgot: bool = False
+    """The disk lost what was seen of it, whatever is found out later."""
+
+
+class DiskForgot(RemoteFault):
+    """A verdict of that kind: its words go to the peer as ones that it heeds (witness.raft.heed)."""
 
 
 def judge(mark: Mark | None, speaker: Speaker) -> Admitted | Refused:
@@ -149,9 +159,11 @@ def newer(mine: Mark | None, theirs: Mark) -> Mark:
 def _same_disk(mark: Mark, speaker: Speaker) -> Admitted | Refused:
     seen, now = mark.position, speaker.position
     if fell(seen, now):
+        same_process = mark.process == speaker.process
         return Refused(
             f"{speaker.peer} comes with an older state of its disk ({words(now)}) than was seen of it ({words(seen)}): "
-            f"{_why_older(speaker, same_process=mark.process == speaker.process)}"
+            f"{_why_older(speaker, same_process=same_process)}",
+            forgot=not same_process,
         )
     known = mark.process == speaker.process or mark.process in speaker.past
     beyond_memory = speaker.starts - mark.starts > max(len(speaker.past), PAST_MAX)

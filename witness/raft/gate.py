@@ -8,6 +8,8 @@ life and no answer loses it (witness.raft.peer_link): it would keep a third witn
 objects when it knows more of that disk than was said, or when another process of that peer is connected there and
 alive; else it vouches: it remembers the process, tentatively (witness.raft.vouching). Of two that wait at two members
 the one with more starts wins. Members that find each other again ask about the peers that they let in meanwhile.
+An objection that the disk forgot something goes on to that peer as such, and it heeds it (witness.raft.heed): the one
+who knows may have no connection with it.
 
 What waits is read (it may have to answer, else three starting members would wait for each other) but does not count.
 When the one that is asked has a connection of that very process too, the process shows over both that they are its own
@@ -27,7 +29,7 @@ from typing import Final, Protocol
 
 from proto.errors import FrameRefused, RemoteFault
 from proto.units import WitnessId
-from witness.raft.admission import Mark, Speaker, highest
+from witness.raft.admission import DiskForgot, Mark, Speaker, highest
 from witness.raft.inquiry import RELAY_WITHIN_S, Inquiries
 from witness.raft.introduction import Answer, Hello, Question
 from witness.raft.peer_link import PeerLink
@@ -115,7 +117,7 @@ class Gate:
             raise FrameRefused(f"a question about {speaker.peer}, who is no third witness")
         if by.name is None or by.speaker is None:
             raise FrameRefused("a question before the introduction")
-        objection, relays = "", 0
+        objection, relays, forgot = "", 0, False
         try:
             if question.mark is not None:
                 self._learn(speaker.peer, question.mark)
@@ -125,9 +127,9 @@ class Gate:
             self._make_way_elsewhere(speaker)
             relays = self._relay(here, by.name, question.token)
         except RemoteFault as fault:
-            objection = str(fault)
+            objection, forgot = str(fault), isinstance(fault, DiskForgot)
         known = self._known(speaker.peer)
-        by.answer(Answer(speaker.peer, speaker.process, question.token, objection, known, relays))
+        by.answer(Answer(speaker.peer, speaker.process, question.token, objection, known, relays, forgot))
 
     def relayed(self, link: PeerLink, token: bytes) -> None:
         """It came back."""
@@ -173,7 +175,7 @@ class Gate:
             return
         if answer.objection:
             self.counters["objections"] += 1
-            self._end(inquiry.about, f"{answer.objection} (as {by.name} says)")
+            self._end(inquiry.about, f"{answer.objection} (as {by.name} says)", forgot=answer.forgot)
             return
         waiting = self._waiting.get(peer)
         if waiting is not None and waiting.link is inquiry.about and by.speaker is not None and self._counts(by):
@@ -207,7 +209,7 @@ class Gate:
         try:
             self._let_in(waiting.link, waiting.hello)
         except RemoteFault as fault:
-            waiting.link.refuse(str(fault))
+            waiting.link.refuse(str(fault), forgot=isinstance(fault, DiskForgot))
             return
         self._tell_newcomer(waiting.link, peer)
 
@@ -279,11 +281,11 @@ class Gate:
             "copied with its memory: stop one of the two"
         )
 
-    def _end(self, link: PeerLink, why: str) -> None:
+    def _end(self, link: PeerLink, why: str, *, forgot: bool = False) -> None:
         for peer, waiting in list(self._waiting.items()):
             if waiting.link is link:
                 del self._waiting[peer]
-        link.refuse(why)
+        link.refuse(why, forgot=forgot)
 
     def _second(self, peer: WitnessId, other: str) -> RemoteFault:
         self.counters["second_process"] += 1

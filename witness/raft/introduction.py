@@ -18,11 +18,15 @@ from witness.raft.admission import PAST_MAX, PROCESS_BYTES, Mark, Position, Spea
 from witness.raft.messages import DISK_BYTES, NUMBER_MAX
 from witness.raft.store_rows import StoreRefused
 
-PEER_PROTOCOL: Final = 3
+PEER_PROTOCOL: Final = 4
 NAME_CHARS_MAX: Final = 128
 FEATURE_CEILING: Final = 1 << 16
 """Of what a peer may say; what counts of it is limited by our own maximum."""
 REASON_CHARS_MAX: Final = 500
+CODE_FORGOT: Final = 1
+"""Of a refusal or an objection: that disk is behind what was seen of it, and its witness heeds it (heed.py)."""
+CODE_MAX: Final = 255
+"""A code that is not known here counts as none: what it adds to the words is for a later release."""
 TOKEN_BYTES: Final = 16
 RELAYS_MAX: Final = 2
 """Of one question: connections of one peer that a member may have, the one that counts and one that waits."""
@@ -73,6 +77,8 @@ class Answer:
     mark: Mark | None
     relays: int = 0
     """Over how many connections of that very process the token was sent; as often it must come back to the asker."""
+    forgot: bool = False
+    """The objection is that the disk forgot something: the one who was asked about heeds it, told by the asker."""
 
 
 def pack_hello(hello: Hello) -> bytes:
@@ -189,21 +195,24 @@ def read_question(body: bytes) -> Question:
 
 def pack_answer(answer: Answer) -> bytes:
     objection = answer.objection[:REASON_CHARS_MAX]
-    fields = [answer.peer, answer.process, answer.token, objection, _packed(answer.mark), answer.relays]
+    code = CODE_FORGOT if answer.forgot else 0
+    fields = [answer.peer, answer.process, answer.token, objection, _packed(answer.mark), answer.relays, code]
     packed: bytes = msgpack.packb(fields)
     return packed
 
 
 def read_answer(body: bytes) -> Answer:
     value = _unpack(body)
-    if not isinstance(value, list) or len(value) != 6:
+    if not isinstance(value, list) or len(value) != 7:
         raise FrameRefused("an answer about a peer has wrong fields")
-    peer, process, token, objection, mark, relays = value
+    peer, process, token, objection, mark, relays, code = value
     _text(peer, "witness")
     _number(relays, "relays", RELAYS_MAX)
     if not _is_token(process, PROCESS_BYTES) or not _is_token(token, TOKEN_BYTES) or not isinstance(objection, str):
         raise FrameRefused("an answer about a peer has wrong fields")
-    return Answer(WitnessId(peer), process, token, _line(objection), _mark(peer, mark), relays)
+    _number(code, "code", CODE_MAX)
+    forgot = code == CODE_FORGOT and bool(objection)
+    return Answer(WitnessId(peer), process, token, _line(objection), _mark(peer, mark), relays, forgot)
 
 
 def pack_relay(to: WitnessId, token: bytes) -> bytes:
@@ -240,17 +249,21 @@ def _mark(peer: str, data: object) -> Mark | None:
         raise FrameRefused(f"what a witness knows of {peer} is not in our format") from refused
 
 
-def pack_reason(words: str) -> bytes:
-    packed: bytes = msgpack.packb(words[:REASON_CHARS_MAX])
+def pack_reason(words: str, *, forgot: bool = False) -> bytes:
+    """Without a code the words alone, as every protocol has read them: another release is told why it is refused."""
+    reason = words[:REASON_CHARS_MAX]
+    packed: bytes = msgpack.packb([reason, CODE_FORGOT] if forgot else reason)
     return packed
 
 
-def read_reason(body: bytes) -> str:
-    """Another's words, for a log line: one line of printable text, cut to its bound."""
+def read_reason(body: bytes) -> tuple[str, bool]:
+    """Another's words for a log line, printable and cut to their bound; and whether it says that our disk forgot."""
     value = _unpack(body)
-    if not isinstance(value, str):
+    words, code = value if isinstance(value, list) and len(value) == 2 else (value, 0)
+    if not isinstance(words, str):
         raise FrameRefused("a refusal must give its reason")
-    return _line(value)
+    _number(code, "code", CODE_MAX)
+    return _line(words), code == CODE_FORGOT
 
 
 def _line(text: str) -> str:

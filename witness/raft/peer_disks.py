@@ -21,6 +21,7 @@ from witness.raft.admission import (
     MARK_PREFIX,
     PAST_MAX,
     Admitted,
+    DiskForgot,
     Mark,
     Position,
     Refused,
@@ -131,7 +132,7 @@ class PeerDisks:
 
 def _mark_of(verdict: Admitted | Refused) -> Mark:
     if isinstance(verdict, Refused):
-        raise RemoteFault(verdict.words)
+        raise DiskForgot(verdict.words) if verdict.forgot else RemoteFault(verdict.words)
     return verdict.mark
 
 

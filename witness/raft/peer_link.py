@@ -22,7 +22,7 @@ import msgpack
 
 from proto.errors import FrameRefused, RemoteFault
 from proto.units import WitnessId
-from witness.raft.admission import Position, Speaker
+from witness.raft.admission import DiskForgot, Position, Speaker
 from witness.raft.introduction import (
     Answer,
     Hello,
@@ -78,6 +78,9 @@ class LinkOwner(Protocol):
 
     def relayed(self, link: PeerLink, token: bytes) -> None:
         """A token of ours came back."""
+
+    def told_forgot(self, link: PeerLink, words: str) -> None:
+        """A peer whose introduction we accepted refuses us: it saw our disk further than it is (witness.raft.heed)."""
 
     def closed(self, link: PeerLink, why: str) -> None: ...
     def broken(self, error: BaseException) -> None:
@@ -152,7 +155,7 @@ class PeerLink(asyncio.Protocol):
         try:
             read()
         except RemoteFault as fault:
-            self.refuse(str(fault))
+            self.refuse(str(fault), forgot=isinstance(fault, DiskForgot))
         except BaseException as error:  # noqa: BLE001  # the loop would log and go on: our bugs end the process
             self._owner.broken(error)
 
@@ -235,12 +238,12 @@ class PeerLink(asyncio.Protocol):
     def unsent_bytes(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
-    def refuse(self, why: str) -> None:
-        """Closes and tells the peer why; what it had for us is not read any more."""
+    def refuse(self, why: str, *, forgot: bool = False) -> None:
+        """Closes and tells the peer why; what it had for us is not read any more. `forgot`: it is to heed that."""
         if self.closing:
             return
         self.refused = True
-        self._write(frame(REFUSED, pack_reason(why)))
+        self._write(frame(REFUSED, pack_reason(why, forgot=forgot)))
         if self.unsent_bytes() > LINGER_BYTES_MAX:
             self.abort(why)
         else:
@@ -308,8 +311,11 @@ class PeerLink(asyncio.Protocol):
 
     def _read_frame(self, kind: int, body: bytes) -> None:
         if kind == REFUSED:
-            self.refused, self.refusal = True, read_reason(body)
+            self.refusal, forgot = read_reason(body)
+            self.refused = True
             self.close(f"{self.name or 'the other end'} refuses this witness: {self.refusal}")
+            if forgot and self.peer is not None:
+                self._owner.told_forgot(self, self.refusal)
         elif self.peer is None:
             if kind != HELLO:
                 raise FrameRefused("the first frame must be the introduction")

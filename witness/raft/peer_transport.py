@@ -76,6 +76,9 @@ class TransportOwner(GateOwner, Protocol):
     def peer_fault(self, peer: str, why: str) -> None:
         """A connection ended, or none came up: for the log."""
 
+    def told_forgot(self, peer: WitnessId, words: str) -> None:
+        """That peer, by its certificate, says that our disk is behind what was seen of it."""
+
     def broken(self, error: BaseException) -> None: ...
 
 
@@ -306,6 +309,10 @@ class PeerTransport:
 
     def relayed(self, link: PeerLink, token: bytes) -> None:
         self._gate.relayed(link, token)
+
+    def told_forgot(self, link: PeerLink, words: str) -> None:
+        if link.peer is not None:
+            self._owner.told_forgot(link.peer, words)
 
     def closed(self, link: PeerLink, why: str) -> None:
         self._unintroduced.pop(link, None)

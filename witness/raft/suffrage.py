@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from proto.units import WitnessId
+from witness.raft.heed import require_nothing_heeded
 from witness.raft.message_filter import EngineView, MessageFilter
 from witness.raft.messages import TERM_JUMP_MAX, Message
 from witness.raft.port import Role
@@ -137,4 +138,6 @@ class Suffrage:
 
 
 def standing_in(store: Marks) -> Standing:
+    """Of the disk that a process starts on. Raises StoreRefused when it may have none any more."""
+    require_nothing_heeded(store)
     return standing_of(store.get_meta(STANDING_MARK))

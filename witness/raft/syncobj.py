@@ -17,6 +17,7 @@ from proto.errors import RemoteFault
 from proto.histogram import Histogram
 from proto.units import NS_PER_MS, NS_PER_S, InstantNs, WitnessId
 from witness.raft.admission import PROCESS_BYTES, Mark, Position, Speaker
+from witness.raft.heed import heed
 from witness.raft.inbox import PEER_BYTES_HIGH
 from witness.raft.introduction import Hello
 from witness.raft.messages import Message
@@ -278,6 +279,10 @@ class PySyncObjConsensus:
     def peer_fault(self, peer: str, why: str) -> None:
         if self._running:
             self._faults.happened(peer, why, self._clock_ns())
+
+    def told_forgot(self, peer: WitnessId, words: str) -> None:
+        if self._running:
+            self.broken(heed(self._store, peer, words))
 
     def peer_down(self, peer: WitnessId, why: str) -> None:  # noqa: ARG002  # kept in peer_faults by the transport
         self._node.link_down(peer)

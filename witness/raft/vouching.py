@@ -83,9 +83,12 @@ def _tentative(base: Mark | None, taken: Mark, asker: bytes) -> Mark:
 
 
 def _open(mark: Mark, speaker: Speaker, verdict: Refused) -> Refused:
-    """In other words when it is not decided for good."""
-    if not mark.askers or isinstance(judge(own_part(mark), speaker), Refused):
+    """In other words when it is not decided for good. What is to be heeded stands whoever gives back, or nobody."""
+    if not mark.askers:
         return verdict
+    own = judge(own_part(mark), speaker)
+    if isinstance(own, Refused):
+        return replace(verdict, forgot=verdict.forgot and own.forgot)
     return Refused(_words(speaker.peer))
 
 

@@ -45,12 +45,17 @@ class Damage:
         return True
 
     def refuses(self, host: Host) -> bool:
-        """Its process says that the disk cannot be used: True, and noted, when that is so."""
-        if host.witness not in self.damaged:
+        """Its process says that the disk cannot be used: True, and noted, when that is so.
+
+        It may have noticed by itself, or heeded another one's word. The copy of a machine never says so too soon.
+        """
+        original = host.name in self._hosts
+        if original and host.witness not in self.damaged:
             return False
         self._hit("refused-disk")
         self.refused.add(host.name)
-        self._vote_no_more(host)
+        if original:
+            self._vote_no_more(host)
         return True
 
     def replaced(self, host: Host) -> None:

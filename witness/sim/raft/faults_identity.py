@@ -53,10 +53,13 @@ def _replace(world: Stage, host: Host, drive: SimDrive, disk: SimDisk) -> None:
 def readmit_host(world: Stage, host: Host, rng: random.Random) -> None:
     """`witness readmit`: what is there is put aside, and a learner's store takes its place."""
     if isinstance(host.drive, SimDrive):
+        stays_down = host.name in world.damage.refused
         world.hit("readmit")
         world.note(host.name, "is readmitted on a new disk")
         _replace(world, host, host.drive, new_disk(host, rng, learner=True))
         world.damage.readmitted(host)
+        if stays_down:
+            world.start_later(host)
 
 
 def readmit_told(world: Stage, rng: random.Random) -> bool:

@@ -17,11 +17,14 @@ from proto.errors import RemoteFault
 from proto.units import NS_PER_S, WitnessId
 from witness.raft.admission import Mark, Position, Speaker
 from witness.raft.gate import Gate
+from witness.raft.heed import heed
 from witness.raft.introduction import TOKEN_BYTES, Answer, Hello, Question
 from witness.raft.ourselves import our_hello, require_fitting_lineage
 from witness.raft.peer_disks import PeerDisks, position_of, record_start
 from witness.raft.peer_link import RAFT, PeerLink
 from witness.raft.peer_transport import INTRODUCED_WITHIN_S, PING_AFTER_S, SILENT_AFTER_S
+from witness.sim.disk import CrashPoint
+from witness.sim.raft.subject import PowerLost
 
 if TYPE_CHECKING:
     from witness.raft.node import RaftNode
@@ -158,6 +161,13 @@ class RaftLinks:
 
     def relayed(self, link: PeerLink, token: bytes) -> None:
         self._gate.relayed(link, token)
+
+    def told_forgot(self, link: PeerLink, words: str) -> None:
+        if link.peer is not None:
+            try:
+                self.broken(heed(self._store, link.peer, words))
+            except CrashPoint as crash:
+                raise PowerLost(str(crash)) from crash
 
     def closed(self, link: PeerLink, why: str) -> None:
         if link.peer is not None and self._links.get(link.peer) is link:

@@ -38,6 +38,9 @@ class Stage(Protocol):
     def propose_at(self, host: Host, count: int) -> None:
         """Work for one witness, whoever it is."""
 
+    def start_later(self, host: Host) -> None:
+        """As after the end of its process."""
+
     def hit(self, kind: str) -> None: ...
     def note(self, who: str, what: str) -> None: ...
     def fault_after(self, delay_ns: int, action: Callable[[], None], *, always: bool = False) -> None:

@@ -168,6 +168,7 @@ class World:
         self.network.heal()
         for name in self.copies:
             self.machines[name].power_off()
+            self.damage.refused.discard(name)
         heal_hosts(self, self._restarts, self._restart)
 
     def _settle(self) -> None:
@@ -302,6 +303,9 @@ class World:
     def ended(self, host: Host, error: BaseException | None) -> None:
         if error is not None:
             self._ends.by_itself(host, error)
+        self.start_later(host)
+
+    def start_later(self, host: Host) -> None:
         mean_ns = self.setup.restart_ns if self._safety else RESTART_CALM_NS
         delay_ns = int(mean_ns * self._restarts.choice((0.1, 0.5, 1, 2)))
         self.events.after(delay_ns, partial(self._restart, host))
