@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from witness_cluster import WAIT_S, Cluster, ScriptedAgent
 
 from witness.raft.store import STORE_NAME
+from witness.runtime.fatal import EXIT_FATAL
 
 pytestmark = pytest.mark.process
 
@@ -90,3 +93,41 @@ async def test_d25_a_damaged_witness_is_readmitted_by_one_command(cluster: Clust
     async with agent.stream("w3") as ws:
         agent.epoch = await agent.until_granted(ws)
     assert agent.epoch > 0
+
+
+async def test_o5_a_witness_whose_disk_was_put_back_ends_when_it_is_told_and_stays_down(cluster: Cluster) -> None:
+    """Restarted by a supervisor it is refused by its own store, also while nobody who knows can be reached."""
+    for name in cluster.names:
+        assert cluster.witness("init", *config(cluster, name)).returncode == 0
+        cluster.start(name)
+    await cluster.leader()
+    cluster.kill("w3")
+    data, earlier = cluster.directory / "data-w3", cluster.directory / "earlier"
+    shutil.copytree(data, earlier)
+    cluster.start("w3")
+    groups = cluster.directory / "groups.yaml"
+    groups.write_text("groups:\n- {group: shop, sites: [dc-a, dc-b], ttl: 1000ms}\n", encoding="utf-8")
+    code, applied = await cluster.ctl("apply", "-f", str(groups), "--reason", "test")
+    assert (code, applied["ok"]) == (0, True), cluster.logs()
+    await said(cluster, "w3", lambda seen: seen.get("groups") == 1)
+    await asyncio.sleep(1)  # two signs of life: the others have seen how far its disk is
+    cluster.kill("w3")
+    shutil.rmtree(data)
+    shutil.move(earlier, data)
+    cluster.start("w3")
+    assert await asyncio.to_thread(cluster.processes.pop("w3").wait, WAIT_S) == EXIT_FATAL, cluster.logs()
+    cluster.kill("w1")
+    cluster.kill("w2")
+    cluster.start("w3")
+    assert await asyncio.to_thread(cluster.processes.pop("w3").wait, WAIT_S) == 78, cluster.logs()
+    refusal = (cluster.directory / "w3.log").read_text().strip().splitlines()[-1]
+    assert re.search(r"witness w3: .*\(w[12] says: w3 comes with an older state of its disk \(turn .* \(turn ", refusal)
+    assert "witness readmit -c FILE" in refusal
+
+    cluster.start("w1")
+    cluster.start("w2")
+    await cluster.leader()
+    done = cluster.witness("readmit", *config(cluster, "w3"), "--yes", "w3")
+    assert done.returncode == 0, done.stderr
+    cluster.start("w3")
+    await said(cluster, "w3", lambda seen: seen.get("standing") == "voter" and seen.get("groups") == 1)

@@ -221,7 +221,7 @@ def test_a_question_about_it_is_no_refusal_of_the_asker() -> None:
     pair.deliver()
     pair.two.drop(latest)
     by = pair.to_one
-    pair.two.gate.asked(by, Question(speaker(B, starts=3, past=(A, FIRST)), None, TOKEN))  # type: ignore[arg-type]
+    pair.two.gate.asked(by, Question(speaker(B, starts=3, past=(A, FIRST)), None, TOKEN))  # type: ignore[arg-type] - a fake
     answer = by.said[-1]
     assert isinstance(answer, Answer)
     assert answer.forgot
