@@ -131,10 +131,10 @@ def test_who_is_called_replaced_after_the_heal_is_readmitted_once_more():
     host = next(one for one in cluster.hosts.values() if one is not cluster.leader())
     readmit_host(cluster, host, random.Random(1))
     replaced = host.drive.disk.clone(random.Random(2), host.witness)
-    for _ in range(2):
+    for number in (3, 4):  # each time another disk: the same one, blank again, would have forgotten something
         host.start()
         world.run_until(world.events.now_ns + 5 * S)
-        readmit_host(cluster, host, random.Random(3))
+        readmit_host(cluster, host, random.Random(number))
     host.start()
     world.run_until(world.events.now_ns + 5 * S)
     host.power_off()
