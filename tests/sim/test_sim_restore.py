@@ -139,6 +139,7 @@ def test_who_is_called_replaced_after_the_heal_is_readmitted_once_more():
     world.run_until(world.events.now_ns + 5 * S)
     host.power_off()
     host.drive.insert(replaced)
+    cluster.damage.replaced(host)
     cluster.network.forget_past(host.name)
     cluster.damage.readmitted(host)
     world.heal()
