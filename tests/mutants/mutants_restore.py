@@ -111,7 +111,7 @@ MUTANTS = (
         "versions-not-spent",
         "a deleted group's versions are spent like its epochs",
         "ADR 16: who asks",
-        rewritten(group_rules.delete, "max(group.epoch, group.version)", "group.epoch"),
+        rewritten(group_rules.delete, "later = (group.version, group.permits.floor)", "later = (group.permits.floor,)"),
         tests=(f"{LIVES}::test_a_group_that_is_made_again_has_versions_that_no_former_life_had",),
         why=MADE_ANEW,
     ),
