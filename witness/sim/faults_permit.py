@@ -120,7 +120,9 @@ class Outage:
         site, keys = self._site, self._world.keys
         own, other = site.settings.site, next(one for one in self._world.setup.sites if one != site.settings.site)
         self._refuses(group, keys.permit(group, own, forged=True), "forged")
-        self._refuses(group, keys.permit(group, own, lifetime_ms=60_000, age_ms=70_000), "expired")
+        behind_ms = max(0, keys.wall_ms() - site.clock.read().wall_ms)  # a guest that was frozen knows no better
+        expired = keys.permit(group, own, lifetime_ms=60_000, age_ms=70_000 + behind_ms)
+        self._refuses(group, expired, "expired")
         self._refuses(group, keys.permit(group, other), "elsewhere")
 
     def _refuses(self, group: GroupId, text: str, what: str) -> None:
