@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from proto.units import WitnessId
-from witness.raft.store_rows import STAY_DOWN, StoreRefused
+from witness.raft.store_rows import StoreRefused
 
 HEED_MARK: Final = "forgot"
 """The store's mark: who said so, and its words."""
@@ -55,4 +55,8 @@ def require_nothing_heeded(store: Read) -> None:
 
 
 def _refused(said: str) -> StoreRefused:
-    return StoreRefused(f"this witness's disk forgot something that another one has seen of it ({said}): {STAY_DOWN}")
+    return StoreRefused(
+        f"this witness's disk forgot something that another one has seen of it ({said}): it must not vote on as if "
+        "nothing had been lost; run `witness readmit -c FILE` and start it again. If two witnesses say so, readmit "
+        "neither: back up the one that still starts, and restore all"
+    )
