@@ -205,3 +205,14 @@ class Pair:
                 said, link.said[:] = list(link.said), []
                 for word in said:
                     member.hears(back, word)
+
+
+def older_than_the_other_saw(pair: Pair) -> Link:
+    """The second member saw the third's disk further; the first one, which knows nothing, is shown an older state."""
+    latest = pair.two.introduce(speaker(B, starts=3, past=(A, FIRST), position=replace(AT, turn=50)))
+    pair.deliver()
+    pair.two.drop(latest)
+    pair.one.use(PeerDisks(Memory()))  # its own disk is new
+    older = pair.one.introduce(speaker(A))
+    pair.deliver()
+    return older

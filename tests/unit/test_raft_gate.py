@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
-from gate_rig import AT, DISK, FIRST, NEW, TOKEN, W1, W2, W3, A, B, Link, Member, Memory, Pair, draw, speaker
+from gate_rig import (
+    AT,
+    DISK,
+    FIRST,
+    NEW,
+    TOKEN,
+    W1,
+    W2,
+    W3,
+    A,
+    B,
+    Link,
+    Member,
+    Pair,
+    draw,
+    older_than_the_other_saw,
+    speaker,
+)
 
 from proto.errors import FrameRefused
 from proto.units import WitnessId
 from witness.raft.admission import NOWHERE, Mark, Speaker
 from witness.raft.gate import VOUCH_WINDOW_S, VOUCHES_MAX, Gate
 from witness.raft.introduction import Answer, Question
-from witness.raft.peer_disks import PeerDisks
 
 
 @pytest.fixture
@@ -93,12 +107,7 @@ def test_a_silent_one_that_another_member_has_gives_way_and_is_closed_there(pair
 
 
 def test_o5_an_older_state_that_only_the_other_member_has_seen_is_refused(pair: Pair) -> None:
-    latest = pair.two.introduce(speaker(B, starts=3, past=(A, FIRST), position=replace(AT, turn=50)))
-    pair.deliver()
-    pair.two.drop(latest)
-    pair.one.use(PeerDisks(Memory()))  # it knows nothing: its own disk is new
-    older = pair.one.introduce(speaker(A))
-    pair.deliver()
+    older = older_than_the_other_saw(pair)
     assert not pair.one.counts(older)
     assert "older state" in older.why
 

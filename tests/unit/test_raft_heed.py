@@ -9,7 +9,7 @@ from pathlib import Path
 import msgpack
 import pytest
 from backup_rig import opened, settings_of
-from gate_rig import AT, FIRST, NEW, W1, W2, W3, A, B, Member, Memory, Pair, at, speaker
+from gate_rig import AT, FIRST, NEW, W1, W2, W3, A, B, Member, Memory, Pair, at, older_than_the_other_saw, speaker
 from test_raft_admission import BEFORE, MARK, SEEN, SPEAKER
 from test_raft_admission import REFUSED as REFUSED_ROWS
 from test_raft_peer_link import CLUSTER, OTHER, THIRD, TOKEN, End, Pipe
@@ -108,12 +108,7 @@ def test_a_member_tells_the_newcomer_itself(learner: bool) -> None:
 
 def test_the_one_who_knows_may_be_the_one_who_is_asked() -> None:
     pair = Pair()
-    latest = pair.two.introduce(speaker(B, starts=3, past=(A, FIRST), position=replace(AT, turn=50)))
-    pair.deliver()
-    pair.two.drop(latest)
-    pair.one.use(PeerDisks(Memory()))  # it knows nothing: its own disk is new
-    older = pair.one.introduce(speaker(A))
-    pair.deliver()
+    older = older_than_the_other_saw(pair)
     assert older.why.endswith("(as w2 says)")
     assert older.forgot
 
