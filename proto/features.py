@@ -148,8 +148,11 @@ _LEVEL_2_CLOCKS: Final = (
 )
 """Rates of the agents' clocks, as the witnesses measure them (docs/adr/0024)."""
 
+_LEVEL_2_SPEAKERS: Final = ("Heartbeat.ended",)
+"""Words of ended incarnations that come late (docs/adr/0025)."""
+
 SINCE: dict[str, int] = dict.fromkeys(
-    (*_LEVEL_2, *_LEVEL_2_PERMITS, *_LEVEL_2_LICENSES, *_LEVEL_2_NOTIFY, *_LEVEL_2_CLOCKS), 2
+    (*_LEVEL_2, *_LEVEL_2_PERMITS, *_LEVEL_2_LICENSES, *_LEVEL_2_NOTIFY, *_LEVEL_2_CLOCKS, *_LEVEL_2_SPEAKERS), 2
 )
 """What came after the first level -> its level. Names: 'Grant' (a command or message), 'Grant.site' (a field, which
 must have a default: its value wherever it is not written), 'Cause.DRILL' (a member of an enum)."""

@@ -96,6 +96,9 @@ class Heartbeat:
     groups: tuple[GroupHeartbeat, ...]
     answered: int = -1
     """`seq` of the newest heartbeat whose answer this agent has, -1 while none: what it knows, and since when (B3)."""
+    ended: tuple[Incarnation, ...] = ()
+    """Incarnations of this agent that ended before this one began, the newest last, at most ENDED_NAMED_MAX: what they
+    said may come late, and counts no more (ADR 25)."""
 
 
 class Verdict(IntEnum):

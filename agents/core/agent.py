@@ -6,11 +6,12 @@ The clocks are compared on every input: when they disagree, this incarnation end
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from agents.core.agent_holder import SiteHolder
+from agents.core.agent_incarnation import SiteIncarnation
 from agents.core.clock_watch import ClockWatch
-from agents.core.effects import Effect, KeepRelays, ReopenStreams, Send, Tell
+from agents.core.effects import Effect, KeepRelays, Send, Tell
+from agents.core.ended import EndedIncarnations
 from agents.core.group_permit import GroupLifeStart, PermittedGroup
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_EPOCH, LeaseHolder
@@ -63,7 +64,7 @@ _ENTRY_BYTES = 110
 """One group's part of a heartbeat beside its report: name, epoch, claim, lag."""
 
 
-class SiteAgent(SiteHolder):
+class SiteAgent(SiteIncarnation):
     def __init__(
         self,
         settings: AgentSettings,
@@ -76,13 +77,17 @@ class SiteAgent(SiteHolder):
         sites: Mapping[GroupId, GroupSites] | None = None,
         permits: Mapping[GroupId, PermitRecord] | None = None,
         sealed: Mapping[GroupId, Mapping[LicenseName, KeptKeys]] | None = None,
+        incarnation: Incarnation | None = None,
+        ended: Iterable[Incarnation] = (),
     ) -> None:
         """`takeover`: guards still hold for a former process's incarnation, which goes on (agents/core/takeover.py).
 
-        `promises`, `sites`, `permits` and `sealed` are what is on disk.
+        `promises`, `sites`, `permits` and `sealed` are what is on disk; so is `incarnation`, None to draw one that
+        need not be, and those that `ended` before it (agents/core/ended.py).
         """
         self.settings = settings
-        self.incarnation = Incarnation(tokens()) if takeover is None else takeover.kept.incarnation
+        self.incarnation = incarnation or (Incarnation(tokens()) if takeover is None else takeover.kept.incarnation)
+        self._ended = EndedIncarnations(ended)
         self.streams = StreamTable()
         self.relays = Relays(settings.peers)
         self.answered_via: SiteId | None = None
@@ -93,6 +98,8 @@ class SiteAgent(SiteHolder):
         self._seq = 0 if takeover is None else takeover.seq_first
         self._heard_seq = -1
         """The newest heartbeat that was answered, and counted."""
+        self._refused_seq = -1
+        """What was sent by then may be of before it was superseded."""
         self._clocks = ClockWatch(started)
         self._start_linked(started.boottime_ns)
         self._heartbeat_at = started.boottime_ns
@@ -195,12 +202,6 @@ class SiteAgent(SiteHolder):
         self.groups[group].urgent = True
         self._work(now)
 
-    def machine_changed(self, text: str, now: ClockReading) -> None:
-        """This machine is not the one it was: a copy, or one that was put back (VMGENID). A cold start."""
-        self._begin(now)
-        self._new_incarnation(text, now)
-        self._work(now)
-
     def shutdown(self, now: ClockReading) -> None:
         """Deactivate and release everything in order; `finished` tells when that is done."""
         self._begin(now)
@@ -253,20 +254,6 @@ class SiteAgent(SiteHolder):
         known = [g.known_constants.drift_max_ppm for g in self.groups.values() if g.known_constants is not None]
         return max(known, default=_DRIFT_UNKNOWN_PPM)
 
-    def _new_incarnation(self, text: str, now: ClockReading) -> None:
-        """Counts as a cold start: nothing that was promised to the old incarnation is used again."""
-        self._effects.append(Tell(None, f"{text}; this incarnation ends", alarm=True))
-        self._clocks.begin_anew(now)
-        self.incarnation = Incarnation(self._tokens())
-        self._seq, self._heard_seq = 0, -1
-        self.streams.forget_all()
-        self.relays.forget()
-        self._answer_by = None
-        self._effects.append(ReopenStreams())
-        for group in self.groups.values():
-            group.abandon(text, now)
-            group.urgent = True
-
     # -- answers ------------------------------------------------------------------------------------------
 
     def _answer(self, message: HeartbeatAnswer, now: ClockReading) -> None:
@@ -281,6 +268,8 @@ class SiteAgent(SiteHolder):
             # Our newest attempt cannot be stale: a twin with our incarnation and claims is ahead of us. Whatever
             # we released now would be released under its feet (DESIGN sections 1 and 3; FAULTS O3).
             self._new_incarnation("another copy of this agent speaks with our incarnation: a cloned machine?", now)
+            return
+        if self._heard_again(message, attempt.seq, now):
             return
         if all(one.reason not in _NOT_HEARD for one in message.groups):
             self._heard_seq = max(self._heard_seq, attempt.seq)
@@ -355,7 +344,7 @@ class SiteAgent(SiteHolder):
     def _send_heartbeat(self, now: ClockReading) -> None:
         self._heartbeat_at = InstantNs(now.boottime_ns + self.interval_ns())
         route = self.streams.best()
-        if route is None or not self.groups:
+        if route is None or not self.groups or not self._ended.noted:
             return
         self._heartbeat_last = now.boottime_ns
         self._seq += 1
@@ -370,7 +359,8 @@ class SiteAgent(SiteHolder):
         wait_ns = min(self.streams.answer_wait_ns(route), self.interval_ns())
         self._answer_by = (InstantNs(now.boottime_ns + wait_ns), nonce, route)
         known = self.newest_answered()
-        beat = Heartbeat(self.settings.site, self.incarnation, self._seq, nonce, now.wall_ms, entries, known)
+        ended = self._ended.named(self.streams.open[route].features, superseded=self.superseded())
+        beat = Heartbeat(self.settings.site, self.incarnation, self._seq, nonce, now.wall_ms, entries, known, ended)
         self._effects.append(Send(route.witness, beat, route.via))
 
     def _ping(self, route: Route, now: ClockReading) -> None:

@@ -17,7 +17,7 @@ from proto.license import EscrowItem, EscrowVersion
 from proto.messages import AgentMessage, GroupSites
 from proto.site_messages import HoldAnswer, HoldEnd, HoldEndAnswer, HoldRequest
 from proto.timing import LocalDeadlines
-from proto.units import Claim, Epoch, GroupId, LicenseName, SiteId, WitnessId
+from proto.units import Claim, Epoch, GroupId, Incarnation, LicenseName, SiteId, WitnessId
 
 
 class PlanKind(Enum):
@@ -55,6 +55,15 @@ class AnswerSite:
 
     site: SiteId
     message: HoldAnswer | HoldEndAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class NoteIncarnation:
+    """Make durable that this incarnation began, for those that follow it to name; each is answered by
+    `incarnation_noted`, in order. It does not speak before.
+    """
+
+    incarnation: Incarnation
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +221,7 @@ Effect = (
     | LookAtKey
     | KeepSealed
     | StoreBounds
+    | NoteIncarnation
     | KeepAuthority
     | StartPlan
     | ExtendDeadline

@@ -37,6 +37,7 @@ from proto.permit import PermitMark
 from proto.site_messages import HoldAnswer, HoldEnd, HoldEndAnswer, HoldRequest
 from proto.units import Claim, Epoch, InstantNs, SiteId
 
+SECOND_AGENT = "another agent speaks for this site: stop one of the two, then restart this one"
 UNKNOWN_GROUP = "the witnesses know no such group, or it does not name this site: see `witnessctl groups`"
 _NOT_LOST = frozenset({Reason.STALE_HEARTBEAT, Reason.REVOKE_DUE})
 """Refusals that do not mean that the lease is lost: a reordered attempt; a handover whose time is over."""
@@ -122,11 +123,11 @@ class GroupAgent(GroupLife):
             self._refused(answer.reason, carried)
 
     def _refused(self, reason: Reason, carried: Epoch) -> None:
-        if reason is Reason.INCARNATION_SUPERSEDED and not self._superseded:
-            self._superseded = True
+        if reason is Reason.INCARNATION_SUPERSEDED and not self.superseded:
+            self.superseded = True
             self.end.release = None  # what waits for its word is void as well: the other one may be a copy that runs
             self.taken.tell_nobody()
-            self.trouble = "another agent speaks for this site: stop one of the two, then restart this one"
+            self.trouble = SECOND_AGENT
             self._emit(Tell(self.settings.group, self.trouble, alarm=True))
         if carried == NO_EPOCH or carried not in (self.holder.epoch, self.holder.next):
             return
@@ -139,7 +140,13 @@ class GroupAgent(GroupLife):
             self.holder.decline_in_place()  # it ran out before it was claimed; the epoch before it goes on by holds
         else:
             why = f"the witnesses refused the renewal of epoch {carried}: {reason.value}"
-            self._lost_lease(f"{self.trouble} ({why})" if self._superseded else why)
+            self._lost_lease(f"{self.trouble} ({why})" if self.superseded else why)
+
+    def speaks_again(self) -> None:
+        """The witnesses heard this agent after all."""
+        self.superseded = False
+        if self.trouble == SECOND_AGENT:
+            self.trouble = ""
 
     def noticed(self, notice: Notice) -> None:
         """A hint: look at it now. A grant is claimed at once; only the claim's answer gives authority."""
@@ -229,7 +236,7 @@ class GroupAgent(GroupLife):
             self._finish_again = False
             self._store(Storing.FINISH)
             return
-        if storing is Storing.FINISH and not self._superseded:
+        if storing is Storing.FINISH and not self.superseded:
             self.trouble = ""  # it is over and proven; the ledger and the log keep why
         if storing is Storing.CLAIM and self._closing:
             self._finish_former()
@@ -272,7 +279,7 @@ class GroupAgent(GroupLife):
         self._hold_interval_ns = interval_ns
         held, known = self.held(), self._whole_set()
         runs = self.state in (SiteState.ACTIVE, SiteState.ACTIVATING) and self.holder.alive(now)
-        if held is None or known is None or not runs or self._revoked or self._superseded or self.permit_in_use:
+        if held is None or known is None or not runs or self._revoked or self.superseded or self.permit_in_use:
             self.taken.on = False
             return
         if not self.taken.on:

@@ -232,10 +232,10 @@ class GroupLife(GroupParts):
         return False
 
     def _end_epoch(self, constants: LeaseConstants | None, now: ClockReading, delay_ns: int = 0) -> None:
-        self.taken.epoch_over(None if self._superseded else self.held(), now, delay_ns)
+        self.taken.epoch_over(None if self.superseded else self.held(), now, delay_ns)
         self.licenses.over(now.boottime_ns, 0 if constants is None else constants.ttl_ns)
         claim, epoch = self.holder.claim, self.holder.end()
-        if epoch != NO_EPOCH and constants is not None and not self._superseded:
+        if epoch != NO_EPOCH and constants is not None and not self.superseded:
             # Superseded: the other one may be a copy of this machine that holds the same claim and still runs.
             patience_ns = DurationNs(2 * constants.ttl_ns)
             self.end.offer(epoch, claim, now, delay_ns, patience_ns)

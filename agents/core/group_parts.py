@@ -83,7 +83,8 @@ class GroupParts:
         self._revoked = False
         self._cause = "start"
         self._closing = False
-        self._superseded = False
+        self.superseded = False
+        """The witnesses say that another one speaks for this site, and its word counts."""
         self._life = life
         self._finish_again = False
         """The epoch ended while a bound was being stored: its end is stored next."""

@@ -133,7 +133,7 @@ class PermittedGroup(GroupAgent):
             enforcing=self.settings.enforce,
             down=self.state in DORMANT_STATES,
             idle=not busy and not self._closing,
-            superseded=self._superseded,
+            superseded=self.superseded,
             bound=self.holder.bound,
             finished=self.holder.finished,
             promised=NO_EPOCH if promise is None else promise.epoch,
@@ -317,7 +317,7 @@ class PermittedGroup(GroupAgent):
                 self._permit_over(f"adopted by the witnesses under epoch {self.holder.epoch}: the permit is over")
         elif answer.reason is Reason.PERMIT_OVERRULED and self.state in LIVE_STATES:
             self.fence(f"the witnesses granted epoch {answer.epoch} to another site: the permit is over")
-        elif self._superseded and self.state in LIVE_STATES:
+        elif self.superseded and self.state in LIVE_STATES:
             self.fence(self.trouble)  # no lease runs out, and the other one's word counts: of this site, nobody waits
 
     def _silence_over(self, why: str, now: ClockReading) -> None:

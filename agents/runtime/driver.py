@@ -16,6 +16,7 @@ from agents.core.effects import (
     KeepRelays,
     KeepSealed,
     LookAtKey,
+    NoteIncarnation,
     ReopenStreams,
     SealKey,
     Send,
@@ -86,6 +87,9 @@ class Shell(Protocol):
     def store_bounds(self, group: GroupId, bound: Epoch, finished: Epoch) -> None:
         """Blocking and durable; called from a thread, one call at a time for each group."""
 
+    def note_incarnation(self, incarnation: Incarnation) -> None:
+        """Blocking and durable; called from a thread, one call at a time, in order. Never fails."""
+
     def keep_authority(self, incarnation: Incarnation, effect: KeepAuthority) -> None:
         """For the next process; blocking, called from a thread, one call at a time. Never fails."""
 
@@ -124,6 +128,7 @@ class Driver(CoreLoop):
         self._summaries: dict[GroupId, HealthSummary] = {}
         self._shell = shell
         self._keep_lock = asyncio.Lock()
+        self._note_lock = asyncio.Lock()
         self._file_lock = asyncio.Lock()
 
     # -- life ---------------------------------------------------------------------------------------------
@@ -283,6 +288,8 @@ class Driver(CoreLoop):
             self._shell.reopen_streams()
         elif isinstance(effect, StoreBounds):
             self.start_storing(effect)
+        elif isinstance(effect, NoteIncarnation):
+            self.spawn(self._note(effect), "note the incarnation")
         elif isinstance(effect, KeepAuthority):
             self.spawn(self._keep(self.agent.incarnation, effect), f"keep {effect.group}")
         elif isinstance(effect, StartPlan):
@@ -315,6 +322,11 @@ class Driver(CoreLoop):
         async with self._file_lock:
             await asyncio.to_thread(self._shell.store_permit, effect)
         self._input(lambda now: self.agent.permit_stored(effect.group, now))
+
+    async def _note(self, effect: NoteIncarnation) -> None:
+        async with self._note_lock:
+            await asyncio.to_thread(self._shell.note_incarnation, effect.incarnation)
+        self._input(lambda now: self.agent.incarnation_noted(effect.incarnation, now))
 
     async def _keep(self, incarnation: Incarnation, effect: KeepAuthority) -> None:
         async with self._keep_lock:

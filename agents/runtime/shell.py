@@ -11,6 +11,7 @@ from agents.core.effects import Effect, KeepAuthority, KeepSealed, LookAtKey, Se
 from agents.core.license import KeptKeys
 from agents.fencing.exec_registry import ExecRegistry
 from agents.holds_store import HoldsStore
+from agents.incarnations import Incarnations
 from agents.permit_files import PermitFiles
 from agents.runtime.driver import Driver
 from agents.runtime.take_over import Keeper
@@ -31,7 +32,13 @@ class AgentShell:
     """Implements agents.runtime.driver.Shell. The streams come after the driver that they report to."""
 
     def __init__(
-        self, store: AgentStore, holds: HoldsStore, permits: PermitFiles, telemetry: Telemetry, keeper: Keeper
+        self,
+        store: AgentStore,
+        incarnations: Incarnations,
+        holds: HoldsStore,
+        permits: PermitFiles,
+        telemetry: Telemetry,
+        keeper: Keeper,
     ) -> None:
         self.streams: WitnessStreams | None = None
         self.sites: Sites | None = None
@@ -40,6 +47,7 @@ class AgentShell:
         self._keeper = keeper
         self._permits = permits
         self._store = store
+        self._incarnations = incarnations
         self._holds = holds
         self._telemetry = telemetry
 
@@ -62,6 +70,9 @@ class AgentShell:
 
     def store_bounds(self, group: GroupId, bound: Epoch, finished: Epoch) -> None:
         self._store.store_bounds(group, bound, finished)
+
+    def note_incarnation(self, incarnation: Incarnation) -> None:
+        self._incarnations.begin(incarnation)
 
     def store_promise(self, effect: StorePromise) -> Mapping[LicenseName, KeptKeys]:
         room = self.licenses

@@ -12,6 +12,7 @@ from aiohttp import WSMsgType, web
 from agents.settings import Endpoint
 from proto.codec import AGENT_MESSAGES, REPORTS, WITNESS_MESSAGES
 from proto.decisions import Reason
+from proto.features import FEATURE_MAX
 from proto.health import HealthReport, SiteState
 from proto.messages import (
     GroupAnswer,
@@ -30,7 +31,7 @@ from proto.messages import (
     Welcome,
     WitnessMessage,
 )
-from proto.units import Claim, ClusterId, Epoch, GroupId, RenewalNo, WitnessId
+from proto.units import Claim, ClusterId, Epoch, GroupId, Incarnation, RenewalNo, WitnessId
 
 TTL_MS = 2_000
 NO_CLAIM = Claim(bytes(16))
@@ -121,6 +122,9 @@ class ScriptedWitness:
         self.silent = False
         """Heartbeats and releases stay unanswered; pings are answered (a witness without a majority)."""
         self.beats = 0
+        self.ended: tuple[Incarnation, ...] = ()
+        """Those that the newest heartbeat names."""
+        self.features = FEATURE_MAX
         self.answered = 0
         self.hellos: list[Hello] = []
         self._cluster = cluster
@@ -170,9 +174,10 @@ class ScriptedWitness:
             self.hellos.append(message)
             await self._say(socket, Welcome(self.id, self._cluster, self._leading))
         elif isinstance(message, Ping):
-            await self._say(socket, Pong(message.nonce, self._leading, has_quorum=True))
+            await self._say(socket, Pong(message.nonce, self._leading, has_quorum=True, features=self.features))
         elif isinstance(message, Heartbeat):
             self.beats += 1
+            self.ended = message.ended
             if not self.silent:
                 self.answered += 1
                 answers = tuple(self.lease.answer(beat) for beat in message.groups)

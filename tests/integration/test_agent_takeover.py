@@ -213,6 +213,7 @@ async def test_when_the_guard_is_gone_too_the_next_agent_starts_cold_and_takes_b
     async with world.running():
         await until(lambda: world.lease.state is SiteState.STANDBY, world.log())
         assert world.witness.hellos[-1].incarnation != first
+        await until(lambda: world.witness.ended == (first,), "it names the incarnation that ended before it")
         assert undone.exists()
         assert not runs(guard["init_pid"])
         await until(lambda: world.lease.reports[-1].finished_epoch == 4, world.log())

@@ -8,7 +8,7 @@ import pytest
 from mutant import Mutant
 
 from proto.groups import Mode
-from witness.core import decide, heartbeats, lease_rules, proposals, sight, transitions
+from witness.core import decide, heartbeats, lease_rules, proposals, sight, speaker, transitions
 from witness.core.transitions import LeaseInput, Phase
 
 
@@ -52,15 +52,15 @@ def a_renewal_after_the_revokes_deadline(patch: pytest.MonkeyPatch) -> None:
 
 
 def old_heartbeats_count(patch: pytest.MonkeyPatch) -> None:
-    right = heartbeats._speaker
+    right = speaker.heard
 
-    def speaker(scope, site, incarnation, seq):
-        record = scope.state.agents.get(site)
-        if record is not None and record.incarnation == incarnation:
+    def heard(scope, beat):
+        record = scope.state.agents.get(beat.site)
+        if record is not None and record.incarnation == beat.incarnation:
             return None
-        return right(scope, site, incarnation, seq)
+        return right(scope, beat)
 
-    patch.setattr(heartbeats, "_speaker", speaker)
+    patch.setattr(speaker, "heard", heard)
 
 
 def another_store_is_welcome(patch: pytest.MonkeyPatch) -> None:

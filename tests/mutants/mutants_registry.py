@@ -21,6 +21,7 @@ import mutants_plans
 import mutants_raft
 import mutants_restore
 import mutants_review
+import mutants_speaker
 import mutants_standing
 import mutants_takeover
 from mutant import Mutant
@@ -37,6 +38,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *mutants_entries.MUTANTS,
     *mutants_standing.MUTANTS,
     *mutants_identity.MUTANTS,
+    *mutants_speaker.MUTANTS,
     *mutants_heed.MUTANTS,
     *mutants_restore.MUTANTS,
     *mutants_plans.MUTANTS,

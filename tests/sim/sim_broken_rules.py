@@ -13,11 +13,11 @@ from weakref import WeakKeyDictionary
 
 import pytest
 
-import witness.core.heartbeats
 import witness.core.lease_rules
 import witness.core.permits
 import witness.core.proposals
 import witness.core.restore
+import witness.core.speaker
 import witness.core.timers
 from agents.core.agent import SiteAgent
 from agents.core.group_life import GroupLife
@@ -193,15 +193,15 @@ def silence_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
 
 def any_heartbeat_counts(patch: pytest.MonkeyPatch) -> None:
     """Also one with a number that was there before."""
-    right = witness.core.heartbeats._speaker
+    right = witness.core.speaker.heard
 
-    def speaker(scope, site, incarnation, seq):
-        record = scope.state.agents.get(site)
-        if record is not None and record.incarnation == incarnation:
+    def heard(scope, beat):
+        record = scope.state.agents.get(beat.site)
+        if record is not None and record.incarnation == beat.incarnation:
             return None
-        return right(scope, site, incarnation, seq)
+        return right(scope, beat)
 
-    patch.setattr(witness.core.heartbeats, "_speaker", speaker)
+    patch.setattr(witness.core.speaker, "heard", heard)
 
 
 def a_stale_word_tells_nothing(patch: pytest.MonkeyPatch) -> None:

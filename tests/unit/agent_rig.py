@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from agents.core.agent import SiteAgent
-from agents.core.effects import Effect, Fence, PlanKind, ReopenStreams, Send, StartPlan, Tell
+from agents.core.effects import Effect, Fence, NoteIncarnation, PlanKind, ReopenStreams, Send, StartPlan, Tell
 from agents.core.health import HealthSummary
 from agents.core.settings import AgentSettings, GroupSettings
 from proto.clock import ManualClock
@@ -83,6 +83,8 @@ class AgentRig:
         new = self.agent.take_effects()
         if any(isinstance(effect, ReopenStreams) for effect in new):
             self._open_streams()
+            for effect in [effect for effect in new if isinstance(effect, NoteIncarnation)]:
+                self.agent.incarnation_noted(effect.incarnation, self.clock.read())
             new += self.agent.take_effects()
         self.effects += new
         self.told += [effect.text for effect in new if isinstance(effect, Tell)]

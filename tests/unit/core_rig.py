@@ -78,8 +78,11 @@ def frame(
     *entries: GroupHeartbeat,
     incarnation: str = "i1",
     seq: int = 1,
+    ended: tuple[str, ...] = (),
 ) -> HeartbeatFrame:
-    beat = Heartbeat(site, Incarnation(token(incarnation)), seq, Nonce(token("n")), WallMs(1), entries)
+    names = tuple(Incarnation(token(name)) for name in ended)
+    own = Incarnation(token(incarnation))
+    beat = Heartbeat(site, own, seq, Nonce(token("n")), WallMs(1), entries, ended=names)
     return HeartbeatFrame(codec.AGENT_MESSAGES.encode(beat))
 
 
@@ -136,10 +139,12 @@ class Rig:
         assert self.last is not None
         return [event.kind.value for event in self.last.events]
 
-    def beat(self, site: SiteId, *, incarnation: str = "i1", seq: int | None = None, **fields) -> GroupAnswer:
+    def beat(
+        self, site: SiteId, *, incarnation: str = "i1", seq: int | None = None, ended: tuple[str, ...] = (), **fields
+    ) -> GroupAnswer:
         key = (site, incarnation)
         self.seqs[key] = self.seqs.get(key, 0) + 1 if seq is None else seq
-        outcome = self.one(frame(site, entry(**fields), incarnation=incarnation, seq=self.seqs[key]))
+        outcome = self.one(frame(site, entry(**fields), incarnation=incarnation, seq=self.seqs[key], ended=ended))
         return outcome.answers[0]
 
     def vote(

@@ -17,6 +17,7 @@ from agents.core.agent import SiteAgent
 from agents.core.effects import (
     AnswerSite,
     Fence,
+    NoteIncarnation,
     PlanKind,
     ReopenStreams,
     Send,
@@ -215,6 +216,8 @@ class Together:
                     asker, asked_life, lambda one: one.site_received(site.name, effect.message, asker.clock.read())
                 ),
             )
+        elif isinstance(effect, NoteIncarnation):
+            feed(lambda one: one.incarnation_noted(effect.incarnation, read()), self.rng.randint(0, 5))
         elif isinstance(effect, StoreBounds):
             site.disk["bounds"][G] = (effect.epoch_bound, effect.finished_epoch)
             feed(lambda one: one.bounds_stored(G, read()), self.rng.randint(0, 5))

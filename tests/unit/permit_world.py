@@ -12,7 +12,16 @@ from dataclasses import replace
 from core_rig import AUTHOR, CLUSTER, SESSION, A, B, G, W, config
 
 from agents.core.agent import SiteAgent
-from agents.core.effects import Fence, Send, StartPlan, StoreBounds, StorePermit, StorePromise, StoreSites
+from agents.core.effects import (
+    Fence,
+    NoteIncarnation,
+    Send,
+    StartPlan,
+    StoreBounds,
+    StorePermit,
+    StorePromise,
+    StoreSites,
+)
 from agents.core.health import HealthSummary
 from agents.core.permit_record import PermitRecord
 from agents.core.settings import AgentSettings, GroupSettings
@@ -259,6 +268,8 @@ class PermitWorld:
             now = site.clock.read()
             if isinstance(effect, Send):
                 self._sent(site, effect)
+            elif isinstance(effect, NoteIncarnation):
+                agent.incarnation_noted(effect.incarnation, now)
             elif isinstance(effect, StoreBounds):
                 site.bounds = (effect.epoch_bound, effect.finished_epoch)
                 agent.bounds_stored(G, now)

@@ -6,7 +6,7 @@ import itertools
 import secrets
 
 from agents.core.agent import SiteAgent
-from agents.core.effects import Fence, ReopenStreams, Send, StartPlan, StoreBounds
+from agents.core.effects import Fence, NoteIncarnation, ReopenStreams, Send, StartPlan, StoreBounds
 from agents.core.health import HealthSummary
 from agents.core.settings import AgentSettings, GroupSettings
 from proto.clock import ManualClock
@@ -220,6 +220,8 @@ class Pump:
             for effect in effects:
                 if isinstance(effect, Send):
                     self._send(effect.message)
+                elif isinstance(effect, NoteIncarnation):
+                    self.agent.incarnation_noted(effect.incarnation, clock.read())
                 elif isinstance(effect, StoreBounds):
                     self.agent.bounds_stored(effect.group, clock.read())
                 elif isinstance(effect, StartPlan):

@@ -1,6 +1,6 @@
 """(7) A heartbeat at apply: who speaks, what it reports, and whether it claims or renews.
 
-Order of the checks matters: first the speaker (newest incarnation, newest sequence number), then each group. The
+Order of the checks matters: first the speaker (witness/core/speaker.py), then each group. The
 answer is computed here, from the very command that was committed, and nowhere else. What an agent said is read at the
 cluster's feature level, not at this program's: replicas of two versions must read the same frame alike.
 """
@@ -24,13 +24,13 @@ from proto.messages import (
     RevokePhase,
     Verdict,
 )
-from proto.units import EPOCH_MAX, Epoch, GroupId, Incarnation, RenewalNo, SiteId
-from witness.core import clock_rules, holds_rules, licenses, permits
+from proto.units import EPOCH_MAX, Epoch, GroupId, RenewalNo, SiteId
+from witness.core import clock_rules, holds_rules, licenses, permits, speaker
 from witness.core.calendar import SINCE_LEVEL
 from witness.core.changes import Scope
 from witness.core.effects import Outcome
 from witness.core.lease_rules import DONE, carry, refused
-from witness.core.state import AgentRecord, GroupState, Lease, QuarantineNote, SiteRecord
+from witness.core.state import GroupState, Lease, QuarantineNote, SiteRecord
 from witness.core.transitions import LeaseInput, Phase, next_phase, refusal
 
 EPOCH_BOUND_MAX = EPOCH_MAX - (1 << 40)
@@ -46,7 +46,9 @@ def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
         return refused(Reason.MALFORMED, str(error)[: limits.TEXT_CHARS_MAX])
     if not isinstance(beat, Heartbeat):
         return refused(Reason.MALFORMED, "a heartbeat was expected")
-    problem = _speaker(scope, beat.site, beat.incarnation, beat.seq)
+    if wrong := speaker.wrong(beat):
+        return refused(Reason.MALFORMED, wrong)
+    problem = speaker.heard(scope, beat)
     if problem is None and scope.state.feature_level >= SINCE_LEVEL:
         permits.heard(scope.state, scope.state.agents[beat.site], beat.seq, beat.answered)
     groups = scope.state.groups
@@ -97,31 +99,6 @@ def _refuse_all(scope: Scope, beat: Heartbeat, problem: Reason) -> Outcome:
         _answer(scope, groups[entry.group], Verdict.REFUSED, problem) for entry in beat.groups if entry.group in groups
     ]
     return Outcome(problem, answers=tuple(answers))
-
-
-def _speaker(scope: Scope, site: SiteId, incarnation: Incarnation, seq: int) -> Reason | None:
-    record = scope.state.agents.get(site)
-    if record is None:
-        scope.state.agents[site] = AgentRecord(incarnation, seq)
-        scope.ledger.append(EventKind.SITE_JOINED, "its agent was heard for the first time", site=site)
-        return None
-    if record.incarnation == incarnation:
-        if seq <= record.seq:
-            return Reason.STALE_HEARTBEAT
-        record.seq = seq
-        return None
-    if incarnation in record.superseded:
-        if not record.clash_told:
-            record.clash_told = True
-            text = "an older incarnation speaks again: two agents run for this site"
-            scope.ledger.append(EventKind.SECOND_AGENT, text, site=site)
-        return Reason.INCARNATION_SUPERSEDED
-    record.superseded.append(record.incarnation)
-    del record.superseded[: -limits.SUPERSEDED_KEPT_MAX]
-    record.incarnation, record.seq, record.clash_told = incarnation, seq, False
-    permits.started_anew(record)
-    scope.ledger.append(EventKind.SITE_RESTARTED, "a new incarnation of its agent speaks", site=site)
-    return None
 
 
 def _report(

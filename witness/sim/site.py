@@ -22,6 +22,7 @@ from agents.core.effects import (
     KeepRelays,
     KeepSealed,
     LookAtKey,
+    NoteIncarnation,
     ReopenStreams,
     SealKey,
     Send,
@@ -32,6 +33,7 @@ from agents.core.effects import (
     StorePromise,
     StoreSites,
 )
+from agents.core.ended import ended_before
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_EPOCH
 from agents.core.settings import AgentSettings
@@ -50,7 +52,7 @@ from proto.errors import BadValue
 from proto.health import SiteState
 from proto.limits import BLOCKERS_MAX
 from proto.messages import EscrowPut, EscrowPutAnswer, Heartbeat, HeartbeatAnswer, Release, WitnessMessage
-from proto.units import NS_PER_MS, Epoch, GroupId, SiteId, WitnessId
+from proto.units import NS_PER_MS, Epoch, GroupId, Incarnation, SiteId, WitnessId
 from witness.sim.clock import NEVER_NS, NodeClock
 from witness.sim.licenses.house import LicenseHouse
 from witness.sim.machine import SimHost
@@ -108,6 +110,8 @@ class SiteHost(SimHost):
         self._life += 1
         self._armed_ns = NEVER_NS
         self.note(self.name, "agent starts")
+        incarnation = Incarnation(self.rng.randbytes(16)) if takeover is None else takeover.kept.incarnation
+        self.disk.begins(incarnation)
         self.agent = SiteAgent(
             self.settings,
             tokens=lambda: self.rng.randbytes(16),
@@ -118,6 +122,8 @@ class SiteHost(SimHost):
             sites=dict(self.disk.sites),
             permits=dict(self.disk.permits),
             sealed=self.licenses.kept(),
+            incarnation=incarnation,
+            ended=ended_before(incarnation, self.disk.incarnations),
         )
         goes_on = () if takeover is None else tuple(takeover.groups)
         for group in self.shells:
@@ -263,6 +269,8 @@ class SiteHost(SimHost):
             self.later(0, self.streams.reopen)
         elif isinstance(effect, StoreBounds):
             self._store(effect)
+        elif isinstance(effect, NoteIncarnation):
+            self._note(effect.incarnation)
         elif isinstance(effect, KeepAuthority):
             self._keep(effect)
         elif isinstance(effect, StartPlan):
@@ -283,6 +291,11 @@ class SiteHost(SimHost):
             self.licenses.perform(effect)
         else:
             self.note(self.name, effect.text)
+
+    def _note(self, incarnation: Incarnation) -> None:
+        self.write_down(
+            lambda: self.disk.begins(incarnation), lambda agent, now: agent.incarnation_noted(incarnation, now)
+        )
 
     def _store(self, effect: StoreBounds) -> None:
         """On disk a moment later, also when the process dies meanwhile; power takes it away."""

@@ -10,7 +10,7 @@ from agents.core.members import Handed
 from agents.core.permit_record import PermitRecord
 from agents.core.promise import Promise
 from proto.messages import GroupSites
-from proto.units import NS_PER_MS, Epoch, GroupId, LicenseName, WitnessId
+from proto.units import NS_PER_MS, Epoch, GroupId, Incarnation, LicenseName, WitnessId
 from witness.sim.clock import Events
 from witness.sim.judges import Judges
 from witness.sim.licenses.place import KeyPlace
@@ -33,7 +33,13 @@ class Disk:
     handed: dict[GroupId, Handed] = field(default_factory=dict)
     """Of a lead: to whom authority was handed out."""
     keys: dict[tuple[GroupId, LicenseName], KeyPlace] = field(default_factory=dict)
+    incarnations: list[Incarnation] = field(default_factory=list)
+    """Those of the agent that began, the newest last."""
     write_ns_max: int = DISK_NS_MAX
+
+    def begins(self, incarnation: Incarnation) -> None:
+        if incarnation not in self.incarnations:
+            self.incarnations.append(incarnation)
 
 
 @dataclass(frozen=True, slots=True)

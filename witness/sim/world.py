@@ -155,7 +155,7 @@ class World:
         """A machine with the same identity, disk and runtime directory as they are now; it starts at once."""
         twin = self._site(site.settings.site, f"{site.settings.site}-twin-{len(self.sites)}")
         twin.disk.bounds, twin.disk.handed, twin.kept = dict(site.disk.bounds), dict(site.disk.handed), site.kept
-        twin.disk.permits = dict(site.disk.permits)
+        twin.disk.permits, twin.disk.incarnations = dict(site.disk.permits), list(site.disk.incarnations)
         twin.disk.promises, twin.disk.sites = dict(site.disk.promises), dict(site.disk.sites)
         twin.disk.keys = deepcopy(site.disk.keys)
         twin.link.peers.update(site.link.peers)
