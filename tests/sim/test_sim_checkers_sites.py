@@ -268,7 +268,7 @@ def test_a_resource_refuses_older_epochs_of_each_group(court: Court):
 
 def test_an_orderly_end_gives_the_license_back_at_once(court: Court):
     checker = LicenseChecker(court.findings, court.now)
-    checker.lock_delay(G, S)
+    checker.lock_delay(G, Epoch(0), S)
     checker.opened(G, A, Epoch(1))
     checker.ended(G, A, clean=True)
     checker.opened(G, B, Epoch(2))
@@ -278,7 +278,7 @@ def test_an_orderly_end_gives_the_license_back_at_once(court: Court):
 @pytest.mark.parametrize(("after_ns", "found"), [(S - 1, ["license"]), (S, [])])
 def test_an_unclean_end_keeps_the_session_for_the_lock_delay(court: Court, after_ns: int, found: list[str]):
     checker = LicenseChecker(court.findings, court.now)
-    checker.lock_delay(G, S)
+    checker.lock_delay(G, Epoch(0), S)
     checker.opened(G, A, Epoch(1))
     checker.ended(G, A, clean=False)
     court.now_ns = after_ns
@@ -286,10 +286,36 @@ def test_an_unclean_end_keeps_the_session_for_the_lock_delay(court: Court, after
     assert (court.kinds(), checker.waited) == (found, 1)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "moved", "after_ns", "found"),
+    [
+        (S, 0, False, S - 1, ["license"]),
+        (0, S, False, 0, []),
+        (S, 0, True, S - 1, ["license"]),
+        (0, S, True, S - 1, ["license"]),
+        (0, S, True, S, []),
+    ],
+    ids=["shortened", "lengthened", "went-on-shortened", "went-on-lengthened", "waited"],
+)
+def test_the_delay_of_a_session_is_that_of_its_own_lease_and_the_longest_of_those_it_went_on_under(
+    court: Court, first: int, second: int, moved: bool, after_ns: int, found: list[str]
+):
+    checker = LicenseChecker(court.findings, court.now)
+    for epoch, delay_ns in ((0, 0), (1, first), (2, second), (3, second)):
+        checker.lock_delay(G, Epoch(epoch), delay_ns)
+    checker.opened(G, A, Epoch(1))
+    if moved:
+        checker.moved(G, A, Epoch(2))
+    checker.ended(G, A, clean=False)
+    court.now_ns = after_ns
+    checker.opened(G, B, Epoch(3))
+    assert court.kinds() == found
+
+
 @pytest.mark.parametrize(("renewed", "found"), [(False, []), (True, ["license"])])
 def test_what_outlived_its_lease_by_frozen_clocks_leaves_no_session(court: Court, renewed: bool, found: list[str]):
     judges = Judges(court.findings, court.now, [])
-    judges.license.lock_delay(G, S)
+    judges.license.lock_delay(G, Epoch(0), S)
     judges.begun(G, A, Epoch(1))
     judges.stands_still(G, A)
     court.now_ns = 3 * S
@@ -307,7 +333,7 @@ def test_a_member_that_begins_again_shares_the_session_that_its_site_took_to_the
     court: Court, members, found
 ):
     checker = LicenseChecker(court.findings, court.now)
-    checker.lock_delay(G, S)
+    checker.lock_delay(G, Epoch(0), S)
     checker.opened(G, A, Epoch(1))
     checker.opened(G, "dc-a.db", Epoch(1))
     checker.moved(G, A, Epoch(2), members)

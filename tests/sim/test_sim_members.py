@@ -134,7 +134,7 @@ def test_a_member_that_had_been_frozen_is_excused_until_its_lead_confirms_an_ask
 
 def test_members_share_the_license_of_their_site_and_what_ended_badly_there_counts(court: Court):
     judges = Judges(court.findings, court.now, [])
-    judges.license.lock_delay(G, S)
+    judges.license.lock_delay(G, Epoch(0), S)
     for host in (A, DB):
         judges.license.opened(G, host, Epoch(1))
     judges.license.ended(G, A, clean=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from agents.core.lease_holder import NO_EPOCH
 from proto.events import Event
 from proto.groups import GroupConfig
 from proto.lease import LeaseConstants
 from proto.messages import GroupAnswer, Release
 from proto.site_messages import HoldAnswer
 from proto.units import NS_PER_MS, Epoch, GroupId, Nonce, SiteId
+from witness.core.machine import Machine
 from witness.core.state import majority
 from witness.sim.checkers.activity import ActivityChecker
 from witness.sim.checkers.authority import AuthorityChecker
@@ -57,7 +59,7 @@ class Judges:
         self._thawed_at: dict[str, int] = {}
         self._now = now
         for config in groups:
-            self.license.lock_delay(config.group, config.constants.lock_delay_ms * NS_PER_MS)
+            self.license.lock_delay(config.group, NO_EPOCH, config.constants.lock_delay_ms * NS_PER_MS)
 
     def belongs(self, member: str, lead: str) -> None:
         """To the site of this lead."""
@@ -194,7 +196,14 @@ class Judges:
             self.escrow.event(event)
             self.licenses.event(event)
             self.permits.told(event)
+            self._delay(event, machine)
         self.expiry.applied(machine)
+
+    def _delay(self, event: Event, machine: Machine) -> None:
+        group = None if event.group is None else machine.state.groups.get(event.group)
+        if group is not None and group.lease is not None and group.lease.epoch == event.epoch:
+            delay_ns = group.lease.constants.lock_delay_ms * NS_PER_MS
+            self.license.lock_delay(group.config.group, event.epoch, delay_ns)
 
     def begun_anew(self, known: list[Event], made: Iterable[Event], index: int, lost_ns: int) -> None:
         """All were lost at `lost_ns` and restored as of `index`: the backup's ledger, and its continuation."""

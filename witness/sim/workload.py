@@ -28,6 +28,7 @@ Strike = Callable[["World", random.Random], None]
 AUTHOR = Author("operator-1", "simulated")
 AGAIN_NS = 250 * NS_PER_MS
 TTLS_MS = (800, 1_000, 2_000, 3_000)
+LOCK_DELAYS_MS = (0, 500, 1_000)
 """What operators change a lease to."""
 TTL_LONG_MS = 6_000
 """And before a loss of all witnesses (faults_restore)."""
@@ -118,6 +119,16 @@ def reconfigure(world: World, rng: random.Random) -> None:
     host.submit(ConfigureGroup(config, group.version, AUTHOR), asked(world, "reconfigure"))
 
 
+def lock_delay(world: World, rng: random.Random) -> None:
+    """A vendor's license server keeps sessions for longer from now on, or not any more: with the next epoch."""
+    desk = desk_of(world, rng)
+    if desk is not None:
+        host, group = desk
+        constants = replace(group.config.constants, lock_delay_ms=rng.choice(LOCK_DELAYS_MS))
+        command = ConfigureGroup(replace(group.config, constants=constants), group.version, AUTHOR)
+        host.submit(command, asked(world, "lock-delay"))
+
+
 def delete(world: World, rng: random.Random) -> None:
     """A group that is vacant at this moment goes; the caretaker creates it again, above its old epochs."""
     desk = desk_of(world, rng)
@@ -196,7 +207,7 @@ def _ignored(outcome: Outcome) -> None:
 def longest(configs: tuple[GroupConfig, ...], *, restored: bool = False) -> LeaseConstants:
     """The constants that bound every wait, operators' changes included."""
     worst = max((config.constants for config in configs), key=lambda c: (c.drift_max_ppm, c.lock_delay_ms))
-    delay_ms = max(config.constants.lock_delay_ms for config in configs)
+    delay_ms = max(*LOCK_DELAYS_MS, *(config.constants.lock_delay_ms for config in configs))
     ttl_ms = max(TTL_LONG_MS if restored else 0, *TTLS_MS, *(config.constants.ttl_ms for config in configs))
     return LeaseConstants(ttl_ms, worst.drift_max_ppm, delay_ms)
 
@@ -209,6 +220,7 @@ BLOWS: dict[str, tuple[Strike, float]] = {
     "maintenance": (maintenance, 5.0),
     "quarantine": (quarantine, 5.0),
     "reconfigure": (reconfigure, 6.0),
+    "lock-delay": (lock_delay, 4.0),
     "delete": (delete, 1.5),
     "shutdown": (shutdown, 6.0),
 }

@@ -1,7 +1,9 @@
 """P2: a license key has one activated instance, and what ended uncleanly keeps its session for the lock delay.
 
 The vendor's server as seen from outside: an instance opens a session with its first activation step; an orderly stop
-gives it back at once; whatever else ends the instance leaves the session open for `lock_delay` of true time.
+gives it back at once; whatever else ends the instance leaves the session open for `lock_delay` of true time: that of
+the lease under which it ran, the longest when it went on under several. Nobody grants a permit's epoch: of its session
+no more is asked than of any the group ever had.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ class _Session:
     """Of one host under one epoch; all hosts of a site share the license under it."""
 
     epoch: Epoch
+    delay_ns: int
     ended_ns: int | None = None
     """None while the instance lives."""
 
@@ -33,11 +36,17 @@ class LicenseChecker:
         """Sessions that followed one which had ended uncleanly."""
         self._found = findings.found
         self._now = now
-        self._delay_ns: dict[GroupId, int] = {}
+        self._least_ns: dict[GroupId, int] = {}
+        self._delays_ns: dict[tuple[GroupId, Epoch], int] = {}
         self._open: dict[GroupId, dict[str, _Session]] = {}
 
-    def lock_delay(self, group: GroupId, delay_ns: int) -> None:
-        self._delay_ns[group] = delay_ns
+    def lock_delay(self, group: GroupId, epoch: Epoch, delay_ns: int) -> None:
+        """Of that epoch's lease; epoch 0: as the group is configured at first."""
+        self._least_ns[group] = min(delay_ns, self._least_ns.get(group, delay_ns))
+        self._delays_ns[group, epoch] = delay_ns
+
+    def _delay_ns(self, group: GroupId, epoch: Epoch) -> int:
+        return self._delays_ns.get((group, epoch), self._least_ns.get(group, 0))
 
     def copied(self, group: GroupId, host: str, copy: str) -> None:
         """What runs there has the same session."""
@@ -58,7 +67,7 @@ class LicenseChecker:
         self.sessions += 1
         known = self._open.setdefault(group, {})
         others = {name: one for name, one in known.items() if one.epoch != epoch and not self._shared(host, name, one)}
-        known[host] = _Session(epoch)
+        known[host] = _Session(epoch, self._delay_ns(group, epoch))
         for name, other in others.items():
             if excused or lags(name):
                 continue
@@ -66,9 +75,10 @@ class LicenseChecker:
                 self._found("license", f"{host} activates the license of {group} while {name} has it")
                 continue
             self.waited += 1
-            gone_ns, delay_ns = self._now() - other.ended_ns, self._delay_ns.get(group, 0)
-            if gone_ns < delay_ns:
-                says = f"{gone_ns / NS_PER_S:.6f} s after {name} ended uncleanly, {delay_ns / NS_PER_S:.6f} s must pass"
+            gone_ns = self._now() - other.ended_ns
+            if gone_ns < other.delay_ns:
+                must = f"{other.delay_ns / NS_PER_S:.6f} s must pass"
+                says = f"{gone_ns / NS_PER_S:.6f} s after {name} ended uncleanly, {must}"
                 self._found("license", f"{host} activates the license of {group} {says}")
         for name in others:
             if name != host:
@@ -87,6 +97,7 @@ class LicenseChecker:
         for name in (host, *members):
             if name in known:
                 known[name].epoch = epoch
+                known[name].delay_ns = max(known[name].delay_ns, self._delay_ns(group, epoch))
 
     def ended(self, group: GroupId, host: str, *, clean: bool, excused: bool = False) -> None:
         """`excused`: its clocks had stood still, and the lock delay counts from its lease's end, not from its own."""
