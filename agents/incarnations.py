@@ -1,24 +1,21 @@
 """Which incarnations began on this state directory: a small file, the newest last.
 
 Rule: an incarnation is in it, on disk, before it speaks, so that those that follow can name it (agents/core/ended.py,
-docs/adr/0025). Nothing else rests on it: a damaged one counts as empty, and one that cannot be written is told and
-keeps no agent from its work.
+docs/adr/0025); and a process goes on only as the newest of them. A damaged one counts as empty, and one that cannot be
+written is told and keeps no agent from its work.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from agents.core.ended import ended_before
+from agents.core.ended import BEGUN_KEPT_MAX
 from proto.edge.atomic_file import read_capped, write_atomic
 from proto.edge.logs import get_logger
 from proto.errors import BadValue, DurabilityLost
-from proto.limits import ENDED_NAMED_MAX
 from proto.units import TOKEN_BYTES, Incarnation
 
 NAME = "incarnations"
-KEPT_MAX = ENDED_NAMED_MAX + 1
-"""With the present one."""
 FILE_BYTES_MAX = 4_096
 
 log = get_logger("agents.store")
@@ -29,18 +26,15 @@ class Incarnations:
 
     def __init__(self, state_dir: Path) -> None:
         self.path = state_dir / NAME
-        self._begun = self._load()
-
-    def ended(self, present: Incarnation) -> tuple[Incarnation, ...]:
-        return ended_before(present, self._begun)
+        self.begun = self._load()
 
     def begin(self, incarnation: Incarnation) -> None:
         """Returns when it is on disk, or told that it is not."""
-        if incarnation in self._begun:
+        if incarnation in self.begun:
             return
-        self._begun = (*self._begun, incarnation)[-KEPT_MAX:]
+        self.begun = (*self.begun, incarnation)[-BEGUN_KEPT_MAX:]
         try:
-            write_atomic(self.path, "".join(f"{one.hex()}\n" for one in self._begun).encode())
+            write_atomic(self.path, "".join(f"{one.hex()}\n" for one in self.begun).encode())
         except DurabilityLost as error:
             consequence = "if it ends now, a late word of it may pass for another agent of this site"
             log.warning("incarnation_not_noted", why=str(error), consequence=consequence)
@@ -57,7 +51,7 @@ class Incarnations:
         if any(len(one) != TOKEN_BYTES for one in found):
             self._unusable(f"its lines must have {2 * TOKEN_BYTES} hex digits")
             return ()
-        return found[-KEPT_MAX:]
+        return found[-BEGUN_KEPT_MAX:]
 
     def _unusable(self, why: str) -> None:
         log.warning("file_unusable", path=str(self.path), why=why, consequence="as if it was missing")

@@ -33,6 +33,7 @@ class Reason(Enum):
     STALE_VOTE = "stale-vote"
     STALE_HEARTBEAT = "stale-heartbeat"
     INCARNATION_SUPERSEDED = "incarnation-superseded"
+    SUPERSEDED_BY_ENDED = "superseded-by-ended"
     HELD_BY_OTHER_INCARNATION = "held-by-other-incarnation"
     NOT_HOLDER = "not-holder"
     NOT_CLAIMED = "not-claimed"
@@ -135,6 +136,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.STALE_VOTE: "a renewal was committed since that timer started",
     Reason.STALE_HEARTBEAT: "a newer heartbeat of this agent was applied already",
     Reason.INCARNATION_SUPERSEDED: "a newer incarnation of this site's agent took over: is a second agent running?",
+    Reason.SUPERSEDED_BY_ENDED: "a late word of an incarnation of this agent that had ended was heard after it: it "
+    "begins anew by itself",
     Reason.HELD_BY_OTHER_INCARNATION: "another incarnation of this site's agent holds the lease until it expires",
     Reason.NOT_HOLDER: "the site does not hold the lease of that epoch",
     Reason.NOT_CLAIMED: "the grant has not been claimed yet; try again in a moment",

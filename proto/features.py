@@ -148,7 +148,7 @@ _LEVEL_2_CLOCKS: Final = (
 )
 """Rates of the agents' clocks, as the witnesses measure them (docs/adr/0024)."""
 
-_LEVEL_2_SPEAKERS: Final = ("Heartbeat.ended",)
+_LEVEL_2_SPEAKERS: Final = ("Heartbeat.ended", "Reason.SUPERSEDED_BY_ENDED", "AgentRecord.ended")
 """Words of ended incarnations that come late (docs/adr/0025)."""
 
 SINCE: dict[str, int] = dict.fromkeys(

@@ -6,7 +6,7 @@ The clocks are compared on every input: when they disagree, this incarnation end
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from agents.core.agent_incarnation import SiteIncarnation
 from agents.core.clock_watch import ClockWatch
@@ -59,7 +59,7 @@ _INTERVAL_UNKNOWN_NS = DurationNs(1 * NS_PER_S)
 _DRIFT_UNKNOWN_PPM = limits.DRIFT_MAX_PPM_DEFAULT
 _NOT_HEARD = frozenset({Reason.STALE_HEARTBEAT, Reason.INCARNATION_SUPERSEDED})
 """Another one speaks for this site, and its word counts."""
-_HEAD_BYTES = 256
+_HEAD_BYTES = 512
 _ENTRY_BYTES = 110
 """One group's part of a heartbeat beside its report: name, epoch, claim, lag."""
 
@@ -77,17 +77,16 @@ class SiteAgent(SiteIncarnation):
         sites: Mapping[GroupId, GroupSites] | None = None,
         permits: Mapping[GroupId, PermitRecord] | None = None,
         sealed: Mapping[GroupId, Mapping[LicenseName, KeptKeys]] | None = None,
-        incarnation: Incarnation | None = None,
-        ended: Iterable[Incarnation] = (),
+        begun: Sequence[Incarnation] = (),
     ) -> None:
         """`takeover`: guards still hold for a former process's incarnation, which goes on (agents/core/takeover.py).
 
-        `promises`, `sites`, `permits` and `sealed` are what is on disk; so is `incarnation`, None to draw one that
-        need not be, and those that `ended` before it (agents/core/ended.py).
+        `promises`, `sites`, `permits` and `sealed` are what is on disk, and so are the incarnations that have `begun`
+        on it, the newest last (agents/core/ended.py).
         """
         self.settings = settings
-        self.incarnation = incarnation or (Incarnation(tokens()) if takeover is None else takeover.kept.incarnation)
-        self._ended = EndedIncarnations(ended)
+        self.incarnation = Incarnation(tokens()) if takeover is None else takeover.kept.incarnation
+        self._ended = EndedIncarnations(self.incarnation, begun, spoke=takeover is not None)
         self.streams = StreamTable()
         self.relays = Relays(settings.peers)
         self.answered_via: SiteId | None = None
@@ -98,8 +97,6 @@ class SiteAgent(SiteIncarnation):
         self._seq = 0 if takeover is None else takeover.seq_first
         self._heard_seq = -1
         """The newest heartbeat that was answered, and counted."""
-        self._refused_seq = -1
-        """What was sent by then may be of before it was superseded."""
         self._clocks = ClockWatch(started)
         self._start_linked(started.boottime_ns)
         self._heartbeat_at = started.boottime_ns
@@ -130,6 +127,7 @@ class SiteAgent(SiteIncarnation):
         route = Route(witness, via)
         alone = not self.streams.open or (via is not None and not self.streams.trusted())
         self.streams.opened(route, leading=leading)
+        self._note(now)
         self._ping(route, now)
         if alone:
             self._heartbeat_at = now.boottime_ns
@@ -264,14 +262,11 @@ class SiteAgent(SiteIncarnation):
             self._answer_by = None
         self._heard_at = now.boottime_ns
         self._note_route(attempt.route.via, now)
-        if attempt.seq == self._seq and any(one.reason is Reason.STALE_HEARTBEAT for one in message.groups):
-            # Our newest attempt cannot be stale: a twin with our incarnation and claims is ahead of us. Whatever
-            # we released now would be released under its feet (DESIGN sections 1 and 3; FAULTS O3).
-            self._new_incarnation("another copy of this agent speaks with our incarnation: a cloned machine?", now)
-            return
-        if self._heard_again(message, attempt.seq, now):
+        if why := self._not_ours(message, attempt):
+            self._new_incarnation(why, now)
             return
         if all(one.reason not in _NOT_HEARD for one in message.groups):
+            self._ended.counted()
             self._heard_seq = max(self._heard_seq, attempt.seq)
         for answer in message.groups:
             group = self.groups.get(answer.group)
@@ -344,7 +339,7 @@ class SiteAgent(SiteIncarnation):
     def _send_heartbeat(self, now: ClockReading) -> None:
         self._heartbeat_at = InstantNs(now.boottime_ns + self.interval_ns())
         route = self.streams.best()
-        if route is None or not self.groups or not self._ended.noted:
+        if route is None or not self.groups or not self._may_speak(now):
             return
         self._heartbeat_last = now.boottime_ns
         self._seq += 1
@@ -359,7 +354,7 @@ class SiteAgent(SiteIncarnation):
         wait_ns = min(self.streams.answer_wait_ns(route), self.interval_ns())
         self._answer_by = (InstantNs(now.boottime_ns + wait_ns), nonce, route)
         known = self.newest_answered()
-        ended = self._ended.named(self.streams.open[route].features, superseded=self.superseded())
+        ended = self._ended.named(self.streams.open[route].features)
         beat = Heartbeat(self.settings.site, self.incarnation, self._seq, nonce, now.wall_ms, entries, known, ended)
         self._effects.append(Send(route.witness, beat, route.via))
 

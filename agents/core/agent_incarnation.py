@@ -1,7 +1,7 @@
 """How an agent's incarnation ends and the next one begins. A part of agents/core/agent.py, as agent_holder.py is.
 
-A new incarnation counts as a cold start. Who is told that another one speaks for its site goes on saying which
-incarnations of its own have ended, and is heard again when one of them was the other (docs/adr/0025).
+A new incarnation counts as a cold start. It begins when the clocks disagree, the machine is another one, a copy of this
+agent is ahead of it, or an incarnation that had ended was heard after it (docs/adr/0025).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from agents.core.clock_watch import ClockWatch
 from agents.core.effects import NoteIncarnation, ReopenStreams, Tell
 from agents.core.ended import EndedIncarnations
 from agents.core.relay import Relays
-from agents.core.streams import Route, StreamTable
+from agents.core.streams import Attempt, Route, StreamTable
 from proto.clock import ClockReading
 from proto.decisions import Reason
 from proto.messages import HeartbeatAnswer
@@ -32,10 +32,7 @@ class SpeakingAgent(Agent, Protocol):
     _ended: EndedIncarnations
     _heartbeat_at: InstantNs
     _seq: int
-    _refused_seq: int
     _tokens: Callable[[], bytes]
-
-    def superseded(self) -> bool: ...
 
 
 class SiteIncarnation(SiteHolder):
@@ -50,12 +47,20 @@ class SiteIncarnation(SiteHolder):
     def incarnation_noted(self: SpeakingAgent, incarnation: Incarnation, now: ClockReading) -> None:
         self._begin(now)
         if incarnation == self.incarnation:
-            self._ended.noted = True
-            self._heartbeat_at = now.boottime_ns
+            waited = not self._ended.may_speak
+            self._ended.noted()
+            self._heartbeat_at = now.boottime_ns if waited else self._heartbeat_at
         self._work(now)
 
-    def superseded(self: Agent) -> bool:
-        return any(group.superseded for group in self.groups.values())
+    def _may_speak(self: SpeakingAgent, now: ClockReading) -> bool:
+        if self._ended.hangs(now.boottime_ns):
+            text = "this incarnation cannot be noted: the disk of state_dir does not answer; it speaks all the same"
+            self._effects.append(Tell(None, text, alarm=True))
+        return self._ended.may_speak
+
+    def _note(self: SpeakingAgent, now: ClockReading) -> None:
+        if self._ended.to_note(now.boottime_ns):
+            self._effects.append(NoteIncarnation(self.incarnation))
 
     def _new_incarnation(self: SpeakingAgent, text: str, now: ClockReading) -> None:
         """Counts as a cold start: nothing that was promised to the old incarnation is used again."""
@@ -63,25 +68,23 @@ class SiteIncarnation(SiteHolder):
         self._clocks.begin_anew(now)
         self._ended.begun_anew(self.incarnation)
         self.incarnation = Incarnation(self._tokens())
-        self._effects.append(NoteIncarnation(self.incarnation))
-        self._seq, self._heard_seq, self._refused_seq = 0, -1, -1
+        self._seq, self._heard_seq = 0, -1
         self.streams.forget_all()
         self.relays.forget()
         self._answer_by = None
         self._effects.append(ReopenStreams())
         for group in self.groups.values():
+            group.begins_anew()
             group.abandon(text, now)
             group.urgent = True
 
-    def _heard_again(self: SpeakingAgent, message: HeartbeatAnswer, seq: int, now: ClockReading) -> bool:
-        """After it was superseded: only by an attempt that was sent when it knew so, others may be of before."""
-        if any(one.reason is Reason.INCARNATION_SUPERSEDED for one in message.groups):
-            self._refused_seq = self._seq
-            return False
-        stale = any(one.reason is Reason.STALE_HEARTBEAT for one in message.groups)
-        if stale or not message.groups or seq <= self._refused_seq or not self.superseded():
-            return False
-        for group in self.groups.values():
-            group.speaks_again()
-        self._new_incarnation("the late word of one that had ended superseded it, and it is heard again", now)
-        return True
+    def _not_ours(self: SpeakingAgent, message: HeartbeatAnswer, attempt: Attempt) -> str:
+        """'' or why this incarnation is over, by an answer."""
+        reasons = {one.reason for one in message.groups}
+        if attempt.seq == self._seq and Reason.STALE_HEARTBEAT in reasons:
+            # Our newest attempt cannot be stale: a twin with our incarnation and claims is ahead of us. Whatever
+            # we released now would be released under its feet (DESIGN sections 1 and 3; FAULTS O3).
+            return "another copy of this agent speaks with our incarnation: a cloned machine?"
+        if Reason.SUPERSEDED_BY_ENDED in reasons:
+            return "a late word of an incarnation that had ended was heard after it"
+        return ""

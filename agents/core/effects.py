@@ -60,7 +60,7 @@ class AnswerSite:
 @dataclass(frozen=True, slots=True)
 class NoteIncarnation:
     """Make durable that this incarnation began, for those that follow it to name; each is answered by
-    `incarnation_noted`, in order. It does not speak before.
+    `incarnation_noted`, in order, also where it cannot be done. Until then a new one waits, for a while.
     """
 
     incarnation: Incarnation

@@ -142,11 +142,11 @@ class GroupAgent(GroupLife):
             why = f"the witnesses refused the renewal of epoch {carried}: {reason.value}"
             self._lost_lease(f"{self.trouble} ({why})" if self.superseded else why)
 
-    def speaks_again(self) -> None:
-        """The witnesses heard this agent after all."""
-        self.superseded = False
-        if self.trouble == SECOND_AGENT:
+    def begins_anew(self) -> None:
+        """Another incarnation, which nobody has superseded. A fence that is under way goes on, and says why."""
+        if self.superseded and self.state is not SiteState.FENCING:
             self.trouble = ""
+        self.superseded = False
 
     def noticed(self, notice: Notice) -> None:
         """A hint: look at it now. A grant is claimed at once; only the claim's answer gives authority."""

@@ -13,7 +13,7 @@ Rejected: sequence numbers from a clock (two copies of one machine would never b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.core.effects import PlanKind
@@ -102,14 +102,21 @@ class Takeover:
         return self.kept.life << SEQ_BITS
 
 
-def incarnation_problem(kept: KeptIncarnation, settings: AgentSettings, machine: Machine) -> str:
-    """'' when the next process may be one of this incarnation, else why not."""
+def incarnation_problem(
+    kept: KeptIncarnation, settings: AgentSettings, machine: Machine, begun: Sequence[Incarnation] = ()
+) -> str:
+    """'' when the next process may be one of this incarnation, else why not.
+
+    `begun`: those that are on disk, the newest last; none for a member, which has no word that may come late.
+    """
     if (kept.cluster, kept.site, kept.store_id) != (settings.cluster, settings.site, settings.store_id):
         return "it belongs to another cluster, site or store"
     if kept.machine.boot_id != machine.boot_id:
         return "the machine was started anew since"
     if kept.machine.generation != machine.generation:
         return "the virtual machine was restored or copied since (its generation id changed)"
+    if begun and begun[-1] != kept.incarnation:
+        return "a later incarnation of this agent has begun since"
     if kept.life + 1 >= LIVES_MAX:
         return f"it had {LIVES_MAX} processes"
     return ""

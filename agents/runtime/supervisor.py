@@ -60,7 +60,7 @@ from proto.edge.logs import get_logger, setup_logging
 from proto.edge.tls import reload_files
 from proto.features import FEATURE_MAX
 from proto.messages import Hello
-from proto.units import TOKEN_BYTES, GroupId, Incarnation, LicenseName, WitnessId
+from proto.units import TOKEN_BYTES, GroupId, LicenseName, WitnessId
 
 STOP_MARGIN_S = 30.0
 """Added to the longest deactivation: for proofs, the release and its answer."""
@@ -93,9 +93,6 @@ class Agent(ProcessLife):
         self.telemetry = Telemetry(self._clock)
         permits = PermitFiles(settings.state_dir, store.bounds())
         core, takeover = self._place.settings, self._found.takeover
-        incarnations = Incarnations(settings.state_dir)
-        incarnation = Incarnation(secrets.token_bytes(TOKEN_BYTES)) if takeover is None else takeover.kept.incarnation
-        incarnations.begin(incarnation)
         holds = HoldsStore(settings.state_dir, [group.group for group in settings.groups], self._place.machine.boot_id)
         self.licenses = license_room(settings, self._license_stance)
         self.core = SiteAgent(
@@ -108,11 +105,10 @@ class Agent(ProcessLife):
             sites=holds.sites,
             permits=permits.load(),
             sealed=None if self.licenses is None else self.licenses.kept(),
-            incarnation=incarnation,
-            ended=incarnations.ended(incarnation),
+            begun=self._place.incarnations.begun,
         )
         self.keeper = Keeper(core, settings.runtime_dir, self._place.machine, takeover)
-        self.shell = AgentShell(store, incarnations, holds, permits, self.telemetry, self.keeper)
+        self.shell = AgentShell(store, self._place.incarnations, holds, permits, self.telemetry, self.keeper)
         folds = {
             group.group: HealthFold(group.probes, passing=group.group in self._found.guards) for group in core.groups
         }
@@ -265,6 +261,7 @@ def place_of(settings: SiteSettings, store: AgentStore, clock: Clock) -> Place:
         clock=clock,
         journals={group.group: PlanJournal(settings.state_dir, group.group) for group in settings.groups},
         bounds=store.bounds(),
+        incarnations=Incarnations(settings.state_dir),
     )
 
 

@@ -27,6 +27,7 @@ from agents.core.takeover import (
 from agents.fencing.base import GuardError, GuardStatus
 from agents.fencing.guard_client import GuardHandle
 from agents.incarnation_file import IncarnationFile
+from agents.incarnations import Incarnations
 from proto.clock import Clock, ClockReading
 from proto.edge.logs import get_logger
 from proto.errors import DurabilityLost
@@ -54,6 +55,7 @@ class Place:
     clock: Clock
     journals: Mapping[GroupId, PlanJournal]
     bounds: Mapping[GroupId, tuple[Epoch, Epoch]]
+    incarnations: Incarnations
 
 
 async def take_over(place: Place) -> Found:
@@ -63,7 +65,7 @@ async def take_over(place: Place) -> Found:
     if isinstance(kept, str):
         log.info("cold_start", why=kept)
         return Found()
-    problem = incarnation_problem(kept, place.settings, place.machine)
+    problem = incarnation_problem(kept, place.settings, place.machine, place.incarnations.begun)
     if problem:
         log.warning("cold_start", why=problem)
         return Found()

@@ -7,35 +7,47 @@ from typing import Any, cast
 import pytest
 from mutant import Mutant, rewritten
 
-from agents.core.agent_incarnation import SiteIncarnation
+from agents.core import takeover
 from agents.core.ended import EndedIncarnations
+from proto.limits import SUPERSEDED_KEPT_MAX
 from witness.core import speaker
 
 SEED = "the simulation has it, as seed 192849, once in many thousand schedules"
 
 
 def nobody_is_named(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(EndedIncarnations, "named", lambda self, features, *, superseded: ())
+    patch.setattr(EndedIncarnations, "named", lambda self, features: ())
 
 
 def names_are_for_who_was_heard(patch: pytest.MonkeyPatch) -> None:
     """Who was never heard is not known, so it may still come."""
-    right = speaker._supersede
+    right = speaker.heard
 
-    def supersede(record, incarnations):
-        right(record, [one for one in incarnations if one == record.incarnation])
+    def heard(scope, beat):
+        found = right(scope, beat)
+        record = scope.state.agents[beat.site]
+        record.ended = [one for one in record.ended if one in record.superseded]
+        return found
 
-    patch.setattr(speaker, "_supersede", supersede)
+    patch.setattr(speaker, "heard", heard)
+
+
+def names_push_others_out(patch: pytest.MonkeyPatch) -> None:
+    """In the one list that is bounded."""
+    right = speaker.heard
+
+    def heard(scope, beat):
+        found = right(scope, beat)
+        record = scope.state.agents[beat.site]
+        record.superseded.extend(one for one in record.ended if one not in record.superseded)
+        del record.superseded[:-SUPERSEDED_KEPT_MAX]
+        return found
+
+    patch.setattr(speaker, "heard", heard)
 
 
 def speaks_before_it_is_noted(patch: pytest.MonkeyPatch) -> None:
-    right = EndedIncarnations.begun_anew
-
-    def begun_anew(self, former):
-        right(self, former)
-        self.noted = True
-
-    patch.setattr(EndedIncarnations, "begun_anew", begun_anew)
+    patch.setattr(EndedIncarnations, "may_speak", property(lambda self: True))
 
 
 _UNIT = "unit/test_speaker.py::test_"
@@ -46,7 +58,7 @@ MUTANTS = (
         "an agent names the incarnations that ended before it",
         "ADR 25",
         nobody_is_named,
-        tests=(f"{_AGENT}the_first_heartbeats_name_them_and_later_ones_do_not",),
+        tests=(f"{_AGENT}they_are_named_until_so_many_heartbeats_were_answered_and_counted",),
         why=SEED,
     ),
     Mutant(
@@ -58,11 +70,19 @@ MUTANTS = (
         why=SEED,
     ),
     Mutant(
-        "the-word-goes-back-to-anybody",
-        "an older incarnation counts again only when it names the one that counts now",
+        "names-push-others-out",
+        "who was heard and superseded stays so, however many are named",
         "ADR 25",
-        rewritten(cast("Any", speaker.heard), "record.incarnation not in beat.ended", "not beat.ended"),
-        tests=(f"{_UNIT}the_word_goes_back_only_to_who_names_the_one_that_took_it",),
+        names_push_others_out,
+        tests=(f"{_UNIT}names_push_nobody_out_of_those_that_were_heard",),
+        why="two agents of one site that both live, one of them after a loop of starts, are rare there",
+    ),
+    Mutant(
+        "anybody-is-told-to-begin-anew",
+        "a superseded incarnation begins anew by itself only when it names the one that counts",
+        "ADR 25",
+        rewritten(cast("Any", speaker._superseded), "record.incarnation in beat.ended", "beat.ended"),
+        tests=(f"{_UNIT}only_who_names_the_one_that_counts_is_told_to_begin_anew",),
         why="two agents of one site that both live, each after a former one, are rare there",
     ),
     Mutant(
@@ -76,11 +96,11 @@ MUTANTS = (
         why=SEED,
     ),
     Mutant(
-        "any-answer-gives-the-word-back",
-        "only the answer to what was sent after it knew that it was superseded gives the word back",
+        "goes-on-as-an-earlier-one",
+        "nobody goes on as an incarnation that another one followed",
         "ADR 25",
-        rewritten(cast("Any", SiteIncarnation._heard_again), "seq <= self._refused_seq", "False"),
-        tests=(f"{_AGENT}an_answer_to_what_was_sent_before_it_knew_gives_nothing_back",),
-        why="answers overtake each other there within milliseconds, and a second agent comes rarely between them",
+        rewritten(cast("Any", takeover.incarnation_problem), "begun[-1] != kept.incarnation", "False"),
+        tests=("unit/test_agent_takeover_core.py::test_nobody_goes_on_as_an_incarnation_that_another_one_followed",),
+        why="a process that dies between its first word and its first proof, with a guard that could not be attached",
     ),
 )

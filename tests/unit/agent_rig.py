@@ -26,7 +26,7 @@ from proto.messages import (
     RevokePhase,
     Verdict,
 )
-from proto.units import NS_PER_MS, ClusterId, Epoch, GroupId, RenewalNo, SiteId, WitnessId
+from proto.units import NS_PER_MS, ClusterId, Epoch, GroupId, Incarnation, RenewalNo, SiteId, WitnessId
 
 G = GroupId("erp")
 W1, W2, W3 = WitnessId("w1"), WitnessId("w2"), WitnessId("w3")
@@ -46,8 +46,17 @@ E = TypeVar("E", bound=Effect)
 
 class AgentRig:
     def __init__(
-        self, *, bounds: tuple[int, int] = (0, 0), streams: int = 3, peers: tuple[SiteId, ...] = (), **group
+        self,
+        *,
+        bounds: tuple[int, int] = (0, 0),
+        streams: int = 3,
+        peers: tuple[SiteId, ...] = (),
+        begun: tuple[Incarnation, ...] = (),
+        notes: bool = True,
+        **group,
     ) -> None:
+        """`notes`: incarnations are noted at once."""
+        self.notes = notes
         self.clock = ManualClock()
         self.settings = replace(SETTINGS, groups=(replace(SETTINGS.groups[0], **group),), peers=peers)
         numbers = itertools.count(1)
@@ -56,6 +65,7 @@ class AgentRig:
             tokens=lambda: next(numbers).to_bytes(16, "big"),
             bounds={G: (Epoch(bounds[0]), Epoch(bounds[1]))},
             started=self.clock.read(),
+            begun=begun,
         )
         self.effects: list[Effect] = []
         self.told: list[str] = []
@@ -83,8 +93,9 @@ class AgentRig:
         new = self.agent.take_effects()
         if any(isinstance(effect, ReopenStreams) for effect in new):
             self._open_streams()
-            for effect in [effect for effect in new if isinstance(effect, NoteIncarnation)]:
-                self.agent.incarnation_noted(effect.incarnation, self.clock.read())
+            new += self.agent.take_effects()
+        for effect in [effect for effect in new if isinstance(effect, NoteIncarnation) and self.notes]:
+            self.agent.incarnation_noted(effect.incarnation, self.clock.read())
             new += self.agent.take_effects()
         self.effects += new
         self.told += [effect.text for effect in new if isinstance(effect, Tell)]

@@ -160,6 +160,7 @@ def site_agent(clock: ManualClock, *groups: str, site: SiteId = A) -> SiteAgent:
     for name in names:
         agent.observe(GroupId(name), FIT, clock.read())
     agent.stream_opened(W, leading=True, now=clock.read())
+    agent.incarnation_noted(agent.incarnation, clock.read())
     return agent
 
 

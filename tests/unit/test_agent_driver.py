@@ -61,6 +61,7 @@ class World:
         self.sites: list[tuple[str, object]] = []
         """What was done for the site link, in order."""
         self.ends: list[BaseException] = []
+        self.noted: list[Incarnation] = []
         numbers = iter(range(1, 100_000))
         settings = AgentSettings(
             SiteId("dc-a"),
@@ -88,6 +89,10 @@ class World:
     def send(self, witness: WitnessId, message: AgentMessage, via: SiteId | None) -> bool:
         self.sent.append(message)
         return True
+
+    def note_incarnation(self, incarnation: Incarnation) -> None:
+        assert self.may_store.wait(10)
+        self.noted.append(incarnation)
 
     def store_promise(self, effect: StorePromise) -> dict:
         assert self.may_store.wait(10)
@@ -138,7 +143,9 @@ async def test_streams_and_probes_reach_the_core() -> None:
     world = World()
     world.driver.start()
     world.driver.stream_opened(W1, leading=True)
-    assert {type(message) for message in world.sent} == {Ping, Heartbeat}
+    assert {type(message) for message in world.sent} == {Ping}
+    await world.until(lambda: {type(message) for message in world.sent} == {Ping, Heartbeat})
+    assert world.noted == [world.driver.agent.incarnation], "on disk before it speaks"
     assert not any(isinstance(message, Hello) for message in world.sent), "the stream's own business"
     assert world.driver.status()["groups"][0]["ready"] is False
     world.driver.probed(G, "disk", ProbeResult(passed=True))

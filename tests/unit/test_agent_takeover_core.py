@@ -162,6 +162,13 @@ def test_an_incarnation_of_other_circumstances_is_over(changes: dict[str, Any], 
     assert why in incarnation_problem(replace(KEPT, **changes), SETTINGS, MACHINE)
 
 
+def test_nobody_goes_on_as_an_incarnation_that_another_one_followed() -> None:
+    """The later one may have been heard, and then the earlier one is refused until somebody looks (a review)."""
+    later, begun = Incarnation(b"l" * 16), (Incarnation(b"e" * 16), KEPT.incarnation)
+    assert incarnation_problem(KEPT, SETTINGS, MACHINE, begun) == ""
+    assert "a later incarnation" in incarnation_problem(KEPT, SETTINGS, MACHINE, (*begun, later))
+
+
 BEGUN = StepMark("one", StepInput.BEGIN, 0)
 
 

@@ -246,7 +246,10 @@ class AgentRecord:
     incarnation: Incarnation
     seq: int
     superseded: list[Incarnation] = field(default_factory=list)
+    """Those that were heard before it."""
     clash_told: bool = False
+    ended: list[Incarnation] = field(default_factory=list)
+    """Those that it named, or else the one before it: heard or not, they count no more."""
     marks: list[tuple[int, int]] = field(default_factory=list)
     """Some of its newest heartbeats: number, and the calendar when each was applied."""
     heard_ms: int = 0

@@ -33,7 +33,6 @@ from agents.core.effects import (
     StorePromise,
     StoreSites,
 )
-from agents.core.ended import ended_before
 from agents.core.health import HealthSummary
 from agents.core.lease_holder import NO_EPOCH
 from agents.core.settings import AgentSettings
@@ -110,8 +109,6 @@ class SiteHost(SimHost):
         self._life += 1
         self._armed_ns = NEVER_NS
         self.note(self.name, "agent starts")
-        incarnation = Incarnation(self.rng.randbytes(16)) if takeover is None else takeover.kept.incarnation
-        self.disk.begins(incarnation)
         self.agent = SiteAgent(
             self.settings,
             tokens=lambda: self.rng.randbytes(16),
@@ -122,8 +119,7 @@ class SiteHost(SimHost):
             sites=dict(self.disk.sites),
             permits=dict(self.disk.permits),
             sealed=self.licenses.kept(),
-            incarnation=incarnation,
-            ended=ended_before(incarnation, self.disk.incarnations),
+            begun=tuple(self.disk.incarnations),
         )
         goes_on = () if takeover is None else tuple(takeover.groups)
         for group in self.shells:
@@ -149,7 +145,7 @@ class SiteHost(SimHost):
     def _takeover(self) -> Takeover | None:
         """As agents.runtime.take_over does it, with the same judge."""
         kept = self.kept
-        if kept is None or incarnation_problem(kept, self.settings, self.machine()):
+        if kept is None or incarnation_problem(kept, self.settings, self.machine(), self.disk.incarnations):
             return None
         adopted: dict[GroupId, AdoptedGroup] = {}
         for group, one in kept.groups.items():

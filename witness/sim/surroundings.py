@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from agents.core.ended import BEGUN_KEPT_MAX
 from agents.core.members import Handed
 from agents.core.permit_record import PermitRecord
 from agents.core.promise import Promise
@@ -40,6 +41,7 @@ class Disk:
     def begins(self, incarnation: Incarnation) -> None:
         if incarnation not in self.incarnations:
             self.incarnations.append(incarnation)
+            del self.incarnations[:-BEGUN_KEPT_MAX]
 
 
 @dataclass(frozen=True, slots=True)

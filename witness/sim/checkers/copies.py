@@ -19,7 +19,8 @@ from proto.units import Epoch, GroupId, Incarnation, Nonce, SiteId
 from witness.sim.raft.checkers import Findings
 
 ATTEMPTS_KEPT = 512
-_NOT_HEARD = frozenset({Reason.STALE_HEARTBEAT, Reason.INCARNATION_SUPERSEDED})
+_SUPERSEDED = frozenset({Reason.INCARNATION_SUPERSEDED, Reason.SUPERSEDED_BY_ENDED})
+_NOT_HEARD = _SUPERSEDED | {Reason.STALE_HEARTBEAT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ class CopiesChecker:
         if attempt is None or not answer.groups:
             return False
         reasons = {one.reason for one in answer.groups}
-        if Reason.INCARNATION_SUPERSEDED in reasons:
+        if reasons & _SUPERSEDED:
             known.superseded.add(attempt.incarnation)
         if reasons & _NOT_HEARD:
             return Reason.STALE_HEARTBEAT in reasons and self._stale(host, attempt)
