@@ -115,7 +115,7 @@ def incarnation_problem(
         return "the machine was started anew since"
     if kept.machine.generation != machine.generation:
         return "the virtual machine was restored or copied since (its generation id changed)"
-    if begun and begun[-1] != kept.incarnation:
+    if kept.incarnation in begun[:-1]:  # one that could not be noted is in nobody's way: nothing shows what followed it
         return "a later incarnation of this agent has begun since"
     if kept.life + 1 >= LIVES_MAX:
         return f"it had {LIVES_MAX} processes"

@@ -99,7 +99,7 @@ MUTANTS = (
         "goes-on-as-an-earlier-one",
         "nobody goes on as an incarnation that another one followed",
         "ADR 25",
-        rewritten(cast("Any", takeover.incarnation_problem), "begun[-1] != kept.incarnation", "False"),
+        rewritten(cast("Any", takeover.incarnation_problem), "kept.incarnation in begun[:-1]", "False"),
         tests=("unit/test_agent_takeover_core.py::test_nobody_goes_on_as_an_incarnation_that_another_one_followed",),
         why="a process that dies between its first word and its first proof, with a guard that could not be attached",
     ),

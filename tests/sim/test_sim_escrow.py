@@ -135,6 +135,15 @@ def test_the_checker_objects_to_a_key_that_is_older_than_an_acknowledged_one():
     )
 
 
+def test_a_host_that_runs_by_clocks_that_had_been_frozen_cannot_know_of_a_newer_key():
+    court = Court()
+    court.put(court.sealed(1, 5))
+    court.escrow.begins(PLACE, "dc-a", 4, Epoch(2), excused=True)
+    assert (court.kinds(), court.escrow.excused) == ([], 1)
+    court.escrow.begins(PLACE, "dc-a", 4, Epoch(2))
+    assert court.kinds() == ["escrow"]
+
+
 def test_what_a_copy_of_the_holders_machine_sealed_as_the_same_version_is_as_new():
     court = Court()
     court.sealed(1, 5)

@@ -166,6 +166,9 @@ def test_nobody_goes_on_as_an_incarnation_that_another_one_followed() -> None:
     """The later one may have been heard, and then the earlier one is refused until somebody looks (a review)."""
     later, begun = Incarnation(b"l" * 16), (Incarnation(b"e" * 16), KEPT.incarnation)
     assert incarnation_problem(KEPT, SETTINGS, MACHINE, begun) == ""
+    assert incarnation_problem(KEPT, SETTINGS, MACHINE, begun[:1]) == "", (
+        "it could not be noted, and is active all the same"
+    )
     assert "a later incarnation" in incarnation_problem(KEPT, SETTINGS, MACHINE, (*begun, later))
 
 

@@ -31,6 +31,8 @@ class EscrowChecker:
         """Of these, such as an operator let begin with an older one."""
         self.forked = 0
         """Of these, such as had two newest keys: a copy of the holder's machine sealed that version, too."""
+        self.excused = 0
+        """Of these, such as began by clocks that had been frozen: it cannot know that it is not the holder any more."""
         self._found = findings.found
         self._keys: dict[Place, int] = {}
         self._acknowledged: dict[Place, SealedKey] = {}
@@ -88,13 +90,19 @@ class EscrowChecker:
         if required and key < newest:
             self._found("escrow", f"{host} begins under a permit with key {key} of {place[1]}, but was handed {newest}")
 
-    def begins(self, place: Place, host: str, key: int, epoch: Epoch, *, required: bool = True) -> None:
+    def begins(
+        self, place: Place, host: str, key: int, epoch: Epoch, *, required: bool = True, excused: bool = False
+    ) -> None:
+        """`excused`: it runs by clocks that had been frozen, and no witness has confirmed anything to it since."""
         found = self._acknowledged.get(place)
         if found is None or not required:
             return
         self.begun += 1
         newest = number_of(opened(found))
         if key >= newest:
+            return
+        if excused:
+            self.excused += 1
             return
         sealers = {site for site, _ in self._sealed[place][found.version]}
         if len(sealers) == 1 and key in self._sealers[place, found.version].values():

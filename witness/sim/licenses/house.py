@@ -137,7 +137,8 @@ class LicenseHouse:
         if agent is not None and agent.groups[place[0]].under_permit is not None:
             escrow.begins_alone(place, self._host.name, key, required=required)
         else:
-            escrow.begins(place, self._host.name, key, epoch, required=required)
+            excused = self._host.judges.activity.excused(place[0], self._host.name)
+            escrow.begins(place, self._host.name, key, epoch, required=required, excused=excused)
 
     def _started(self, place: Place, epoch: Epoch) -> None:
         self.exchange(place, epoch)
