@@ -29,15 +29,17 @@ class Incarnations:
         self.begun = self._load()
 
     def begin(self, incarnation: Incarnation) -> None:
-        """Returns when it is on disk, or told that it is not."""
+        """Returns when it is on disk, or told that it is not; then it is tried again at the next call."""
         if incarnation in self.begun:
             return
-        self.begun = (*self.begun, incarnation)[-BEGUN_KEPT_MAX:]
+        begun = (*self.begun, incarnation)[-BEGUN_KEPT_MAX:]
         try:
-            write_atomic(self.path, "".join(f"{one.hex()}\n" for one in self.begun).encode())
+            write_atomic(self.path, "".join(f"{one.hex()}\n" for one in begun).encode())
         except DurabilityLost as error:
             consequence = "if it ends now, a late word of it may pass for another agent of this site"
             log.warning("incarnation_not_noted", why=str(error), consequence=consequence)
+            return
+        self.begun = begun
 
     def _load(self) -> tuple[Incarnation, ...]:
         try:

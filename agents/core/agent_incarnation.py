@@ -74,7 +74,7 @@ class SiteIncarnation(SiteHolder):
         self._answer_by = None
         self._effects.append(ReopenStreams())
         for group in self.groups.values():
-            group.begins_anew()
+            group.begins_anew(text)
             group.abandon(text, now)
             group.urgent = True
 

@@ -142,10 +142,10 @@ class GroupAgent(GroupLife):
             why = f"the witnesses refused the renewal of epoch {carried}: {reason.value}"
             self._lost_lease(f"{self.trouble} ({why})" if self.superseded else why)
 
-    def begins_anew(self) -> None:
-        """Another incarnation, which nobody has superseded. A fence that is under way goes on, and says why."""
-        if self.superseded and self.state is not SiteState.FENCING:
-            self.trouble = ""
+    def begins_anew(self, text: str) -> None:
+        """Another incarnation, which nobody has superseded. A fence that is under way goes on, by another reason."""
+        if self.superseded:
+            self.trouble = text if self.state is SiteState.FENCING else ""
         self.superseded = False
 
     def noticed(self, notice: Notice) -> None:

@@ -101,6 +101,7 @@ class AgentShell:
         self._permits.store(effect.group, effect.record)
 
     def keep_authority(self, incarnation: Incarnation, effect: KeepAuthority) -> None:
+        self._incarnations.begin(incarnation)  # once more, where it could not be noted before
         self._keeper.keep(incarnation, effect)
 
     def told(self, effect: Effect) -> None:

@@ -81,9 +81,17 @@ MUTANTS = (
         "anybody-is-told-to-begin-anew",
         "a superseded incarnation begins anew by itself only when it names the one that counts",
         "ADR 25",
-        rewritten(cast("Any", speaker._superseded), "record.incarnation in beat.ended", "beat.ended"),
+        rewritten(cast("Any", speaker._superseded), "record.incarnation in beat.ended and", "beat.ended and"),
         tests=(f"{_UNIT}only_who_names_the_one_that_counts_is_told_to_begin_anew",),
         why="two agents of one site that both live, each after a former one, are rare there",
+    ),
+    Mutant(
+        "a-holder-is-named-away",
+        "nobody takes the place of an incarnation that holds a lease by naming it",
+        "ADR 25",
+        rewritten(cast("Any", speaker._superseded), "not _holds(scope, beat.site, record.incarnation)", "True"),
+        tests=(f"{_UNIT}who_holds_a_lease_was_no_late_word_so_nobody_takes_its_place_by_naming_it",),
+        why="the simulated copies of a machine are copied while it speaks, and do not name it",
     ),
     Mutant(
         "speaks-before-it-is-noted",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
 
 from agents.core.ended import BEGUN_KEPT_MAX
 from agents.incarnations import Incarnations
+from agents.runtime.shell import AgentShell
 from proto.units import Incarnation
 
 
@@ -44,9 +47,17 @@ def test_a_damaged_file_counts_as_empty_is_told_and_is_replaced(bad: bytes, tmp_
     assert Incarnations(tmp_path).begun == (name(1),)
 
 
-def test_what_cannot_be_written_is_told_and_keeps_nobody_from_work(tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_told_keeps_nobody_from_work_and_is_tried_again(tmp_path: Path) -> None:
+    """At the latest with what it is granted: a process that is active goes on as the newest that was noted."""
     store = Incarnations(tmp_path / "gone")
     with capture_logs() as told:
         store.begin(name(1))
     assert [line["event"] for line in told] == ["incarnation_not_noted"]
-    assert store.begun == (name(1),)
+    assert store.begun == ()
+    (tmp_path / "gone").mkdir()
+    kept: list[object] = []
+    keeper = SimpleNamespace(keep=lambda incarnation, effect: kept.append((incarnation, effect)))
+    shell = AgentShell(*cast("Any", (None, store, None, None, None, keeper)))
+    shell.keep_authority(name(1), cast("Any", "effect"))
+    assert Incarnations(tmp_path / "gone").begun == (name(1),)
+    assert kept == [(name(1), "effect")]

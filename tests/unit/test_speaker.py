@@ -67,6 +67,18 @@ def test_only_who_names_the_one_that_counts_is_told_to_begin_anew():
     assert "second-agent" in rig.kinds()
 
 
+def test_who_holds_a_lease_was_no_late_word_so_nobody_takes_its_place_by_naming_it():
+    """A copy of its disk that was heard before it, and refused since (a review)."""
+    rig = raised()
+    rig.beat(A, incarnation="copy")
+    rig.hold()
+    assert record(rig).incarnation == rig.lease.incarnation == token("i1")
+    assert rig.beat(A, incarnation="copy", ended=("i1",)).reason is SUPERSEDED
+    assert "second-agent" in rig.kinds()
+    rig.expire()
+    assert rig.beat(A, incarnation="copy", ended=("i1",)).reason is BY_ENDED
+
+
 def test_a_name_that_is_given_later_counts_as_well():
     """Its first heartbeat goes out before its witness said what it can read."""
     rig = raised()

@@ -14,6 +14,7 @@ from proto import limits
 from proto.decisions import Reason
 from proto.events import EventKind
 from proto.messages import Heartbeat
+from proto.units import Incarnation, SiteId
 from witness.core import permits
 from witness.core.changes import Scope
 from witness.core.state import AgentRecord
@@ -49,13 +50,22 @@ def heard(scope: Scope, beat: Heartbeat) -> Reason | None:
 
 
 def _superseded(scope: Scope, record: AgentRecord, beat: Heartbeat) -> Reason:
-    if record.incarnation in beat.ended:
+    if record.incarnation in beat.ended and not _holds(scope, beat.site, record.incarnation):
         return Reason.SUPERSEDED_BY_ENDED
     if not record.clash_told:
         record.clash_told = True
         text = "an older incarnation speaks again: two agents run for this site"
         scope.ledger.append(EventKind.SECOND_AGENT, text, site=beat.site)
     return Reason.INCARNATION_SUPERSEDED
+
+
+def _holds(scope: Scope, site: SiteId, incarnation: Incarnation) -> bool:
+    """It claimed a lease, so it was no late word: whoever names it has a copy of its disk, and does not replace it."""
+    leases = (group.lease for group in scope.state.groups.values())
+    return any(
+        lease is not None and lease.claim is not None and (lease.site, lease.incarnation) == (site, incarnation)
+        for lease in leases
+    )
 
 
 def _begins(scope: Scope, record: AgentRecord, beat: Heartbeat) -> None:

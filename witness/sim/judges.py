@@ -160,6 +160,7 @@ class Judges:
         """Its agent extends its own lease by the epoch of a permit; it counts while the permit is in use."""
         if self.permits.counts(group, host, epoch):
             self.authority.permitted(group, host, epoch, constants)
+            self.license.lock_delay(group, epoch, constants.lock_delay_ms * NS_PER_MS)
             self.activity.renewed(group, host)
 
     def held_by(self, host: str, site: SiteId, answer: HoldAnswer) -> None:

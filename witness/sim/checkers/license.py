@@ -2,8 +2,8 @@
 
 The vendor's server as seen from outside: an instance opens a session with its first activation step; an orderly stop
 gives it back at once; whatever else ends the instance leaves the session open for `lock_delay` of true time: that of
-the lease under which it ran, the longest when it went on under several. Nobody grants a permit's epoch: of its session
-no more is asked than of any the group ever had.
+the lease under which it ran, or of the permit, the longest when it went on under several. Of a session whose lease is
+not known no more is asked than of any that the group ever had.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class LicenseChecker:
         self._open: dict[GroupId, dict[str, _Session]] = {}
 
     def lock_delay(self, group: GroupId, epoch: Epoch, delay_ns: int) -> None:
-        """Of that epoch's lease; epoch 0: as the group is configured at first."""
+        """Of that epoch's lease or permit; epoch 0: as the group is configured at first."""
         self._least_ns[group] = min(delay_ns, self._least_ns.get(group, delay_ns))
         self._delays_ns[group, epoch] = delay_ns
 
