@@ -37,6 +37,7 @@ from witness.sim.raft.checkers import Findings
 class Judges:
     def __init__(self, findings: Findings, now: Callable[[], int], groups: Iterable[GroupConfig]) -> None:
         self.violations = findings.violations
+        self.findings = findings
         self.found = findings.found
         self._places: dict[str, str] = {}
         self.holds = HoldsChecker(findings, now, groups)

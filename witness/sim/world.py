@@ -320,7 +320,7 @@ class World:
         bound_ns = self.events.now_ns + self.recovery_bound_ns()
         calm_ns = 2 * longest(self.setup.groups).ttl_ns
         calm_since: int | None = None
-        while self.events.now_ns < bound_ns + calm_ns:
+        while self.events.now_ns < bound_ns + calm_ns and not self.judges.findings.full:
             if not self.served():
                 calm_since = None
             elif calm_since is None:

@@ -37,8 +37,13 @@ class Findings:
         self.violations: list[Violation] = []
         self._now = now
 
+    @property
+    def full(self) -> bool:
+        """Nothing more is kept: to go on costs time and tells nothing."""
+        return len(self.violations) >= VIOLATIONS_KEPT
+
     def found(self, kind: str, text: str) -> None:
-        if len(self.violations) < VIOLATIONS_KEPT:
+        if not self.full:
             self.violations.append(Violation(kind, self._now(), text))
 
 

@@ -187,7 +187,7 @@ class World:
 
     def _settles_within(self, bound_ns: int) -> bool:
         end_ns = self.events.now_ns + bound_ns
-        while self.events.now_ns < end_ns:
+        while self.events.now_ns < end_ns and not self.judge.findings.full:
             self._run_for(QUIET_STEP_NS)
             if self._settled():
                 return True
