@@ -22,7 +22,10 @@ from witness.http.error_map import outcome_body, status_of
             "it lifts when the site is proven down and its data probes pass; without such probes: witnessctl",
         ),
         (["operator"], "operator: only you lift it: witnessctl quarantine clear shop b --reason"),
-        (["unclean-end", "activation-failed"], "activation-failed: only you lift it: witnessctl"),
+        (
+            ["unclean-end", "activation-failed"],
+            "activation-failed: only you lift it: witnessctl quarantine clear shop b --cause activation-failed --",
+        ),
     ],
 )
 def test_the_status_promises_no_end_of_a_quarantine_that_does_not_come(causes: list[str], words: str) -> None:

@@ -236,14 +236,16 @@ def quarantine_clear(
     group: GroupName,
     site: SiteName,
     reason: Reason,
-    cause: Annotated[list[str] | None, typer.Option("--cause", help="Only this cause; repeatable.")] = None,
+    cause: Annotated[
+        list[str] | None, typer.Option("--cause", help="Only this cause, as the status names it; repeatable.")
+    ] = None,
     as_json: Json = False,
     config: Config = None,
     budget: Budget = NO_BUDGET,
 ) -> None:
-    """Vouch that a site is safe.
+    """Vouch that a site is safe. Without --cause every quarantine of the site is lifted.
 
-    Example: witnessctl quarantine clear shop dc-b --reason "data compared"
+    Example: witnessctl quarantine clear shop dc-b --cause store-changed --reason "data compared"
     """
     body = {"site": site, "on": False, "causes": list(cause or ()), "reason": reason}
     _change(group, "/quarantine", body, f"{group}: the quarantine of {site} is cleared", as_json, config, budget)

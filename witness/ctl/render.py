@@ -319,11 +319,14 @@ def _another_store(site: Json) -> bool:
 
 
 def _ends_of_quarantine(group: Json, site: Json) -> str:
-    """Only the mark of an unclean end lifts by itself; any other stays until somebody says so."""
-    lasting = [note["cause"] for note in site["quarantine"] if note["cause"] != QuarantineCause.UNCLEAN_END.value]
-    by_hand = f"witnessctl quarantine clear {group['group']} {site['site']} --reason ..."
+    """Only the mark of an unclean end lifts by itself; any other stays until somebody says so, and for itself alone."""
+    causes = [note["cause"] for note in site["quarantine"]]
+    lasting = [cause for cause in causes if cause != QuarantineCause.UNCLEAN_END.value]
+    by_hand = f"witnessctl quarantine clear {group['group']} {site['site']}"
     if lasting:
-        return f"{', '.join(lasting)}: only you lift it: {by_hand}"
+        named = "".join(f" --cause {cause}" for cause in lasting) if lasting != causes else ""
+        return f"{', '.join(lasting)}: only you lift it: {by_hand}{named} --reason ..."
+    by_hand += " --reason ..."
     return f"it lifts when the site is proven down and its data probes pass; without such probes: {by_hand}"
 
 
