@@ -14,7 +14,7 @@ from agents.core.lock_delay import LockDelay
 from agents.core.permit_desk import PermitDesk
 from proto import permit as permits_of_proto
 from proto.lease import LeaseConstants
-from witness.core import calendar, decide, group_rules, permits, session_wait
+from witness.core import calendar, decide, group_rules, heartbeats, permits, session_wait
 from witness.core import machine as machine_room
 
 AGENT = ("unit/test_permit_agent.py",)
@@ -308,6 +308,11 @@ def one_witness_counts_it_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(session_wait, "majority", lambda _: 1)
 
 
+def told_by_the_version_alone(patch: pytest.MonkeyPatch) -> None:
+    right = heartbeats.holds_rules.is_told
+    patch.setattr(heartbeats.holds_rules, "is_told", lambda group, record, _: right(group, record, 0))
+
+
 def _mutant(name: str, rule: str, patch, *tests: str) -> Mutant:
     return Mutant(name, rule, "permits", patch, tests=tests, why=WHY)
 
@@ -320,6 +325,12 @@ CALENDAR = ("unit/test_permit_calendar.py",)
 ANSWERED = ("unit/test_permit_answered.py",)
 STORES = ("unit/test_permit_stores.py",)
 MUTANTS = (
+    _mutant(
+        "permits-told-once",
+        "who says nothing of answers is told of permits",
+        told_by_the_version_alone,
+        "unit/test_permit_told.py::test_it_is_told_again_until_it_says_what_it_was_answered",
+    ),
     _mutant("permit-beside-an-answer", "it begins in silence, or never", begins_beside_an_answer, *ANSWERED),
     _mutant("permit-superseded", "a second agent ends it", goes_on_beside_a_second_agent, *ANSWERED),
     _mutant("permit-delay-told-last", "the longest delay passes first", the_lock_delay_that_was_told_last, *ANSWERED),

@@ -81,7 +81,7 @@ def heartbeat(scope: Scope, command: HeartbeatFrame) -> Outcome:
         if lease is not None and lease.renewal != number:
             renewed.append(entry.group)
         licenses.watch(scope, group, beat.site)
-        if scope.answering and holds_rules.is_told(group, record):
+        if scope.answering and holds_rules.is_told(group, record, beat.answered):
             sites.append(holds_rules.group_sites(group))
         if group.escrow.kept and scope.answering:
             values.extend(licenses.behind(group, record))

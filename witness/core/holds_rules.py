@@ -44,11 +44,18 @@ def group_sites(group: GroupState) -> GroupSites:
     )
 
 
-def is_told(group: GroupState, record: SiteRecord) -> bool:
-    """Its agent does not say that it knows this version, or may not know yet that licenses are spoken of here."""
+def is_told(group: GroupState, record: SiteRecord, answered: int) -> bool:
+    """Its agent does not say that it knows this version, or may not know yet that licenses are spoken of here.
+
+    Nor, by what it `answered`, that permits are taken: where it has no site link it says the version of any answer, and
+    the message that tells of them may have been lost on its own (simulation seed 221867).
+    """
     report = record.report
-    silent = report is not None and bool(group.config.licenses) and not report.licenses
-    return report is not None and (report.group_version != group.version or silent)
+    if report is None:
+        return False
+    silent = bool(group.config.licenses) and not report.licenses
+    silent = silent or (bool(group.config.break_glass_key) and answered < 0)
+    return report.group_version != group.version or silent
 
 
 # -- leases that may be lived on ----------------------------------------------------------------------------
