@@ -104,6 +104,19 @@ def test_a_suspended_site_has_nothing_left_to_run_when_it_resumes():
     assert violations(world) == []
 
 
+def test_a_suspended_machine_that_loses_its_power_is_not_held_to_the_time_in_which_it_stood_still():
+    """Simulation seed 224618: its ports were said to have outlived the authority by just that."""
+    world = calm_world()
+    assert served(world)
+    site, group = active_site(world), world.setup.groups[0].group
+    world.judges.held.there(group, site.name, "ports")
+    site.suspend()
+    taken_over(world)
+    site.power_off()
+    world.judges.held.gone(group, site.name, "ports")
+    assert violations(world) == []
+
+
 def test_timers_of_a_frozen_machine_stand_still_with_it():
     world = calm_world()
     guest, began_ns = world.sites[0].guest, world.events.now_ns

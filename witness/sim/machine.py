@@ -151,6 +151,8 @@ class SimHost(ABC):
             self._process_dies(told=False)
         self._asleep.clear()
         self.guest.loses_power()
+        if self.suspended:
+            self._slept()
         for shell in self.groups.values():
             shell.power_off()
         self.guest.off()
@@ -198,6 +200,10 @@ class SimHost(ABC):
             if shell.runs():
                 self.judges.stands_still(shell.group, self.name)
 
+    def _slept(self) -> None:
+        for shell in self.groups.values():
+            shell.post.hardware.slept(self.events.now_ns - self._suspended_ns)
+
     def resume(self) -> None:
         """The kernel's timers come before everything else; one that was frozen knows of no time that passed."""
         if self.guest.frozen:
@@ -206,8 +212,8 @@ class SimHost(ABC):
             return
         self.note(self.name, "resumes")
         self.clock.resume()
+        self._slept()
         for shell in self.groups.values():
-            shell.post.hardware.slept(self.events.now_ns - self._suspended_ns)
             shell.post.freeze(frozen=True)
             shell.post.advance()
         self.suspended = False
