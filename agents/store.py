@@ -1,6 +1,6 @@
 """What an agent keeps on disk: who it is, and the highest epoch of each group; and that it is the only one.
 
-Rule: the store id is drawn once and never again; a copy of the directory on another machine shows itself by it.
+Rule: the store id is drawn once and never again; a directory that was lost or replaced shows itself by another one.
 The locks are held for the life of the process: a second agent on the same state or runtime directory would start
 a second guard, so it is refused with the first one's pid.
 """

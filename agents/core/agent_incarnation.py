@@ -54,7 +54,7 @@ class SiteIncarnation(SiteHolder):
 
     def _may_speak(self: SpeakingAgent, now: ClockReading) -> bool:
         if self._ended.hangs(now.boottime_ns):
-            text = "this incarnation cannot be noted: the disk of state_dir does not answer; it speaks all the same"
+            text = "the disk of state_dir does not answer: mend it; this incarnation cannot be noted, and speaks now"
             self._effects.append(Tell(None, text, alarm=True))
         return self._ended.may_speak
 

@@ -27,9 +27,10 @@ class EpochFileDamaged(LocalFault):
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(
-            f"{path}: {why}. The highest epoch this host acted upon is unknown, so it stays inactive. Remedy: make "
-            f"sure that nothing of this group runs here, restore the file from a backup, or remove it and let an "
-            f"operator clear the site's quarantine"
+            f"{path}: {why}. The highest epoch this host acted upon is unknown, so it stays inactive. Remedy: never "
+            f"put an older copy back. Make sure that nothing of its groups runs here, stop the agent, move all of "
+            f"{path.parent} aside and start it: its new store brings the quarantine store-changed, lift that when you "
+            f"have looked"
         )
 
 

@@ -156,11 +156,19 @@ def test_people_read_what_is_under_a_permit_what_is_away_and_how_to_go_on():
     assert status["permits"] == {**found, "disputed": [], "session_ms": None}
     from rich.console import Console
 
-    console = Console(width=300)
-    with console.capture() as shown:
-        console.print(group_detail({**status, "config": to_fields(rig.group.config)}))
+    def shown(heard_ms_ago: int) -> str:
+        console = Console(width=300)
+        sites = [{**site, "heard_ms_ago": heard_ms_ago} for site in status["sites"]]
+        with console.capture() as shown:
+            console.print(group_detail({**status, "sites": sites, "config": to_fields(rig.group.config)}))
+        return shown.get()
+
     for words in ("active under a break-glass permit", f"witnessctl reconcile {G}", "dc-a, dc-b: away"):
-        assert words in shown.get()
+        assert words in shown(60_000)
+    heard = shown(200)
+    assert "dc-a: its agent is heard and does not say yet that it was answered" in heard
+    assert "dc-b: its agent" not in heard
+    assert f"witnessctl reconcile {G}" not in heard, "nobody vouches for a site that is heard"
 
 
 def test_a_group_file_takes_the_key_that_init_prints_and_refuses_another(tmp_path):

@@ -21,7 +21,7 @@ from witness.http.error_map import outcome_body, status_of
             ["unclean-end"],
             "it lifts when the site is proven down and its data probes pass; without such probes: witnessctl",
         ),
-        (["operator"], "operator: only you lift it: witnessctl quarantine clear shop b --reason"),
+        (["operator"], "operator: only you lift it: witnessctl quarantine clear shop b --cause operator --reason"),
         (
             ["unclean-end", "activation-failed"],
             "activation-failed: only you lift it: witnessctl quarantine clear shop b --cause activation-failed --",

@@ -55,6 +55,8 @@ def _superseded(scope: Scope, record: AgentRecord, beat: Heartbeat) -> Reason:
     if not record.clash_told:
         record.clash_told = True
         text = "an older incarnation speaks again: two agents run for this site"
+        if beat.incarnation in record.ended:
+            text = "an incarnation that its agent calls ended was heard: its word came late, or a copy of its disk runs"
         scope.ledger.append(EventKind.SECOND_AGENT, text, site=beat.site)
     return Reason.INCARNATION_SUPERSEDED
 

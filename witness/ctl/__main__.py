@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from proto.commands import QuarantineCause
 from proto.errors import BadValue, LocalFault
 from proto.groups import Mode
 from witness.ctl.client import group_path
@@ -42,6 +43,7 @@ The cluster is named by --config FILE, by THIRDSITE_CTL, or by ~/.config/thirdsi
 Exit codes: 0 done, 1 refused, 2 no witness or no majority, 3 not finished in
 time, 4 timing worse than assumed, 64 usage, 78 configuration.""",
 )
+_CAUSES = ", ".join(cause.value for cause in QuarantineCause)
 quarantine_app = typer.Typer(no_args_is_help=True, help="Keep a site from being activated until it is proven safe.")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(notify_app, name="notify")
@@ -236,9 +238,7 @@ def quarantine_clear(
     group: GroupName,
     site: SiteName,
     reason: Reason,
-    cause: Annotated[
-        list[str] | None, typer.Option("--cause", help="Only this cause, as the status names it; repeatable.")
-    ] = None,
+    cause: Annotated[list[str] | None, typer.Option("--cause", help=f"Only this one; repeatable: {_CAUSES}.")] = None,
     as_json: Json = False,
     config: Config = None,
     budget: Budget = NO_BUDGET,

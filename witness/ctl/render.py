@@ -306,12 +306,22 @@ def _permit_notes(group: Json) -> Iterable[str]:
             f"{site}: only an agent with another store speaks there, so a break-glass permit may be in use; nothing is "
             "granted until you looked and lift that quarantine"
         )
-    away = [site for site in permits.get("away", ()) if site not in others]
+    heard = {site["site"] for site in group["sites"] if _heard_now(group, site)} - others
+    for site in sorted(({*permits.get("away", ())} & heard) - {*permits.get("under_permit", ())}):
+        yield (
+            f"{site}: its agent is heard and does not say yet that it was answered, so it counts as away and nothing "
+            "is granted: it started a moment ago, or answers do not reach it. Look at `site-agent status` there"
+        )
+    away = [site for site in permits.get("away", ()) if site not in others | heard]
     if away:
         yield (
             f"{', '.join(away)}: away for so long that a break-glass permit may be in use there; nothing is "
             f"granted until it is heard, or you looked and say: witnessctl reconcile {group['group']} --reason ..."
         )
+
+
+def _heard_now(group: Json, site: Json) -> bool:
+    return site["heard_ms_ago"] is not None and site["heard_ms_ago"] <= _ttl_ms(group)
 
 
 def _another_store(site: Json) -> bool:
@@ -320,13 +330,12 @@ def _another_store(site: Json) -> bool:
 
 def _ends_of_quarantine(group: Json, site: Json) -> str:
     """Only the mark of an unclean end lifts by itself; any other stays until somebody says so, and for itself alone."""
-    causes = [note["cause"] for note in site["quarantine"]]
-    lasting = [cause for cause in causes if cause != QuarantineCause.UNCLEAN_END.value]
+    lasting = [note["cause"] for note in site["quarantine"] if note["cause"] != QuarantineCause.UNCLEAN_END.value]
     by_hand = f"witnessctl quarantine clear {group['group']} {site['site']}"
     if lasting:
-        named = "".join(f" --cause {cause}" for cause in lasting) if lasting != causes else ""
+        named = "".join(f" --cause {cause}" for cause in lasting)
         return f"{', '.join(lasting)}: only you lift it: {by_hand}{named} --reason ..."
-    by_hand += " --reason ..."
+    by_hand += f" --cause {QuarantineCause.UNCLEAN_END.value} --reason ..."
     return f"it lifts when the site is proven down and its data probes pass; without such probes: {by_hand}"
 
 

@@ -64,7 +64,7 @@ async def agent_stream(request: web.Request) -> web.StreamResponse:
         raise ApiRefused(Problem.ROLE_REQUIRED, str(refused)) from refused
     socket = open_socket()
     await socket.prepare(request)
-    await AgentStream(socket, identity, request.app[SERVICES]).run()
+    await AgentStream(socket, identity, request.app[SERVICES], request.remote).run()
     return socket
 
 

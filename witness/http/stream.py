@@ -63,7 +63,11 @@ log = get_logger(__name__)
 class AgentStream:
     """One connection, from Hello to its end. Implements stream_table.LiveStream."""
 
-    def __init__(self, socket: web.WebSocketResponse, identity: Identity, services: Services) -> None:
+    def __init__(
+        self, socket: web.WebSocketResponse, identity: Identity, services: Services, address: str | None = None
+    ) -> None:
+        """`address`: where the agent, or the one that carries its streams, dials from; for the log."""
+        self._address = address
         self._socket = socket
         self._identity = identity
         self._services = services
@@ -87,7 +91,7 @@ class AgentStream:
         try:
             await self._greet()
             writer = asyncio.create_task(self._write())
-            log.info("stream_opened", site=self.site, incarnation=self.incarnation.hex()[:8])
+            log.info("stream_opened", site=self.site, incarnation=self.incarnation.hex()[:8], address=self._address)
             await self._read()
         except StreamRefused as refused:
             self._refuse(refused.code, str(refused))
@@ -275,7 +279,7 @@ class AgentStream:
             self._outgoing.set()
 
     def _refuse(self, code: GoodbyeCode, text: str) -> None:
-        log.warning("stream_refused", site=self.site, code=code.value, text=text)
+        log.warning("stream_refused", site=self.site, code=code.value, text=text, address=self._address)
         self._services.telemetry.refused.labels(code.value).inc()
         self._goodbye = Goodbye(code, text[:TEXT_CHARS_MAX])
 
