@@ -108,7 +108,9 @@ def upgrade(
     config: Config,
     wait_s: Annotated[float, typer.Option("--wait", help="Seconds until it must be done.", min=1)] = 180.0,
 ) -> None:
-    """Move the running agent to the installed version; the platform goes on, unless the agent has to start cold.
+    """Move the running agent to the installed version.
+
+    The platform goes on meanwhile, unless the agent has to start cold: its log says why then.
 
     The agent, or the member, of this host becomes the version that is installed now; the platform runs on. The new
     version checks the configuration first; what it refuses changes nothing. Exit codes: 0 done, 69 no agent answers, 75

@@ -50,7 +50,7 @@ BUNDLES = (
     "permit",
     "lossy doubling slow flap",
     "slow-disk wall-step mad-clock mad-leap",
-    "reconfigure switch-twice flood mode maintenance quarantine",
+    "reconfigure lock-delay switch-twice flood mode maintenance quarantine",
     "unready unhealthy lagging data-unfit",
     "restore-all",
     "witness-kill witness-power witness-power-at-disk witness-power-at-send",

@@ -291,7 +291,9 @@ PEOPLE = (
         ("reconfigure",),
         ("reconfigure-done", "reconfigure-refused"),
     ),
-    Row("O8", "the lock delay changes while leases are held", ("lock-delay",), ("lock-delay-done",)),
+    Row(
+        "O8", "the lock delay changes while leases are held", ("lock-delay",), ("lock-delay-done", "lock-delay-refused")
+    ),
     Row("O10", "two operators switch over at once", ("switch-twice",), ("switch-twice",)),
     Row("S7", "more commands than can be taken", ("flood",), ("flood", "witness-overloaded")),
     Row("Q1", "a quarantined site asks for a vacant lease", (), ("witness-quarantined-asks",)),
