@@ -110,11 +110,9 @@ def upgrade(
 ) -> None:
     """Move the running agent to the installed version.
 
-    The platform goes on meanwhile, unless the agent has to start cold: its log says why then.
-
-    The agent, or the member, of this host becomes the version that is installed now; the platform runs on. The new
-    version checks the configuration first; what it refuses changes nothing. Exit codes: 0 done, 69 no agent answers, 75
-    neither done nor refused in time, 78 refused.
+    The agent, or the member, of this host becomes the version that is installed now; the platform runs on, unless it
+    has to start cold: its log says why then. The new version checks the configuration first; what it refuses changes
+    nothing. Exit codes: 0 done, 69 no agent answers, 75 neither done nor refused in time, 78 refused.
     """
     from agents.local.upgrade import UpgradeTimedOut, upgrade_agent  # noqa: PLC0415 - see above
 

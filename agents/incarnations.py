@@ -7,6 +7,7 @@ written is told and keeps no agent from its work.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from agents.core.ended import BEGUN_KEPT_MAX
@@ -27,9 +28,14 @@ class Incarnations:
     def __init__(self, state_dir: Path) -> None:
         self.path = state_dir / NAME
         self.begun = self._load()
+        self._lock = threading.Lock()
 
     def begin(self, incarnation: Incarnation) -> None:
-        """Returns when it is on disk, or told that it is not; then it is tried again at the next call."""
+        """Returns when it is on disk, or told that it is not; then the next call tries again. From any thread."""
+        with self._lock:
+            self._begin(incarnation)
+
+    def _begin(self, incarnation: Incarnation) -> None:
         if incarnation in self.begun:
             return
         begun = (*self.begun, incarnation)[-BEGUN_KEPT_MAX:]
